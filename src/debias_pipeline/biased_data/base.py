@@ -1,0 +1,60 @@
+"""What every biased data set provides."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+Headline = Literal["accuracy", "conflicting_accuracy"]
+
+
+@dataclass(frozen=True)
+class BiasedData:
+    """A biased data set, decoded.
+
+    Attributes:
+        images: uint8, N × H × W × 3, RGB.
+        manifest: one row per image, row i describes images[i] (see `manifest.Manifest`).
+        data_card: what is worth knowing about the whole set; plain JSON values.
+    """
+
+    images: npt.NDArray[np.uint8]
+    manifest: pd.DataFrame
+    data_card: dict[str, Any]
+
+
+class BiasedDataset(ABC):
+    """A data set in which a bias attribute nearly always goes with the label.
+
+    Attributes:
+        name: as typed in `--params dataset=…`.
+        headline: the metric that published tables quote for this set.
+        label_name: what the label is, for people: "digit".
+        bias_name: what the bias attribute is, for people: "colour".
+        label_names: a name for each label, by label.
+        bias_names: a name for each bias attribute value, by value.
+    """
+
+    name: ClassVar[str]
+    headline: ClassVar[Headline]
+    label_name: ClassVar[str]
+    bias_name: ClassVar[str]
+    label_names: ClassVar[tuple[str, ...]]
+    bias_names: ClassVar[tuple[str, ...]]
+
+    @abstractmethod
+    def build(self, percent: str, raw_dir: Path, seed: int) -> BiasedData:
+        """Make or read the set.
+
+        Args:
+            percent: share of bias-conflicting images as typed, such as "2pct" or "0.5pct".
+            raw_dir: where raw data lies.
+            seed: of every random choice; the same seed makes the same bytes.
+
+        Raises:
+            UserError: if raw data is missing or damaged.
+        """
