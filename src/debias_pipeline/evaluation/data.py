@@ -1,0 +1,103 @@
+"""A biased data set on the device that computes."""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from torch import Tensor
+
+from debias_pipeline.errors import UserError
+
+SPLITS = ("train", "valid", "test")
+
+
+@dataclass(frozen=True)
+class Split:
+    """The images of one split.
+
+    Attributes:
+        image_ids: int64, [n].
+        rows: int64, [n], where each image lies in `ImageData.images`, on the device.
+        labels: int64, [n].
+        bias: int64, [n], −1 where unknown.
+        conflicting: int8, [n]: 1 bias-conflicting, 0 bias-aligned, −1 unknown.
+    """
+
+    image_ids: npt.NDArray[np.int64]
+    rows: Tensor
+    labels: npt.NDArray[np.int64]
+    bias: npt.NDArray[np.int64]
+    conflicting: npt.NDArray[np.int8]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class ImageData:
+    """The decoded images, all on one device, and the splits of them.
+
+    Attributes:
+        images: uint8, [N, H, W, 3]; on the CPU it is the catalog's memory map itself.
+        splits: train, valid, test.
+    """
+
+    images: Tensor
+    splits: Mapping[str, Split]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the images lie."""
+        return self.images.device
+
+    @classmethod
+    def from_catalog(
+        cls, images: npt.NDArray[np.uint8], manifest: pd.DataFrame, device: torch.device
+    ) -> "ImageData":
+        """Put `images` and `manifest` of the catalog on a device.
+
+        Raises:
+            UserError: if images and manifest do not belong together or a split is empty.
+        """
+        if len(images) != len(manifest):
+            raise UserError(
+                f"{len(images)} images but {len(manifest)} rows in the manifest: "
+                "make both again with kedro run --pipeline=ingestion"
+            )
+        with warnings.catch_warnings():
+            # The map is read-only on purpose and nothing writes to the tensor.
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+            on_device = torch.from_numpy(images).to(device)
+        return cls(on_device, {name: _split(manifest, name, device) for name in SPLITS})
+
+    def batch(self, rows: Tensor) -> Tensor:
+        """Gather images as floats in 0..1.
+
+        Args:
+            rows: int64, [R, B], on the device.
+
+        Returns:
+            float32, [R, B, 3, H, W], channels last in memory.
+        """
+        height, width, channels = self.images.shape[1:]
+        flat = self.images.view(len(self.images), -1).index_select(0, rows.flatten())
+        pixels = (flat / 255).view(*rows.shape, height, width, channels)
+        return pixels.movedim(-1, 2)
+
+
+def _split(manifest: pd.DataFrame, name: str, device: torch.device) -> Split:
+    rows = np.flatnonzero((manifest["split"] == name).to_numpy())
+    if len(rows) == 0:
+        raise UserError(f"the manifest has no image in the {name} split: make the data again")
+    part = manifest.iloc[rows]
+    return Split(
+        image_ids=part["image_id"].to_numpy(np.int64),
+        rows=torch.from_numpy(rows).to(device),
+        labels=part["label"].to_numpy(np.int64),
+        bias=part["bias"].to_numpy(np.int64),
+        conflicting=part["conflicting"].astype("Int8").fillna(-1).to_numpy(np.int8),
+    )

@@ -1,0 +1,37 @@
+"""Cross-entropy and generalised cross-entropy per image."""
+
+import torch
+from torch import Tensor, nn
+
+
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy of each image.
+
+    Args:
+        logits: float, [..., C].
+        labels: int64, [...].
+
+    Returns:
+        float32, [...].
+    """
+    losses = nn.functional.cross_entropy(
+        logits.flatten(0, -2).float(), labels.flatten(), reduction="none"
+    )
+    return losses.view(labels.shape)
+
+
+def generalised_cross_entropy(losses: Tensor, q: float) -> Tensor:
+    """Generalised cross-entropy as the published code of LfF and DisEnt computes it.
+
+    Cross-entropy weighted by q · p_y^q, the weight detached, where p_y is the probability
+    of the image's label. Its gradient is q times that of (1 − p_y^q) / q, the loss of
+    Zhang & Sabuncu (NeurIPS 2018, equation 6): images that are easy already count more.
+
+    Args:
+        losses: cross-entropies, [...]; p_y is exp(−loss).
+        q: 0 (plain cross-entropy's gradient) to 1 (mean absolute error's).
+
+    Returns:
+        [...].
+    """
+    return losses * (q * torch.exp(-q * losses.detach()))

@@ -1,0 +1,28 @@
+"""Debiasing methods, one file each, found by name."""
+
+import importlib
+import pkgutil
+
+from debias_pipeline.methods.base import Batch, Losses, Method, Recipe, Task
+
+__all__ = ["Batch", "Losses", "Method", "Recipe", "Task", "get_method", "method_names"]
+
+
+def _method_types() -> dict[str, type[Method]]:
+    for module in pkgutil.iter_modules(__path__):
+        importlib.import_module(f"{__name__}.{module.name}")
+    return {each.name: each for each in Method.__subclasses__()}
+
+
+def method_names() -> list[str]:
+    """The names of all methods, sorted."""
+    return sorted(_method_types())
+
+
+def get_method(name: str) -> type[Method]:
+    """The method of that name.
+
+    Raises:
+        KeyError: if there is none.
+    """
+    return _method_types()[name]

@@ -1,0 +1,192 @@
+"""What every debiasing method provides to the training loop and to evaluation."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from torch import Tensor, nn
+
+from debias_pipeline.networks import encoder_names
+
+
+class Recipe(BaseModel):
+    """Hyper-parameters of one data set × method; a method adds its own fields.
+
+    Attributes:
+        method: name of the method.
+        network: name of the encoder.
+        lr: learning rate of Adam at the start.
+        batch_size: images per step and seed.
+        steps: number of updates.
+        eval_every: steps between two evaluations.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    method: str
+    network: str
+    lr: float = Field(gt=0, allow_inf_nan=False)
+    batch_size: int = Field(gt=0)
+    steps: int = Field(gt=0)
+    eval_every: int = Field(default=500, gt=0)
+
+    @field_validator("network")
+    @classmethod
+    def _network_exists(cls, name: str) -> str:
+        if name not in encoder_names():
+            raise ValueError(f"there is no network '{name}'; choose from {encoder_names()}")
+        return name
+
+    def learning_rate(self, step: int) -> float:
+        """The learning rate of an update; steps count from 0."""
+        del step
+        return self.lr
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a method has to learn.
+
+    Attributes:
+        image_shape: height, width, channels.
+        classes: C, the number of labels.
+        seeds: one per replica; R of them.
+    """
+
+    image_shape: tuple[int, int, int]
+    classes: int
+    seeds: Sequence[int]
+
+    @property
+    def replicas(self) -> int:
+        """R."""
+        return len(self.seeds)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The images of one step, for every replica its own.
+
+    Attributes:
+        images: float, [R, B, 3, H, W].
+        labels: int64, [R, B].
+        index: int64, [R, B], positions in the training split, none twice in a replica.
+    """
+
+    images: Tensor
+    labels: Tensor
+    index: Tensor
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The losses of one step.
+
+    Attributes:
+        total: float32, [R], what is minimised; a replica's loss reaches its own networks only.
+        terms: the parts worth watching by name, detached, [R] each.
+        weights: the weight W of each image in the loss, [R, B], or None where the method
+            weighs nothing.
+    """
+
+    total: Tensor
+    terms: Mapping[str, Tensor] = field(default_factory=dict)
+    weights: Tensor | None = None
+
+
+class Method(nn.Module, ABC):
+    """A debiasing method: its networks, its loss and its prediction.
+
+    Every parameter carries the replica axis R first: seeds train together, and replica k
+    is what a run of seed k alone would be.
+
+    Attributes:
+        name: as typed in `--pipeline=…`.
+        recipe_type: the method's hyper-parameters.
+    """
+
+    name: ClassVar[str]
+    recipe_type: ClassVar[type[Recipe]]
+
+    @abstractmethod
+    def __init__(self, recipe: Recipe, task: Task) -> None:
+        """Make the untrained networks.
+
+        Args:
+            recipe: an instance of `recipe_type`.
+            task: what has to be learned.
+        """
+        super().__init__()
+        self.task = task
+
+    def begin_training(self, labels: Tensor) -> None:  # noqa: B027
+        """Make what is kept per training image, if anything.
+
+        Args:
+            labels: int64, [N], of the training split, on the CPU.
+        """
+
+    @abstractmethod
+    def losses(self, batch: Batch, step: int) -> Losses:
+        """The losses of one step, updating what is kept per training image.
+
+        Args:
+            batch: the images of the step.
+            step: number of updates made before this one.
+        """
+
+    @abstractmethod
+    def predict(self, images: Tensor) -> Tensor:
+        """Logits.
+
+        Args:
+            images: float, [R, B, 3, H, W], or [1, B, 3, H, W] shared by all replicas.
+
+        Returns:
+            [R, B, C].
+        """
+
+    def image_losses(self) -> Mapping[str, Tensor]:
+        """What is kept per training image, by name of the branch: float32, [R, N] each.
+
+        The names become columns `loss_average_<name>` of the catalog's `sample_weights`.
+        """
+        return {}
+
+    def image_weights(self) -> Tensor | None:
+        """The weight that each training image would get now, [R, N], or None."""
+        return None
+
+    def replica_state(self, replica: int) -> dict[str, Tensor]:
+        """A copy of one replica's networks: name → tensor without the replica axis."""
+        return {
+            name: parameter.detach()[replica].to("cpu", copy=True)
+            for name, parameter in self.named_parameters()
+        }
+
+    @torch.no_grad()
+    def load_replica_states(self, states: Sequence[Mapping[str, Tensor]]) -> None:
+        """Set the networks of all replicas.
+
+        Args:
+            states: what `replica_state` gave, one per replica in order.
+
+        Raises:
+            ValueError: if names or shapes are not those of this method's networks.
+        """
+        parameters = dict(self.named_parameters())
+        for state in states:
+            if state.keys() != parameters.keys():
+                odd = sorted(state.keys() ^ parameters.keys())
+                raise ValueError(f"these tensors are missing or not expected: {', '.join(odd)}")
+        for name, parameter in parameters.items():
+            stacked = torch.stack([state[name] for state in states])
+            if stacked.shape != parameter.shape:
+                raise ValueError(
+                    f"tensor {name} has shape {list(stacked.shape[1:])}, "
+                    f"the network needs {list(parameter.shape[1:])}"
+                )
+            parameter.copy_(stacked)

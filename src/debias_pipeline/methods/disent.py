@@ -1,0 +1,195 @@
+"""DisEnt: disentangled feature augmentation.
+
+Lee, Kim, Lee, Lee & Choo, "Learning Debiased Representation via Disentangled Feature
+Augmentation", NeurIPS 2021, arXiv 2107.01372. Where paper and published code differ, this
+follows the code, since the published figures came from it.
+"""
+
+from typing import ClassVar, cast
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from debias_pipeline.losses import (
+    ClassNormalisedAverage,
+    cross_entropy,
+    generalised_cross_entropy,
+)
+from debias_pipeline.methods.base import Batch, Losses, Method, Recipe, Task
+from debias_pipeline.networks import StackedLinear, build_encoder
+from debias_pipeline.randomness import generators
+
+INTRINSIC, BIAS = 0, 1
+
+
+class DisentRecipe(Recipe):
+    """Hyper-parameters of DisEnt.
+
+    Attributes:
+        lambda_dis: λ_dis, weight of the bias branch's loss.
+        lambda_swap_b: λ_swap_b, weight of the bias branch's loss on swapped features.
+        lambda_swap: λ_swap, weight of the loss on swapped features.
+        swap_start: features are swapped after this step; the learning rate's decay
+            counts from it.
+        decay_every: steps between two decays of the learning rate.
+        gamma: γ, factor of one decay.
+        q: exponent of the generalised cross-entropy.
+        alpha: α, share of the old value that a moving average keeps.
+    """
+
+    lambda_dis: float = Field(ge=0, allow_inf_nan=False)
+    lambda_swap_b: float = Field(ge=0, allow_inf_nan=False)
+    lambda_swap: float = Field(ge=0, allow_inf_nan=False)
+    swap_start: int = Field(ge=0)
+    decay_every: int = Field(gt=0)
+    gamma: float = Field(gt=0, le=1)
+    q: float = Field(default=0.7, ge=0, le=1)
+    alpha: float = Field(default=0.7, ge=0, lt=1)
+
+    def learning_rate(self, step: int) -> float:
+        """lr · γ^⌊(step − swap_start) / decay_every⌋ from `swap_start` on, lr before."""
+        decays = max(0, step - self.swap_start) // self.decay_every
+        return self.lr * self.gamma**decays
+
+
+class Disent(Method):
+    """Two encoders E_i, E_b and two heads C_i, C_b on the concatenation [z_i ; z_b]."""
+
+    name: ClassVar[str] = "disent"
+    recipe_type: ClassVar[type[Recipe]] = DisentRecipe
+
+    def __init__(self, recipe: Recipe, task: Task) -> None:
+        """See `Method`."""
+        super().__init__(recipe, task)
+        self.recipe = cast(DisentRecipe, recipe)
+        initial = generators(task.seeds, "initial weights")
+        self.encoder = build_encoder(recipe.network, task.image_shape, 2, initial)
+        self.heads = StackedLinear(2 * self.encoder.features, task.classes, 2, initial)
+        self._permuters = generators(task.seeds, "feature swap")
+        self._averages: ClassNormalisedAverage | None = None
+
+    def begin_training(self, labels: Tensor) -> None:
+        """Make the two moving averages per training image (equation numbers: paper's 3.1)."""
+        averages = ClassNormalisedAverage(
+            labels, self.task.classes, self.task.replicas, branches=2, alpha=self.recipe.alpha
+        )
+        self._averages = averages.to(self.heads.weight.device)
+
+    def losses(self, batch: Batch, step: int) -> Losses:
+        """L = L_dis + λ_swap · L_swap, the latter once `step` is past `swap_start`."""
+        features = self.encoder(batch.images)
+        if step <= self.recipe.swap_start:
+            return self._losses_without_swap(features, batch)
+        return self._losses_with_swap(features, batch)
+
+    def _losses_without_swap(self, features: Tensor, batch: Batch) -> Losses:
+        losses = self._branch_losses(features, batch.labels, features[:, BIAS], batch.labels)
+        weights = self._weights(batch.index, losses)
+        intrinsic, bias = self._weighted_means(losses, weights)
+        total = intrinsic + self.recipe.lambda_dis * bias
+        return Losses(total, _detached(total, intrinsic, bias), weights)
+
+    def _losses_with_swap(self, features: Tensor, batch: Batch) -> Losses:
+        size = batch.labels.shape[1]
+        swap = self._permutations(size, batch.labels.device)
+        swapped_bias = features[:, BIAS].gather(1, swap.unsqueeze(2).expand_as(features[:, BIAS]))
+        # One pass through the heads serves the images as they are and those with swapped bias.
+        losses = self._branch_losses(
+            torch.cat([features, features], 2),
+            torch.cat([batch.labels, batch.labels], 1),
+            torch.cat([features[:, BIAS], swapped_bias], 1),
+            torch.cat([batch.labels, batch.labels.gather(1, swap)], 1),
+        )
+        plain, swapped = losses.split(size, 2)
+        weights = self._weights(batch.index, plain)
+        intrinsic, bias = self._weighted_means(plain, weights)
+        swap_intrinsic, swap_bias = self._weighted_means(swapped, weights)
+        recipe = self.recipe
+        total = (
+            intrinsic
+            + recipe.lambda_dis * bias
+            + recipe.lambda_swap * (swap_intrinsic + recipe.lambda_swap_b * swap_bias)
+        )
+        return Losses(
+            total, _detached(total, intrinsic, bias, swap_intrinsic, swap_bias), weights
+        )
+
+    def _branch_losses(
+        self, features: Tensor, labels: Tensor, bias_features: Tensor, bias_labels: Tensor
+    ) -> Tensor:
+        """Cross-entropies of C_i([z_i ; stop(z_b)]) and C_b([stop(z_i) ; z_b]).
+
+        Args:
+            features: [R, 2, B, F]; of these, z_i is used.
+            labels: [R, B], what C_i has to say.
+            bias_features: z_b, [R, B, F], possibly those of other images.
+            bias_labels: [R, B], what C_b has to say.
+
+        Returns:
+            float32, [R, 2, B].
+        """
+        intrinsic = features[:, INTRINSIC]
+        for_intrinsic = torch.cat([intrinsic, bias_features.detach()], 2)
+        for_bias = torch.cat([intrinsic.detach(), bias_features], 2)
+        logits = self.heads(torch.stack([for_intrinsic, for_bias], 1))
+        return cross_entropy(logits, torch.stack([labels, bias_labels], 1))
+
+    def _weights(self, index: Tensor, losses: Tensor) -> Tensor:
+        """W of each image after its losses have entered the moving averages, [R, B]."""
+        if self._averages is None:
+            raise RuntimeError("begin_training was not called")
+        return _relative_difficulty(self._averages.update(index, losses.detach()))
+
+    def _weighted_means(self, losses: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """mean(W · CE_i) and mean(GCE_b), [R] each."""
+        intrinsic = (weights * losses[:, INTRINSIC]).mean(1)
+        bias = generalised_cross_entropy(losses[:, BIAS], self.recipe.q).mean(1)
+        return intrinsic, bias
+
+    def _permutations(self, size: int, device: torch.device) -> Tensor:
+        permutations = [torch.randperm(size, generator=each) for each in self._permuters]
+        return torch.stack(permutations).to(device, non_blocking=True)
+
+    def predict(self, images: Tensor) -> Tensor:
+        """Logits of C_i([z_i ; z_b])."""
+        features = self.encoder(images)
+        both = torch.cat([features[:, INTRINSIC], features[:, BIAS]], 2)
+        logits: Tensor = self.heads(torch.stack([both, both], 1))
+        return logits[:, INTRINSIC]
+
+    def image_losses(self) -> dict[str, Tensor]:
+        """The moving averages of both branches, not divided by the class maxima."""
+        if self._averages is None:
+            return {}
+        averages = self._averages.of_all_images()
+        return {"intrinsic": averages[:, INTRINSIC], "bias": averages[:, BIAS]}
+
+    def image_weights(self) -> Tensor | None:
+        """W of every training image by its moving averages as they stand, [R, N]."""
+        if self._averages is None:
+            return None
+        return _relative_difficulty(self._averages.of_all_images_normalised())
+
+
+def _relative_difficulty(normalised: Tensor) -> Tensor:
+    """W = b / (b + d + 1e-8): near 1 where only the bias branch finds an image hard."""
+    bias, intrinsic = normalised[:, BIAS], normalised[:, INTRINSIC]
+    return bias / (bias + intrinsic + 1e-8)
+
+
+def _detached(
+    total: Tensor,
+    intrinsic: Tensor,
+    bias: Tensor,
+    swap_intrinsic: Tensor | None = None,
+    swap_bias: Tensor | None = None,
+) -> dict[str, Tensor]:
+    terms = {
+        "loss": total,
+        "loss_intrinsic": intrinsic,
+        "loss_bias": bias,
+        "loss_swap_intrinsic": swap_intrinsic,
+        "loss_swap_bias": swap_bias,
+    }
+    return {name: term.detach() for name, term in terms.items() if term is not None}

@@ -1,0 +1,140 @@
+"""Which networks of a run are kept, and how they become tables of tensors and back."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from debias_pipeline.errors import UserError
+from debias_pipeline.methods import Method, Task, get_method
+
+# `last` needs nothing; `selected` goes by the validation split and needs bias labels there;
+# `best_on_test` is what published tables report and looks at the test set: nothing may be
+# chosen by it.
+CHECKPOINT_CHOICES = ("last", "selected", "best_on_test")
+
+
+@dataclass
+class Kept:
+    """The networks of one seed under one choice: state, step, and the score it was kept for."""
+
+    state: Mapping[str, Tensor]
+    step: int
+    score: float
+
+
+class Keeper:
+    """Keeps, for each choice and replica, the networks of the best evaluation step."""
+
+    def __init__(self, method: Method) -> None:
+        """Args:
+        method: whose networks are kept.
+        """
+        self._method = method
+        self.kept: dict[str, dict[int, Kept]] = {choice: {} for choice in CHECKPOINT_CHOICES}
+
+    def offer(self, choice: str, replica: int, step: int, score: float) -> None:
+        """Keep a replica's networks if the score beats all earlier ones; NaN never does."""
+        best = self.kept[choice].get(replica)
+        if score > (best.score if best else float("-inf")):
+            state = self._method.replica_state(replica)
+            self.kept[choice][replica] = Kept(state, step, score)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Trained networks with all that is needed to use them.
+
+    Attributes:
+        recipe: of the run, as plain values.
+        image_shape: height, width, channels.
+        classes: number of labels.
+        seeds: one per replica.
+        steps: choice → the step of each seed, in the order of `seeds`; a choice that could
+            not be made is absent.
+        states: choice → the networks of each seed.
+        origin: dataset, percent and whatever else tells where the networks come from.
+    """
+
+    recipe: Mapping[str, Any]
+    image_shape: tuple[int, int, int]
+    classes: int
+    seeds: Sequence[int]
+    steps: Mapping[str, Sequence[int]]
+    states: Mapping[str, Sequence[Mapping[str, Tensor]]]
+    origin: Mapping[str, Any]
+
+    def to_catalog(self) -> dict[str, Any]:
+        """Tensors named `<choice>/seed<seed>/<parameter>` and JSON-ready metadata."""
+        tensors = {
+            f"{choice}/seed{seed}/{name}": tensor.contiguous()
+            for choice, states in self.states.items()
+            for seed, state in zip(self.seeds, states, strict=True)
+            for name, tensor in state.items()
+        }
+        metadata = {
+            "recipe": dict(self.recipe),
+            "image_shape": list(self.image_shape),
+            "classes": self.classes,
+            "seeds": list(self.seeds),
+            "steps": {choice: list(steps) for choice, steps in self.steps.items()},
+            "origin": dict(self.origin),
+        }
+        return {"tensors": tensors, "metadata": metadata}
+
+    @classmethod
+    def from_catalog(cls, saved: Mapping[str, Any]) -> "Checkpoint":
+        """The inverse of `to_catalog`.
+
+        Raises:
+            UserError: if the metadata of a checkpoint of this project is not there.
+        """
+        try:
+            metadata = saved["metadata"]
+            steps, seeds = metadata["steps"], metadata["seeds"]
+            states = {
+                choice: [_of_seed(saved["tensors"], choice, seed) for seed in seeds]
+                for choice in steps
+            }
+            height, width, channels = metadata["image_shape"]
+            return cls(
+                recipe=metadata["recipe"],
+                image_shape=(height, width, channels),
+                classes=metadata["classes"],
+                seeds=seeds,
+                steps=steps,
+                states=states,
+                origin=metadata["origin"],
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f"the checkpoint was not written by this project ({error!r}): train again"
+            ) from error
+
+
+def _of_seed(tensors: Mapping[str, Tensor], choice: str, seed: int) -> dict[str, Tensor]:
+    prefix = f"{choice}/seed{seed}/"
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }
+
+
+def restore_method(checkpoint: Checkpoint, choice: str, device: torch.device) -> Method:
+    """The trained networks of one choice, all seeds, ready to predict.
+
+    Raises:
+        UserError: if the tensors do not fit the networks that the recipe names.
+    """
+    method_type = get_method(checkpoint.recipe["method"])
+    recipe = method_type.recipe_type.model_validate(checkpoint.recipe)
+    task = Task(checkpoint.image_shape, checkpoint.classes, checkpoint.seeds)
+    method = method_type(recipe, task)
+    try:
+        method.load_replica_states(checkpoint.states[choice])
+    except ValueError as error:
+        raise UserError(f"the checkpoint does not fit its recipe: {error}") from error
+    return method.to(device).eval()

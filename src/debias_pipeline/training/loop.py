@@ -1,0 +1,237 @@
+"""The training loop: the same for every method, every data set, any number of seeds."""
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from debias_pipeline.errors import UserError
+from debias_pipeline.evaluation import ImageData, accuracies, harmonic_mean, predict
+from debias_pipeline.evaluation.predict import mixed_precision
+from debias_pipeline.methods import Losses, Method, Recipe
+from debias_pipeline.training.batches import BatchStream
+from debias_pipeline.training.checkpoint import CHECKPOINT_CHOICES, Keeper, Kept
+
+
+class Listener(Protocol):
+    """Hears of a training run as it goes on."""
+
+    def on_step(self) -> None:
+        """One step more is done."""
+
+    def on_evaluation(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
+        """`step` steps are done and evaluated; `rows` are new rows of the history."""
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """What training leaves behind.
+
+    Attributes:
+        kept: checkpoint choice → the networks of each seed; empty where the choice could
+            not be made.
+        history: a row per evaluation step and seed.
+        sample_weights: a row per training image and seed.
+    """
+
+    kept: Mapping[str, Sequence[Kept]]
+    history: pd.DataFrame
+    sample_weights: pd.DataFrame
+
+
+def train(
+    method: Method,
+    recipe: Recipe,
+    data: ImageData,
+    *,
+    headline: str = "accuracy",
+    precision: str = "fp32",
+    listeners: Iterable[Listener] = (),
+) -> TrainingRun:
+    """Train all replicas of a method together.
+
+    Nothing is read back from the device between two evaluations.
+
+    Args:
+        method: untrained networks, on the data's device.
+        recipe: hyper-parameters.
+        data: images and splits.
+        headline: the test metric that `best_on_test` goes by.
+        precision: fp32 or bf16 (autocast; parameters and averages stay float32).
+        listeners: told of steps and evaluations.
+
+    Raises:
+        UserError: if a loss is not finite, naming the term and the step.
+    """
+    seeds = method.task.seeds
+    listeners = list(listeners)
+    method.begin_training(torch.from_numpy(data.splits["train"].labels))
+    batches = BatchStream(data, seeds, recipe.batch_size)
+    optimiser = torch.optim.Adam(method.parameters(), lr=recipe.lr, fused=_fused(data.device))
+    window = Window(method, data)
+    keeper = Keeper(method)
+    history: list[dict[str, Any]] = []
+    method.train()
+    for step in range(recipe.steps):
+        _set_learning_rate(optimiser, recipe.learning_rate(step))
+        batch = batches.next()
+        with mixed_precision(data.device, precision):
+            losses = method.losses(batch, step)
+        optimiser.zero_grad(set_to_none=True)
+        losses.total.sum().backward()
+        optimiser.step()
+        window.add(step, losses, batch.index)
+        for listener in listeners:
+            listener.on_step()
+
+        done = step + 1
+        if done % recipe.eval_every and done < recipe.steps:
+            continue
+        means = window.close(recipe.batch_size, keep_weights=done == recipe.steps)
+        rows = _evaluate(method, data, precision)
+        for replica, row in enumerate(rows):
+            _offer(keeper, replica, done, row, headline)
+            row.update(step=done, seed=seeds[replica], learning_rate=recipe.learning_rate(step))
+            row.update({name: values[replica] for name, values in means.items()})
+        history.extend(rows)
+        for listener in listeners:
+            listener.on_evaluation(done, rows)
+        window.open()
+
+    for replica in range(len(seeds)):
+        keeper.offer("last", replica, recipe.steps, score=recipe.steps)
+    kept = {
+        choice: [keeper.kept[choice][replica] for replica in sorted(keeper.kept[choice])]
+        for choice in CHECKPOINT_CHOICES
+    }
+    return TrainingRun(kept, _history_table(history), window.sample_weights())
+
+
+class Window:
+    """What happens between two evaluations, gathered on the device."""
+
+    def __init__(self, method: Method, data: ImageData) -> None:
+        """Args:
+        method: being trained.
+        data: being trained on.
+        """
+        self._method, self._train = method, data.splits["train"]
+        shape = (method.task.replicas, len(self._train))
+        self._weight_sums = torch.zeros(shape, device=data.device)
+        self._visits = torch.zeros(shape, device=data.device)
+        self.open()
+
+    def open(self) -> None:
+        """Start a new window."""
+        self._terms: dict[str, list[Tensor]] = defaultdict(list)
+        self._steps: dict[str, list[int]] = defaultdict(list)
+        self._weight_sums.zero_()
+        self._visits.zero_()
+        self._opened = time.perf_counter()
+
+    def add(self, step: int, losses: Losses, index: Tensor) -> None:
+        """Take in one step; `index` is [R, B], the images' positions in the training split."""
+        for name, term in losses.terms.items():
+            self._terms[name].append(term)
+            self._steps[name].append(step)
+        if losses.weights is not None:
+            self._weight_sums.scatter_add_(1, index, losses.weights.detach())
+            self._visits.scatter_add_(1, index, torch.ones_like(losses.weights))
+
+    def close(self, batch_size: int, *, keep_weights: bool) -> dict[str, Any]:
+        """Means of the window's loss terms, [R] each, and the speed.
+
+        Raises:
+            UserError: if a loss of the window was not finite.
+        """
+        terms = {name: torch.stack(values).cpu() for name, values in self._terms.items()}
+        self._check_finite(terms)
+        seconds = time.perf_counter() - self._opened
+        steps = len(next(iter(self._steps.values())))
+        replicas = self._method.task.replicas
+        means: dict[str, Any] = {name: values.mean(0).tolist() for name, values in terms.items()}
+        means["images_per_second"] = [steps * batch_size / seconds] * replicas
+        if keep_weights:
+            self._final_weights = self._mean_weights()
+        return means
+
+    def sample_weights(self) -> pd.DataFrame:
+        """One row per training image and seed; columns as in the catalog's contract."""
+        conflicting = pd.array(self._train.conflicting == 1, dtype="boolean")
+        conflicting[self._train.conflicting < 0] = pd.NA
+        averages = {name: each.cpu().numpy() for name, each in self._method.image_losses().items()}
+        tables = []
+        for replica, seed in enumerate(self._method.task.seeds):
+            table = pd.DataFrame({"image_id": self._train.image_ids, "seed": seed})
+            table["weight"] = self._final_weights[replica]
+            for name in ("intrinsic", "bias"):
+                table[f"loss_average_{name}"] = (
+                    averages[name][replica] if name in averages else np.float32("nan")
+                )
+            table["conflicting"] = conflicting
+            tables.append(table)
+        return pd.concat(tables, ignore_index=True)
+
+    def _mean_weights(self) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """Mean W of each image over the window; by its averages where it was not drawn."""
+        now = self._method.image_weights()
+        if now is None:
+            return np.full(self._visits.shape, np.nan, dtype=np.float32)
+        means = torch.where(self._visits > 0, self._weight_sums / self._visits, now)
+        return means.cpu().numpy()
+
+    def _check_finite(self, terms: Mapping[str, Tensor]) -> None:
+        bad = [
+            (self._steps[name][int(row)], name, int(replica))
+            for name, values in terms.items()
+            for row, replica in torch.nonzero(~values.isfinite())[:1]
+        ]
+        if not bad:
+            return
+        step, name, replica = min(bad, key=lambda each: (each[0], each[1] == "loss"))
+        raise UserError(
+            f"{name} is not finite at step {step} (seed {self._method.task.seeds[replica]}): "
+            "training stopped; try a smaller recipe.lr"
+        )
+
+
+def _evaluate(method: Method, data: ImageData, precision: str) -> list[dict[str, Any]]:
+    """Accuracies on the validation and test splits, a row per replica."""
+    rows: list[dict[str, Any]] = [{} for _ in range(method.task.replicas)]
+    for split in ("valid", "test"):
+        predictions = predict(method, data, split, precision)
+        for name, values in accuracies(predictions, data.splits[split]).items():
+            for row, value in zip(rows, values, strict=True):
+                row[f"{split}_{name}"] = float(value)
+    return rows
+
+
+def _offer(
+    keeper: Keeper, replica: int, step: int, row: Mapping[str, float], headline: str
+) -> None:
+    selection = harmonic_mean(row["valid_aligned_accuracy"], row["valid_conflicting_accuracy"])
+    keeper.offer("selected", replica, step, selection)
+    keeper.offer("best_on_test", replica, step, row[f"test_{headline}"])
+
+
+def _history_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    table = pd.DataFrame(rows)
+    losses = [name for name in table.columns if name.startswith("loss")]
+    accuracy = [name for name in table.columns if name.startswith(("valid_", "test_"))]
+    first = ["step", "seed", *losses, "learning_rate"]
+    return table[[*first, *accuracy, "images_per_second"]]
+
+
+def _set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+
+
+def _fused(device: torch.device) -> bool:
+    return device.type in ("cpu", "cuda", "mps")

@@ -1,0 +1,61 @@
+"""Progress of a training run, for people."""
+
+import logging
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tqdm import tqdm
+
+logger = logging.getLogger(__name__)
+
+
+class Progress:
+    """A live bar on a terminal, a log line per evaluation elsewhere."""
+
+    def __init__(self, name: str, steps: int, seconds_between_lines: float = 10.0) -> None:
+        """Args:
+        name: what is trained.
+        steps: how many steps there are.
+        seconds_between_lines: log lines come no closer than this, but for the last.
+        """
+        self._name, self._steps = name, steps
+        self._bar = tqdm(
+            total=steps,
+            desc=name,
+            unit="step",
+            disable=not sys.stderr.isatty(),
+            dynamic_ncols=True,
+            smoothing=0.05,
+        )
+        self._started = self._last_line = time.monotonic()
+        self._seconds_between_lines = seconds_between_lines
+
+    def on_step(self) -> None:
+        """One step more is done."""
+        self._bar.update()
+
+    def on_evaluation(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Show the latest accuracies, means over the seeds."""
+        valid, test = (
+            sum(row[f"{split}_accuracy"] for row in rows) / len(rows) for split in ("valid", "test")
+        )
+        accuracy = f"valid {valid:.1%}, unbiased test {test:.1%}"
+        if not self._bar.disable:
+            self._bar.set_postfix_str(accuracy)
+            return
+        now = time.monotonic()
+        if step < self._steps and now - self._last_line < self._seconds_between_lines:
+            return
+        self._last_line = now
+        rate = step / (now - self._started)
+        left = tqdm.format_interval((self._steps - step) / rate)
+        logger.info(
+            "%s: step %d of %d, %.0f steps/s, %s left, %s",
+            self._name, step, self._steps, rate, left, accuracy,
+        )  # fmt: skip
+
+    def close(self) -> None:
+        """Leave the bar as it stands."""
+        self._bar.close()
