@@ -1,0 +1,116 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from kedro.io import DataCatalog, DatasetError
+
+from debias_pipeline.io import ImageArrayDataset
+
+IMAGES = np.arange(2 * 4 * 5 * 3, dtype=np.uint8).reshape(2, 4, 5, 3)
+shapes = st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(1, 4), st.just(3))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("images")
+
+
+@settings(max_examples=20)
+@given(images=hnp.arrays(np.uint8, shapes))
+def test_round_trip(folder, images):
+    dataset = ImageArrayDataset(folder / "images.npy")
+    dataset.save(images)
+    assert np.array_equal(dataset.load(), images)
+    assert [path.name for path in folder.iterdir()] == ["images.npy"]
+
+
+def test_load_is_a_read_only_memory_map(tmp_path):
+    dataset = ImageArrayDataset(str(tmp_path / "deep" / "images.npy"))
+    assert not dataset.exists()
+    dataset.save(IMAGES)
+    assert dataset.exists()
+    loaded = dataset.load()
+    assert isinstance(loaded, np.memmap)
+    assert not loaded.flags.writeable
+
+
+def test_strided_views_are_saved_in_order(tmp_path):
+    dataset = ImageArrayDataset(tmp_path / "images.npy")
+    dataset.save(IMAGES[:, ::2, ::-1])
+    assert np.array_equal(dataset.load(), IMAGES[:, ::2, ::-1])
+
+
+@pytest.mark.parametrize(
+    ("data", "complaint"),
+    [
+        (IMAGES.astype(np.float32), "float32 where images are uint8"),
+        (IMAGES[0], "4 x 5 x 3"),
+        (IMAGES[..., :1], "2 x 4 x 5 x 1"),
+        (IMAGES[:0], "0 x 4 x 5 x 3"),
+        (np.zeros((), np.uint8), "scalar"),
+        ([1, 2], "is a list"),
+    ],
+)
+def test_anything_else_is_refused(tmp_path, data, complaint):
+    with pytest.raises(DatasetError, match=complaint) as caught:
+        ImageArrayDataset(tmp_path / "images.npy").save(data)
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_failed_save_leaves_the_old_file_whole(tmp_path, monkeypatch):
+    dataset = ImageArrayDataset(tmp_path / "images.npy")
+    dataset.save(IMAGES)
+
+    def run_full(file, data, **_):
+        file.write(b"half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(np, "save", run_full)
+    with pytest.raises(DatasetError, match="No space left"):
+        dataset.save(IMAGES)
+    assert [path.name for path in tmp_path.iterdir()] == ["images.npy"]
+    assert np.array_equal(dataset.load(), IMAGES)
+
+
+@pytest.mark.parametrize("keep", [0, 4, 60, 200])
+def test_truncated_file_is_told_in_one_line(tmp_path, keep):
+    path = tmp_path / "images.npy"
+    ImageArrayDataset(path).save(IMAGES)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(DatasetError, match="damaged") as caught:
+        ImageArrayDataset(path).load()
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_pickles_and_other_arrays_are_refused(tmp_path):
+    path = tmp_path / "images.npy"
+    np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(DatasetError, match="damaged or no"):
+        ImageArrayDataset(path).load()
+    np.save(path, IMAGES.astype(np.int32))
+    with pytest.raises(DatasetError, match="int32 where images are uint8"):
+        ImageArrayDataset(path).load()
+
+
+def test_missing_file_names_the_pipeline(tmp_path):
+    with pytest.raises(DatasetError, match="run the ingestion pipeline"):
+        ImageArrayDataset(tmp_path / "images.npy").load()
+
+
+def test_remote_paths_are_refused():
+    with pytest.raises(DatasetError, match="local path"):
+        ImageArrayDataset("s3://bucket/images.npy")
+
+
+def test_reads_from_the_catalog(tmp_path):
+    entry = {
+        "type": "debias_pipeline.io.ImageArrayDataset",
+        "filepath": str(tmp_path / "images.npy"),
+    }
+    catalog = DataCatalog.from_config({"images": entry})
+    catalog.save("images", IMAGES)
+    assert np.array_equal(catalog.load("images"), IMAGES)
+    assert "images.npy" in str(catalog["images"])
