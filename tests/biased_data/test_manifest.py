@@ -1,0 +1,158 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from kedro.io import DataCatalog
+from kedro.validation.exceptions import DataValidationError
+from pandera.errors import SchemaErrors
+
+from debias_pipeline.biased_data import get_dataset
+from debias_pipeline.biased_data.manifest import Manifest, make_data_card, make_manifest
+
+
+def small_manifest() -> pd.DataFrame:
+    return make_manifest(
+        split=["train", "train", "valid", "test"],
+        label=[0, 1, 2, 3],
+        bias=[0, 2, 2, -1],
+        conflicting=[False, True, False, None],
+        source=["a/0.png", "a/1.png", "b#2", "c..d.png"],
+    )
+
+
+rows = st.tuples(
+    st.sampled_from(["train", "valid", "test"]),
+    st.integers(0, 32767),
+    st.integers(-1, 32767),
+    st.sampled_from([True, False, None]),
+    st.text(alphabet="abc/#_.0", min_size=1).filter(
+        lambda text: not text.startswith("/") and ".." not in text
+    ),
+)
+
+
+@given(st.lists(rows, min_size=1, max_size=20))
+def test_whatever_is_put_in_is_found_again(values):
+    split, label, bias, conflicting, source = zip(*values, strict=True)
+    frame = make_manifest(
+        split=split, label=label, bias=bias, conflicting=conflicting, source=source
+    )
+    assert {name: str(dtype) for name, dtype in frame.dtypes.items()} | {
+        "split": "",
+        "source": "",
+    } == {
+        "image_id": "int64",
+        "split": "",
+        "label": "int16",
+        "bias": "int16",
+        "conflicting": "boolean",
+        "source": "",
+    }
+    assert frame["image_id"].tolist() == list(range(len(values)))
+    assert frame["label"].tolist() == list(label)
+    assert frame["bias"].tolist() == list(bias)
+    assert [None if flag is pd.NA else flag for flag in frame["conflicting"]] == list(conflicting)
+    assert frame["source"].tolist() == list(source)
+
+
+def test_without_bias_labels_all_is_unknown():
+    frame = make_manifest(split=["train"], label=[0], bias=None, conflicting=None, source=["a.png"])
+    assert frame["bias"].tolist() == [-1]
+    assert frame["conflicting"].isna().all()
+
+
+def test_passes_kedros_validation_on_save_and_load(tmp_path):
+    entry = {
+        "type": "pandas.ParquetDataset",
+        "filepath": str(tmp_path / "manifest.parquet"),
+        "validator": "debias_pipeline.biased_data.manifest.Manifest",
+    }
+    DataCatalog.from_config({"manifest": entry}).save("manifest", small_manifest())
+    loaded = DataCatalog.from_config({"manifest": entry}).load("manifest")
+    pd.testing.assert_frame_equal(loaded, small_manifest())
+
+
+def test_kedro_refuses_a_wrong_manifest_on_save_and_on_load(tmp_path):
+    entry = {"type": "pandas.ParquetDataset", "filepath": str(tmp_path / "manifest.parquet")}
+    checked = entry | {"validator": "debias_pipeline.biased_data.manifest.Manifest"}
+    wrong = small_manifest().astype({"label": "int64"})
+    with pytest.raises(DataValidationError):
+        DataCatalog.from_config({"manifest": checked}).save("manifest", wrong)
+    DataCatalog.from_config({"manifest": entry}).save("manifest", wrong)
+    with pytest.raises(DataValidationError):
+        DataCatalog.from_config({"manifest": checked}).load("manifest")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"image_id": [1, 2, 3, 4]},
+        {"image_id": [0, 0, 1, 2]},
+        {"image_id": np.arange(4, dtype=np.int32)},
+        {"split": ["train", "train", "val", "test"]},
+        {"split": ["train", "train", None, "test"]},
+        {"label": np.array([-1, 0, 0, 0], np.int16)},
+        {"label": [0, 1, 2, 3]},
+        {"bias": np.array([-2, 0, 0, 0], np.int16)},
+        {"bias": [0.0, 1.0, 2.0, 3.0]},
+        {"conflicting": [True, False, True, False]},
+        {"source": ["/etc/a.png"] * 4},
+        {"source": ["\\\\host\\a.png"] * 4},
+        {"source": ["C:/a.png"] * 4},
+        {"source": ["a/../../b.png"] * 4},
+        {"source": [".."] * 4},
+        {"source": [""] * 4},
+        {"source": [None] * 4},
+        {"extra": [0] * 4},
+    ],
+)
+def test_each_rule_is_enforced(change):
+    with pytest.raises(SchemaErrors):
+        Manifest.validate(small_manifest().assign(**change), lazy=True)
+
+
+@pytest.mark.parametrize("column", ["image_id", "split", "label", "bias", "conflicting", "source"])
+def test_no_column_may_be_missing(column):
+    with pytest.raises(SchemaErrors):
+        Manifest.validate(small_manifest().drop(columns=column), lazy=True)
+
+
+def test_data_card_counts_what_is_known():
+    card = make_data_card(
+        get_dataset("cmnist_mini"),
+        small_manifest(),
+        percent="2pct",
+        seed=3,
+        image_shape=(28, 28, 3),
+        origin="made up",
+    )
+    assert json.loads(json.dumps(card, allow_nan=False)) == card
+    assert card["splits"] == {
+        "train": {"images": 2, "conflicting": 1, "conflicting_fraction": 0.5},
+        "valid": {"images": 1, "conflicting": 0, "conflicting_fraction": 0.0},
+        "test": {"images": 1, "conflicting": None, "conflicting_fraction": None},
+    }
+    assert card["dataset"] == "cmnist_mini"
+    assert card["headline"] == "accuracy"
+    assert card["image_shape"] == [28, 28, 3]
+    assert card["label_names"] == [str(digit) for digit in range(10)]
+    assert len(card["bias_names"]) == 10
+    assert (card["percent"], card["seed"], card["origin"]) == ("2pct", 3, "made up")
+
+
+def test_data_card_takes_names_known_only_from_the_data():
+    card = make_data_card(
+        get_dataset("cmnist_mini"),
+        small_manifest(),
+        percent="2pct",
+        seed=0,
+        image_shape=(1, 1, 3),
+        origin="made up",
+        label_names=["cat", "dog"],
+        bias_names=[],
+    )
+    assert card["label_names"] == ["cat", "dog"]
+    assert card["bias_names"] == []
