@@ -1,0 +1,113 @@
+"""Colored MNIST: digits, each tied to a colour."""
+
+from pathlib import Path
+from typing import ClassVar, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from debias_pipeline.biased_data.base import BiasedData, BiasedDataset, Headline
+from debias_pipeline.biased_data.colored_mnist import (
+    COLOUR_NAMES,
+    DIGIT_NAMES,
+    GreySplit,
+    bias_by_redrawing,
+    bias_uniform,
+    colour_digits,
+)
+from debias_pipeline.biased_data.mnist import FILES, FOLDER, read_mnist
+from debias_pipeline.biased_data.percent import parse_percent
+from debias_pipeline.biased_data.published_layout import find_published, read_published
+from debias_pipeline.biased_data.raw_dir import check_raw_dir
+
+# One training image in twelve is kept for validation: 5,000 of MNIST's 60,000.
+_ONE_VALID_IN: Final = 12
+
+
+class ColoredMnist(BiasedDataset):
+    """The published set if `raw_dir` holds it, else one built from MNIST the way it was built.
+
+    55,000 images to train on, 5,000 to validate on (as biased), and MNIST's 10,000 test images,
+    whose colour is drawn uniformly whatever the digit.
+    """
+
+    name: ClassVar[str] = "cmnist"
+    headline: ClassVar[Headline] = "accuracy"
+    label_name: ClassVar[str] = "digit"
+    bias_name: ClassVar[str] = "colour"
+    label_names: ClassVar[tuple[str, ...]] = DIGIT_NAMES
+    bias_names: ClassVar[tuple[str, ...]] = COLOUR_NAMES
+
+    def build(self, percent: str, raw_dir: Path, seed: int) -> BiasedData:
+        """Read the published folders, or colour MNIST (downloaded into `raw_dir` if need be).
+
+        Args:
+            percent: share of the train and valid images whose colour is drawn from all ten, so
+                that 0.9 × percent conflict; in the published layout, the folder of that name.
+            raw_dir: holds cmnist/<percent>/…, or is that cmnist folder, or holds MNIST/raw/….
+            seed: of the split, the colours and their noise; the published set takes none.
+
+        Returns:
+            images uint8, 70,000 × 28 × 28 × 3.
+
+        Raises:
+            UserError: if percent is no percent, `raw_dir` is missing or empty, or raw data is
+                damaged or can't be had.
+        """
+        fraction = parse_percent(percent)
+        check_raw_dir(raw_dir)
+        published = find_published(self.name, raw_dir)
+        if published:
+            return read_published(self, published, percent=percent, seed=seed)
+        return self._build_from_mnist(fraction, percent, raw_dir, seed)
+
+    def _build_from_mnist(
+        self, fraction: float, percent: str, raw_dir: Path, seed: int
+    ) -> BiasedData:
+        train, test = read_mnist(raw_dir)
+        order_rng, bias_rng, colour_rng = (
+            np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(3)
+        )
+        order = order_rng.permutation(len(train.label))
+        n_valid = len(order) // _ONE_VALID_IN
+        train_rows, valid_rows = order[n_valid:], order[:n_valid]
+        train_label = train.label[train_rows].astype(np.int16)
+        valid_label = train.label[valid_rows].astype(np.int16)
+        splits = [
+            GreySplit(
+                split="train",
+                grey=train.grey,
+                rows=train_rows,
+                label=train_label,
+                bias=bias_by_redrawing(train_label, fraction, bias_rng),
+                source=_places(FILES[0], train_rows),
+            ),
+            GreySplit(
+                split="valid",
+                grey=train.grey,
+                rows=valid_rows,
+                label=valid_label,
+                bias=bias_by_redrawing(valid_label, fraction, bias_rng),
+                source=_places(FILES[0], valid_rows),
+            ),
+            GreySplit(
+                split="test",
+                grey=test.grey,
+                rows=np.arange(len(test.label)),
+                label=test.label.astype(np.int16),
+                bias=bias_uniform(len(test.label), bias_rng),
+                source=_places(FILES[2], np.arange(len(test.label))),
+            ),
+        ]
+        return colour_digits(
+            self,
+            splits,
+            percent=percent,
+            seed=seed,
+            rng=colour_rng,
+            origin="built from MNIST files (torchvision layout)",
+        )
+
+
+def _places(file: str, rows: npt.NDArray[np.intp]) -> list[str]:
+    return [f"{FOLDER.as_posix()}/{file}#{row}" for row in rows.tolist()]

