@@ -1,0 +1,249 @@
+"""Grids of training images."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from PIL import Image
+
+from debias_pipeline.reporting.names import attribute_name, shortened
+from debias_pipeline.reporting.style import (
+    ALIGNED,
+    CONFLICTING,
+    NEUTRAL,
+    WIDTH,
+    bare_axes,
+    new_figure,
+)
+
+MOST_CONFLICTING = 40
+_ACROSS = 10
+_SAMPLE_ROWS = 3
+# A report of photos must stay small; a report of digits must show their pixels.
+_LARGEST_TILE, _SMALLEST_TILE = 64, 84
+
+
+@dataclass(frozen=True)
+class _Tile:
+    """An image to show: its row in `images`, where it goes (in tiles), and what is said of it."""
+
+    row: int
+    x: float
+    y: float
+    caption: str
+    conflicting: bool | None
+
+
+def draw_sample_grid(
+    images: npt.NDArray[np.uint8], manifest: pd.DataFrame, data_card: Mapping[str, Any]
+) -> Figure | None:
+    """Training images of each label, bias-aligned ones above bias-conflicting ones.
+
+    Args:
+        images: uint8, N × H × W × 3; only the rows that are shown are read.
+        manifest: row i describes images[i].
+        data_card: holds the names of labels and bias values.
+
+    Returns:
+        The figure, or None if there are no training images.
+    """
+    rows = manifest.reset_index(drop=True)
+    rows = rows[rows["split"] == "train"]
+    if rows.empty:
+        return None
+    labels = sorted(rows["label"].unique())[:_ACROSS]
+    each = max(1, _ACROSS // len(labels))
+    conflicting = rows["conflicting"].astype("boolean")
+    bands = [
+        ("bias-aligned", ALIGNED, rows[conflicting.eq(False).fillna(False)]),
+        ("bias-conflicting", CONFLICTING, rows[conflicting.eq(True).fillna(False)]),
+        ("not known to be aligned or conflicting", NEUTRAL, rows[conflicting.isna()]),
+    ]
+    bands = [band for band in bands if not band[2].empty]
+    height, pitch = _tile_height(images), _tile_height(images) + 0.28
+    tiles: list[_Tile] = []
+    titles: list[tuple[float, str, str]] = []
+    top = 0.35
+    for title, colour, of_band in bands:
+        titles.append((top + 0.22, title, colour))
+        top += 0.35
+        for position, label in enumerate(labels):
+            of_label = of_band[of_band["label"] == label]
+            chosen = _draw_rows(of_label, each * _SAMPLE_ROWS)
+            tiles += [
+                _Tile(
+                    row=int(row),
+                    x=position * (each + 0.15) + place % each,
+                    y=top + (place // each) * pitch,
+                    caption=attribute_name(data_card, "bias", of_label.at[row, "bias"], 9),
+                    conflicting=None,
+                )
+                for place, row in enumerate(chosen)
+            ]
+        top += _SAMPLE_ROWS * pitch
+    across = len(labels) * (each + 0.15)
+    axes = _grid_axes(across, top)
+    for position, label in enumerate(labels):
+        name = attribute_name(data_card, "label", label, max(9, 9 * each))
+        centre = position * (each + 0.15) + each / 2 - 0.04
+        axes.text(centre, 0.2, name, ha="center", fontsize=9, fontweight="bold")
+    for y, title, colour in titles:
+        axes.text(0, y, title, color=colour, fontsize=8.5, fontweight="bold")
+    _draw_tiles(axes, tiles, images, height)
+    return axes.get_figure(root=True)
+
+
+def draw_most_conflicting(
+    sample_weights: pd.DataFrame,
+    images: npt.NDArray[np.uint8],
+    manifest: pd.DataFrame,
+    data_card: Mapping[str, Any],
+) -> Figure | None:
+    """The training images of the highest mean weight W over seeds, the highest first.
+
+    Args:
+        sample_weights: a row per training image and seed.
+        images: uint8, N × H × W × 3; only the rows that are shown are read.
+        manifest: row i describes images[i].
+        data_card: holds the names of labels and bias values.
+
+    Returns:
+        The figure, or None if the method weighs no images.
+    """
+    weights = highest_weights(sample_weights)
+    if weights.empty:
+        return None
+    rows = manifest.reset_index(drop=True).reset_index(names="row").set_index("image_id")
+    shown = rows.loc[weights.index]
+    flags = [None if pd.isna(flag) else bool(flag) for flag in shown["conflicting"]]
+    height = _tile_height(images)
+    pitch = height + 0.78
+    tiles = [
+        _Tile(
+            row=int(record["row"]),
+            x=place % _ACROSS * 1.1,
+            y=0.55 + place // _ACROSS * pitch,
+            caption=_names_and_weight(record, weight, data_card),
+            conflicting=flag,
+        )
+        for place, (record, weight, flag) in enumerate(
+            zip(shown.to_dict("records"), weights, flags, strict=True)
+        )
+    ]
+    axes = _grid_axes(_ACROSS * 1.1, 0.6 + -(-len(tiles) // _ACROSS) * pitch)
+    _write_ranking_title(axes, flags, data_card)
+    _draw_tiles(axes, tiles, images, height)
+    return axes.get_figure(root=True)
+
+
+def _names_and_weight(
+    record: Mapping[Any, Any], weight: float, data_card: Mapping[str, Any]
+) -> str:
+    label = attribute_name(data_card, "label", record["label"], 11)
+    bias = attribute_name(data_card, "bias", record["bias"], 11)
+    return "\n".join(filter(None, [label, bias, f"W {weight:.3f}"]))
+
+
+def highest_weights(sample_weights: pd.DataFrame) -> pd.Series:
+    """The forty highest mean weights over seeds, by image_id; ties go by image_id."""
+    weighed = sample_weights[sample_weights["weight"].notna()]
+    weights = weighed.astype({"weight": "float64"}).groupby("image_id")["weight"].mean()
+    return weights.sort_values(ascending=False, kind="stable").head(MOST_CONFLICTING)
+
+
+def _write_ranking_title(
+    axes: Axes, flags: Sequence[bool | None], data_card: Mapping[str, Any]
+) -> None:
+    names = f"{data_card['label_name']}, {data_card['bias_name']}"
+    text = shortened(f"Under each image: label and bias ({names}), then W.", 75)
+    axes.text(0, 0.02, text, fontsize=8, color="#444444")
+    if None in flags:
+        return
+    hits = sum(flag is True for flag in flags)
+    axes.text(
+        0,
+        0.36,
+        f"{hits} of {len(flags)} are bias-conflicting (thick orange outline)",
+        fontsize=8,
+        color=CONFLICTING,
+        fontweight="bold",
+    )
+    if hits < len(flags):
+        text = f"{len(flags) - hits} bias-aligned (dashed blue)"
+        axes.text(_ACROSS * 1.1 - 0.1, 0.36, text, fontsize=8, color=ALIGNED, ha="right")
+
+
+def _grid_axes(across: float, down: float) -> Axes:
+    """Axes whose unit is the width of a tile, growing rightward and downward."""
+    figure = new_figure(WIDTH * down / across)
+    figure.set_layout_engine("none")
+    axes = figure.add_axes((0.01, 0.01, 0.98, 0.98))
+    axes.set_xlim(-0.05, across)
+    axes.set_ylim(down, -0.15)
+    bare_axes(axes)
+    return axes
+
+
+def _tile_height(images: npt.NDArray[np.uint8]) -> float:
+    """Height of an image in tile widths; a gap is kept at the right of each tile."""
+    return 0.92 * float(images.shape[1]) / float(images.shape[2])
+
+
+def _draw_tiles(
+    axes: Axes, tiles: Sequence[_Tile], images: npt.NDArray[np.uint8], height: float
+) -> None:
+    for tile in tiles:
+        pixels = _resized(np.asarray(images[tile.row]))
+        extent = (tile.x, tile.x + 0.92, tile.y + height, tile.y)
+        axes.imshow(pixels, extent=extent, interpolation="none", aspect="auto")
+        _outline(axes, tile, height)
+        axes.text(
+            tile.x + 0.46,
+            tile.y + height + 0.06,
+            tile.caption,
+            ha="center",
+            va="top",
+            fontsize=6.5,
+            linespacing=1.15,
+        )
+    # imshow narrows the view to the image that it drew last.
+    axes.autoscale(False)
+
+
+def _outline(axes: Axes, tile: _Tile, height: float) -> None:
+    if tile.conflicting is None:
+        return
+    colour, line, width = (CONFLICTING, "-", 2.4) if tile.conflicting else (ALIGNED, "--", 1.2)
+    box = Rectangle(
+        (tile.x, tile.y),
+        0.92,
+        height,
+        fill=False,
+        edgecolor=colour,
+        linestyle=line,
+        linewidth=width,
+    )
+    axes.add_patch(box)
+
+
+def _resized(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Small images enlarged pixel by pixel, large ones averaged down."""
+    longest = max(pixels.shape[:2])
+    if longest > _LARGEST_TILE:
+        shrunk = Image.fromarray(pixels)
+        shrunk.thumbnail((_LARGEST_TILE, _LARGEST_TILE), Image.Resampling.BOX)
+        return np.asarray(shrunk)
+    factor = max(1, _SMALLEST_TILE // longest)
+    return pixels.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def _draw_rows(rows: pd.DataFrame, most: int) -> list[Any]:
+    """A few rows at random, always the same ones: the first might come from one source."""
+    count = min(most, len(rows))
+    return sorted(np.random.default_rng(0).choice(rows.index.to_numpy(), count, replace=False))

@@ -1,0 +1,108 @@
+"""The first table that a user sees after a run."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from debias_pipeline.reporting.formatting import DASH, known, mean_and_std
+from debias_pipeline.reporting.wording import (
+    LEAK,
+    METRIC_BY_KEY,
+    PROTOCOLS,
+    PUBLISHED_PROTOCOL,
+    UNBIASED_ACCURACY,
+    Protocol,
+)
+
+_COLUMNS = ("accuracy", "conflicting_accuracy", "aligned_accuracy", "worst_group_accuracy")
+_HEADERS = {"accuracy": "Unbiased\naccuracy", "worst_group_accuracy": "Worst\ngroup"}
+
+
+def headline_table(
+    metrics: Sequence[Mapping[str, Any]], published: Mapping[str, float | None]
+) -> Table:
+    """Every method's headline figures by checkpoint, in per cent.
+
+    Args:
+        metrics: of each method on the same data set; fractions in 0..1.
+        published: fraction in the paper's Table 1 by method, where it has one.
+
+    Returns:
+        A table that fits 80 columns.
+
+    Raises:
+        ValueError: if there are no metrics.
+    """
+    if not metrics:
+        raise ValueError("A table needs the metrics of at least one method.")
+    first = metrics[0]
+    table = Table(
+        title=Text(f"{first['dataset']} {first['percent']}: test accuracy in %", style="bold"),
+        caption=_caption(first["headline"], any(map(_has_figure(published), metrics))),
+        title_justify="left",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    table.add_column("Method", style="bold", overflow="fold", min_width=7)
+    table.add_column("Checkpoint")
+    headline = first["headline"]
+    for key in _COLUMNS:
+        style = "bold" if key == headline else ""
+        table.add_column(_HEADERS.get(key, METRIC_BY_KEY[key].name), justify="right", style=style)
+    table.add_column("AUROC", justify="right")
+    for of_method in metrics:
+        _add_method(table, of_method, known(published.get(of_method["method"])))
+    return table
+
+
+def _has_figure(published: Mapping[str, float | None]) -> Any:
+    return lambda of_method: known(published.get(of_method["method"])) is not None
+
+
+def _add_method(table: Table, metrics: Mapping[str, Any], published: float | None) -> None:
+    for protocol in PROTOCOLS:
+        first = protocol == PROTOCOLS[0]
+        table.add_row(
+            Text(metrics["method"]) if first else "",
+            _protocol_name(protocol),
+            *_values(metrics["checkpoints"].get(protocol.key)),
+            mean_and_std(_auroc_mean(metrics), 1, 3) if first else "",
+            end_section=protocol == PROTOCOLS[-1] and published is None,
+        )
+    if published is not None:
+        values = [
+            f"{100 * published:.2f}" if key == metrics["headline"] else "" for key in _COLUMNS
+        ]
+        table.add_row("", "published†", *values, "", style="dim", end_section=True)
+
+
+def _auroc_mean(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
+    auroc = metrics.get("conflict_detection_auroc")
+    return {"mean": auroc["mean"]} if auroc else None
+
+
+def _protocol_name(protocol: Protocol) -> str:
+    return f"{protocol.name}*" if protocol.key == "best_on_test" else protocol.name
+
+
+def _values(checkpoint: Mapping[str, Any] | None) -> list[str]:
+    if checkpoint is None:
+        return [DASH] * len(_COLUMNS)
+    return [mean_and_std(checkpoint.get(key), 100, 1) for key in _COLUMNS]
+
+
+def _caption(headline: str, published: bool) -> Text:
+    lines = [f"{UNBIASED_ACCURACY} ± is the standard deviation over seeds."]
+    if headline != "accuracy":
+        lines.append("Published tables quote conflicting accuracy for this data set.")
+    lines.append("AUROC: how well the weights rank bias-conflicting training images first.")
+    lines.append(f"* {LEAK}")
+    if published:
+        lines.append(f"† {PUBLISHED_PROTOCOL}")
+    return Text("\n".join(lines), style="dim")

@@ -1,0 +1,102 @@
+"""The words that every report uses: one place, so that page, figures and terminal agree."""
+
+from dataclasses import dataclass
+
+UNBIASED_ACCURACY = (
+    "Unbiased accuracy is the accuracy on the test split, in which the bias attribute is "
+    "independent of the label."
+)
+LEAK = "chosen on the test set, as published code does: for comparison with published tables only"
+PUBLISHED_PROTOCOL = "paper's Table 1: mean of 3 runs, best over evaluation steps on the test set"
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A way to pick the checkpoint that is judged.
+
+    Attributes:
+        key: its key in `metrics["checkpoints"]`.
+        name: for people.
+        description: one phrase.
+    """
+
+    key: str
+    name: str
+    description: str
+
+
+PROTOCOLS = (
+    Protocol("last", "last", "the final training step: needs nothing, leaks nothing"),
+    Protocol(
+        "selected",
+        "selected",
+        "the step with the highest harmonic mean of aligned and conflicting accuracy "
+        "on the validation split",
+    ),
+    Protocol("best_on_test", "best on test", LEAK),
+)
+NO_SELECTION = "selecting a step needs bias labels on the validation split"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A figure that judges a checkpoint.
+
+    Attributes:
+        key: its key in a checkpoint's metrics.
+        name: for people.
+        explanation: one sentence, without a full stop.
+        needs: why it may be absent.
+    """
+
+    key: str
+    name: str
+    explanation: str
+    needs: str
+
+
+_NEEDS_BIAS_LABELS = "needs bias labels on the test split"
+METRICS = (
+    Metric(
+        "accuracy",
+        "Unbiased accuracy",
+        "accuracy on the test split, in which the bias attribute is independent of the label",
+        "was not measured",
+    ),
+    Metric(
+        "group_balanced_accuracy",
+        "Group-balanced",
+        "mean of the accuracies of all groups, each counted once; a group is the images of one "
+        "label and one bias attribute",
+        _NEEDS_BIAS_LABELS + ", and images in every group",
+    ),
+    Metric(
+        "aligned_accuracy",
+        "Aligned",
+        "accuracy on test images whose bias attribute is the one that usually goes with the label",
+        _NEEDS_BIAS_LABELS,
+    ),
+    Metric(
+        "conflicting_accuracy",
+        "Conflicting",
+        "accuracy on test images whose bias attribute is another one: "
+        "what a model that learned the shortcut gets wrong",
+        _NEEDS_BIAS_LABELS,
+    ),
+    Metric(
+        "worst_group_accuracy",
+        "Worst group",
+        "accuracy in the group where it is lowest",
+        _NEEDS_BIAS_LABELS + ", and images in every group",
+    ),
+)
+METRIC_BY_KEY = {metric.key: metric for metric in METRICS}
+AUROC = (
+    "The chance that a bias-conflicting training image gets a higher mean weight W than a "
+    "bias-aligned one: 0.5 is guessing, 1 is a perfect ranking."
+)
+
+
+def metrics_with_headline_first(headline: str) -> list[Metric]:
+    """All metrics, the one that published tables quote for the data set first."""
+    return sorted(METRICS, key=lambda metric: metric.key != headline)

@@ -1,0 +1,49 @@
+import io
+
+import pytest
+from conftest import Run
+from rich.console import Console
+
+from debias_pipeline.reporting import headline_table
+
+
+def rendered(runs: list[Run], published: dict[str, float | None], width: int) -> str:
+    console = Console(width=width, file=io.StringIO(), legacy_windows=False)
+    console.print(headline_table([run.metrics for run in runs], published))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert all(len(line.rstrip()) <= width for line in text.splitlines())
+    return text
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_every_figure_is_whole(vanilla: Run, disent: Run, width: int) -> None:
+    text = rendered([vanilla, disent], {"vanilla": 0.6586, "disent": 0.8479}, width)
+    for part in ("vanilla", "disent", "59.5 ± 0.7", "21.6 ± 0.7", "18.5 ± 0.7", "0.971", "84.79"):
+        assert part in text
+    assert "best on test*" in text
+    assert "…" not in text
+
+
+def test_unbiased_accuracy_is_defined_and_the_leak_named(disent: Run) -> None:
+    text = " ".join(rendered([disent], {}, 100).split())
+    assert "Unbiased accuracy is the accuracy on the test split" in text
+    assert "chosen on the test set, as published code does" in text
+    assert "published†" not in text
+
+
+def test_null_is_a_dash(without_bias_labels: Run) -> None:
+    text = rendered([without_bias_labels], {"disent": None}, 80)
+    assert "nan" not in text.lower()
+    assert "None" not in text
+
+
+def test_names_are_not_markup(disent: Run) -> None:
+    from dataclasses import replace
+
+    run = replace(disent, metrics={**disent.metrics, "method": "[red]x[/]"})
+    assert "[red]x" in rendered([run], {}, 100)
+
+
+def test_table_of_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one method"):
+        headline_table([], {})
