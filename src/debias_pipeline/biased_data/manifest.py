@@ -22,9 +22,8 @@ _ABSOLUTE = re.compile(r"[/\\]|[A-Za-z]:")
 class Manifest(pa.DataFrameModel):
     """One row per image, row i describes images[i].
 
-    Kedro validates with it on save and on load: `validator: debias_pipeline.biased_data.manifest
-    .Manifest` in the catalog. Types are checked and never coerced, since a silent cast is how a
-    wrong file passes for a right one.
+    Named as `validator` in the catalog, Kedro validates with it on save and on load. Types are
+    checked and never coerced, since a silent cast is how a wrong file passes for a right one.
 
     Attributes:
         image_id: int64, the row number.
