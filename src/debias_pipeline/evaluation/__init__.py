@@ -9,14 +9,26 @@ from debias_pipeline.evaluation.metrics import (
     harmonic_mean,
 )
 from debias_pipeline.evaluation.predict import predict
+from debias_pipeline.evaluation.summary import (
+    CHECKPOINT_CHOICES,
+    final_figures,
+    group_accuracy,
+    prediction_table,
+    summarise,
+)
 
 __all__ = [
+    "CHECKPOINT_CHOICES",
     "METRIC_NAMES",
     "ImageData",
     "Split",
     "accuracies",
     "conflict_detection_auroc",
+    "final_figures",
+    "group_accuracy",
     "group_accuracy_table",
     "harmonic_mean",
     "predict",
+    "prediction_table",
+    "summarise",
 ]

@@ -21,7 +21,7 @@ class Split:
 
     Attributes:
         image_ids: int64, [n].
-        rows: int64, [n], where each image lies in `ImageData.images`, on the device.
+        rows: int64, [n], where each image lies in `ImageData.images`.
         labels: int64, [n].
         bias: int64, [n], −1 where unknown.
         conflicting: int8, [n]: 1 bias-conflicting, 0 bias-aligned, −1 unknown.
@@ -35,6 +35,27 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @classmethod
+    def from_manifest(
+        cls, manifest: pd.DataFrame, name: str, device: torch.device | None = None
+    ) -> "Split":
+        """One split of a manifest, its rows on a device.
+
+        Raises:
+            UserError: if the split has no image.
+        """
+        rows = np.flatnonzero((manifest["split"] == name).to_numpy())
+        if len(rows) == 0:
+            raise UserError(f"The manifest has no image in the {name} split: make the data again.")
+        part = manifest.iloc[rows]
+        return cls(
+            image_ids=part["image_id"].to_numpy(np.int64),
+            rows=torch.from_numpy(rows).to(device),
+            labels=part["label"].to_numpy(np.int64),
+            bias=part["bias"].to_numpy(np.int64),
+            conflicting=part["conflicting"].astype("Int8").fillna(-1).to_numpy(np.int8),
+        )
 
 
 @dataclass(frozen=True)
@@ -72,7 +93,9 @@ class ImageData:
             # The map is read-only on purpose and nothing writes to the tensor.
             warnings.filterwarnings("ignore", "The given NumPy array is not writable")
             on_device = torch.from_numpy(images).to(device)
-        return cls(on_device, {name: _split(manifest, name, device) for name in SPLITS})
+        return cls(
+            on_device, {name: Split.from_manifest(manifest, name, device) for name in SPLITS}
+        )
 
     def batch(self, rows: Tensor) -> Tensor:
         """Gather images as floats in 0..1.
@@ -87,17 +110,3 @@ class ImageData:
         flat = self.images.view(len(self.images), -1).index_select(0, rows.flatten())
         pixels = (flat / 255).view(*rows.shape, height, width, channels)
         return pixels.movedim(-1, 2)
-
-
-def _split(manifest: pd.DataFrame, name: str, device: torch.device) -> Split:
-    rows = np.flatnonzero((manifest["split"] == name).to_numpy())
-    if len(rows) == 0:
-        raise UserError(f"the manifest has no image in the {name} split: make the data again")
-    part = manifest.iloc[rows]
-    return Split(
-        image_ids=part["image_id"].to_numpy(np.int64),
-        rows=torch.from_numpy(rows).to(device),
-        labels=part["label"].to_numpy(np.int64),
-        bias=part["bias"].to_numpy(np.int64),
-        conflicting=part["conflicting"].astype("Int8").fillna(-1).to_numpy(np.int8),
-    )

@@ -1,1 +1,1 @@
-"""The Kedro pipelines: wiring only."""
+"""Wiring: nodes that hand catalog data to the packages that do the work."""

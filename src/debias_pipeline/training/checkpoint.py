@@ -8,12 +8,8 @@ import torch
 from torch import Tensor
 
 from debias_pipeline.errors import UserError
+from debias_pipeline.evaluation import CHECKPOINT_CHOICES
 from debias_pipeline.methods import Method, Task, get_method
-
-# `last` needs nothing; `selected` goes by the validation split and needs bias labels there;
-# `best_on_test` is what published tables report and looks at the test set: nothing may be
-# chosen by it.
-CHECKPOINT_CHOICES = ("last", "selected", "best_on_test")
 
 
 @dataclass
@@ -65,6 +61,33 @@ class Checkpoint:
     steps: Mapping[str, Sequence[int]]
     states: Mapping[str, Sequence[Mapping[str, Tensor]]]
     origin: Mapping[str, Any]
+
+    @classmethod
+    def of_run(
+        cls,
+        kept: Mapping[str, Sequence[Kept]],
+        recipe: Mapping[str, Any],
+        task: Task,
+        origin: Mapping[str, Any],
+    ) -> "Checkpoint":
+        """The networks that a training run kept.
+
+        Args:
+            kept: choice → the networks of each seed.
+            recipe: of the run, as plain values.
+            task: what was learned.
+            origin: see `Checkpoint`.
+        """
+        made = {choice: each for choice, each in kept.items() if each}
+        return cls(
+            recipe=recipe,
+            image_shape=task.image_shape,
+            classes=task.classes,
+            seeds=list(task.seeds),
+            steps={choice: [one.step for one in each] for choice, each in made.items()},
+            states={choice: [one.state for one in each] for choice, each in made.items()},
+            origin=origin,
+        )
 
     def to_catalog(self) -> dict[str, Any]:
         """Tensors named `<choice>/seed<seed>/<parameter>` and JSON-ready metadata."""

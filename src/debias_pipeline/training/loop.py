@@ -12,11 +12,17 @@ import torch
 from torch import Tensor
 
 from debias_pipeline.errors import UserError
-from debias_pipeline.evaluation import ImageData, accuracies, harmonic_mean, predict
+from debias_pipeline.evaluation import (
+    CHECKPOINT_CHOICES,
+    ImageData,
+    accuracies,
+    harmonic_mean,
+    predict,
+)
 from debias_pipeline.evaluation.predict import mixed_precision
 from debias_pipeline.methods import Losses, Method, Recipe
 from debias_pipeline.training.batches import BatchStream
-from debias_pipeline.training.checkpoint import CHECKPOINT_CHOICES, Keeper, Kept
+from debias_pipeline.training.checkpoint import Keeper, Kept
 
 
 class Listener(Protocol):

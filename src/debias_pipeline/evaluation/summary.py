@@ -1,0 +1,175 @@
+"""From predictions to the catalog's metrics, over seeds and checkpoint choices."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from debias_pipeline.evaluation.data import Split
+from debias_pipeline.evaluation.metrics import (
+    METRIC_NAMES,
+    accuracies,
+    conflict_detection_auroc,
+    group_accuracy_table,
+)
+
+# `last` needs nothing; `selected` goes by the validation split and needs bias labels there;
+# `best_on_test` is what published tables report and looks at the test set: nothing may be
+# chosen by it.
+CHECKPOINT_CHOICES = ("last", "selected", "best_on_test")
+
+
+def prediction_table(
+    predictions: npt.NDArray[np.int64],
+    split: Split,
+    *,
+    checkpoint: str,
+    seeds: Sequence[int],
+    steps: Sequence[int],
+) -> pd.DataFrame:
+    """Predictions of one checkpoint choice as rows.
+
+    Args:
+        predictions: [R, n].
+        split: the images predicted.
+        checkpoint: the choice.
+        seeds: one per replica.
+        steps: after how many steps each replica's networks were kept.
+
+    Returns:
+        image_id, seed, checkpoint, step, prediction; R · n rows.
+    """
+    tables = [
+        pd.DataFrame(
+            {
+                "image_id": split.image_ids,
+                "seed": seed,
+                "checkpoint": checkpoint,
+                "step": step,
+                "prediction": row.astype(np.int16),
+            }
+        )
+        for seed, step, row in zip(seeds, steps, predictions, strict=True)
+    ]
+    return pd.concat(tables, ignore_index=True)
+
+
+def summarise(
+    predictions: pd.DataFrame,
+    manifest: pd.DataFrame,
+    sample_weights: pd.DataFrame,
+    data_card: Mapping[str, Any],
+    method: str,
+) -> dict[str, Any]:
+    """The catalog's `metrics`: every figure as mean, std and per seed; null where unknown.
+
+    Args:
+        predictions: of the test split, see `prediction_table`.
+        manifest: of the data set.
+        sample_weights: of the training run.
+        data_card: names the data set and its headline.
+        method: name of the method.
+    """
+    split = Split.from_manifest(manifest, "test")
+    return {
+        "dataset": data_card["dataset"],
+        "percent": data_card["percent"],
+        "method": method,
+        "headline": data_card["headline"],
+        "seeds": sorted(predictions["seed"].unique().tolist()),
+        "checkpoints": {
+            choice: _summarise_choice(_of_choice(predictions, choice), split)
+            for choice in CHECKPOINT_CHOICES
+        },
+        "conflict_detection_auroc": over_seeds(_aurocs(sample_weights)),
+    }
+
+
+def group_accuracy(
+    predictions: pd.DataFrame, manifest: pd.DataFrame, data_card: Mapping[str, Any]
+) -> pd.DataFrame:
+    """The catalog's `group_accuracy`: a row per choice, seed and (label, bias) cell.
+
+    Args:
+        predictions: of the test split, see `prediction_table`.
+        manifest: of the data set.
+        data_card: names labels and bias attribute values.
+
+    Returns:
+        checkpoint, seed, label, bias, images, correct, accuracy (null for an empty cell);
+        no rows without bias labels.
+    """
+    split = Split.from_manifest(manifest, "test")
+    labels, biases = len(data_card["label_names"]), len(data_card["bias_names"])
+    tables = []
+    for choice in CHECKPOINT_CHOICES:
+        chosen = _of_choice(predictions, choice)
+        for seed, row in zip(_seeds(chosen), _by_seed(chosen, split), strict=True):
+            table = group_accuracy_table(row, split, labels, biases)
+            table.insert(0, "seed", seed)
+            table.insert(0, "checkpoint", choice)
+            tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def final_figures(metrics: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Means over seeds as MLflow metrics: `last.accuracy` → value and step."""
+    figures = {"conflict_detection_auroc": metrics["conflict_detection_auroc"]["mean"]}
+    for choice, values in metrics["checkpoints"].items():
+        for name in METRIC_NAMES if values else ():
+            figures[f"{choice}.{name}"] = values[name]["mean"]
+    return {
+        name: {"value": value, "step": 0} for name, value in figures.items() if value is not None
+    }
+
+
+def over_seeds(values: Iterable[float]) -> dict[str, Any]:
+    """Mean, sample standard deviation (null for one seed), and every seed's value.
+
+    A seed's value that is NaN becomes null, and with it the mean and the deviation.
+    """
+    per_seed = [float(value) for value in values]
+    mean = float(np.mean(per_seed))
+    std = float(np.std(per_seed, ddof=1)) if len(per_seed) > 1 else float("nan")
+    return {"mean": _null(mean), "std": _null(std), "per_seed": [_null(each) for each in per_seed]}
+
+
+def _summarise_choice(predictions: pd.DataFrame, split: Split) -> dict[str, Any] | None:
+    if predictions.empty:
+        return None
+    steps = predictions.groupby("seed")["step"].first()
+    metrics = accuracies(_by_seed(predictions, split), split)
+    return {
+        "step": over_seeds(steps),
+        **{name: over_seeds(metrics[name]) for name in METRIC_NAMES},
+    }
+
+
+def _of_choice(predictions: pd.DataFrame, choice: str) -> pd.DataFrame:
+    return predictions[predictions["checkpoint"] == choice]
+
+
+def _seeds(predictions: pd.DataFrame) -> list[int]:
+    return sorted(predictions["seed"].unique().tolist())
+
+
+def _by_seed(predictions: pd.DataFrame, split: Split) -> npt.NDArray[np.int64]:
+    """Predictions in the order of the split's images, [R, n]."""
+    table = predictions.pivot(index="seed", columns="image_id", values="prediction")
+    return table[split.image_ids].to_numpy(np.int64)
+
+
+def _aurocs(sample_weights: pd.DataFrame) -> list[float]:
+    return [
+        conflict_detection_auroc(
+            of_seed["weight"].to_numpy(np.float64),
+            of_seed["conflicting"].astype("Int8").fillna(-1).to_numpy(np.int8),
+        )
+        for _, of_seed in sample_weights.groupby("seed")
+    ]
+
+
+def _null(value: float) -> float | None:
+    return value if np.isfinite(value) else None

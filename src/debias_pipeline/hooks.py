@@ -1,0 +1,159 @@
+"""What happens around a run: checks before it, tags and pointers for people."""
+
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from kedro.framework.context import KedroContext
+from kedro.framework.hooks import hook_impl
+from kedro.framework.project import pipelines
+from kedro.io import CatalogProtocol
+from kedro.pipeline import Pipeline
+from rich.console import Console
+
+from debias_pipeline.errors import UserError
+from debias_pipeline.methods import method_names
+from debias_pipeline.parameters import check_overrides
+from debias_pipeline.pipeline_registry import (
+    DEFAULT_METHODS,
+    baseline_first,
+    pipelines_of_trained,
+)
+from debias_pipeline.reporting import headline_table
+from debias_pipeline.training import choose_device
+
+
+class PreflightHooks:
+    """Refuses a run that cannot succeed before it starts."""
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        """Let `evaluation` and `reporting` judge those methods that are trained."""
+        catalog = context.catalog
+        trained = [name for name in method_names() if catalog.exists(f"{name}.checkpoint")]
+        pipelines.update(pipelines_of_trained(trained or DEFAULT_METHODS))
+
+    # First of all hooks, so that no MLflow run is started for what is refused.
+    @hook_impl(tryfirst=True)
+    def before_pipeline_run(
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
+    ) -> None:
+        """Check what depends on the pipeline chosen.
+
+        Raises:
+            UserError: if a method has no recipe, a recipe field is unknown to all methods of
+                the run, the device is not there, or something is missing that an earlier
+                pipeline makes.
+        """
+        del run_params
+        parameters: dict[str, Any] = catalog.load("parameters")
+        choose_device(parameters["device"])
+        trained = _methods_of(pipeline, "params:{}.recipe")
+        for method in trained:
+            if "recipe" not in parameters[method]:
+                raise UserError(
+                    f"There is no recipe for {method} on {parameters['dataset']}: "
+                    "add one to conf/base/parameters_recipes.yml"
+                )
+        if trained:
+            check_overrides(parameters["recipe"], trained)
+        self._check_inputs(pipeline, catalog, parameters)
+
+    def _check_inputs(
+        self, pipeline: Pipeline, catalog: CatalogProtocol, parameters: dict[str, Any]
+    ) -> None:
+        needed = sorted(name for name in pipeline.inputs() if not _is_parameter(name))
+        missing = [name for name in needed if not catalog.exists(name)]
+        if not missing:
+            return
+        setting = f"dataset={parameters['dataset']},percent={parameters['percent']}"
+        method = next((name.split(".")[0] for name in missing if "." in name), None)
+        remedy = f"kedro run --pipeline={method or 'ingestion'} --params {setting}"
+        raise UserError(f"Nothing there yet for {', '.join(missing)} ({setting}): first {remedy}")
+
+
+class TrackingHooks:
+    """Tags MLflow runs and logs artifacts to them."""
+
+    _catalog: CatalogProtocol
+
+    @hook_impl(trylast=True)
+    def before_pipeline_run(
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
+    ) -> None:
+        """Tag the MLflow run that kedro-mlflow has started, so that runs can be filtered."""
+        self._catalog = catalog
+        if not mlflow.active_run():
+            return
+        parameters: dict[str, Any] = catalog.load("parameters")
+        first, count = parameters["seed"], parameters["seeds"]
+        methods = [name for name in method_names() if _in_namespace(pipeline, name)]
+        mlflow.set_tags(
+            {
+                "dataset": parameters["dataset"],
+                "percent": parameters["percent"],
+                "method": ",".join(methods),
+                "seeds": ",".join(str(seed) for seed in range(first, first + count)),
+                "git_commit": _git_commit(Path(run_params["project_path"])),
+            }
+        )
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str) -> None:
+        """Log what the catalog marks with `metadata: { mlflow_artifact: <path> }`.
+
+        kedro-mlflow's own MlflowArtifactDataset makes versions that Kedro 1.7 refuses.
+        """
+        dataset = self._catalog.get(dataset_name)
+        artifact_path = (getattr(dataset, "metadata", None) or {}).get("mlflow_artifact")
+        if artifact_path and mlflow.active_run():
+            mlflow.log_artifact(str(dataset._get_load_path()), artifact_path)
+
+
+class SummaryHooks:
+    """Ends a run with its results: the headline table and where the reports are."""
+
+    @hook_impl
+    def after_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+        """Show what the run has measured and written."""
+        outputs = pipeline.all_outputs()
+        methods = [name for name in baseline_first(method_names()) if f"{name}.metrics" in outputs]
+        if methods:
+            metrics = [catalog.load(f"{name}.metrics") for name in methods]
+            parameters = catalog.load("parameters")
+            published = {name: parameters[name]["published_accuracy"] for name in methods}
+            Console().print(headline_table(metrics, published))
+        for name in sorted(name for name in outputs if name.endswith("report")):
+            path = Path(catalog.get(name)._get_load_path())
+            shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+            # Not logged: a log line would be wrapped, and a path should be easy to copy.
+            print(f"{name.replace('.', ' ').replace('_', ' ')}: {shown}")
+
+
+def _methods_of(pipeline: Pipeline, dataset: str) -> list[str]:
+    inputs = pipeline.inputs()
+    return [name for name in method_names() if dataset.format(name) in inputs]
+
+
+def _in_namespace(pipeline: Pipeline, name: str) -> bool:
+    return any((node.namespace or "").split(".")[0] == name for node in pipeline.nodes)
+
+
+def _is_parameter(name: str) -> bool:
+    return name == "parameters" or name.startswith("params:")
+
+
+def _git_commit(project: Path) -> str:
+    """The commit of the project, marked where files differ from it; "unknown" without git."""
+
+    def git(arguments: Iterable[str]) -> str:
+        command = ["git", "-C", str(project), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        commit = git(["rev-parse", "HEAD"])
+        return f"{commit}-dirty" if git(["status", "--porcelain"]) else commit
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

@@ -1,0 +1,175 @@
+"""What `--params` may say: checked as a whole, before anything runs."""
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, TypeVar
+
+from kedro.config import OmegaConfigLoader
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
+
+from debias_pipeline.biased_data import get_dataset
+from debias_pipeline.biased_data.percent import parse_percent
+from debias_pipeline.errors import UserError
+from debias_pipeline.methods import get_method, method_names
+
+Model = TypeVar("Model", bound=BaseModel)
+
+# Where results are filed follows from these, so globals.yml is the only file that sets them.
+FILED_BY = ("dataset", "percent", "data_seed")
+
+
+class RunParameters(BaseModel):
+    """The parameters of a run; see conf/base/parameters.yml."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    dataset: StrictStr
+    percent: Any
+    data_seed: StrictInt = Field(ge=0)
+    raw_dir: StrictStr
+    seed: StrictInt = Field(ge=0)
+    seeds: StrictInt = Field(ge=1)
+    device: Literal["auto", "cpu", "cuda", "mps"]
+    precision: Literal["fp32", "bf16"]
+    recipe: dict[str, Any]
+
+
+class ProjectConfigLoader(OmegaConfigLoader):  # type: ignore[misc]
+    """Reads conf/ as Kedro does and resolves the recipes of the run's data set and percent.
+
+    `parameters` then holds `<method>.recipe` and `<method>.published_accuracy` in place of the
+    whole table, so that nodes, Kedro-Viz and MLflow see what a run uses and nothing else.
+    """
+
+    def __getitem__(self, key: str) -> dict[str, Any]:
+        """The configuration of one kind.
+
+        Raises:
+            UserError: if a parameter is not what it may be.
+        """
+        config: dict[str, Any] = super().__getitem__(key)
+        if key != "parameters":
+            return config
+        self._check_filing(config)
+        return resolve_parameters(config)
+
+    def _check_filing(self, config: Mapping[str, Any]) -> None:
+        filed_by = {**super().__getitem__("globals"), **(self.runtime_params or {})}
+        for key in FILED_BY:
+            if config.get(key) != filed_by.get(key):
+                raise UserError(
+                    f"{key} is set in a parameters file but results are filed by globals.yml: "
+                    f"set it in conf/local/globals.yml or as --params {key}={config.get(key)}"
+                )
+
+
+def setting_folder(dataset: str, percent: str, data_seed: int) -> str:
+    """The folder in which results of a setting are filed; a resolver of catalog.yml."""
+    return f"{dataset}/{percent}" if data_seed == 0 else f"{dataset}/{percent}_data{data_seed}"
+
+
+def resolve_parameters(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Check the parameters of a run and look its recipes up.
+
+    Args:
+        config: what the parameters files and `--params` say: the fields of RunParameters and a
+            block `recipes`, `published_accuracy` per method.
+
+    Returns:
+        The fields of RunParameters and `recipe`, `published_accuracy` per method that has a
+        recipe for the data set.
+
+    Raises:
+        UserError: if a parameter is not what it may be.
+    """
+    blocks = {name: config[name] for name in method_names() if name in config}
+    run = _validated(
+        RunParameters,
+        {key: value for key, value in config.items() if key not in blocks},
+        known=[*RunParameters.model_fields],
+        what="parameter",
+    )
+    get_dataset(run.dataset)
+    parse_percent(run.percent)
+    resolved: dict[str, Any] = run.model_dump()
+    for name, block in blocks.items():
+        published = block.get("published_accuracy", {}).get(run.dataset, {})
+        resolved[name] = {"published_accuracy": published.get(run.percent)}
+        if run.dataset in block["recipes"]:
+            table = block["recipes"][run.dataset]
+            resolved[name]["recipe"] = resolve_recipe(name, table, run.percent, run.recipe)
+    check_overrides(run.recipe, blocks)
+    return resolved
+
+
+def resolve_recipe(
+    method: str, table: Mapping[str, Any], percent: str, overrides: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The recipe of one method for one data set and percent.
+
+    Args:
+        method: name of the method.
+        table: the recipe's fields, and under `at` those that hold for one percent only.
+        percent: such as 2pct.
+        overrides: fields changed by the user; those that the method lacks are left out.
+
+    Returns:
+        Every field of the method's recipe, as plain values.
+
+    Raises:
+        UserError: if a value is not one that its field may have.
+    """
+    recipe_type = get_method(method).recipe_type
+    published = {key: value for key, value in table.items() if key != "at"}
+    exceptions = table.get("at", {}).get(percent, {})
+    mine = {key: value for key, value in overrides.items() if key in recipe_type.model_fields}
+    fields = {"method": method, **published, **exceptions, **mine}
+    recipe = _validated(
+        recipe_type,
+        fields,
+        known=[*recipe_type.model_fields],
+        what="recipe field",
+        prefix="recipe.",
+    )
+    return recipe.model_dump()
+
+
+def check_overrides(overrides: Mapping[str, Any], methods: Iterable[str]) -> None:
+    """Refuse a recipe field that none of the methods knows.
+
+    Raises:
+        UserError: naming the fields there are.
+    """
+    fields = {field for name in methods for field in get_method(name).recipe_type.model_fields} - {
+        "method"
+    }
+    for key in overrides:
+        if key not in fields:
+            raise UserError(_unknown("recipe field", key, sorted(fields)))
+
+
+def _validated(
+    model: type[Model],
+    fields: Mapping[str, Any],
+    *,
+    known: Sequence[str],
+    what: str,
+    prefix: str = "",
+) -> Model:
+    for key in fields:
+        if key not in known:
+            raise UserError(_unknown(what, key, known))
+    try:
+        return model.model_validate(fields)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{prefix}{'.'.join(map(str, each['loc']))}={each['input']!r}: {each['msg']}"
+            for each in error.errors()
+        )
+        raise UserError(problems) from error
+
+
+def _unknown(what: str, key: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(key, known, n=1)
+    hint = f" Did you mean {close[0]}?" if close else ""
+    return f"Unknown {what} '{key}'.{hint} Choose from: {', '.join(known)}"

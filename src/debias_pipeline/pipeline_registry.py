@@ -1,0 +1,60 @@
+"""Which pipelines there are."""
+
+from collections.abc import Iterable
+
+from kedro.pipeline import Pipeline
+
+from debias_pipeline.methods import method_names
+from debias_pipeline.pipelines import evaluation, ingestion, reporting, training
+
+# What `kedro run` runs and compares, the baseline first.
+DEFAULT_METHODS = ("vanilla", "disent")
+
+
+def register_pipelines() -> dict[str, Pipeline]:
+    """Pipelines by name.
+
+    A method's name runs it end to end; `ingestion`, `training`, `evaluation` and `reporting`
+    run one stage on what is already there.
+    """
+    data = ingestion.create_pipeline()
+    return {
+        "__default__": data + _whole(DEFAULT_METHODS),
+        "ingestion": data,
+        "training": _sum(map(training.create_pipeline, DEFAULT_METHODS)),
+        **pipelines_of_trained(DEFAULT_METHODS),
+        **{method: data + _whole([method]) for method in method_names()},
+    }
+
+
+def pipelines_of_trained(methods: Iterable[str]) -> dict[str, Pipeline]:
+    """The pipelines that judge and show what is trained.
+
+    Args:
+        methods: those that are trained.
+    """
+    methods = baseline_first(methods)
+    return {
+        "evaluation": _sum(map(evaluation.create_pipeline, methods)),
+        "reporting": _reporting(methods),
+    }
+
+
+def baseline_first(methods: Iterable[str]) -> list[str]:
+    """Methods in the order in which they are shown."""
+    return sorted(methods, key=lambda name: (name != DEFAULT_METHODS[0], name))
+
+
+def _whole(methods: Iterable[str]) -> Pipeline:
+    methods = baseline_first(methods)
+    stages = (training.create_pipeline, evaluation.create_pipeline)
+    return _sum(create(method) for method in methods for create in stages) + _reporting(methods)
+
+
+def _reporting(methods: list[str]) -> Pipeline:
+    reports = _sum(map(reporting.create_pipeline, methods))
+    return reports + reporting.create_comparison(methods) if len(methods) > 1 else reports
+
+
+def _sum(parts: Iterable[Pipeline]) -> Pipeline:
+    return sum(parts, Pipeline([]))

@@ -1,0 +1,19 @@
+"""Wiring of ingestion."""
+
+from kedro.pipeline import Pipeline, node, pipeline
+
+from debias_pipeline.pipelines.ingestion.nodes import build_data
+
+
+def create_pipeline() -> Pipeline:
+    """Raw data → images, manifest, data card."""
+    return pipeline(
+        [
+            node(
+                build_data,
+                inputs=["params:dataset", "params:percent", "params:raw_dir", "params:data_seed"],
+                outputs=["images", "manifest", "data_card"],
+                name="build_data",
+            )
+        ]
+    )

@@ -1,0 +1,5 @@
+"""The reporting pipeline."""
+
+from debias_pipeline.pipelines.reporting.pipeline import create_comparison, create_pipeline
+
+__all__ = ["create_comparison", "create_pipeline"]

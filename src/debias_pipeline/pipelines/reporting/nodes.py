@@ -1,0 +1,65 @@
+"""Metrics, history, weights → figures → reports."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from debias_pipeline.reporting import (
+    draw_comparison_figures,
+    draw_figures,
+    write_comparison_report,
+    write_method_report,
+)
+
+__all__ = ["compare", "draw_figures", "report"]
+
+
+def report(
+    metrics: dict[str, Any],
+    figures: dict[str, str],
+    history: pd.DataFrame,
+    group_accuracy: pd.DataFrame,
+    manifest: pd.DataFrame,
+    data_card: dict[str, Any],
+    training_record: dict[str, Any],
+    published_accuracy: float | None,
+) -> str:
+    """The HTML report of one method."""
+    return write_method_report(
+        metrics,
+        figures,
+        history,
+        group_accuracy,
+        manifest,
+        data_card,
+        training_record["recipe"],
+        published_accuracy,
+    )
+
+
+def compare(manifest: pd.DataFrame, data_card: dict[str, Any], **of_methods: Any) -> str:
+    """The HTML report of several methods side by side.
+
+    Args:
+        manifest: of the data set.
+        data_card: of the data set.
+        of_methods: metrics, history, group_accuracy and published_accuracy of each method, as
+            `<what>_<method>`, the baseline first.
+    """
+    metrics = list(_each(of_methods, "metrics").values())
+    histories = _each(of_methods, "history")
+    published = _each(of_methods, "published_accuracy")
+    figures = draw_comparison_figures(
+        metrics, histories, _each(of_methods, "group_accuracy"), manifest, data_card
+    )
+    return write_comparison_report(metrics, figures, histories, data_card, published)
+
+
+def _each(of_methods: Mapping[str, Any], what: str) -> dict[str, Any]:
+    prefix = f"{what}_"
+    return {
+        key.removeprefix(prefix): value
+        for key, value in of_methods.items()
+        if key.startswith(prefix)
+    }

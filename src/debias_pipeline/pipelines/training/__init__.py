@@ -1,0 +1,5 @@
+"""The training pipeline."""
+
+from debias_pipeline.pipelines.training.pipeline import create_pipeline
+
+__all__ = ["create_pipeline"]

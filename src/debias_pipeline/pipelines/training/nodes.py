@@ -1,0 +1,66 @@
+"""Images and manifest → checkpoint, history, sample weights."""
+
+import time
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+
+from debias_pipeline.evaluation import ImageData
+from debias_pipeline.methods import Task, get_method
+from debias_pipeline.tracking import StepMetrics
+from debias_pipeline.training import Checkpoint, Progress, choose_device, train
+
+
+def train_method(
+    images: npt.NDArray[np.uint8],
+    manifest: pd.DataFrame,
+    data_card: dict[str, Any],
+    recipe: dict[str, Any],
+    seed: int,
+    seeds: int,
+    device: str,
+    precision: str,
+) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame, dict[str, Any]]:
+    """Train a method's networks for all seeds together.
+
+    Returns:
+        checkpoint (tensors and metadata), history, sample_weights, training_record.
+    """
+    started = time.perf_counter()
+    data = ImageData.from_catalog(images, manifest, choose_device(device))
+    method_type = get_method(recipe["method"])
+    typed_recipe = method_type.recipe_type.model_validate(recipe)
+    height, width, channels = data_card["image_shape"]
+    task = Task(
+        image_shape=(height, width, channels),
+        classes=len(data_card["label_names"]),
+        seeds=range(seed, seed + seeds),
+    )
+    progress = Progress(recipe["method"], typed_recipe.steps)
+    run = train(
+        method_type(typed_recipe, task).to(data.device),
+        typed_recipe,
+        data,
+        headline=data_card["headline"],
+        precision=precision,
+        listeners=[progress, StepMetrics(recipe["method"])],
+    )
+    progress.close()
+    checkpoint = Checkpoint.of_run(run.kept, recipe, task, _origin(data_card))
+    record = {
+        "recipe": recipe,
+        "seeds": list(task.seeds),
+        "device": str(data.device),
+        "precision": precision,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "seconds": time.perf_counter() - started,
+    }
+    return checkpoint.to_catalog(), run.history, run.sample_weights, record
+
+
+def _origin(data_card: dict[str, Any]) -> dict[str, Any]:
+    return {key: data_card[key] for key in ("dataset", "percent", "headline", "origin", "seed")}
