@@ -17,6 +17,9 @@ ROOT = Path(__file__).resolve().parent.parent
 # Tested together; torchvision fails at import beside another torch, so raise both at once.
 FIXED = ["torch==2.14.1", "torchvision==0.29.1"]
 
+# Some packages refuse early releases of 3.11, which distributions still ship.
+OLDEST = "3.11.0"
+
 LINUX_ONLY = re.compile(r"torch|torchvision|triton|nvidia-.*|cuda-.*")
 MARKER = 'platform_system == "Linux" and platform_machine == "x86_64"'
 
@@ -33,7 +36,9 @@ def resolve() -> dict[str, str]:
     with tempfile.TemporaryDirectory() as folder:
         venv.create(folder, with_pip=True)
         command = [f"{folder}/bin/python", "-m", "pip", "install", "--dry-run", "--quiet"]
-        command += ["--report", "-", "-e", f"{ROOT}[dev]", *FIXED]
+        # pip takes a Python version only with the other two, though nothing is written.
+        command += ["--python-version", OLDEST, "--only-binary", ":all:", "--target", folder]
+        command += ["--report", "-", f"{ROOT}[dev]", *FIXED]
         report = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
     found = {}
     for item in report["install"]:
