@@ -22,7 +22,6 @@ from debias_pipeline.reporting.style import (
     METHOD_MARKERS,
     NEUTRAL,
     UNBIASED,
-    WIDTH,
     drawing_style,
     new_figure,
     to_svg,
@@ -237,10 +236,9 @@ def _group_heat_map(
     grid = _accuracy_grid(group_accuracy)
     if grid is None:
         return None
-    rows, columns = grid.shape
-    figure = new_figure(min(6.6, 1.7 + max(0.42 * rows, 0.9)), min(WIDTH, 3.2 + 0.55 * columns))
+    figure = new_figure(min(6.2, 1.7 + 0.42 * len(grid)))
     axes = figure.add_subplot()
-    _draw_heat_map(axes, grid, manifest, data_card, font_size=8)
+    _draw_heat_map(axes, grid, manifest, data_card, font_size=8, room=60)
     _add_colour_bar(figure, [axes])
     return figure
 
@@ -264,11 +262,13 @@ def _draw_heat_map(
     manifest: pd.DataFrame,
     data_card: Mapping[str, Any],
     font_size: float,
+    room: int,
 ) -> None:
+    """Draw accuracies; `room` is how many characters fit along the lower edge."""
     values = grid.to_numpy(dtype="float64")
     axes.imshow(values, cmap=_GREYS, vmin=0, vmax=1, aspect="auto", interpolation="none")
     axes.grid(False)
-    _name_ticks(axes, grid, data_card, font_size)
+    _name_ticks(axes, grid, data_card, font_size, room)
     if max(values.shape) <= _LARGEST_WRITTEN:
         for (row, column), value in np.ndenumerate(values):
             text = DASH if np.isnan(value) else f"{100 * value:.0f}"
@@ -280,15 +280,15 @@ def _draw_heat_map(
 
 
 def _name_ticks(
-    axes: Axes, grid: pd.DataFrame, data_card: Mapping[str, Any], font_size: float
+    axes: Axes, grid: pd.DataFrame, data_card: Mapping[str, Any], font_size: float, room: int
 ) -> None:
     # Names on every row and column of a large grid would overprint each other.
-    stride = max(1, -(-max(grid.shape) // 25))
+    stride = max(1, -(-max(grid.shape) // (room // 2)))
     label_ticks, bias_ticks = range(0, len(grid), stride), range(0, grid.shape[1], stride)
     labels = [attribute_name(data_card, "label", grid.index[tick], 16) for tick in label_ticks]
     biases = [attribute_name(data_card, "bias", int(grid.columns[tick]), 16) for tick in bias_ticks]
     axes.set_yticks(label_ticks, labels, fontsize=font_size)
-    turned = sum(map(len, biases)) > 4 * grid.shape[1]
+    turned = max(map(len, biases)) > room / len(biases) - 2
     axes.set_xticks(bias_ticks, biases, fontsize=font_size, rotation=60 if turned else 0)
     axes.set_ylabel(shortened(f"label: {data_card['label_name']}", 40))
     axes.set_xlabel(shortened(f"bias: {data_card['bias_name']}", 40))
@@ -440,7 +440,7 @@ def _compared_heat_maps(
     figure = new_figure(3.6 * down)
     panels = figure.subplots(down, across, squeeze=False).ravel()
     for axes, (method, grid) in zip(panels, present.items(), strict=False):
-        _draw_heat_map(axes, grid, manifest, data_card, font_size=6.5)
+        _draw_heat_map(axes, grid, manifest, data_card, font_size=6.5, room=35)
         axes.set_title(shortened(method, 30))
     for axes in panels[len(present) :]:
         axes.set_axis_off()
