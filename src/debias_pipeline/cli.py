@@ -4,7 +4,7 @@ import functools
 import logging
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import click
 from kedro.framework.cli.project import run as kedro_run
@@ -58,7 +58,7 @@ def _explaining(callback: Callable[..., Any]) -> Callable[..., Any]:
 cli.add_command(
     click.Command(
         name="run",
-        callback=_explaining(kedro_run.callback),
+        callback=_explaining(cast(Callable[..., Any], kedro_run.callback)),
         params=kedro_run.params,
         help=kedro_run.help,
     )

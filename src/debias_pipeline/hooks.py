@@ -25,6 +25,9 @@ from debias_pipeline.reporting import headline_table
 from debias_pipeline.training import choose_device
 
 
+Catalog = CatalogProtocol[Any, Any]
+
+
 class PreflightHooks:
     """Refuses a run that cannot succeed before it starts."""
 
@@ -38,7 +41,7 @@ class PreflightHooks:
     # First of all hooks, so that no MLflow run is started for what is refused.
     @hook_impl(tryfirst=True)
     def before_pipeline_run(
-        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Catalog
     ) -> None:
         """Check what depends on the pipeline chosen.
 
@@ -62,7 +65,7 @@ class PreflightHooks:
         self._check_inputs(pipeline, catalog, parameters)
 
     def _check_inputs(
-        self, pipeline: Pipeline, catalog: CatalogProtocol, parameters: dict[str, Any]
+        self, pipeline: Pipeline, catalog: Catalog, parameters: dict[str, Any]
     ) -> None:
         needed = sorted(name for name in pipeline.inputs() if not _is_parameter(name))
         missing = [name for name in needed if not catalog.exists(name)]
@@ -77,11 +80,11 @@ class PreflightHooks:
 class TrackingHooks:
     """Tags MLflow runs and logs artifacts to them."""
 
-    _catalog: CatalogProtocol
+    _catalog: Catalog
 
     @hook_impl(trylast=True)
     def before_pipeline_run(
-        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Catalog
     ) -> None:
         """Tag the MLflow run that kedro-mlflow has started, so that runs can be filtered."""
         self._catalog = catalog
@@ -109,14 +112,14 @@ class TrackingHooks:
         dataset = self._catalog.get(dataset_name)
         artifact_path = (getattr(dataset, "metadata", None) or {}).get("mlflow_artifact")
         if artifact_path and mlflow.active_run():
-            mlflow.log_artifact(str(dataset._get_load_path()), artifact_path)
+            mlflow.log_artifact(str(_path(dataset)), artifact_path)
 
 
 class SummaryHooks:
     """Ends a run with its results: the headline table and where the reports are."""
 
     @hook_impl
-    def after_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+    def after_pipeline_run(self, pipeline: Pipeline, catalog: Catalog) -> None:
         """Show what the run has measured and written."""
         outputs = pipeline.all_outputs()
         methods = [name for name in baseline_first(method_names()) if f"{name}.metrics" in outputs]
@@ -126,10 +129,15 @@ class SummaryHooks:
             published = {name: parameters[name]["published_accuracy"] for name in methods}
             Console().print(headline_table(metrics, published))
         for name in sorted(name for name in outputs if name.endswith("report")):
-            path = Path(catalog.get(name)._get_load_path())
+            path = _path(catalog.get(name))
             shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
             # Not logged: a log line would be wrapped, and a path should be easy to copy.
             print(f"{name.replace('.', ' ').replace('_', ' ')}: {shown}")
+
+
+def _path(dataset: Any) -> Path:
+    """Where the version of a dataset that this run knows lies."""
+    return Path(dataset._get_load_path() if hasattr(dataset, "_version") else dataset._filepath)
 
 
 def _methods_of(pipeline: Pipeline, dataset: str) -> list[str]:

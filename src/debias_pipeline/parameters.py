@@ -34,7 +34,7 @@ class RunParameters(BaseModel):
     recipe: dict[str, Any]
 
 
-class ProjectConfigLoader(OmegaConfigLoader):  # type: ignore[misc]
+class ProjectConfigLoader(OmegaConfigLoader):
     """Reads conf/ as Kedro does and resolves the recipes of the run's data set and percent.
 
     `parameters` then holds `<method>.recipe` and `<method>.published_accuracy` in place of the

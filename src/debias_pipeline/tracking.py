@@ -16,8 +16,10 @@ class StepMetrics:
     """
 
     def __init__(self, method: str) -> None:
-        """Args:
-        method: name of what is trained.
+        """Set up.
+
+        Args:
+            method: name of what is trained.
         """
         self._method = method
 

@@ -15,6 +15,11 @@ from debias_pipeline.errors import UserError
 SPLITS = ("train", "valid", "test")
 
 
+def conflict_codes(conflicting: "pd.Series[bool]") -> npt.NDArray[np.int8]:
+    """A nullable boolean column as 1 bias-conflicting, 0 bias-aligned, −1 unknown."""
+    return np.asarray(conflicting.astype("Int8").fillna(-1), dtype=np.int8)
+
+
 @dataclass(frozen=True)
 class Split:
     """The images of one split.
@@ -54,7 +59,7 @@ class Split:
             rows=torch.from_numpy(rows).to(device),
             labels=part["label"].to_numpy(np.int64),
             bias=part["bias"].to_numpy(np.int64),
-            conflicting=part["conflicting"].astype("Int8").fillna(-1).to_numpy(np.int8),
+            conflicting=conflict_codes(part["conflicting"]),
         )
 
 

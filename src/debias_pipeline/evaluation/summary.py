@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from debias_pipeline.evaluation.data import Split
+from debias_pipeline.evaluation.data import Split, conflict_codes
 from debias_pipeline.evaluation.metrics import (
     METRIC_NAMES,
     accuracies,
@@ -165,7 +165,7 @@ def _aurocs(sample_weights: pd.DataFrame) -> list[float]:
     return [
         conflict_detection_auroc(
             of_seed["weight"].to_numpy(np.float64),
-            of_seed["conflicting"].astype("Int8").fillna(-1).to_numpy(np.int8),
+            conflict_codes(of_seed["conflicting"]),
         )
         for _, of_seed in sample_weights.groupby("seed")
     ]

@@ -12,11 +12,12 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
         labels: int64, [...].
 
     Returns:
-        float32, [...].
+        [...], float32 for bfloat16 logits, else of their dtype.
     """
-    losses = nn.functional.cross_entropy(
-        logits.flatten(0, -2).float(), labels.flatten(), reduction="none"
-    )
+    flat = logits.flatten(0, -2)
+    if flat.dtype == torch.bfloat16:
+        flat = flat.float()
+    losses = nn.functional.cross_entropy(flat, labels.flatten(), reduction="none")
     return losses.view(labels.shape)
 
 

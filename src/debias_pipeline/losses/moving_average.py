@@ -27,12 +27,14 @@ class ClassNormalisedAverage(nn.Module):
     def __init__(
         self, labels: Tensor, classes: int, replicas: int, branches: int, alpha: float
     ) -> None:
-        """Args:
-        labels: int64, [N], of the training split.
-        classes: C.
-        replicas: R.
-        branches: K, the networks whose losses are averaged.
-        alpha: the share of the old average that is kept.
+        """Set up.
+
+        Args:
+            labels: int64, [N], of the training split.
+            classes: C.
+            replicas: R.
+            branches: K, the networks whose losses are averaged.
+            alpha: the share of the old average that is kept.
         """
         super().__init__()
         self.alpha = alpha
@@ -57,11 +59,12 @@ class ClassNormalisedAverage(nn.Module):
 
         Args:
             index: int64, [R, B], positions in the training split, none twice in a replica.
-            losses: float32, [R, K, B].
+            losses: [R, K, B].
 
         Returns:
             float32, [R, K, B], in 0..1.
         """
+        losses = losses.to(self.average.dtype)
         leaves = self._leaves(index)
         old = self.average[leaves]
         seen = self.visited.gather(1, index).unsqueeze(1)

@@ -122,7 +122,7 @@ class Method(nn.Module, ABC):
         super().__init__()
         self.task = task
 
-    def begin_training(self, labels: Tensor) -> None:  # noqa: B027
+    def begin_training(self, labels: Tensor) -> None:
         """Make what is kept per training image, if anything.
 
         Args:

@@ -48,7 +48,7 @@ class DisentRecipe(Recipe):
     alpha: float = Field(default=0.7, ge=0, lt=1)
 
     def learning_rate(self, step: int) -> float:
-        """lr · γ^⌊(step − swap_start) / decay_every⌋ from `swap_start` on, lr before."""
+        """Compute lr · γ^⌊(step − swap_start) / decay_every⌋ from `swap_start` on, lr before."""
         decays = max(0, step - self.swap_start) // self.decay_every
         return self.lr * self.gamma**decays
 
@@ -101,7 +101,7 @@ class Disent(Method):
             torch.cat([features[:, BIAS], swapped_bias], 1),
             torch.cat([batch.labels, batch.labels.gather(1, swap)], 1),
         )
-        plain, swapped = losses.split(size, 2)
+        plain, swapped = losses[:, :, :size], losses[:, :, size:]
         weights = self._weights(batch.index, plain)
         intrinsic, bias = self._weighted_means(plain, weights)
         swap_intrinsic, swap_bias = self._weighted_means(swapped, weights)
@@ -111,9 +111,7 @@ class Disent(Method):
             + recipe.lambda_dis * bias
             + recipe.lambda_swap * (swap_intrinsic + recipe.lambda_swap_b * swap_bias)
         )
-        return Losses(
-            total, _detached(total, intrinsic, bias, swap_intrinsic, swap_bias), weights
-        )
+        return Losses(total, _detached(total, intrinsic, bias, swap_intrinsic, swap_bias), weights)
 
     def _branch_losses(
         self, features: Tensor, labels: Tensor, bias_features: Tensor, bias_labels: Tensor

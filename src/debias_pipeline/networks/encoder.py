@@ -30,16 +30,20 @@ class Encoder(nn.Module, ABC):
         branches: int,
         generators: Sequence[torch.Generator],
     ) -> None:
-        """Args:
-        image_shape: height, width, channels.
-        branches: K.
-        generators: one per replica, for the initial weights; their number is R.
+        """Set up.
+
+        Args:
+            image_shape: height, width, channels.
+            branches: K.
+            generators: one per replica, for the initial weights; their number is R.
         """
         super().__init__()
 
     @abstractmethod
     def forward(self, images: Tensor) -> Tensor:
-        """Args:
+        """Compute the outputs.
+
+        Args:
             images: float, [R, B, 3, H, W] in 0..1 or normalised, or [1, B, 3, H, W] shared
                 by all replicas.
 

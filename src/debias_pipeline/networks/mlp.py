@@ -33,9 +33,7 @@ class MLP(Encoder):
         """See `Encoder`."""
         super().__init__(image_shape, branches, generators)
         height, width, channels = image_shape
-        self.first = SharedInputLinear(
-            height * width * channels, self.hidden, branches, generators
-        )
+        self.first = SharedInputLinear(height * width * channels, self.hidden, branches, generators)
         self.second = StackedLinear(self.hidden, self.hidden, branches, generators)
         self.third = StackedLinear(self.hidden, self.features, branches, generators)
 

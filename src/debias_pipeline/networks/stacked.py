@@ -25,11 +25,13 @@ class StackedLinear(nn.Module):
         branches: int,
         generators: Sequence[torch.Generator],
     ) -> None:
-        """Args:
-        in_features: width of the input.
-        out_features: width of the output.
-        branches: K.
-        generators: one per replica; their number is R.
+        """Set up.
+
+        Args:
+            in_features: width of the input.
+            out_features: width of the output.
+            branches: K.
+            generators: one per replica; their number is R.
         """
         super().__init__()
         bound = 1 / math.sqrt(in_features)
@@ -44,7 +46,9 @@ class StackedLinear(nn.Module):
         self.bias = nn.Parameter(torch.stack(biases))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Args:
+        """Compute the outputs.
+
+        Args:
             inputs: [R, K, B, in_features].
 
         Returns:
@@ -91,7 +95,7 @@ class SharedInputLinear(nn.Module):
         Returns:
             [R, K, B, out_features].
         """
-        replicas, in_features, branches, out_features = self.weight.shape
+        replicas, _, branches, out_features = self.weight.shape
         batch = inputs.shape[1]
         weight = self.weight.flatten(2)
         if inputs.shape[0] == 1:

@@ -19,7 +19,9 @@ class BatchStream:
     """
 
     def __init__(self, data: ImageData, seeds: Sequence[int], batch_size: int) -> None:
-        """Args:
+        """Set up.
+
+        Args:
             data: the images.
             seeds: one per replica.
             batch_size: B.
@@ -54,5 +56,5 @@ class BatchStream:
         orders = [torch.randperm(images, generator=each) for each in self._shufflers]
         whole = images - images % self._batch_size
         order = torch.stack(orders)[:, :whole].to(self._data.device)
-        self._batches = order.split(self._batch_size, 1)
+        self._batches = torch.split(order, self._batch_size, 1)
         self._position = 0

@@ -25,8 +25,10 @@ class Keeper:
     """Keeps, for each choice and replica, the networks of the best evaluation step."""
 
     def __init__(self, method: Method) -> None:
-        """Args:
-        method: whose networks are kept.
+        """Set up.
+
+        Args:
+            method: whose networks are kept.
         """
         self._method = method
         self.kept: dict[str, dict[int, Kept]] = {choice: {} for choice in CHECKPOINT_CHOICES}

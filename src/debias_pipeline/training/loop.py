@@ -90,7 +90,7 @@ def train(
         with mixed_precision(data.device, precision):
             losses = method.losses(batch, step)
         optimiser.zero_grad(set_to_none=True)
-        losses.total.sum().backward()
+        torch.autograd.backward(losses.total.sum())
         optimiser.step()
         window.add(step, losses, batch.index)
         for listener in listeners:
@@ -123,9 +123,11 @@ class Window:
     """What happens between two evaluations, gathered on the device."""
 
     def __init__(self, method: Method, data: ImageData) -> None:
-        """Args:
-        method: being trained.
-        data: being trained on.
+        """Set up.
+
+        Args:
+            method: being trained.
+            data: being trained on.
         """
         self._method, self._train = method, data.splits["train"]
         shape = (method.task.replicas, len(self._train))

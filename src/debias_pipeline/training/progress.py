@@ -15,10 +15,12 @@ class Progress:
     """A live bar on a terminal, a log line per evaluation elsewhere."""
 
     def __init__(self, name: str, steps: int, seconds_between_lines: float = 10.0) -> None:
-        """Args:
-        name: what is trained.
-        steps: how many steps there are.
-        seconds_between_lines: log lines come no closer than this, but for the last.
+        """Set up.
+
+        Args:
+            name: what is trained.
+            steps: how many steps there are.
+            seconds_between_lines: log lines come no closer than this, but for the last.
         """
         self._name, self._steps = name, steps
         self._bar = tqdm(
