@@ -66,12 +66,12 @@ lock: ## Remake constraints.txt with the newest versions that fit
 clean: ## Remove caches and build leftovers, never data or the environment
 	rm -rf build dist src/*.egg-info .coverage .viz
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
-	find src tests benchmarks .ci notebooks \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
+	find $(wildcard src tests benchmarks .ci notebooks) \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
 
 clean-runs: ## Remove all that runs made: checkpoints, reports, MLflow's records; raw data stays
 	rm -rf mlflow.db mlflow.db-* mlruns mlartifacts sessions info.log
-	find data/0[2-9]_* -type f ! -name .gitkeep -delete
-	find data/0[2-9]_* -mindepth 1 -type d -empty -delete
+	find $(wildcard data) -path 'data/0[2-9]_*' -type f ! -name .gitkeep -delete
+	find $(wildcard data) -path 'data/0[2-9]_*/*' -type d -empty -delete
 
 # The stamp tells an environment of this project from one that VENV=… merely points at.
 clean-venv: ## Remove the environment
