@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from pydantic import BaseModel, ConfigDict
 
 Headline = Literal["accuracy", "conflicting_accuracy"]
 
@@ -27,6 +28,16 @@ class BiasedData:
     data_card: dict[str, Any]
 
 
+class DataOptions(BaseModel):
+    """What a user may choose about one data set, beyond percent, raw_dir and seed.
+
+    A data set that has options names a subclass as its `options_type`; each field, which needs
+    a default, is then a key of `--params`, such as `severity=3`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
 class BiasedDataset(ABC):
     """A data set in which a bias attribute nearly always goes with the label.
 
@@ -37,6 +48,7 @@ class BiasedDataset(ABC):
         bias_name: what the bias attribute is, for people: "colour".
         label_names: a name for each label, by label.
         bias_names: a name for each bias attribute value, by value.
+        options_type: what else may be chosen about this set.
     """
 
     name: ClassVar[str]
@@ -45,16 +57,41 @@ class BiasedDataset(ABC):
     bias_name: ClassVar[str]
     label_names: ClassVar[tuple[str, ...]]
     bias_names: ClassVar[tuple[str, ...]]
+    options_type: ClassVar[type[DataOptions]] = DataOptions
 
     @abstractmethod
-    def build(self, percent: str, raw_dir: Path, seed: int) -> BiasedData:
+    def build(
+        self, percent: str, raw_dir: Path, seed: int, options: DataOptions | None = None
+    ) -> BiasedData:
         """Make or read the set.
 
         Args:
             percent: share of bias-conflicting images as typed, such as "2pct" or "0.5pct".
             raw_dir: where raw data lies.
             seed: of every random choice; the same seed makes the same bytes.
+            options: an instance of `options_type`; None is its defaults.
 
         Raises:
             UserError: if raw data is missing or damaged.
         """
+
+    def folder(self, percent: str, raw_dir: Path, seed: int, options: DataOptions) -> str:
+        """Where results on this set are filed, relative, with forward slashes.
+
+        Different data must never share a folder: whatever is not at its default is in the name.
+
+        Args:
+            percent: see `build`.
+            raw_dir: see `build`.
+            seed: see `build`.
+            options: see `build`.
+        """
+        del raw_dir
+        chosen = {
+            name: value
+            for name, value in options.model_dump().items()
+            if value != type(options).model_fields[name].default
+        }
+        if seed:
+            chosen["data"] = seed
+        return "_".join([f"{self.name}/{percent}", *(f"{k}{v}" for k, v in chosen.items())])

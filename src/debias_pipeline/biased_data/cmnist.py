@@ -6,7 +6,7 @@ from typing import ClassVar, Final
 import numpy as np
 import numpy.typing as npt
 
-from debias_pipeline.biased_data.base import BiasedData, BiasedDataset, Headline
+from debias_pipeline.biased_data.base import BiasedData, BiasedDataset, DataOptions, Headline
 from debias_pipeline.biased_data.colored_mnist import (
     COLOUR_NAMES,
     DIGIT_NAMES,
@@ -38,7 +38,9 @@ class ColoredMnist(BiasedDataset):
     label_names: ClassVar[tuple[str, ...]] = DIGIT_NAMES
     bias_names: ClassVar[tuple[str, ...]] = COLOUR_NAMES
 
-    def build(self, percent: str, raw_dir: Path, seed: int) -> BiasedData:
+    def build(
+        self, percent: str, raw_dir: Path, seed: int, options: DataOptions | None = None
+    ) -> BiasedData:
         """Read the published folders, or colour MNIST (downloaded into `raw_dir` if need be).
 
         Args:
@@ -46,6 +48,7 @@ class ColoredMnist(BiasedDataset):
                 that 0.9 × percent conflict; in the published layout, the folder of that name.
             raw_dir: holds cmnist/<percent>/…, or is that cmnist folder, or holds MNIST/raw/….
             seed: of the split, the colours and their noise; the published set takes none.
+            options: there are none.
 
         Returns:
             images uint8, 70,000 × 28 × 28 × 3.

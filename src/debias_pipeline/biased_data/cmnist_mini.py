@@ -6,7 +6,7 @@ from typing import ClassVar, Final
 import numpy as np
 import numpy.typing as npt
 
-from debias_pipeline.biased_data.base import BiasedData, BiasedDataset, Headline
+from debias_pipeline.biased_data.base import BiasedData, BiasedDataset, DataOptions, Headline
 from debias_pipeline.biased_data.colored_mnist import (
     COLOUR_NAMES,
     DIGIT_NAMES,
@@ -38,13 +38,16 @@ class ColoredMnistMini(BiasedDataset):
     label_names: ClassVar[tuple[str, ...]] = DIGIT_NAMES
     bias_names: ClassVar[tuple[str, ...]] = COLOUR_NAMES
 
-    def build(self, percent: str, raw_dir: Path, seed: int) -> BiasedData:
+    def build(
+        self, percent: str, raw_dir: Path, seed: int, options: DataOptions | None = None
+    ) -> BiasedData:
         """Colour the embedded digits.
 
         Args:
             percent: share of the train and valid images that conflict, exactly.
             raw_dir: not looked at.
             seed: of the split, the colours and their noise.
+            options: there are none.
 
         Returns:
             images uint8, 5,000 × 28 × 28 × 3.
