@@ -106,6 +106,8 @@ def group_accuracy(
     tables = []
     for choice in CHECKPOINT_CHOICES:
         chosen = _of_choice(predictions, choice)
+        if chosen.empty:
+            continue
         for seed, row in zip(_seeds(chosen), _by_seed(chosen, split), strict=True):
             table = group_accuracy_table(row, split, labels, biases)
             table.insert(0, "seed", seed)

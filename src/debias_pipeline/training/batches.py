@@ -37,7 +37,7 @@ class BatchStream:
             )
         self._data = data
         self._rows = train.rows
-        self._labels = torch.from_numpy(train.labels).to(data.device)
+        self._labels = torch.tensor(train.labels, device=data.device)
         self._shufflers = generators(seeds, "shuffle")
         self._batches: tuple[Tensor, ...] = ()
         self._batch_size = batch_size

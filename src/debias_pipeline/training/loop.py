@@ -77,7 +77,7 @@ def train(
     """
     seeds = method.task.seeds
     listeners = list(listeners)
-    method.begin_training(torch.from_numpy(data.splits["train"].labels))
+    method.begin_training(torch.tensor(data.splits["train"].labels))
     batches = BatchStream(data, seeds, recipe.batch_size)
     optimiser = torch.optim.Adam(method.parameters(), lr=recipe.lr, fused=_fused(data.device))
     window = Window(method, data)

@@ -1,0 +1,59 @@
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from debias_pipeline.evaluation import ImageData
+from debias_pipeline.methods import Task, get_method
+
+SHAPE = (6, 6, 3)
+
+
+def tiny_manifest(random, *, with_bias=True, sizes=(64, 24, 40)):
+    images = sum(sizes)
+    label = random.integers(0, 3, images)
+    label[:3], label[sizes[0] : sizes[0] + 3] = range(3), range(3)
+    bias = np.where(random.random(images) < 0.7, label, random.integers(0, 3, images))
+    conflicting = pd.array(bias != label, dtype="boolean")
+    if not with_bias:
+        bias, conflicting = np.full(images, -1), pd.array([pd.NA] * images, dtype="boolean")
+    return pd.DataFrame(
+        {
+            "image_id": np.arange(images),
+            "split": np.repeat(["train", "valid", "test"], sizes),
+            "label": label.astype(np.int16),
+            "bias": bias.astype(np.int16),
+            "conflicting": conflicting,
+        }
+    )
+
+
+def tiny_data(seed=0, **options):
+    random = np.random.default_rng(seed)
+    manifest = tiny_manifest(random, **options)
+    images = random.integers(0, 256, (len(manifest), *SHAPE), dtype=np.uint8)
+    # Something to learn: the brighter half tells the label.
+    images //= 4
+    for label in range(3):
+        images[manifest["label"] == label, 2 * label : 2 * label + 2] += 190
+    return ImageData.from_catalog(images, manifest, torch.device("cpu"))
+
+
+def tiny_recipe(method, **changes):
+    fields = {"method": method, "network": "mlp", "lr": 0.01, "batch_size": 16, "steps": 30}
+    fields["eval_every"] = 10
+    if method == "disent":
+        fields |= {
+            "lambda_dis": 10, "lambda_swap_b": 10, "lambda_swap": 1, "swap_start": 12,
+            "decay_every": 10, "gamma": 0.5,
+        }  # fmt: skip
+    return get_method(method).recipe_type(**{**fields, **changes})
+
+
+def tiny_method(recipe, seeds):
+    return get_method(recipe.method)(recipe, Task(SHAPE, 3, seeds))
+
+
+@pytest.fixture
+def data():
+    return tiny_data()

@@ -1,0 +1,20 @@
+import pytest
+import torch
+
+from debias_pipeline.errors import UserError
+from debias_pipeline.training import choose_device
+
+
+def test_cpu_is_always_there():
+    assert choose_device("cpu") == torch.device("cpu")
+
+
+def test_auto_prefers_an_accelerator():
+    expected = "cuda" if torch.cuda.is_available() else None
+    assert choose_device("auto").type == (expected or choose_device("auto").type)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_missing_device_is_refused_in_one_line():
+    with pytest.raises(UserError, match="device=cuda is not available.*device=auto"):
+        choose_device("cuda")

@@ -1,0 +1,210 @@
+"""What the loop promises of every method."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import SHAPE, tiny_data, tiny_method, tiny_recipe
+
+from debias_pipeline.errors import UserError
+from debias_pipeline.evaluation import predict
+from debias_pipeline.methods import Task, method_names
+from debias_pipeline.training import Checkpoint, restore_method, train
+
+METHODS = method_names()
+
+
+def run(method, seeds=(0,), data=None, **changes):
+    recipe = tiny_recipe(method, **changes)
+    return train(tiny_method(recipe, seeds), recipe, data or tiny_data())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_same_seed_twice_is_equal_bit_for_bit(method):
+    first, second = run(method, seeds=(0, 1)), run(method, seeds=(0, 1))
+    for choice, kept in first.kept.items():
+        for ours, theirs in zip(kept, second.kept[choice], strict=True):
+            assert ours.step == theirs.step
+            assert all(torch.equal(ours.state[name], theirs.state[name]) for name in ours.state)
+    speed = ["images_per_second"]
+    pd.testing.assert_frame_equal(
+        first.history.drop(columns=speed), second.history.drop(columns=speed), check_exact=True
+    )
+    pd.testing.assert_frame_equal(first.sample_weights, second.sample_weights, check_exact=True)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_joint_run_of_seeds_equals_runs_of_each_seed_alone(method):
+    together = run(method, seeds=(4, 5, 6))
+    for replica, seed in enumerate((4, 5, 6)):
+        alone = run(method, seeds=(seed,))
+        ours, theirs = together.kept["last"][replica], alone.kept["last"][0]
+        for name in theirs.state:
+            torch.testing.assert_close(ours.state[name], theirs.state[name], rtol=1e-4, atol=1e-5)
+        of_seed = together.history[together.history["seed"] == seed].reset_index(drop=True)
+        losses = [name for name in of_seed.columns if name.startswith("loss")]
+        np.testing.assert_allclose(of_seed[losses], alone.history[losses], rtol=1e-3, atol=1e-5)
+        weights = together.sample_weights.query("seed == @seed")["weight"].to_numpy()
+        np.testing.assert_allclose(weights, alone.sample_weights["weight"], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_history_has_a_row_per_evaluation_and_seed_and_the_last_step(method):
+    history = run(method, seeds=(0, 1), steps=25).history
+    assert history["step"].tolist() == [10, 10, 20, 20, 25, 25]
+    assert history["seed"].tolist() == [0, 1] * 3
+    accuracies = history.filter(regex="^(valid|test)_")
+    assert accuracies.shape[1] == 10
+    assert ((accuracies >= 0) & (accuracies <= 1)).all(axis=None)
+    assert (history["images_per_second"] > 0).all()
+
+
+def test_loss_terms_of_the_swap_are_null_before_it_starts():
+    history = run("disent").history
+    assert history["loss_swap_bias"].isna().tolist() == [True, False, False]
+    assert history["loss"].notna().all()
+
+
+def test_something_is_learned():
+    history = run("vanilla", steps=400, eval_every=400, lr=0.05).history
+    assert history["test_accuracy"].iloc[-1] > 0.9
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_best_on_test_is_the_best_and_selected_goes_by_validation_only(method):
+    result = run(method, steps=60, eval_every=5)
+    history = result.history
+    assert result.kept["last"][0].step == 60
+    best = history["test_accuracy"].max()
+    first_best = history.loc[history["test_accuracy"] == best, "step"].iloc[0]
+    assert result.kept["best_on_test"][0].step == first_best
+    aligned, conflicting = history["valid_aligned_accuracy"], history["valid_conflicting_accuracy"]
+    harmonic = (2 * aligned * conflicting / (aligned + conflicting)).fillna(0)
+    assert result.kept["selected"][0].step == history["step"][harmonic.idxmax()]
+
+
+def test_without_bias_labels_there_is_no_selected_checkpoint():
+    result = run("disent", data=tiny_data(with_bias=False))
+    assert len(result.kept["last"]) == len(result.kept["best_on_test"]) == 1
+    assert result.kept["selected"] == []
+    assert result.history["test_conflicting_accuracy"].isna().all()
+    assert result.sample_weights["conflicting"].isna().all()
+    assert result.sample_weights["weight"].between(0, 1).all()
+
+
+def test_sample_weights_has_a_row_per_training_image_and_seed():
+    weights = run("disent", seeds=(0, 1)).sample_weights
+    assert len(weights) == 2 * 64
+    assert weights["weight"].between(0, 1).all()
+    assert list(weights.columns) == [
+        "image_id", "seed", "weight", "loss_average_intrinsic", "loss_average_bias", "conflicting",
+    ]  # fmt: skip
+
+
+def test_sample_weights_are_means_over_the_last_window_only(monkeypatch):
+    recipe = tiny_recipe("disent", steps=20, eval_every=4, batch_size=16)
+    method = tiny_method(recipe, (0,))
+    seen = []
+    losses = method.losses
+
+    def recorded(batch, step):
+        result = losses(batch, step)
+        seen.append((batch.index[0].tolist(), result.weights[0].tolist()))
+        return result
+
+    monkeypatch.setattr(method, "losses", recorded)
+    weights = train(method, recipe, tiny_data()).sample_weights["weight"]
+    drawn = [pair for index, values in seen[-4:] for pair in zip(index, values, strict=True)]
+    expected = pd.DataFrame(drawn, columns=["row", "weight"]).groupby("row")["weight"].mean()
+    np.testing.assert_allclose(weights[expected.index], expected, rtol=1e-5)
+
+
+def test_images_not_drawn_in_the_last_window_get_the_weight_of_their_averages():
+    recipe = tiny_recipe("disent", steps=13, eval_every=4)
+    method = tiny_method(recipe, (0,))
+    weights = train(method, recipe, tiny_data()).sample_weights["weight"]
+    now = method.image_weights()[0].numpy()
+    # One step in the last window: 16 of 64 images were drawn.
+    assert (np.isclose(weights, now)).sum() >= 48
+
+
+def test_vanilla_weighs_nothing():
+    weights = run("vanilla").sample_weights
+    assert weights["weight"].isna().all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_loss_that_is_not_finite_stops_with_its_term_and_step(method):
+    with pytest.raises(UserError, match=r"^loss\w* is not finite at step \d+ \(seed 0\)"):
+        run(method, lr=1e30)
+
+
+def test_the_first_step_and_term_that_is_not_finite_is_named(monkeypatch):
+    recipe = tiny_recipe("disent")
+    method = tiny_method(recipe, (0, 1))
+    losses = method.losses
+
+    def broken(batch, step):
+        result = losses(batch, step)
+        if step >= 7:
+            result.terms["loss_bias"][1] = float("inf")
+            result.terms["loss"][1] = float("inf")
+        return result
+
+    monkeypatch.setattr(method, "losses", broken)
+    with pytest.raises(UserError, match=r"^loss_bias is not finite at step 7 \(seed 1\)"):
+        train(method, recipe, tiny_data())
+
+
+def test_listeners_hear_every_step_and_evaluation():
+    heard = []
+
+    class Listener:
+        def on_step(self):
+            heard.append("step")
+
+        def on_evaluation(self, step, rows):
+            heard.append((step, [row["seed"] for row in rows]))
+
+    recipe = tiny_recipe("vanilla")
+    train(tiny_method(recipe, (0, 1)), recipe, tiny_data(), listeners=[Listener()])
+    assert heard.count("step") == 30
+    assert [each for each in heard if each != "step"] == [(s, [0, 1]) for s in (10, 20, 30)]
+    assert heard[9:11] == ["step", (10, [0, 1])]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_bf16_trains_with_float32_parameters(method):
+    recipe = tiny_recipe(method)
+    result = train(tiny_method(recipe, (0, 1)), recipe, tiny_data(), precision="bf16")
+    state = result.kept["last"][0].state
+    assert {tensor.dtype for tensor in state.values()} == {torch.float32}
+    assert np.isfinite(result.history["loss"]).all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_checkpoint_survives_the_way_through_the_catalog(method):
+    data, recipe = tiny_data(), tiny_recipe(method)
+    task = Task(SHAPE, 3, (0, 1))
+    trained = tiny_method(recipe, (0, 1))
+    result = train(trained, recipe, data)
+    checkpoint = Checkpoint.of_run(result.kept, recipe.model_dump(), task, {"dataset": "tiny"})
+    back = Checkpoint.from_catalog(checkpoint.to_catalog())
+    restored = restore_method(back, "last", torch.device("cpu"))
+    np.testing.assert_array_equal(
+        predict(restored, data, "test", "fp32"), predict(trained, data, "test", "fp32")
+    )
+    assert back.steps["last"] == [30, 30]
+    assert back.origin == {"dataset": "tiny"}
+
+
+def test_a_checkpoint_of_other_networks_is_refused_in_one_line():
+    recipe = tiny_recipe("vanilla")
+    task = Task(SHAPE, 3, (0,))
+    result = train(tiny_method(recipe, (0,)), recipe, tiny_data())
+    saved = Checkpoint.of_run(result.kept, recipe.model_dump(), task, {}).to_catalog()
+    saved["metadata"]["recipe"] = tiny_recipe("disent").model_dump()
+    with pytest.raises(UserError, match="does not fit its recipe"):
+        restore_method(Checkpoint.from_catalog(saved), "last", torch.device("cpu"))
+    with pytest.raises(UserError, match="not written by this project"):
+        Checkpoint.from_catalog({"tensors": {}, "metadata": {}})
