@@ -3,7 +3,7 @@
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import mlflow
 from kedro.framework.context import KedroContext
@@ -15,7 +15,7 @@ from rich.console import Console
 
 from debias_pipeline.errors import UserError
 from debias_pipeline.methods import method_names
-from debias_pipeline.parameters import check_overrides
+from debias_pipeline.parameters import ProjectConfigLoader, check_overrides
 from debias_pipeline.pipeline_registry import (
     DEFAULT_METHODS,
     baseline_first,
@@ -23,7 +23,6 @@ from debias_pipeline.pipeline_registry import (
 )
 from debias_pipeline.reporting import headline_table
 from debias_pipeline.training import choose_device
-
 
 Catalog = CatalogProtocol[Any, Any]
 
@@ -81,6 +80,12 @@ class TrackingHooks:
     """Tags MLflow runs and logs artifacts to them."""
 
     _catalog: Catalog
+
+    # Before kedro-mlflow's, which reads mlflow.yml.
+    @hook_impl(tryfirst=True)
+    def after_context_created(self, context: KedroContext) -> None:
+        """Let the config loader know the project, which it needs to place MLflow's store."""
+        cast(ProjectConfigLoader, context.config_loader).project = Path(context.project_path)
 
     @hook_impl(trylast=True)
     def before_pipeline_run(

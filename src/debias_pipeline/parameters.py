@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from kedro.config import OmegaConfigLoader
@@ -39,7 +40,12 @@ class ProjectConfigLoader(OmegaConfigLoader):
 
     `parameters` then holds `<method>.recipe` and `<method>.published_accuracy` in place of the
     whole table, so that nodes, Kedro-Viz and MLflow see what a run uses and nothing else.
+
+    Attributes:
+        project: the project's folder, once a hook has told; Kedro names only conf/.
     """
+
+    project: Path | None = None
 
     def __getitem__(self, key: str) -> dict[str, Any]:
         """The configuration of one kind.
@@ -48,6 +54,8 @@ class ProjectConfigLoader(OmegaConfigLoader):
             UserError: if a parameter is not what it may be.
         """
         config: dict[str, Any] = super().__getitem__(key)
+        if key == "mlflow" and self.project is not None:
+            return with_store_in(self.project, config)
         if key != "parameters":
             return config
         self._check_filing(config)
@@ -61,6 +69,32 @@ class ProjectConfigLoader(OmegaConfigLoader):
                     f"{key} is set in a parameters file but results are filed by globals.yml: "
                     f"set it in conf/local/globals.yml or as --params {key}={config.get(key)}"
                 )
+
+
+def with_store_in(project: Path, config: dict[str, Any]) -> dict[str, Any]:
+    """Keep an MLflow store given by a relative path, and its artifacts, in the project.
+
+    MLflow takes such a path from the current folder: a notebook in notebooks/ or a run from a
+    subfolder would begin a store of its own there.
+
+    Args:
+        project: the project's folder.
+        config: of kedro-mlflow, as in mlflow.yml.
+    """
+    uri = str(config.get("server", {}).get("mlflow_tracking_uri"))
+    place = uri.removeprefix("sqlite:///")
+    if place == uri or Path(place).is_absolute():
+        return config
+    server = {
+        **config["server"],
+        "mlflow_tracking_uri": f"sqlite:///{(project / place).as_posix()}",
+    }
+    experiment = {
+        "create_experiment_kwargs": {"artifact_location": "mlruns"},
+        **config.get("tracking", {}).get("experiment", {}),
+    }
+    tracking = {**config.get("tracking", {}), "experiment": experiment}
+    return {**config, "server": server, "tracking": tracking}
 
 
 def setting_folder(dataset: str, percent: str, data_seed: int) -> str:
@@ -145,7 +179,7 @@ def check_overrides(overrides: Mapping[str, Any], methods: Iterable[str]) -> Non
     }
     for key in overrides:
         if key not in fields:
-            raise UserError(_unknown("recipe field", key, sorted(fields)))
+            raise UserError(unknown("recipe field", key, sorted(fields)))
 
 
 def _validated(
@@ -158,7 +192,7 @@ def _validated(
 ) -> Model:
     for key in fields:
         if key not in known:
-            raise UserError(_unknown(what, key, known))
+            raise UserError(unknown(what, key, known))
     try:
         return model.model_validate(fields)
     except ValidationError as error:
@@ -169,7 +203,14 @@ def _validated(
         raise UserError(problems) from error
 
 
-def _unknown(what: str, key: str, known: Sequence[str]) -> str:
+def unknown(what: str, key: str, known: Sequence[str]) -> str:
+    """Say that there is no such thing, what was probably meant, and what there is.
+
+    Args:
+        what: kind of thing: parameter, recipe field.
+        key: as typed.
+        known: the choices.
+    """
     close = difflib.get_close_matches(key, known, n=1)
     hint = f" Did you mean {close[0]}?" if close else ""
     return f"Unknown {what} '{key}'.{hint} Choose from: {', '.join(known)}"

@@ -1,0 +1,412 @@
+"""One short `kedro run` on the embedded digits, what it leaves, and what builds on that."""
+
+import json
+import signal
+import sqlite3
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from html.parser import HTMLParser
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from throwaway_project import Project
+
+from debias_pipeline.biased_data.manifest import Manifest
+
+METHODS = ("vanilla", "disent")
+SEEDS = (0, 1)
+EVALUATED = (20, 40, 60)
+TRAIN, TEST = 3500, 1000
+CHOICES = ("last", "selected", "best_on_test")
+ACCURACIES = (
+    "accuracy",
+    "group_balanced_accuracy",
+    "aligned_accuracy",
+    "conflicting_accuracy",
+    "worst_group_accuracy",
+)
+LOSS_TERMS = {
+    "vanilla": ["loss"],
+    "disent": [
+        "loss",
+        "loss_intrinsic",
+        "loss_bias",
+        "loss_swap_intrinsic",
+        "loss_swap_bias",
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def left(trained_project: Project) -> Callable[[str], Any]:
+    """A function that loads from the catalog what the run has left."""
+    return trained_project.catalog().load
+
+
+# --- The contracts --------------------------------------------------------------------------------
+
+
+def test_images_and_manifest(left: Callable[[str], Any]):
+    images, manifest = left("images"), left("manifest")
+    assert images.shape == (5000, 28, 28, 3)
+    assert images.dtype == np.uint8
+    assert isinstance(images, np.memmap)
+    assert isinstance(Manifest.validate(manifest), pd.DataFrame)
+    assert manifest["split"].value_counts().to_dict() == {
+        "train": TRAIN,
+        "valid": 500,
+        "test": TEST,
+    }
+    conflicting = manifest.groupby("split")["conflicting"].sum()
+    assert conflicting[["train", "valid"]].to_dict() == {"train": 70, "valid": 10}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_metrics(method: str, trained_project: Project):
+    file = trained_project.file(f"08_reporting/cmnist_mini/2pct/{method}/metrics.json/*/*")
+    metrics = json.loads(file.read_text("utf-8"), parse_constant=_refuse_constant)
+    named = {key: metrics[key] for key in ("dataset", "percent", "method", "headline")}
+    assert named == {
+        "dataset": "cmnist_mini",
+        "percent": "2pct",
+        "method": method,
+        "headline": "accuracy",
+    }
+    assert tuple(metrics["checkpoints"]) == CHOICES
+    for figures in metrics["checkpoints"].values():
+        assert tuple(figures) == ("step", *ACCURACIES)
+        assert set(figures["step"]["per_seed"]) <= set(EVALUATED)
+        for name in ACCURACIES:
+            _check_over_seeds(figures[name])
+    assert metrics["checkpoints"]["last"]["step"]["per_seed"] == [60, 60]
+
+
+def test_what_a_method_does_not_have_is_null(left: Callable[[str], Any]):
+    _check_over_seeds(left("disent.metrics")["conflict_detection_auroc"])
+    none = {"mean": None, "std": None, "per_seed": [None, None]}
+    assert left("vanilla.metrics")["conflict_detection_auroc"] == none
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_history(method: str, left: Callable[[str], Any]):
+    history = left(f"{method}.history")
+    accuracies = [f"{split}_{name}" for split in ("valid", "test") for name in ACCURACIES]
+    assert list(history) == [
+        "step", "seed", *LOSS_TERMS[method], "learning_rate", *accuracies, "images_per_second",
+    ]  # fmt: skip
+    rows = list(zip(history["step"], history["seed"], strict=True))
+    assert rows == [(step, seed) for step in EVALUATED for seed in SEEDS]
+    assert history["loss"].notna().all()
+    assert (history["images_per_second"] > 0).all()
+
+
+def test_swap_terms_begin_after_swap_start(left: Callable[[str], Any]):
+    history = left("disent.history").set_index("step")
+    swap = history[["loss_swap_intrinsic", "loss_swap_bias"]]
+    assert swap.loc[20].isna().all(axis=None)
+    assert swap.loc[40:].notna().all(axis=None)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_sample_weights(method: str, left: Callable[[str], Any]):
+    weights, manifest = left(f"{method}.sample_weights"), left("manifest")
+    train = manifest[manifest["split"] == "train"].set_index("image_id")
+    for _, of_seed in weights.groupby("seed"):
+        of_seed = of_seed.set_index("image_id")
+        assert of_seed.index.equals(train.index)
+        assert of_seed["conflicting"].equals(train["conflicting"])
+    assert sorted(weights["seed"].unique()) == [*SEEDS]
+    columns = weights[["weight", "loss_average_intrinsic", "loss_average_bias"]]
+    if method == "vanilla":
+        assert columns.isna().all(axis=None)
+    else:
+        assert columns.notna().all(axis=None)
+        assert weights["weight"].between(0, 1).all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_predictions_and_group_accuracy_give_the_metrics(method: str, left: Callable[[str], Any]):
+    predictions, groups = left(f"{method}.predictions"), left(f"{method}.group_accuracy")
+    manifest, metrics = left("manifest").set_index("image_id"), left(f"{method}.metrics")
+    assert len(predictions) == TEST * len(SEEDS) * len(CHOICES)
+    predictions["correct"] = predictions["prediction"].to_numpy() == (
+        manifest["label"].reindex(predictions["image_id"]).to_numpy()
+    )
+    for choice in CHOICES:
+        per_seed = metrics["checkpoints"][choice]["accuracy"]["per_seed"]
+        by_image = predictions[predictions["checkpoint"] == choice].groupby("seed")["correct"]
+        assert by_image.mean().tolist() == pytest.approx(per_seed)
+        cells = groups[groups["checkpoint"] == choice].groupby("seed")
+        assert (cells.size() == 100).all()
+        assert (cells["images"].sum() == TEST).all()
+        assert (cells["correct"].sum() / TEST).tolist() == pytest.approx(per_seed)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_checkpoint_holds_three_choices(method: str, left: Callable[[str], Any]):
+    checkpoint, metrics = left(f"{method}.checkpoint"), left(f"{method}.metrics")
+    kept = {tuple(name.split("/")[:2]) for name in checkpoint["tensors"]}
+    assert kept == {(choice, f"seed{seed}") for choice in CHOICES for seed in SEEDS}
+    steps = {
+        choice: figures["step"]["per_seed"] for choice, figures in metrics["checkpoints"].items()
+    }
+    assert checkpoint["metadata"]["steps"] == steps
+
+
+def test_best_on_test_is_the_best_of_the_history(left: Callable[[str], Any]):
+    history = left("disent.history")
+    best = history.groupby("seed")["test_accuracy"].max().tolist()
+    judged = left("disent.metrics")["checkpoints"]["best_on_test"]["accuracy"]["per_seed"]
+    assert judged == pytest.approx(best)
+
+
+@pytest.mark.parametrize("name", ["vanilla.report", "disent.report", "comparison_report"])
+def test_reports_load_nothing(name: str, left: Callable[[str], Any]):
+    page = left(name)
+    links = _Links(page)
+    assert not links.outward
+    assert links.embedded > 0
+    assert "nbiased" in page
+    assert "@import" not in page
+    assert "url(http" not in page
+
+
+# --- MLflow ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def tracked(trained_project: Project) -> mlflow.entities.Run:
+    (run,) = trained_project.mlflow_runs()
+    return run
+
+
+def test_one_finished_run(tracked: mlflow.entities.Run):
+    assert tracked.info.status == "FINISHED"
+
+
+def test_tags(tracked: mlflow.entities.Run, trained_project: Project):
+    commit = subprocess.run(
+        ["git", "-C", str(trained_project.path), "rev-parse", "HEAD"],
+        capture_output=True, text=True, check=True,
+    ).stdout.strip()  # fmt: skip
+    wanted = {"dataset": "cmnist_mini", "percent": "2pct", "seeds": "0,1", "git_commit": commit}
+    assert wanted.items() <= tracked.data.tags.items()
+    assert set(tracked.data.tags["method"].split(",")) == set(METHODS)
+
+
+def test_parameters_are_flat(tracked: mlflow.entities.Run):
+    params = tracked.data.params
+    assert params["dataset"] == "cmnist_mini"
+    assert params["seeds"] == "2"
+    assert params["device"] == "cpu"
+    assert params["disent.recipe.steps"] == "60"
+    assert params["disent.recipe.lambda_swap_b"] == "10.0"
+    assert params["vanilla.recipe.batch_size"] == "256"
+    assert not [value for value in params.values() if value.startswith("{")]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_step_metrics(
+    method: str, tracked: mlflow.entities.Run, trained_project: Project, left: Callable[[str], Any]
+):
+    history = left(f"{method}.history").query("seed == 1").set_index("step")
+    client = trained_project.mlflow_client()
+    for column in (*LOSS_TERMS[method], "learning_rate", "valid_accuracy", "test_accuracy"):
+        logged = client.get_metric_history(tracked.info.run_id, f"{method}.seed1.{column}")
+        values = pd.Series({each.step: each.value for each in logged})
+        expected = history[column].dropna()
+        assert list(values.index) == list(expected.index)
+        assert values.to_numpy() == pytest.approx(expected.to_numpy())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_final_metrics(method: str, tracked: mlflow.entities.Run, left: Callable[[str], Any]):
+    checkpoints = left(f"{method}.metrics")["checkpoints"]
+    for choice in CHOICES:
+        for name in ACCURACIES:
+            logged = tracked.data.metrics[f"{method}.{choice}.{name}"]
+            assert logged == pytest.approx(checkpoints[choice][name]["mean"])
+
+
+def test_artifacts(tracked: mlflow.entities.Run, trained_project: Project):
+    artifacts = trained_project.path / "mlruns" / tracked.info.run_id / "artifacts"
+    found = {path.relative_to(artifacts).as_posix() for path in artifacts.rglob("*.*")}
+    assert found == {
+        "data/data_card.json",
+        "vanilla/report.html",
+        "disent/report.html",
+        "comparison/comparison_report.html",
+    }
+
+
+def test_everything_is_filed_in_the_project(empty_project: Project):
+    """The store is given by a relative path, but not relative to where a run starts."""
+    (empty_project.path / "notebooks").mkdir()
+    outcome = empty_project.run("--pipeline=ingestion", start_in="notebooks")
+    assert outcome.exit_code == 0
+    assert not list((empty_project.path / "notebooks").glob("*.db"))
+    assert not list((empty_project.path / "notebooks").glob("mlruns"))
+    (run,) = empty_project.mlflow_runs()
+    assert (empty_project.path / "mlruns" / run.info.run_id / "artifacts/data").is_dir()
+
+
+# --- What builds on a run -------------------------------------------------------------------------
+
+
+def test_the_same_command_gives_the_same(
+    project: Project, short_run: dict[str, Any], left: Callable[[str], Any]
+):
+    outcome = project.run(**short_run)
+    assert outcome.exit_code == 0
+    again = project.catalog()
+    for method in METHODS:
+        first, second = left(f"{method}.checkpoint"), again.load(f"{method}.checkpoint")
+        assert first["metadata"] == second["metadata"]
+        assert first["tensors"].keys() == second["tensors"].keys()
+        for name, tensor in first["tensors"].items():
+            assert tensor.numpy().tobytes() == second["tensors"][name].numpy().tobytes(), name
+        for name in ("metrics", "sample_weights", "predictions", "group_accuracy"):
+            _assert_same(left(f"{method}.{name}"), again.load(f"{method}.{name}"))
+        assert len(project.files(f"06_models/**/{method}/**/*.safetensors")) == 2
+    _assert_same(np.asarray(left("images")), np.asarray(again.load("images")))
+
+
+def test_evaluation_alone_gives_the_same_metrics(project: Project, left: Callable[[str], Any]):
+    outcome = project.run("--pipeline=evaluation")
+    assert outcome.exit_code == 0
+    assert "Unbiased" in outcome.stdout
+    again = project.catalog()
+    for method in METHODS:
+        assert len(project.files(f"08_reporting/**/{method}/metrics.json/*/*")) == 2
+        assert again.load(f"{method}.metrics") == left(f"{method}.metrics")
+        _assert_same(again.load(f"{method}.group_accuracy"), left(f"{method}.group_accuracy"))
+    assert project.mlflow_runs()[0].info.run_name == "evaluation"
+
+
+def test_reporting_alone(project: Project, left: Callable[[str], Any]):
+    outcome = project.run("--pipeline=reporting")
+    assert outcome.exit_code == 0
+    again = project.catalog()
+    for name in ("vanilla.report", "disent.report", "comparison_report"):
+        assert again.load(name) == left(name)
+    assert len(project.files("08_reporting/**/comparison_report.html/*/*")) == 2
+
+
+def test_another_percent_is_filed_apart(project: Project):
+    before = project.results()
+    params = {"percent": "5pct", "seed": 3, "recipe__steps": 20, "recipe__eval_every": 20}
+    assert project.run("--pipeline=disent", **params).exit_code == 0
+    now = project.results()
+    assert {name: now.get(name) for name in before} == before
+    assert all("/cmnist_mini/5pct/" in name for name in now.keys() - before.keys())
+    metrics = project.load("disent.metrics", percent="5pct")
+    assert metrics["percent"] == "5pct"
+    assert metrics["seeds"] == [3]
+    assert metrics["checkpoints"]["last"]["accuracy"]["std"] is None
+    _evaluate_what_is_trained(project)
+
+
+def _evaluate_what_is_trained(project: Project) -> None:
+    """At 5pct only disent is trained: that vanilla is not must be no error."""
+    outcome = project.run("--pipeline=evaluation", percent="5pct")
+    assert outcome.exit_code == 0, outcome.stderr
+    assert len(project.files("08_reporting/**/5pct/disent/metrics.json/*/*")) == 2
+    assert not project.files("08_reporting/**/5pct/vanilla/**/*")
+    assert project.mlflow_runs()[0].data.tags["method"] == "disent"
+
+
+def test_a_killed_run(project: Project, left: Callable[[str], Any]):
+    """Step metrics can be read while training goes on; killed, it leaves the rest as it was."""
+    before, earlier = project.results(), {run.info.run_id for run in project.mlflow_runs()}
+    endless = project.start_kedro(
+        "--pipeline=training", recipe__steps=10_000_000, recipe__eval_every=20
+    )
+    try:
+        steps = _steps_logged(project, endless, earlier)
+        first, second = next(steps), next(steps)
+        assert (first, second) == (20, 40)
+        assert endless.poll() is None
+    finally:
+        endless.send_signal(signal.SIGKILL)
+        endless.wait()
+    assert endless.returncode == -signal.SIGKILL
+    assert project.results() == before
+    assert project.run("--pipeline=evaluation").exit_code == 0
+    assert project.load("disent.metrics") == left("disent.metrics")
+    assert project.mlflow_runs()[0].info.status == "FINISHED"
+
+
+def _steps_logged(
+    project: Project, run: "subprocess.Popen[bytes]", earlier: set[str]
+) -> Iterator[int]:
+    """Steps of a run that is still going on, in the order in which they appear in the store."""
+    known: set[int] = set()
+    deadline = time.monotonic() + 60
+    query = "SELECT run_uuid, step FROM metrics WHERE key = 'disent.seed0.loss' ORDER BY step"
+    while time.monotonic() < deadline and run.poll() is None:
+        with closing(sqlite3.connect(project.path / "mlflow.db", timeout=30)) as store:
+            found = [step for run_id, step in store.execute(query) if run_id not in earlier]
+        yield from (step for step in found if step not in known)
+        known.update(found)
+        time.sleep(0.1)
+
+
+def test_the_executable(project: Project):
+    """All else runs in this process; what a user types must do as well."""
+    outcome = project.kedro("--pipeline=reporting")
+    assert outcome.exit_code == 0, outcome.stderr
+    assert not outcome.stderr
+    assert "comparison report: data/08_reporting/cmnist_mini/2pct/" in outcome.stdout
+
+
+# --------------------------------------------------------------------------------------------------
+
+
+class _Links(HTMLParser):
+    """Finds what a page would fetch from elsewhere, and counts the images that it holds."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.embedded = 0
+        self.outward: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        if tag in ("script", "link", "iframe", "object", "embed", "base"):
+            self.outward.append(tag)
+        for name, value in attributes:
+            fetches = name in ("src", "srcset", "href", "xlink:href", "data", "action", "poster")
+            # A link in the text is followed by the reader, not by the page.
+            if not fetches or tag == "a" or (value or "").startswith("#"):
+                continue
+            if (value or "").startswith("data:image/"):
+                self.embedded += 1
+            else:
+                self.outward.append(f"{tag} {name}={value}")
+
+
+def _refuse_constant(name: str) -> None:
+    raise AssertionError(f"{name} is no JSON")
+
+
+def _check_over_seeds(summary: dict[str, Any]) -> None:
+    assert set(summary) == {"mean", "std", "per_seed"}
+    per_seed = summary["per_seed"]
+    assert len(per_seed) == len(SEEDS)
+    assert all(0 <= value <= 1 for value in per_seed)
+    assert summary["mean"] == pytest.approx(np.mean(per_seed))
+    assert summary["std"] == pytest.approx(np.std(per_seed, ddof=1))
+
+
+def _assert_same(first: Any, second: Any) -> None:
+    if isinstance(first, pd.DataFrame):
+        pd.testing.assert_frame_equal(first, second, check_exact=True)
+    elif isinstance(first, np.ndarray):
+        assert np.array_equal(first, second)
+    else:
+        assert first == second
