@@ -1,0 +1,267 @@
+"""What a user can mend is told in one line, and nothing that was there before is touched."""
+
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from throwaway_project import Outcome, Project
+
+# What Kedro would say of a failed node; none of it helps whoever mistyped a parameter.
+NOISE = ("Traceback", "Error", "WARNING", "failed", "resume")
+
+WRONG_PARAMETERS = {
+    "unknown dataset": ({"dataset": "cmnist_min"}, ["Did you mean cmnist_mini?", "cmnist, "]),
+    "percent is a word": ({"percent": "abc"}, ["percent='abc'", "as in 2pct"]),
+    "percent below 0": ({"percent": "-1pct"}, ["percent='-1pct'", "from 0 to 100"]),
+    "percent above 100": ({"percent": "150pct"}, ["percent='150pct'", "from 0 to 100"]),
+    "percent without pct": ({"percent": "2"}, ["percent=2 ", "write 2pct"]),
+    "unknown recipe field": ({"recipe__lamda_dis": 2}, ["lamda_dis", "Did you mean lambda_dis"]),
+    "unknown parameter": ({"datset": "cmnist"}, ["datset", "Did you mean dataset", "raw_dir"]),
+    "negative learning rate": ({"recipe__lr": -0.1}, ["recipe.lr=-0.1", "greater than 0"]),
+    "learning rate is a word": ({"recipe__lr": "fast"}, ["recipe.lr='fast'", "number"]),
+    "negative steps": ({"recipe__steps": -5}, ["recipe.steps=-5", "greater than 0"]),
+    "fraction of a step": ({"recipe__steps": 1.5}, ["recipe.steps=1.5", "integer"]),
+    "no evaluation": ({"recipe__eval_every": 0}, ["recipe.eval_every=0", "greater than 0"]),
+    "no decay, negative": ({"recipe__gamma": -1}, ["recipe.gamma=-1", "greater than 0"]),
+    "unknown network": ({"recipe__network": "vgg"}, ["recipe.network='vgg'", "mlp"]),
+    "recipe is a number": ({"recipe": 3}, ["recipe=3", "dictionary"]),
+    "no seeds": ({"seeds": 0}, ["seeds=0", "greater than or equal to 1"]),
+    "negative seed": ({"seed": -1}, ["seed=-1", "greater than or equal to 0"]),
+    "seed is a word": ({"seed": "one"}, ["seed='one'", "integer"]),
+    "unknown device": ({"device": "tpu"}, ["device='tpu'", "'cuda'"]),
+    "unknown precision": ({"precision": "fp8"}, ["precision='fp8'", "'bf16'"]),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def shared(trained_project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A trained project on which commands fail; that they change nothing lets tests share it."""
+    return trained_project.copy(tmp_path_factory.mktemp("errors") / "project")
+
+
+@pytest.fixture
+def refusal(shared: Project) -> Callable[..., str]:
+    """A function that runs a command on `shared`, which must refuse; returns what it says."""
+
+    def refuse(*arguments: str, **params: Any) -> str:
+        with unchanged(shared):
+            return told_in_one_line(shared.run(*arguments, **params))
+
+    return refuse
+
+
+@contextmanager
+def unchanged(project: Project) -> Iterator[None]:
+    """Earlier results stay what they are, and no tracked run is left open."""
+    before = project.results()
+    assert any(name.endswith("checkpoint.safetensors") for name in before)
+    yield
+    assert project.results() == before
+    assert "RUNNING" not in {run.info.status for run in project.mlflow_runs()}
+
+
+def told_in_one_line(outcome: Outcome) -> str:
+    assert outcome.exit_code != 0
+    assert not [word for word in NOISE if word in outcome.stdout], outcome.stdout
+    (line,) = outcome.stderr.splitlines()
+    assert line.startswith("Error: ")
+    return line.removeprefix("Error: ")
+
+
+@pytest.mark.parametrize("case", WRONG_PARAMETERS)
+def test_a_wrong_parameter(case: str, refusal: Callable[..., str], shared: Project):
+    params, parts = WRONG_PARAMETERS[case]
+    runs = len(shared.mlflow_runs())
+    message = refusal(**params)
+    assert not [part for part in parts if part not in message], message
+    assert len(shared.mlflow_runs()) == runs, "refused before a run is tracked"
+
+
+def test_a_recipe_field_of_another_method(refusal: Callable[..., str]):
+    message = refusal("--pipeline=vanilla", recipe__lambda_dis=2)
+    assert "Unknown recipe field 'lambda_dis'" in message
+    assert "batch_size" in message
+
+
+@pytest.mark.parametrize("option", ["--pipeline=disnet", "--pipelines=ingestion,disnet"])
+def test_an_unknown_pipeline(option: str, refusal: Callable[..., str]):
+    message = refusal(option)
+    assert "'disnet'" in message
+    assert "Did you mean disent?" in message
+    for name in ("ingestion", "training", "evaluation", "reporting", "vanilla", "disent"):
+        assert name in message
+
+
+@pytest.mark.parametrize(
+    ("option", "part"),
+    [
+        ("--nodes=disent.trian", "disent.trian"),
+        ("--from-nodes=disent.trian", "disent.trian"),
+        ("--to-outputs=metrcs", "metrcs"),
+        ("--tags=trainign", "no nodes"),
+    ],
+)
+def test_a_choice_of_nodes_that_are_not_there(option: str, part: str, refusal: Callable[..., str]):
+    assert part in refusal(option)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_device_that_is_not_there(refusal: Callable[..., str]):
+    message = refusal(device="cuda")
+    assert "device=cuda" in message
+    assert "device=cpu" in message
+
+
+def test_evaluation_before_training(refusal: Callable[..., str]):
+    message = refusal("--pipeline=evaluation", percent="5pct")
+    assert "disent.checkpoint" in message
+    assert "percent=5pct" in message
+    assert "first kedro run --pipeline=" in message
+
+
+def test_training_before_ingestion(refusal: Callable[..., str]):
+    message = refusal("--pipeline=training", percent="5pct")
+    assert "images" in message
+    assert "first kedro run --pipeline=ingestion" in message
+
+
+def test_a_batch_larger_than_the_split(refusal: Callable[..., str]):
+    message = refusal("--pipeline=training", recipe__batch_size=4000)
+    assert "recipe.batch_size=4000" in message
+    assert "3500 images" in message
+
+
+def test_a_loss_that_is_not_finite(refusal: Callable[..., str], shared: Project):
+    message = refusal("--pipeline=training", recipe__lr=1e30, recipe__steps=20)
+    assert "loss" in message
+    assert "step 1" in message
+    assert "smaller recipe.lr" in message
+    assert shared.mlflow_runs()[0].info.status == "FAILED"
+
+
+# --- Raw data -------------------------------------------------------------------------------------
+
+
+def test_raw_dir_is_missing(refusal: Callable[..., str], tmp_path: Path):
+    message = refusal(dataset="cmnist", raw_dir=tmp_path / "nowhere")
+    assert "nowhere does not exist" in message
+    assert "correct the path" in message
+
+
+def test_raw_dir_is_empty(refusal: Callable[..., str], tmp_path: Path):
+    (tmp_path / "raw").mkdir()
+    message = refusal(dataset="cmnist", raw_dir=tmp_path / "raw")
+    assert "is empty" in message
+    assert "put raw data there" in message
+
+
+def test_a_truncated_idx_file(refusal: Callable[..., str], tmp_path: Path):
+    write_mnist(tmp_path)
+    damaged = tmp_path / "MNIST/raw/train-images-idx3-ubyte"
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    message = refusal(dataset="cmnist", raw_dir=tmp_path)
+    assert "train-images-idx3-ubyte is damaged" in message
+    assert "delete it and run again" in message
+
+
+def test_a_percent_that_is_not_published(refusal: Callable[..., str], tmp_path: Path):
+    write_published(tmp_path)
+    message = refusal(dataset="cmnist", percent="3pct", raw_dir=tmp_path)
+    assert "no folder 3pct" in message
+    assert "percents present: 2pct" in message
+
+
+def test_a_png_that_does_not_decode(refusal: Callable[..., str], tmp_path: Path):
+    write_published(tmp_path)
+    damaged = tmp_path / "cmnist/2pct/align/0/0_0_0.png"
+    damaged.write_bytes(damaged.read_bytes()[:40])
+    message = refusal(dataset="cmnist", raw_dir=tmp_path)
+    assert "cmnist/2pct/align/0/0_0_0.png: does not decode" in message
+    assert "Repair or remove" in message
+
+
+def test_a_file_name_that_does_not_parse(refusal: Callable[..., str], tmp_path: Path):
+    write_published(tmp_path)
+    named = tmp_path / "cmnist/2pct/align/0/0_0_0.png"
+    named.rename(named.with_name("zero.png"))
+    message = refusal(dataset="cmnist", raw_dir=tmp_path)
+    assert "cmnist/2pct/align/0/zero.png: the name is not <id>_<label>_<bias>.png" in message
+
+
+# --- Damaged results ------------------------------------------------------------------------------
+
+
+def test_a_damaged_checkpoint(project: Project):
+    checkpoint = project.file("06_models/**/disent/**/checkpoint.safetensors")
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    with unchanged(project):
+        message = told_in_one_line(project.run("--pipeline=evaluation"))
+    assert "disent/checkpoint.safetensors" in message
+    assert "damaged" in message
+    assert "delete it and run" in message
+
+
+def test_a_checkpoint_of_someone_else(project: Project):
+    from safetensors.torch import save_file
+
+    checkpoint = project.file("06_models/**/disent/**/checkpoint.safetensors")
+    save_file({"weight": torch.zeros(3)}, checkpoint)
+    message = told_in_one_line(project.run("--pipeline=evaluation"))
+    assert "was not written by this project" in message
+
+
+def test_a_manifest_that_breaks_its_schema(project: Project):
+    path = project.file("03_primary/**/manifest.parquet")
+    manifest = pd.read_parquet(path)
+    manifest.loc[7, "split"] = "holdout"
+    manifest.to_parquet(path, index=False)
+    with unchanged(project):
+        message = told_in_one_line(project.run("--pipeline=evaluation"))
+    assert "'manifest'" in message
+    assert "split" in message
+    assert "holdout" in message
+    assert "kedro run --pipeline=ingestion" in message
+
+
+def test_the_executable_on_a_fresh_project(empty_project: Project):
+    outcome = empty_project.kedro("--pipeline=evaluation")
+    assert outcome.exit_code == 1
+    # MLflow tells of the tables that it makes, once in a project's life.
+    said = [line for line in outcome.stderr.splitlines() if " INFO mlflow." not in line]
+    assert len(said) == 1, outcome.stderr
+    assert said[0].startswith("Error: Nothing there yet for")
+    assert "Traceback" not in outcome.stdout
+    assert not empty_project.mlflow_runs()
+
+
+# --------------------------------------------------------------------------------------------------
+
+
+def write_mnist(raw_dir: Path) -> None:
+    folder = raw_dir / "MNIST/raw"
+    folder.mkdir(parents=True)
+    for prefix, n in (("train", 120), ("t10k", 20)):
+        images, labels = np.zeros((n, 6, 5), np.uint8), np.arange(n, dtype=np.uint8) % 10
+        for name, array in (("images-idx3", images), ("labels-idx1", labels)):
+            header = bytes((0, 0, 8, array.ndim)) + struct.pack(f">{array.ndim}I", *array.shape)
+            (folder / f"{prefix}-{name}-ubyte").write_bytes(header + array.tobytes())
+
+
+def write_published(raw_dir: Path) -> None:
+    percent = raw_dir / "cmnist/2pct"
+    places = [
+        *(percent / f"align/{label}/{label}_{label}_{label}.png" for label in range(10)),
+        percent / "conflict/0/10_0_1.png",
+        percent / "valid/11_0_0.png",
+        raw_dir / "cmnist/test/0/12_0_1.png",
+    ]
+    for place in places:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (5, 6)).save(place)
