@@ -23,6 +23,7 @@ from debias_pipeline.evaluation.predict import mixed_precision
 from debias_pipeline.methods import Losses, Method, Recipe
 from debias_pipeline.training.batches import BatchStream
 from debias_pipeline.training.checkpoint import Keeper, Kept
+from debias_pipeline.training.device import prepare
 
 
 class Listener(Protocol):
@@ -75,6 +76,7 @@ def train(
     Raises:
         UserError: if a loss is not finite, naming the term and the step.
     """
+    prepare(data.device)
     seeds = method.task.seeds
     listeners = list(listeners)
     method.begin_training(torch.tensor(data.splits["train"].labels))
