@@ -8,22 +8,22 @@
 So released with Lee et al. 2021 (arXiv 2107.01372) for cmnist, cifar10c and bffhq.
 """
 
-import os
 import re
-import struct
-import zlib
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
-from PIL import Image
 
 from debias_pipeline.biased_data.base import BiasedData, BiasedDataset
+from debias_pipeline.biased_data.image_files import (
+    children,
+    decode_images,
+    is_inside,
+    problems_error,
+)
 from debias_pipeline.biased_data.manifest import Split, make_data_card, make_manifest
 from debias_pipeline.biased_data.percent import parse_percent
 from debias_pipeline.errors import UserError
@@ -31,19 +31,7 @@ from debias_pipeline.errors import UserError
 _IMAGE_NAME: Final = re.compile(r".+_([0-9]{1,4})_([0-9]{1,4})\.png", re.IGNORECASE)
 # One published archive misspells its folder.
 _CONFLICT_FOLDERS: Final = ("conflict", "conlict")
-# What desktops leave behind in any folder; hidden files are passed over as well.
-_LITTER: Final = frozenset({"Thumbs.db", "desktop.ini"})
-_SHOWN_PROBLEMS: Final = 10
-_CHUNK: Final = 256
-_DECODE_ERRORS: Final = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    zlib.error,
-    struct.error,
-    Image.DecompressionBombError,
-)
+_REMEDY: Final = "Repair or remove what is named, or unpack the published set again."
 
 
 @dataclass(frozen=True)
@@ -89,7 +77,7 @@ def find_published(name: str, raw_dir: Path) -> PublishedSet | None:
     for folder in candidates:
         if not _percents(folder):
             continue
-        if not _is_inside(folder, raw_dir):
+        if not is_inside(folder, raw_dir):
             raise UserError(
                 f"{folder} is a link that leads out of raw_dir: pass raw_dir={folder.resolve()}."
             )
@@ -134,9 +122,11 @@ def read_published(
         )
     problems: list[str] = []
     entries = _list_set(dataset, published, percent, valid_beside_percents, problems)
-    images = _decode_all(entries, problems)
+    images = decode_images(
+        [entry.path for entry in entries], [entry.source for entry in entries], problems
+    )
     if problems:
-        raise _report(folder, problems)
+        raise problems_error(folder, problems, _REMEDY)
 
     label = np.array([entry.label for entry in entries], np.int16)
     bias = np.array([entry.bias for entry in entries], np.int16)
@@ -223,31 +213,15 @@ def _list_folder(
 
 def _walk(folder: Path, published: PublishedSet, problems: list[str]) -> Iterator[Path]:
     """Yield the files in a folder and in its class folders, sorted, never leaving raw_dir."""
-    for path in _children(folder, published, problems):
+
+    def visible(within: Path) -> Iterator[Path]:
+        return children(within, published.raw_dir, lambda path: _place(path, published), problems)
+
+    for path in visible(folder):
         if path.is_dir():
-            yield from (
-                inner for inner in _children(path, published, problems) if not inner.is_dir()
-            )
+            yield from (inner for inner in visible(path) if not inner.is_dir())
         else:
             yield path
-
-
-def _children(folder: Path, published: PublishedSet, problems: list[str]) -> Iterator[Path]:
-    if not folder.is_dir():
-        return
-    if not _is_inside(folder, published.raw_dir):
-        problems.append(f"{_place(folder, published)}: leads out of raw_dir")
-        return
-    with os.scandir(folder) as listing:
-        found = sorted((entry.name, entry.is_symlink()) for entry in listing)
-    for name, is_link in found:
-        if name.startswith(".") or name in _LITTER:
-            continue
-        path = folder / name
-        if is_link and not _is_inside(path, published.raw_dir):
-            problems.append(f"{_place(path, published)}: leads out of raw_dir")
-            continue
-        yield path
 
 
 def _parse(path: Path, published: PublishedSet, split: Split) -> _Entry | None:
@@ -272,61 +246,5 @@ def _complaint(
     return None
 
 
-def _decode_all(entries: list[_Entry], problems: list[str]) -> npt.NDArray[np.uint8]:
-    height, width = _first_size(entries)
-    images = np.empty((len(entries), height, width, 3), np.uint8)
-
-    def decode_chunk(start: int) -> list[str]:
-        chunk = zip(entries[start : start + _CHUNK], images[start : start + _CHUNK], strict=True)
-        return [complaint for entry, out in chunk if (complaint := _decode(entry, out))]
-
-    # Threads, as Pillow decodes without holding the interpreter; each writes where it belongs,
-    # so nothing piles up. More threads than cores only fight over the interpreter.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for complaints in pool.map(decode_chunk, range(0, len(entries), _CHUNK)):
-            problems.extend(complaints)
-    return images
-
-
-def _decode(entry: _Entry, out: npt.NDArray[np.uint8]) -> str | None:
-    try:
-        with Image.open(entry.path) as image:
-            pixels = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
-    except _DECODE_ERRORS:
-        return f"{entry.source}: does not decode as an image"
-    if pixels.shape != out.shape:
-        found, expected = (f"{shape[0]}x{shape[1]}" for shape in (pixels.shape, out.shape))
-        return f"{entry.source}: is {found} where others are {expected}"
-    out[:] = pixels
-    return None
-
-
-def _first_size(entries: list[_Entry]) -> tuple[int, int]:
-    for entry in entries:
-        try:
-            with Image.open(entry.path) as image:
-                return image.height, image.width
-        except _DECODE_ERRORS:
-            continue
-    return 0, 0
-
-
-def _report(folder: Path, problems: list[str]) -> UserError:
-    count = len(problems)
-    shown = "; ".join(problems[:_SHOWN_PROBLEMS])
-    rest = f"; and {count - _SHOWN_PROBLEMS} more" if count > _SHOWN_PROBLEMS else ""
-    return UserError(
-        f"{folder} has {count} problem{'s' if count > 1 else ''}: {shown}{rest}. Repair or remove "
-        f"what is named, or unpack the published set again."
-    )
-
-
 def _place(path: Path, published: PublishedSet) -> str:
     return Path(published.name, path.relative_to(published.folder)).as_posix()
-
-
-def _is_inside(path: Path, raw_dir: Path) -> bool:
-    try:
-        return path.resolve().is_relative_to(raw_dir.resolve())
-    except (OSError, RuntimeError):  # links that go in a circle
-        return False
