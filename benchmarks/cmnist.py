@@ -64,7 +64,7 @@ def measure_step(
 
 
 def _step(method: Method, recipe: Recipe, data: ImageData, precision: str) -> Callable[[], object]:
-    batches = BatchStream(data, method.task.seeds, recipe.batch_size)
+    batches = BatchStream(data, method.task.seeds, recipe.batch_size, recipe.transform)
     adam = torch.optim.Adam(method.parameters(), lr=recipe.lr, fused=True)
 
     def step() -> None:

@@ -16,5 +16,5 @@ def test_auto_prefers_an_accelerator():
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_a_missing_device_is_refused_in_one_line():
-    with pytest.raises(UserError, match="device=cuda is not available.*device=auto"):
+    with pytest.raises(UserError, match=r"device=cuda is not available.*device=auto"):
         choose_device("cuda")

@@ -102,17 +102,14 @@ class ImageData:
             on_device, {name: Split.from_manifest(manifest, name, device) for name in SPLITS}
         )
 
-    def batch(self, rows: Tensor) -> Tensor:
-        """Gather images as floats in 0..1.
+    def gather(self, rows: Tensor) -> Tensor:
+        """Images by their rows.
 
         Args:
-            rows: int64, [R, B], on the device.
+            rows: int64, [n], on the device.
 
         Returns:
-            float32, [R, B, 3, H, W], channels last in memory.
+            uint8, [n, H, W, 3].
         """
-        height, width, channels = self.images.shape[1:]
-        flat = self.images.view(len(self.images), -1).index_select(0, rows.flatten())
-        # Converting first and scaling in place is faster than dividing uint8.
-        pixels = flat.float().mul_(1 / 255).view(*rows.shape, height, width, channels)
-        return pixels.movedim(-1, 2)
+        flat = self.images.view(len(self.images), -1).index_select(0, rows)
+        return flat.view(-1, *self.images.shape[1:])

@@ -36,6 +36,7 @@ def predict(method: Method, data: ImageData, split: str, precision: str) -> npt.
     predictions = []
     with mixed_precision(data.device, precision):
         for rows in torch.split(data.splits[split].rows, IMAGES_AT_ONCE):
-            predictions.append(method.predict(data.batch(rows.unsqueeze(0))).argmax(-1))
+            images = method.recipe.transform.for_evaluation(data.gather(rows))
+            predictions.append(method.predict(images.unsqueeze(0)).argmax(-1))
     method.train(was_training)
     return torch.cat(predictions, 1).cpu().numpy()

@@ -46,12 +46,16 @@ class ClassNormalisedAverage(nn.Module):
         rank_in_class = torch.empty_like(labels)
         starts = torch.cumsum(counts, 0) - counts
         rank_in_class[order] = torch.arange(len(labels)) - starts[labels[order]]
-        self.register_buffer("_leaf_of", labels * self.fanout**3 + rank_in_class)
-        self.register_buffer("_labels", labels)
-        self.register_buffer("average", torch.zeros(stacks * self.fanout**3))
-        self.register_buffer("visited", torch.zeros(replicas, len(labels), dtype=torch.bool))
-        self.register_buffer("_block_maxima", torch.zeros(stacks * self.fanout**2))
-        self.register_buffer("_row_maxima", torch.zeros(stacks * self.fanout))
+        self._keep("_leaf_of", labels * self.fanout**3 + rank_in_class)
+        self._keep("_labels", labels)
+        self._keep("average", torch.zeros(stacks * self.fanout**3))
+        self._keep("visited", torch.zeros(replicas, len(labels), dtype=torch.bool))
+        self._keep("_block_maxima", torch.zeros(stacks * self.fanout**2))
+        self._keep("_row_maxima", torch.zeros(stacks * self.fanout))
+
+    def _keep(self, name: str, tensor: Tensor) -> None:
+        # Per-image state is no part of the networks that are kept.
+        self.register_buffer(name, tensor, persistent=False)
 
     @torch.no_grad()
     def update(self, index: Tensor, losses: Tensor) -> Tensor:

@@ -9,7 +9,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor, nn
 
-from debias_pipeline.networks import encoder_names
+from debias_pipeline.networks import encoder_names, is_encoder
+from debias_pipeline.transforms import Transform
 
 
 class Recipe(BaseModel):
@@ -22,6 +23,7 @@ class Recipe(BaseModel):
         batch_size: images per step and seed.
         steps: number of updates.
         eval_every: steps between two evaluations.
+        resize, crop_padding, flip, normalise: see `transforms.Transform`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -32,13 +34,31 @@ class Recipe(BaseModel):
     batch_size: int = Field(gt=0)
     steps: int = Field(gt=0)
     eval_every: int = Field(default=500, gt=0)
+    resize: int | None = Field(default=None, gt=0)
+    crop_padding: int = Field(default=0, ge=0)
+    flip: bool = False
+    normalise: bool = False
 
     @field_validator("network")
     @classmethod
     def _network_exists(cls, name: str) -> str:
-        if name not in encoder_names():
-            raise ValueError(f"there is no network '{name}'; choose from {encoder_names()}")
+        if not is_encoder(name):
+            raise ValueError(
+                f"there is no such network; choose from {', '.join(encoder_names())} "
+                "or torchvision's classification networks, such as resnet18"
+            )
         return name
+
+    @property
+    def transform(self) -> Transform:
+        """What is done to images before the network sees them."""
+        return Transform(self.resize, self.crop_padding, self.flip, self.normalise)
+
+    def network_input(self, image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
+        """Height, width, channels of images of a shape once they are transformed."""
+        if self.resize is None:
+            return image_shape
+        return (self.resize, self.resize, image_shape[2])
 
     def learning_rate(self, step: int) -> float:
         """The learning rate of an update; steps count from 0."""
@@ -120,6 +140,7 @@ class Method(nn.Module, ABC):
             task: what has to be learned.
         """
         super().__init__()
+        self.recipe = recipe
         self.task = task
 
     def begin_training(self, labels: Tensor) -> None:
@@ -163,8 +184,8 @@ class Method(nn.Module, ABC):
     def replica_state(self, replica: int) -> dict[str, Tensor]:
         """A copy of one replica's networks: name → tensor without the replica axis."""
         return {
-            name: parameter.detach()[replica].to("cpu", copy=True)
-            for name, parameter in self.named_parameters()
+            name: tensor.detach().to("cpu", copy=True)
+            for name, tensor in self._of_replica(replica).items()
         }
 
     @torch.no_grad()
@@ -177,16 +198,28 @@ class Method(nn.Module, ABC):
         Raises:
             ValueError: if names or shapes are not those of this method's networks.
         """
-        parameters = dict(self.named_parameters())
-        for state in states:
-            if state.keys() != parameters.keys():
-                odd = sorted(state.keys() ^ parameters.keys())
+        for replica, state in enumerate(states):
+            mine = self._of_replica(replica)
+            if state.keys() != mine.keys():
+                odd = sorted(state.keys() ^ mine.keys())
                 raise ValueError(f"these tensors are missing or not expected: {', '.join(odd)}")
-        for name, parameter in parameters.items():
-            stacked = torch.stack([state[name] for state in states])
-            if stacked.shape != parameter.shape:
-                raise ValueError(
-                    f"tensor {name} has shape {list(stacked.shape[1:])}, "
-                    f"the network needs {list(parameter.shape[1:])}"
-                )
-            parameter.copy_(stacked)
+            for name, tensor in mine.items():
+                if state[name].shape != tensor.shape:
+                    raise ValueError(
+                        f"tensor {name} has shape {list(state[name].shape)}, "
+                        f"the network needs {list(tensor.shape)}"
+                    )
+                tensor.copy_(state[name])
+
+    def _of_replica(self, replica: int) -> dict[str, Tensor]:
+        """One replica's parameters and buffers, as views."""
+        found = {}
+        for name, tensor in self.state_dict(keep_vars=True).items():
+            part, separator, rest = name.partition(".replicas.")
+            if not separator:
+                found[name] = tensor[replica]
+                continue
+            index, _, inner = rest.partition(".")
+            if int(index) == replica:
+                found[f"{part}.{inner}"] = tensor
+        return found

@@ -5,7 +5,7 @@ Augmentation", NeurIPS 2021, arXiv 2107.01372. Where paper and published code di
 follows the code, since the published figures came from it.
 """
 
-from typing import ClassVar, cast
+from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -58,11 +58,11 @@ class Disent(Method):
 
     name: ClassVar[str] = "disent"
     recipe_type: ClassVar[type[Recipe]] = DisentRecipe
+    recipe: DisentRecipe
 
     def __init__(self, recipe: Recipe, task: Task) -> None:
         """See `Method`."""
         super().__init__(recipe, task)
-        self.recipe = cast(DisentRecipe, recipe)
         initial = generators(task.seeds, "initial weights")
         self.encoder = build_encoder(recipe.network, task.image_shape, 2, initial)
         self.heads = StackedLinear(2 * self.encoder.features, task.classes, 2, initial)

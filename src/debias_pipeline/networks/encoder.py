@@ -1,7 +1,5 @@
-"""What every encoder provides, and how one is found by name."""
+"""What every encoder provides."""
 
-import importlib
-import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
@@ -13,7 +11,8 @@ from torch import Tensor, nn
 class Encoder(nn.Module, ABC):
     """K encoders of one architecture for each of R replicas, all reading the same images.
 
-    Every parameter and buffer carries the replica axis first.
+    Every parameter and buffer carries the replica axis first, or lies in a module list
+    `replicas` with one entry per replica.
 
     Attributes:
         name: as written in recipes (`network: mlp`).
@@ -50,29 +49,3 @@ class Encoder(nn.Module, ABC):
         Returns:
             features, [R, K, B, F].
         """
-
-
-def _encoder_types() -> dict[str, type[Encoder]]:
-    package = importlib.import_module(__package__)
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"{__package__}.{module.name}")
-    return {each.name: each for each in Encoder.__subclasses__()}
-
-
-def encoder_names() -> list[str]:
-    """The names that a recipe's `network` may have."""
-    return sorted(_encoder_types())
-
-
-def build_encoder(
-    name: str,
-    image_shape: tuple[int, int, int],
-    branches: int,
-    generators: Sequence[torch.Generator],
-) -> Encoder:
-    """An untrained encoder by name; for the arguments see `Encoder`.
-
-    Raises:
-        KeyError: if there is no encoder of that name.
-    """
-    return _encoder_types()[name](image_shape, branches, generators)

@@ -9,6 +9,7 @@ from debias_pipeline.errors import UserError
 from debias_pipeline.evaluation import ImageData
 from debias_pipeline.methods import Batch
 from debias_pipeline.randomness import generators
+from debias_pipeline.transforms import Transform
 
 
 class BatchStream:
@@ -18,13 +19,16 @@ class BatchStream:
     pass is dropped.
     """
 
-    def __init__(self, data: ImageData, seeds: Sequence[int], batch_size: int) -> None:
+    def __init__(
+        self, data: ImageData, seeds: Sequence[int], batch_size: int, transform: Transform
+    ) -> None:
         """Set up.
 
         Args:
             data: the images.
             seeds: one per replica.
             batch_size: B.
+            transform: what is done to the images.
 
         Raises:
             UserError: if the training split has fewer images than a batch.
@@ -39,17 +43,21 @@ class BatchStream:
         self._rows = train.rows
         self._labels = torch.tensor(train.labels, device=data.device)
         self._shufflers = generators(seeds, "shuffle")
+        self._transform = transform
+        self._augmenters = generators(seeds, "augmentation")
         self._batches: tuple[Tensor, ...] = ()
         self._batch_size = batch_size
         self._position = 0
 
     def next(self) -> Batch:
-        """The next batch: images float32 in 0..1, on the data's device."""
+        """The next batch, transformed, on the data's device."""
         if self._position == len(self._batches):
             self._shuffle()
         index = self._batches[self._position]
         self._position += 1
-        return Batch(self._data.batch(self._rows[index]), self._labels[index], index)
+        pixels = self._data.gather(self._rows[index].flatten())
+        images = self._transform.for_training(pixels, self._augmenters)
+        return Batch(images.view(*index.shape, *images.shape[1:]), self._labels[index], index)
 
     def _shuffle(self) -> None:
         images = len(self._rows)

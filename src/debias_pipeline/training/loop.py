@@ -80,7 +80,7 @@ def train(
     seeds = method.task.seeds
     listeners = list(listeners)
     method.begin_training(torch.tensor(data.splits["train"].labels))
-    batches = BatchStream(data, seeds, recipe.batch_size)
+    batches = BatchStream(data, seeds, recipe.batch_size, recipe.transform)
     optimiser = torch.optim.Adam(method.parameters(), lr=recipe.lr, fused=_fused(data.device))
     window = Window(method, data)
     keeper = Keeper(method)

@@ -35,7 +35,7 @@ def train_method(
     typed_recipe = method_type.recipe_type.model_validate(recipe)
     height, width, channels = data_card["image_shape"]
     task = Task(
-        image_shape=(height, width, channels),
+        image_shape=typed_recipe.network_input((height, width, channels)),
         classes=len(data_card["label_names"]),
         seeds=range(seed, seed + seeds),
     )

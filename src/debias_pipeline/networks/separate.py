@@ -1,0 +1,51 @@
+"""Encoders of any architecture, one module per replica and branch, called one after another."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from debias_pipeline.networks.encoder import Encoder
+
+
+class SeparateEncoder(Encoder):
+    """R × K modules of their own.
+
+    For convolutional networks, whose single step keeps a processor busy: there is nothing to
+    gain from one batched operation over all of them. The module list `replicas` holds one list
+    of K branches per replica.
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        branches: int,
+        generators: Sequence[torch.Generator],
+    ) -> None:
+        """See `Encoder`."""
+        super().__init__(image_shape, branches, generators)
+        self.replicas = nn.ModuleList(
+            nn.ModuleList(self._initialised(generator) for _ in range(branches))
+            for generator in generators
+        )
+
+    @abstractmethod
+    def backbone(self) -> nn.Module:
+        """A fresh module, [B, 3, H, W] → [B, F], its weights drawn from the global generator."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """See `Encoder`."""
+        of_replica = images.expand(len(self.replicas), *images.shape[1:])
+        features = []
+        for replica, mine in zip(self.replicas, of_replica, strict=True):
+            branches = cast(nn.ModuleList, replica)
+            features.append(torch.stack([branch(mine) for branch in branches]))
+        return torch.stack(features)
+
+    def _initialised(self, generator: torch.Generator) -> nn.Module:
+        # Layers draw their initial weights from the global generator; it is left as it was.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+            return self.backbone().to(memory_format=torch.channels_last)

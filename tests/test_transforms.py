@@ -1,0 +1,115 @@
+"""Batch transforms against torchvision's per-image ones."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision import transforms as torchvision_transforms
+
+from debias_pipeline.randomness import generators
+from debias_pipeline.transforms import MEAN, STD, Transform
+
+
+def images(count=4, side=8, seed=0):
+    random = np.random.default_rng(seed)
+    return torch.from_numpy(random.integers(0, 256, (count, side, side, 3), dtype=np.uint8))
+
+
+def torchvision_result(transform, image):
+    steps = [*transform, torchvision_transforms.ToTensor()]
+    return torchvision_transforms.Compose(steps)(Image.fromarray(image.numpy()))
+
+
+def test_nothing_but_scaling_to_0_1():
+    batch = images()
+    expected = torch.stack([torchvision_result([], image) for image in batch])
+    torch.testing.assert_close(Transform().for_evaluation(batch), expected)
+
+
+def test_normalising_is_that_of_torchvision():
+    batch = images()
+    normalise = torchvision_transforms.Normalize(MEAN, STD)
+    expected = torch.stack([normalise(torchvision_result([], image)) for image in batch])
+    torch.testing.assert_close(Transform(normalise=True).for_evaluation(batch), expected)
+
+
+@pytest.mark.parametrize("size", [5, 20])
+def test_resizing_is_that_of_torchvision_up_to_its_rounding(size):
+    batch = images()
+    resize = torchvision_transforms.Resize((size, size))
+    expected = torch.stack([torchvision_result([resize], image) for image in batch])
+    # torchvision resizes PIL images in whole grey levels.
+    torch.testing.assert_close(
+        Transform(resize=size).for_evaluation(batch), expected, atol=1.5 / 255, rtol=0
+    )
+
+
+def test_evaluation_neither_crops_nor_flips():
+    batch = images()
+    random = Transform(crop_padding=4, flip=True)
+    torch.testing.assert_close(random.for_evaluation(batch), Transform().for_evaluation(batch))
+
+
+def outcomes_of_torchvision(image, padding):
+    """Every image that torchvision's random crop and flip can make, by bytes."""
+    padded = np.pad(image.numpy(), ((padding, padding), (padding, padding), (0, 0)))
+    side, found = len(image), {}
+    for top in range(2 * padding + 1):
+        for left in range(2 * padding + 1):
+            crop = padded[top : top + side, left : left + side]
+            found[crop.tobytes()] = (top, left, False)
+            found[crop[:, ::-1].tobytes()] = (top, left, True)
+    return found
+
+
+def as_bytes(floats):
+    pixels = (floats * 255).round().to(torch.uint8).movedim(1, -1)
+    return [image.contiguous().numpy().tobytes() for image in pixels]
+
+
+def test_crops_and_flips_are_distributed_as_torchvisions():
+    """All outcomes of RandomCrop(side, padding=2) and RandomHorizontalFlip, equally often."""
+    image, draws = images(1, side=6), 20_000
+    possible = outcomes_of_torchvision(image[0], padding=2)
+    batch = image.expand(draws, -1, -1, -1)
+    random = Transform(crop_padding=2, flip=True)
+    counts = Counter(as_bytes(random.for_training(batch, generators([0], "augmentation"))))
+    assert set(counts) == set(possible)
+    share = np.array([counts[each] for each in possible]) / draws
+    expected = 1 / len(possible)
+    assert abs(share - expected).max() < 5 * np.sqrt(expected / draws)
+
+    torch.manual_seed(0)
+    theirs = torchvision_transforms.Compose(
+        [
+            torchvision_transforms.RandomCrop(6, padding=2),
+            torchvision_transforms.RandomHorizontalFlip(),
+        ]
+    )
+    pil = Image.fromarray(image[0].numpy())
+    assert {np.asarray(theirs(pil)).tobytes() for _ in range(2000)} == set(possible)
+
+
+def test_a_seed_augments_the_same_alone_and_among_others():
+    batch = images(6)
+    random = Transform(crop_padding=2, flip=True, normalise=True)
+    alone = random.for_training(batch, generators([5], "augmentation"))
+    among = random.for_training(torch.cat([batch, batch]), generators([3, 5], "augmentation"))
+    assert torch.equal(alone, among[6:])
+    assert not torch.equal(among[:6], among[6:])
+
+
+def test_images_of_a_batch_are_augmented_apart_and_nothing_is_written_back():
+    batch = images(1).expand(32, -1, -1, -1).contiguous()
+    before = batch.clone()
+    made = Transform(crop_padding=2, flip=True).for_training(batch, generators([0], "augmentation"))
+    assert len(set(as_bytes(made))) > 10
+    assert torch.equal(batch, before)
+
+
+@pytest.mark.parametrize("transform", [Transform(), Transform(None, 4, True, True), Transform(16)])
+def test_results_are_channels_last(transform):
+    made = transform.for_training(images(), generators([0], "augmentation"))
+    assert made.is_contiguous(memory_format=torch.channels_last)
