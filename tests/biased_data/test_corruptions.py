@@ -188,7 +188,7 @@ def test_pixelate_averages_down_and_repeats_up(images, severity, side):
 
 @pytest.mark.parametrize("severity", SEVERITIES)
 def test_fog_is_a_cloud_scaled_to_the_clean_maximum(severity):
-    strength, _ = constants("fog", severity)
+    strength = float(constants("fog", severity)[0])
     clean = plain((60, 120, 200))
     foggy = corrupt(clean, "fog", severity, rng())
     share = 200 / 255 / (200 / 255 + strength)
