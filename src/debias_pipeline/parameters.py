@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from kedro.config import OmegaConfigLoader
+from omegaconf import OmegaConf
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
 
 from debias_pipeline.biased_data import get_dataset
@@ -14,9 +15,6 @@ from debias_pipeline.errors import UserError
 from debias_pipeline.methods import get_method, method_names
 
 Model = TypeVar("Model", bound=BaseModel)
-
-# Where results are filed follows from these, so globals.yml is the only file that sets them.
-FILED_BY = ("dataset", "percent", "data_seed")
 
 
 class RunParameters(BaseModel):
@@ -28,7 +26,8 @@ class RunParameters(BaseModel):
     percent: Any
     data_seed: StrictInt = Field(ge=0)
     raw_dir: StrictStr
-    seed: StrictInt = Field(ge=0)
+    # Generators take no more, and tables hold seeds as int64.
+    seed: StrictInt = Field(ge=0, lt=2**32)
     seeds: StrictInt = Field(ge=1)
     device: Literal["auto", "cpu", "cuda", "mps"]
     precision: Literal["fp32", "bf16"]
@@ -53,22 +52,24 @@ class ProjectConfigLoader(OmegaConfigLoader):
         Raises:
             UserError: if a parameter is not what it may be.
         """
+        if key == "catalog":
+            # Resolvers are of the whole process: each loader puts its own in place.
+            OmegaConf.register_new_resolver("setting", self._setting, replace=True)
         config: dict[str, Any] = super().__getitem__(key)
         if key == "mlflow" and self.project is not None:
             return with_store_in(self.project, config)
-        if key != "parameters":
-            return config
-        self._check_filing(config)
-        return resolve_parameters(config)
+        return resolve_parameters(config) if key == "parameters" else config
 
-    def _check_filing(self, config: Mapping[str, Any]) -> None:
-        filed_by = {**super().__getitem__("globals"), **(self.runtime_params or {})}
-        for key in FILED_BY:
-            if config.get(key) != filed_by.get(key):
-                raise UserError(
-                    f"{key} is set in a parameters file but results are filed by globals.yml: "
-                    f"set it in conf/local/globals.yml or as --params {key}={config.get(key)}"
-                )
+    def _setting(self) -> str:
+        """The folder under which a run files what it makes: `${setting:}` in catalog.yml."""
+        parameters = self["parameters"]
+        dataset = get_dataset(parameters["dataset"])
+        return dataset.folder(
+            parameters["percent"],
+            Path(parameters["raw_dir"]),
+            parameters["data_seed"],
+            dataset.options_type.model_validate(parameters["data_options"]),
+        )
 
 
 def with_store_in(project: Path, config: dict[str, Any]) -> dict[str, Any]:
@@ -90,42 +91,40 @@ def with_store_in(project: Path, config: dict[str, Any]) -> dict[str, Any]:
         "mlflow_tracking_uri": f"sqlite:///{(project / place).as_posix()}",
     }
     experiment = {
-        "create_experiment_kwargs": {"artifact_location": "mlruns"},
+        "create_experiment_kwargs": {"artifact_location": (project / "mlruns").as_uri()},
         **config.get("tracking", {}).get("experiment", {}),
     }
     tracking = {**config.get("tracking", {}), "experiment": experiment}
     return {**config, "server": server, "tracking": tracking}
 
 
-def setting_folder(dataset: str, percent: str, data_seed: int) -> str:
-    """The folder in which results of a setting are filed; a resolver of catalog.yml."""
-    return f"{dataset}/{percent}" if data_seed == 0 else f"{dataset}/{percent}_data{data_seed}"
-
-
 def resolve_parameters(config: Mapping[str, Any]) -> dict[str, Any]:
     """Check the parameters of a run and look its recipes up.
 
     Args:
-        config: what the parameters files and `--params` say: the fields of RunParameters and a
-            block `recipes`, `published_accuracy` per method.
+        config: what the parameters files and `--params` say: the fields of RunParameters, those
+            of the data set's options, and a block `recipes`, `published_accuracy` per method.
 
     Returns:
-        The fields of RunParameters and `recipe`, `published_accuracy` per method that has a
-        recipe for the data set.
+        The fields of RunParameters, `data_options`, and `recipe`, `published_accuracy` per
+        method; `recipe` only where there is one for the data set.
 
     Raises:
         UserError: if a parameter is not what it may be.
     """
     blocks = {name: config[name] for name in method_names() if name in config}
-    run = _validated(
-        RunParameters,
-        {key: value for key, value in config.items() if key not in blocks},
-        known=[*RunParameters.model_fields],
-        what="parameter",
-    )
-    get_dataset(run.dataset)
+    chosen = {key: value for key, value in config.items() if key not in blocks}
+    options_type = get_dataset(chosen["dataset"]).options_type
+    options = {key: chosen.pop(key) for key in options_type.model_fields if key in chosen}
+    known = [*RunParameters.model_fields, *options_type.model_fields]
+    run = _validated(RunParameters, chosen, known=known, what="parameter")
     parse_percent(run.percent)
-    resolved: dict[str, Any] = run.model_dump()
+    resolved: dict[str, Any] = {
+        **run.model_dump(),
+        "data_options": _validated(
+            options_type, options, known=known, what="parameter"
+        ).model_dump(),
+    }
     for name, block in blocks.items():
         published = block.get("published_accuracy", {}).get(run.dataset, {})
         resolved[name] = {"published_accuracy": published.get(run.percent)}

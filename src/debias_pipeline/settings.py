@@ -1,12 +1,8 @@
 """Project settings read by Kedro."""
 
 from debias_pipeline.hooks import PreflightHooks, SummaryHooks, TrackingHooks
-from debias_pipeline.parameters import ProjectConfigLoader, setting_folder
+from debias_pipeline.parameters import ProjectConfigLoader
 
 HOOKS = (PreflightHooks(), TrackingHooks(), SummaryHooks())
 CONFIG_LOADER_CLASS = ProjectConfigLoader
-CONFIG_LOADER_ARGS = {
-    "base_env": "base",
-    "default_run_env": "local",
-    "custom_resolvers": {"setting": setting_folder},
-}
+CONFIG_LOADER_ARGS = {"base_env": "base", "default_run_env": "local"}

@@ -208,3 +208,24 @@ def test_a_checkpoint_of_other_networks_is_refused_in_one_line():
         restore_method(Checkpoint.from_catalog(saved), "last", torch.device("cpu"))
     with pytest.raises(UserError, match="not written by this project"):
         Checkpoint.from_catalog({"tensors": {}, "metadata": {}})
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_networks_with_batch_statistics_train_jointly_and_survive_the_catalog(method):
+    changes = {"swap_start": 2} if method == "disent" else {}
+    changes |= {"network": "resnet20", "steps": 6, "eval_every": 3, "crop_padding": 1}
+    recipe = tiny_recipe(method, flip=True, normalise=True, **changes)
+    together = train(tiny_method(recipe, (1, 2)), recipe, tiny_data())
+    alone = tiny_method(recipe, (2,))
+    single = train(alone, recipe, tiny_data())
+    ours, theirs = together.kept["last"][1].state, single.kept["last"][0].state
+    assert any("running_mean" in name for name in theirs)
+    for name in theirs:
+        torch.testing.assert_close(ours[name], theirs[name], rtol=1e-3, atol=1e-4)
+    checkpoint = Checkpoint.of_run(single.kept, recipe.model_dump(), Task(SHAPE, 3, (2,)), {})
+    restored = restore_method(
+        Checkpoint.from_catalog(checkpoint.to_catalog()), "last", torch.device("cpu")
+    )
+    np.testing.assert_array_equal(
+        predict(restored, tiny_data(), "test", "fp32"), predict(alone, tiny_data(), "test", "fp32")
+    )

@@ -11,8 +11,10 @@ from debias_pipeline.biased_data import get_dataset
 
 
 def build_data(
-    dataset: str, percent: str, raw_dir: str, data_seed: int
+    dataset: str, percent: str, raw_dir: str, data_seed: int, data_options: dict[str, Any]
 ) -> tuple[npt.NDArray[np.uint8], pd.DataFrame, dict[str, Any]]:
     """Make or read a biased data set; see `biased_data.base.BiasedData` for what comes back."""
-    data = get_dataset(dataset).build(percent, Path(raw_dir), data_seed)
+    biased = get_dataset(dataset)
+    options = biased.options_type.model_validate(data_options)
+    data = biased.build(percent, Path(raw_dir), data_seed, options)
     return data.images, data.manifest, data.data_card

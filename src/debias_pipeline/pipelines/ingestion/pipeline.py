@@ -11,7 +11,13 @@ def create_pipeline() -> Pipeline:
         [
             node(
                 build_data,
-                inputs=["params:dataset", "params:percent", "params:raw_dir", "params:data_seed"],
+                inputs=[
+                    "params:dataset",
+                    "params:percent",
+                    "params:raw_dir",
+                    "params:data_seed",
+                    "params:data_options",
+                ],
                 outputs=["images", "manifest", "data_card"],
                 name="build_data",
             )

@@ -1,0 +1,142 @@
+"""Parameters and recipes: the published table, defaults, overrides, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from debias_pipeline.errors import UserError
+from debias_pipeline.methods import get_method
+from debias_pipeline.parameters import ProjectConfigLoader, check_overrides, resolve_parameters
+
+CONF = Path(__file__).parents[1] / "conf"
+PERCENTS = ("0.5pct", "1pct", "2pct", "5pct")
+
+# Data set, percents, lr, batch, λ_dis, λ_swap_b, λ_swap, γ: the published recipes of DisEnt.
+DISENT = [
+    ("cmnist", PERCENTS, 0.01, 256, 10, 10, 1, 0.5),
+    ("cifar10c", ("0.5pct",), 0.0005, 256, 1, 1, 1, 0.5),
+    ("cifar10c", ("1pct", "2pct"), 0.001, 256, 5, 5, 1, 0.5),
+    ("cifar10c", ("5pct",), 0.001, 256, 1, 1, 1, 0.5),
+    ("bffhq", PERCENTS, 0.0001, 64, 2, 2, 0.1, 0.1),
+]
+VANILLA = [("cmnist", 0.01, 256), ("cifar10c", 0.001, 256), ("bffhq", 0.0001, 64)]
+
+
+def loader(**runtime_params):
+    return ProjectConfigLoader(
+        str(CONF), env="local", base_env="base", runtime_params=runtime_params
+    )
+
+
+def parameters(**runtime_params):
+    return loader(**runtime_params)["parameters"]
+
+
+def recipe(method, **runtime_params):
+    values = parameters(**runtime_params)[method]["recipe"]
+    return get_method(method).recipe_type.model_validate(values)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "percents", "lr", "batch", "dis", "swap_b", "swap", "gamma"), DISENT
+)
+def test_published_recipes_of_disent(dataset, percents, lr, batch, dis, swap_b, swap, gamma):
+    for percent in percents:
+        of = recipe("disent", dataset=dataset, percent=percent)
+        assert (of.lr, of.batch_size, of.gamma) == (lr, batch, gamma)
+        assert (of.lambda_dis, of.lambda_swap_b, of.lambda_swap) == (dis, swap_b, swap)
+        assert (of.swap_start, of.decay_every, of.q, of.alpha) == (10_000, 10_000, 0.7, 0.7)
+        assert (of.steps, of.eval_every) == (50_000, 500)
+
+
+@pytest.mark.parametrize(("dataset", "lr", "batch"), VANILLA)
+@pytest.mark.parametrize("percent", PERCENTS)
+def test_published_recipes_of_vanilla(dataset, lr, batch, percent):
+    of = recipe("vanilla", dataset=dataset, percent=percent)
+    assert (of.lr, of.batch_size, of.steps, of.eval_every) == (lr, batch, 50_000, 500)
+    assert of.learning_rate(0) == of.learning_rate(49_999) == lr
+
+
+@pytest.mark.parametrize("method", ["vanilla", "disent"])
+def test_networks_and_transforms_are_those_of_the_data_set(method):
+    assert recipe(method, dataset="cmnist").network == "mlp"
+    assert recipe(method, dataset="cmnist").transform.normalise is False
+    cifar = recipe(method, dataset="cifar10c")
+    assert (cifar.network, cifar.resize, cifar.crop_padding) == ("resnet18", None, 4)
+    bffhq = recipe(method, dataset="bffhq")
+    assert (bffhq.network, bffhq.resize, bffhq.crop_padding) == ("resnet18", 224, 4)
+    assert cifar.flip and cifar.normalise and bffhq.flip and bffhq.normalise
+
+
+def test_published_accuracies_go_with_data_set_and_percent():
+    assert parameters(dataset="cmnist", percent="2pct")["disent"]["published_accuracy"] == 0.8479
+    assert parameters(dataset="bffhq", percent="0.5pct")["vanilla"]["published_accuracy"] == 0.5687
+    assert parameters(dataset="bffhq", percent="1pct")["vanilla"]["published_accuracy"] is None
+    assert parameters()["disent"]["published_accuracy"] is None
+
+
+def test_any_percent_has_a_recipe():
+    assert recipe("disent", dataset="cmnist", percent="3.5pct").lr == 0.01
+
+
+def test_an_override_reaches_every_method_that_has_the_field():
+    changed = parameters(recipe={"steps": 7, "swap_start": 3})
+    assert changed["vanilla"]["recipe"]["steps"] == changed["disent"]["recipe"]["steps"] == 7
+    assert changed["disent"]["recipe"]["swap_start"] == 3
+    assert "swap_start" not in changed["vanilla"]["recipe"]
+
+
+def test_a_field_that_no_method_of_the_run_has_is_refused():
+    check_overrides({"swap_start": 3}, ["vanilla", "disent"])
+    with pytest.raises(UserError, match="Unknown recipe field 'swap_start'"):
+        check_overrides({"swap_start": 3}, ["vanilla"])
+    with pytest.raises(UserError, match=r"Did you mean lambda_dis\?"):
+        parameters(recipe={"lamda_dis": 3})
+    with pytest.raises(UserError, match="Unknown recipe field 'method'"):
+        parameters(recipe={"method": "vanilla"})
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"dataset": "cminst"}, "Unknown dataset 'cminst'. Did you mean cmnist"),
+        ({"percent": "abc"}, "percent='abc' is not a percent"),
+        ({"percent": 2}, "write 2pct"),
+        ({"seeds": 0}, "seeds=0: .*greater than or equal to 1"),
+        ({"seed": -1}, "seed=-1: "),
+        ({"seed": "x"}, "seed='x': "),
+        ({"device": "gpu"}, "device='gpu': .*'cuda'"),
+        ({"precision": "fp16"}, "precision='fp16': .*'bf16'"),
+        ({"datset": "cmnist"}, "Unknown parameter 'datset'. Did you mean dataset[?]"),
+        ({"recipe": {"lr": -1}}, "recipe.lr=-1: .*greater than 0"),
+        ({"recipe": {"lr": "fast"}}, "recipe.lr='fast': "),
+        ({"recipe": {"steps": 1.5}}, "recipe.steps=1.5: "),
+        ({"recipe": {"lr": float("nan")}}, "recipe.lr=nan: "),
+        ({"recipe": {"network": "resnet19"}}, "recipe.network='resnet19': .*resnet20"),
+        ({"recipe": 3}, "recipe=3: "),
+    ],
+)
+def test_wrong_parameters_are_refused_in_one_line(given, message):
+    with pytest.raises(UserError, match=message) as refused:
+        parameters(**given)
+    assert "\n" not in str(refused.value)
+
+
+def test_results_are_filed_by_everything_that_makes_the_data():
+    def folder(**given):
+        filepath = loader(**given)["catalog"]["images"]["filepath"]
+        return filepath.removeprefix("data/03_primary/").removesuffix("/images.npy")
+
+    assert folder() == "cmnist_mini/2pct"
+    assert folder(dataset="cmnist", percent="0.5pct") == "cmnist/0.5pct"
+    assert folder(data_seed=3) == "cmnist_mini/2pct_data3"
+    assert folder(seed=3, recipe={"steps": 5}) == "cmnist_mini/2pct"
+
+
+def test_a_method_without_a_recipe_for_the_data_set_has_none():
+    config = {
+        "dataset": "cmnist_mini", "percent": "2pct", "raw_dir": "x", "data_seed": 0, "seed": 0,
+        "seeds": 1, "device": "cpu", "precision": "fp32", "recipe": {},
+        "vanilla": {"recipes": {}},
+    }  # fmt: skip
+    assert resolve_parameters(config)["vanilla"] == {"published_accuracy": None}
