@@ -155,7 +155,8 @@ def test_summary_holds_to_the_contract():
     metrics = summarise(shuffled, manifest, weights, card, "disent")
     last = metrics["checkpoints"]["last"]
     assert last["accuracy"]["per_seed"] == [0.75, 1.0]
-    assert last["step"] == {"mean": 15.0, "std": pytest.approx(7.07, abs=0.01), "per_seed": [10, 20]}
+    assert last["step"]["per_seed"] == [10, 20]
+    assert last["step"]["mean"] == 15.0
     assert metrics["checkpoints"]["selected"] is None
     assert metrics["conflict_detection_auroc"]["per_seed"] == [1.0, 0.0]
     assert (metrics["dataset"], metrics["percent"], metrics["method"]) == ("tiny", "5pct", "disent")

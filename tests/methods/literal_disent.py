@@ -75,7 +75,8 @@ class LiteralDisent:
         loss = dis_i + recipe.lambda_dis * dis_b
         if step > recipe.swap_start:
             z_swap, y_swap = z_b[permutation], labels[permutation]
-            swap_i = (weights * ce(self.head_i(torch.cat([z_i, z_swap.detach()], 1)), labels)).mean()
+            swap_logits = self.head_i(torch.cat([z_i, z_swap.detach()], 1))
+            swap_i = (weights * ce(swap_logits, labels)).mean()
             swap_b = self.gce(self.head_b(torch.cat([z_i.detach(), z_swap], 1)), y_swap).mean()
             loss = loss + recipe.lambda_swap * (swap_i + recipe.lambda_swap_b * swap_b)
         for adam in self.adams:
