@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from kedro.io import DataCatalog, DatasetError
 
-from debias_pipeline.io import ImageArrayDataset
+from debias_pipeline.io import ImageArrayDataset, image_array_dataset
 
 IMAGES = np.arange(2 * 4 * 5 * 3, dtype=np.uint8).reshape(2, 4, 5, 3)
 shapes = st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(1, 4), st.just(3))
@@ -41,6 +41,29 @@ def test_strided_views_are_saved_in_order(tmp_path):
     assert np.array_equal(dataset.load(), IMAGES[:, ::2, ::-1])
 
 
+@pytest.mark.parametrize("mode", ["r", "r+", "c"])
+def test_memory_maps_are_copied_in_pieces(tmp_path, monkeypatch, mode):
+    monkeypatch.setattr(image_array_dataset, "_CHUNK_BYTES", 100)
+    images = np.random.default_rng(0).integers(0, 256, (41, 4, 5, 3), dtype=np.uint8)
+    images.tofile(tmp_path / "source")
+    mapped = np.memmap(tmp_path / "source", np.uint8, mode=mode, shape=images.shape)
+    if mode != "r":
+        mapped[7] = 9
+        images[7] = 9
+    dataset = ImageArrayDataset(tmp_path / "images.npy")
+    dataset.save(mapped)
+    assert np.array_equal(dataset.load(), images)
+    assert np.array_equal(mapped, images)
+    dataset.save(mapped[::-2])
+    assert np.array_equal(np.load(tmp_path / "images.npy"), images[::-2])
+
+
+def test_file_is_what_numpy_itself_would_write(tmp_path):
+    ImageArrayDataset(tmp_path / "images.npy").save(np.asfortranarray(IMAGES))
+    np.save(tmp_path / "numpy.npy", IMAGES)
+    assert (tmp_path / "images.npy").read_bytes() == (tmp_path / "numpy.npy").read_bytes()
+
+
 @pytest.mark.parametrize(
     ("data", "complaint"),
     [
@@ -63,11 +86,11 @@ def test_failed_save_leaves_the_old_file_whole(tmp_path, monkeypatch):
     dataset = ImageArrayDataset(tmp_path / "images.npy")
     dataset.save(IMAGES)
 
-    def run_full(file, data, **_):
-        file.write(b"half")
+    def run_full(images):
+        yield images[:1]
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(np, "save", run_full)
+    monkeypatch.setattr(image_array_dataset, "_pieces", run_full)
     with pytest.raises(DatasetError, match="No space left"):
         dataset.save(IMAGES)
     assert [path.name for path in tmp_path.iterdir()] == ["images.npy"]

@@ -1,7 +1,9 @@
 """All images of a set as one array on disk."""
 
+import mmap
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO, Any, Final, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +12,8 @@ from kedro.io import AbstractDataset, DatasetError
 from debias_pipeline.io.atomic import replacing
 
 Images = npt.NDArray[np.uint8]
+
+_CHUNK_BYTES: Final = 16 * 1024**2
 
 
 class ImageArrayDataset(AbstractDataset[Images, Images]):
@@ -64,6 +68,8 @@ class ImageArrayDataset(AbstractDataset[Images, Images]):
     def save(self, data: Images) -> None:
         """Write the images; the file appears whole or not at all.
 
+        A memory map, such as one of a set larger than memory, is copied piece by piece.
+
         Args:
             data: uint8, N × H × W × 3, at least one image.
 
@@ -74,13 +80,29 @@ class ImageArrayDataset(AbstractDataset[Images, Images]):
         if complaint := _complaint(data):
             raise DatasetError(f"Not saved to {path}: the array {complaint}.")
         with replacing(path) as temporary, temporary.open("wb") as file:
-            np.save(file, data, allow_pickle=False)
+            _write(file, data)
 
     def _exists(self) -> bool:
         return Path(self._filepath).is_file()
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": self._filepath}
+
+
+def _write(file: IO[bytes], images: Images) -> None:
+    header = {"descr": "|u1", "fortran_order": False, "shape": images.shape}
+    np.lib.format.write_array_header_1_0(file, header)
+    for piece in _pieces(images):
+        file.write(np.ascontiguousarray(piece).data)
+        # Otherwise pages already copied would count as memory of this process to the end.
+        if isinstance(images, np.memmap) and images.mode != "c" and hasattr(mmap, "MADV_DONTNEED"):
+            cast(Any, images)._mmap.madvise(mmap.MADV_DONTNEED)
+
+
+def _pieces(images: Images) -> Iterator[Images]:
+    rows = max(1, _CHUNK_BYTES // images[0].size)
+    for start in range(0, len(images), rows):
+        yield images[start : start + rows]
 
 
 def _complaint(images: object) -> str | None:
