@@ -106,12 +106,26 @@ def test_kedro_refuses_a_wrong_manifest_on_save_and_on_load(tmp_path):
         {"source": [".."] * 4},
         {"source": [""] * 4},
         {"source": [None] * 4},
-        {"extra": [0] * 4},
     ],
 )
 def test_each_rule_is_enforced(change):
     with pytest.raises(SchemaErrors):
         Manifest.validate(small_manifest().assign(**change), lazy=True)
+
+
+def test_further_columns_are_carried_along():
+    extra = pd.DataFrame({"camera": ["a", "b"], "source": ["x", "y"]}, index=[5, 9])
+    frame = make_manifest(
+        split=["train", "test"],
+        label=[0, 1],
+        bias=None,
+        conflicting=None,
+        source=["a.png", "b.png"],
+        extra=extra,
+    )
+    assert frame["camera"].tolist() == ["a", "b"]
+    assert frame["source"].tolist() == ["a.png", "b.png"]
+    assert frame["table_source"].tolist() == ["x", "y"]
 
 
 @pytest.mark.parametrize("column", ["image_id", "split", "label", "bias", "conflicting", "source"])

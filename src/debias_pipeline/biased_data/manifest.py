@@ -32,6 +32,8 @@ class Manifest(pa.DataFrameModel):
         bias: int16, 0 or more, or -1 where unknown.
         conflicting: nullable boolean, whether the bias goes against the label; null where unknown.
         source: where the image came from; relative, and never leading upwards.
+
+    A set may carry further columns along, such as those of a user's own table.
     """
 
     image_id: Series[np.int64] = pa.Field(unique=True)
@@ -42,9 +44,9 @@ class Manifest(pa.DataFrameModel):
     source: Series[str]
 
     class Config:
-        """No column more, none less, none cast."""
+        """No column less, none cast; further ones pass."""
 
-        strict = True
+        strict = False
         coerce = False
 
     @pa.check("image_id", name="equals_row_number")
@@ -65,6 +67,7 @@ def make_manifest(
     bias: Sequence[int] | npt.NDArray[Any] | None,
     conflicting: Sequence[bool | None] | npt.NDArray[Any] | None,
     source: Sequence[str],
+    extra: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Put a manifest together from one value per image.
 
@@ -75,6 +78,8 @@ def make_manifest(
         conflicting: whether the bias goes against the label, None where unknown; None if unknown
             throughout.
         source: where the image came from, relative.
+        extra: further columns to carry along, a row per image; one that bears the name of a
+            manifest column is called `table_<name>`.
 
     Returns:
         A frame that satisfies `Manifest`.
@@ -95,6 +100,9 @@ def make_manifest(
             "source": pd.Series(source, dtype="str"),
         }
     )
+    if extra is not None:
+        for name in extra.columns:
+            frame[f"table_{name}" if name in frame else name] = extra[name].array
     return pd.DataFrame(Manifest.validate(frame, lazy=True))
 
 
