@@ -203,7 +203,7 @@ def test_misspelt_folder_and_valid_beside_the_percents(tmp_path, make_png):
     make_png(folder / "test/4_0_1.png")
     published = find_published("faces", tmp_path)
     assert published is not None
-    data = read_published(Faces(), published, percent="0.5pct", seed=0, valid_beside_percents=True)
+    data = read_published(Faces(), published, percent="0.5pct", seed=0)
     assert data.manifest["source"].tolist() == [
         "faces/0.5pct/align/0/1_0_0.png",
         "faces/0.5pct/conlict/1/2_1_0.png",

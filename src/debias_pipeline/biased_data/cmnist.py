@@ -46,7 +46,8 @@ class ColoredMnist(BiasedDataset):
         Args:
             percent: share of the train and valid images whose colour is drawn from all ten, so
                 that 0.9 × percent conflict; in the published layout, the folder of that name.
-            raw_dir: holds cmnist/<percent>/…, or is that cmnist folder, or holds MNIST/raw/….
+            raw_dir: holds cmnist/<percent>/…, or is that cmnist folder, or holds an archive of it
+                (cmnist.zip, cmnist.tar.gz, …), or MNIST/raw/….
             seed: of the split, the colours and their noise; the published set takes none.
             options: there are none.
 

@@ -1,32 +1,18 @@
 """Image files: found without leaving raw_dir, decoded together, all that is wrong told at once."""
 
 import os
-import struct
-import zlib
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-import numpy.typing as npt
-from PIL import Image
-
+from debias_pipeline.biased_data.decoding import decode_images
 from debias_pipeline.errors import UserError
 
+__all__ = ["children", "decode_images", "is_inside", "problems_error"]
+
 # What desktops leave behind in any folder; hidden files are passed over as well.
-_LITTER: Final = frozenset({"Thumbs.db", "desktop.ini"})
+_LITTER: Final = frozenset({"Thumbs.db", "desktop.ini", "__MACOSX"})
 _SHOWN_PROBLEMS: Final = 10
-_CHUNK: Final = 256
-_DECODE_ERRORS: Final = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    zlib.error,
-    struct.error,
-    Image.DecompressionBombError,
-)
 
 
 def children(
@@ -61,46 +47,8 @@ def is_inside(path: Path, raw_dir: Path) -> bool:
     """Whether a path, links followed, lies in a folder."""
     try:
         return path.resolve().is_relative_to(raw_dir.resolve())
-    except (OSError, RuntimeError):  # links that go in a circle
+    except (OSError, RuntimeError, ValueError):  # links that go in a circle, a name with NUL
         return False
-
-
-def decode_images(
-    paths: Sequence[Path],
-    places: Sequence[str],
-    problems: list[str],
-    size: tuple[int, int] | None = None,
-) -> npt.NDArray[np.uint8]:
-    """Decode images of one size with all cores.
-
-    Args:
-        paths: N files.
-        places: N, how they are told to people.
-        problems: what does not decode, or is of another size, is added here; its pixels are
-            undefined.
-        size: H and W; None if they are those of the first image that can be opened.
-
-    Returns:
-        uint8, N × H × W × 3, RGB.
-    """
-    height, width = size or _first_size(paths)
-    expected = f"{height}x{width} is expected" if size else f"others are {height}x{width}"
-    images = np.empty((len(paths), height, width, 3), np.uint8)
-
-    def decode_chunk(start: int) -> list[str]:
-        chunk = slice(start, start + _CHUNK)
-        return [
-            f"{place}: {complaint}"
-            for path, place, out in zip(paths[chunk], places[chunk], images[chunk], strict=True)
-            if (complaint := _decode(path, out, expected))
-        ]
-
-    # Threads, as Pillow decodes without holding the interpreter; each writes where it belongs,
-    # so nothing piles up. More threads than cores only fight over the interpreter.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for complaints in pool.map(decode_chunk, range(0, len(paths), _CHUNK)):
-            problems.extend(complaints)
-    return images
 
 
 def problems_error(folder: Path, problems: Sequence[str], remedy: str) -> UserError:
@@ -117,25 +65,3 @@ def problems_error(folder: Path, problems: Sequence[str], remedy: str) -> UserEr
     return UserError(
         f"{folder} has {count} problem{'s' if count > 1 else ''}: {shown}{rest}. {remedy}"
     )
-
-
-def _decode(path: Path, out: npt.NDArray[np.uint8], expected: str) -> str | None:
-    try:
-        with Image.open(path) as image:
-            # The header tells the size, so that a huge image is refused without decoding it.
-            if (image.height, image.width) != out.shape[:2]:
-                return f"is {image.height}x{image.width} where {expected}"
-            out[:] = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
-    except _DECODE_ERRORS:
-        return "does not decode as an image"
-    return None
-
-
-def _first_size(paths: Sequence[Path]) -> tuple[int, int]:
-    for path in paths:
-        try:
-            with Image.open(path) as image:
-                return image.height, image.width
-        except _DECODE_ERRORS:
-            continue
-    return 0, 0

@@ -5,25 +5,24 @@
     <set>/<percent>/valid/…      flat or in class folders; bffhq keeps it at <set>/valid/…
     <set>/test/…                 likewise
 
-So released with Lee et al. 2021 (arXiv 2107.01372) for cmnist, cifar10c and bffhq.
+So released with Lee et al. 2021 (arXiv 2107.01372) for cmnist, cifar10c and bffhq. An archive
+named after the set may hold all of this.
 """
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from itertools import chain
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 import numpy as np
 
+from debias_pipeline.biased_data.archives import archive_stem, archives_in, extracted
 from debias_pipeline.biased_data.base import BiasedData, BiasedDataset
-from debias_pipeline.biased_data.image_files import (
-    children,
-    decode_images,
-    is_inside,
-    problems_error,
-)
+from debias_pipeline.biased_data.decoding import decode_images
+from debias_pipeline.biased_data.image_files import children, is_inside, problems_error
 from debias_pipeline.biased_data.manifest import Split, make_data_card, make_manifest
 from debias_pipeline.biased_data.percent import parse_percent
 from debias_pipeline.errors import UserError
@@ -40,13 +39,21 @@ class PublishedSet:
 
     Attributes:
         name: of the data set; with it begins every `source`, whichever way raw_dir was given.
-        folder: the one that holds the percent folders.
-        raw_dir: the one the user named; nothing outside it is read.
+        folder: the one that holds the percent folders, or the archive of it.
+        raw_dir: the one the user named, or where the archive is unpacked; nothing outside it is
+            read.
+        archive: the archive, if the set lies in one.
     """
 
     name: str
     folder: Path
     raw_dir: Path
+    archive: Path | None = None
+
+    @property
+    def where(self) -> Path:
+        """What the user knows it by."""
+        return self.archive or self.folder
 
 
 @dataclass(frozen=True)
@@ -63,13 +70,16 @@ def find_published(name: str, raw_dir: Path) -> PublishedSet | None:
 
     Args:
         name: of the data set.
-        raw_dir: may hold the folder `name`, or be it.
+        raw_dir: may hold the folder `name`, or be it, or hold the archive `name`.zip (.tar,
+            .tar.gz, …).
 
     Returns:
-        None if there is no folder of that name with at least one percent folder in it.
+        None if there is no folder of that name with at least one percent folder in it, and no
+        archive of that name. A folder goes before an archive.
 
     Raises:
-        UserError: if the folder is a link that leads out of `raw_dir`.
+        UserError: if the folder or archive is a link that leads out of `raw_dir`, or there are
+            two archives.
     """
     candidates = [raw_dir / name]
     if raw_dir.resolve().name == name:
@@ -82,7 +92,12 @@ def find_published(name: str, raw_dir: Path) -> PublishedSet | None:
                 f"{folder} is a link that leads out of raw_dir: pass raw_dir={folder.resolve()}."
             )
         return PublishedSet(name, folder, raw_dir)
-    return None
+    archives = [path for path in archives_in(raw_dir) if archive_stem(path) == name]
+    if len(archives) > 1:
+        raise UserError(
+            f"{raw_dir} holds {' and '.join(path.name for path in archives)}: keep the one to use."
+        )
+    return PublishedSet(name, archives[0], raw_dir, archives[0]) if archives else None
 
 
 def read_published(
@@ -91,42 +106,71 @@ def read_published(
     *,
     percent: str,
     seed: int,
-    valid_beside_percents: bool = False,
 ) -> BiasedData:
     """Read a set from the published layout.
 
-    Images come in the order of train, valid, test, and within each in that of their places.
-    A file in `align` must name the same number as label and bias, one in `conflict` two.
+    From an archive only what is needed is unpacked, for the time of reading. Images come in the
+    order of train, valid, test, and within each in that of their places. A file in `align` must
+    name the same number as label and bias, one in `conflict` two.
 
     Args:
         dataset: whose set this is.
         published: from `find_published`.
         percent: which percent folder.
         seed: for the data card only; nothing is random here.
-        valid_beside_percents: whether valid/ lies beside the percent folders (bffhq) and not
-            within each.
 
     Returns:
         images uint8, N × H × W × 3.
 
     Raises:
-        UserError: if there is no such percent, or anything is wrong with any file; all files are
-            looked at, and the message counts the problems and names the first ten.
+        UserError: if there is no such percent, the archive is unsafe or damaged, or anything is
+            wrong with any file; all files are looked at, and the message counts the problems and
+            names the first ten.
     """
-    folder = published.folder
-    present = _percents(folder)
+    with _unpacked(published, percent) as unpacked:
+        return _read(dataset, unpacked, percent, seed)
+
+
+@contextmanager
+def _unpacked(published: PublishedSet, percent: str) -> Iterator[PublishedSet]:
+    if published.archive is None:
+        yield published
+        return
+
+    def is_needed(place: PurePosixPath) -> bool:
+        return all(part == percent or not _is_percent(part) for part in place.parts)
+
+    with extracted(published.archive, is_needed) as root:
+        # The set's folder may be wrapped in another, or not be packed along.
+        places = [
+            root / published.name,
+            root,
+            *sorted(root.glob(f"*/{published.name}")),
+            *(sorted(root.glob("*"))),
+        ]
+        folder = next((place for place in places if _percents(place)), None)
+        if folder is None:
+            raise UserError(
+                f"{published.archive} holds no folder {published.name}/<percent>, such as "
+                f"{published.name}/{percent}: pack it again, or remove it."
+            )
+        yield replace(published, folder=folder, raw_dir=root)
+
+
+def _read(dataset: BiasedDataset, published: PublishedSet, percent: str, seed: int) -> BiasedData:
+    present = _percents(published.folder)
     if percent not in present:
         raise UserError(
-            f"{folder} has no folder {percent}: choose one of the percents present: "
+            f"{published.where} has no folder {percent}: choose one of the percents present: "
             f"{', '.join(present)}."
         )
     problems: list[str] = []
-    entries = _list_set(dataset, published, percent, valid_beside_percents, problems)
+    entries = _list_set(dataset, published, percent, problems)
     images = decode_images(
         [entry.path for entry in entries], [entry.source for entry in entries], problems
     )
     if problems:
-        raise problems_error(folder, problems, _REMEDY)
+        raise problems_error(published.where, problems, _REMEDY)
 
     label = np.array([entry.label for entry in entries], np.int16)
     bias = np.array([entry.bias for entry in entries], np.int16)
@@ -143,7 +187,7 @@ def read_published(
         percent=percent,
         seed=seed,
         image_shape=images.shape[1:],
-        origin="published folder layout",
+        origin=f"published folder layout{' in an archive' if published.archive else ''}",
     )
     return BiasedData(images, manifest, card)
 
@@ -151,25 +195,28 @@ def read_published(
 def _percents(folder: Path) -> list[str]:
     if not folder.is_dir():
         return []
-    values = {}
-    for entry in folder.iterdir():
-        try:
-            values[entry.name] = parse_percent(entry.name)
-        except UserError:
-            continue
-    return sorted((name for name in values if (folder / name).is_dir()), key=values.__getitem__)
+    names = [entry.name for entry in folder.iterdir() if _is_percent(entry.name) and entry.is_dir()]
+    return sorted(names, key=parse_percent)
+
+
+def _is_percent(name: str) -> bool:
+    try:
+        parse_percent(name)
+    except UserError:
+        return False
+    return True
 
 
 def _list_set(
     dataset: BiasedDataset,
     published: PublishedSet,
     percent: str,
-    valid_beside_percents: bool,
     problems: list[str],
 ) -> list[_Entry]:
     within = published.folder / percent
     conflict = [name for name in _CONFLICT_FOLDERS if (within / name).is_dir()] or ["conflict"]
-    valid = (published.folder if valid_beside_percents else within) / "valid"
+    beside = published.folder / "valid"
+    valid = beside if beside.is_dir() and not (within / "valid").is_dir() else within / "valid"
     # The third field says what the folder promises of every image in it, where it promises.
     folders: list[tuple[Split, Path, bool | None]] = [
         ("train", within / "align", False),
