@@ -9,7 +9,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor, nn
 
-from debias_pipeline.networks import encoder_names, is_encoder
+from debias_pipeline.networks import check_same_tensors, encoder_names, is_encoder
 from debias_pipeline.transforms import Transform
 
 
@@ -200,16 +200,27 @@ class Method(nn.Module, ABC):
         """
         for replica, state in enumerate(states):
             mine = self._of_replica(replica)
-            if state.keys() != mine.keys():
-                odd = sorted(state.keys() ^ mine.keys())
-                raise ValueError(f"these tensors are missing or not expected: {', '.join(odd)}")
+            check_same_tensors(state, mine)
             for name, tensor in mine.items():
-                if state[name].shape != tensor.shape:
-                    raise ValueError(
-                        f"tensor {name} has shape {list(state[name].shape)}, "
-                        f"the network needs {list(tensor.shape)}"
-                    )
                 tensor.copy_(state[name])
+
+    def published_networks(self, replica: int) -> dict[str, dict[str, Tensor]]:
+        """One replica's networks as published code stores them: file suffix → state dict.
+
+        Empty for a method of which no such files go about.
+        """
+        del replica
+        return {}
+
+    def load_published_networks(
+        self, replica: int, networks: Mapping[str, Mapping[str, Tensor]]
+    ) -> None:
+        """Set one replica from what `published_networks` gives.
+
+        Raises:
+            ValueError: if names or shapes are those of other networks.
+        """
+        raise ValueError(f"no published format of {self.name} is known")
 
     def _of_replica(self, replica: int) -> dict[str, Tensor]:
         """One replica's parameters and buffers, as views."""

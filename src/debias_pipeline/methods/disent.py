@@ -5,6 +5,7 @@ Augmentation", NeurIPS 2021, arXiv 2107.01372. Where paper and published code di
 follows the code, since the published figures came from it.
 """
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
@@ -17,10 +18,13 @@ from debias_pipeline.losses import (
     generalised_cross_entropy,
 )
 from debias_pipeline.methods.base import Batch, Losses, Method, Recipe, Task
-from debias_pipeline.networks import StackedLinear, build_encoder
+from debias_pipeline.networks import StackedLinear, build_encoder, check_same_tensors
 from debias_pipeline.randomness import generators
 
 INTRINSIC, BIAS = 0, 1
+
+# Of published checkpoint files: best_model_l.th, best_model_b.th.
+PUBLISHED_SUFFIXES = {"l": INTRINSIC, "b": BIAS}
 
 
 class DisentRecipe(Recipe):
@@ -168,6 +172,30 @@ class Disent(Method):
         if self._averages is None:
             return None
         return _relative_difficulty(self._averages.of_all_images_normalised())
+
+    def published_networks(self, replica: int) -> dict[str, dict[str, Tensor]]:
+        """See `Method`: suffix `l` is the intrinsic branch, `b` the bias branch."""
+        return {
+            suffix: {
+                **self.encoder.branch_state(replica, branch),
+                "fc.weight": self.heads.weight[replica, branch].detach().T.contiguous(),
+                "fc.bias": self.heads.bias[replica, branch].detach().clone(),
+            }
+            for suffix, branch in PUBLISHED_SUFFIXES.items()
+        }
+
+    @torch.no_grad()
+    def load_published_networks(
+        self, replica: int, networks: Mapping[str, Mapping[str, Tensor]]
+    ) -> None:
+        """See `Method`."""
+        mine = self.published_networks(replica)
+        for suffix, branch in PUBLISHED_SUFFIXES.items():
+            state = dict(networks[suffix])
+            check_same_tensors(state, mine[suffix])
+            self.heads.weight[replica, branch] = state.pop("fc.weight").T
+            self.heads.bias[replica, branch] = state.pop("fc.bias")
+            self.encoder.load_branch_state(replica, branch, state)
 
 
 def _relative_difficulty(normalised: Tensor) -> Tensor:

@@ -1,7 +1,14 @@
 """Encoders and heads whose parameters carry a leading replica axis, one replica per seed."""
 
-from debias_pipeline.networks.encoder import Encoder
+from debias_pipeline.networks.encoder import Encoder, check_same_tensors
 from debias_pipeline.networks.registry import build_encoder, encoder_names, is_encoder
 from debias_pipeline.networks.stacked import StackedLinear
 
-__all__ = ["Encoder", "StackedLinear", "build_encoder", "encoder_names", "is_encoder"]
+__all__ = [
+    "Encoder",
+    "StackedLinear",
+    "build_encoder",
+    "check_same_tensors",
+    "encoder_names",
+    "is_encoder",
+]

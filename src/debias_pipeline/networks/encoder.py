@@ -1,7 +1,7 @@
 """What every encoder provides."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
@@ -49,3 +49,29 @@ class Encoder(nn.Module, ABC):
         Returns:
             features, [R, K, B, F].
         """
+
+    @abstractmethod
+    def branch_state(self, replica: int, branch: int) -> dict[str, Tensor]:
+        """One encoder alone, named and laid out as published code has it: views or copies."""
+
+    @abstractmethod
+    def load_branch_state(self, replica: int, branch: int, state: Mapping[str, Tensor]) -> None:
+        """Set one encoder from what `branch_state` gives.
+
+        Raises:
+            ValueError: if names or shapes are those of another network.
+        """
+
+
+def check_same_tensors(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    """Raise a ValueError that names the first tensor that is missing, odd or misshapen."""
+    if found.keys() != expected.keys():
+        odd = sorted(found.keys() ^ expected.keys())
+        shown = ", ".join(odd[:5]) + (" …" if len(odd) > 5 else "")
+        raise ValueError(f"these tensors are missing or not expected: {shown}")
+    for name, tensor in expected.items():
+        if found[name].shape != tensor.shape:
+            raise ValueError(
+                f"tensor {name} has shape {list(found[name].shape)}, "
+                f"the network needs {list(tensor.shape)}"
+            )

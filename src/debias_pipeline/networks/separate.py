@@ -1,13 +1,13 @@
 """Encoders of any architecture, one module per replica and branch, called one after another."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from debias_pipeline.networks.encoder import Encoder
+from debias_pipeline.networks.encoder import Encoder, check_same_tensors
 
 
 class SeparateEncoder(Encoder):
@@ -43,6 +43,18 @@ class SeparateEncoder(Encoder):
             branches = cast(nn.ModuleList, replica)
             features.append(torch.stack([branch(mine) for branch in branches]))
         return torch.stack(features)
+
+    def branch_state(self, replica: int, branch: int) -> dict[str, Tensor]:
+        """See `Encoder`: the module's own names."""
+        return dict(self._branch(replica, branch).state_dict())
+
+    def load_branch_state(self, replica: int, branch: int, state: Mapping[str, Tensor]) -> None:
+        """See `Encoder`."""
+        check_same_tensors(state, self.branch_state(replica, branch))
+        self._branch(replica, branch).load_state_dict(state)
+
+    def _branch(self, replica: int, branch: int) -> nn.Module:
+        return cast(nn.ModuleList, self.replicas[replica])[branch]
 
     def _initialised(self, generator: torch.Generator) -> nn.Module:
         # Layers draw their initial weights from the global generator; it is left as it was.
