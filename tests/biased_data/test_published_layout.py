@@ -1,3 +1,7 @@
+import struct
+import tarfile
+import zipfile
+import zlib
 from pathlib import Path
 from typing import ClassVar
 
@@ -211,3 +215,80 @@ def test_misspelt_folder_and_valid_beside_the_percents(tmp_path, make_png):
         "faces/test/4_0_1.png",
     ]
     assert data.manifest["conflicting"].tolist() == [False, True, False, True]
+
+
+def pack(archive: Path, folder: Path, arcname: str) -> None:
+    if archive.suffix == ".zip":
+        with zipfile.ZipFile(archive, "w") as pack:
+            for path in sorted(folder.rglob("*")):
+                pack.write(path, Path(arcname, path.relative_to(folder)).as_posix())
+    else:
+        with tarfile.open(archive, f"w:{archive.suffix[1:].replace('tar', '')}") as tar:
+            tar.add(folder, arcname)
+
+
+@pytest.mark.parametrize("kind", [".zip", ".tar", ".tar.gz", ".tar.xz", ".tar.bz2"])
+@pytest.mark.parametrize("arcname", ["cmnist", ".", "dataset/cmnist", "published"])
+def test_archive_gives_what_folders_give(tmp_path, published_dir, make_published, kind, arcname):
+    folder = make_published(published_dir, percent="5pct")
+    raw_dir = tmp_path / "packed"
+    raw_dir.mkdir()
+    pack(raw_dir / f"cmnist{kind}", folder, arcname)
+    unpacked, packed = build(published_dir), build(raw_dir)
+    assert packed.manifest.equals(unpacked.manifest)
+    assert np.array_equal(packed.images, unpacked.images)
+    assert "archive" in packed.data_card["origin"]
+    message = refusal(raw_dir, "1pct")
+    assert "2pct, 5pct" in message
+    assert str(raw_dir / f"cmnist{kind}") in message
+
+
+def test_folder_goes_before_archive(published_dir):
+    (published_dir / "cmnist.zip").write_bytes(b"damaged")
+    assert len(build(published_dir).images) == 48
+
+
+def test_two_archives_are_one_too_many(tmp_path):
+    for name in ("cmnist.zip", "cmnist.tar"):
+        (tmp_path / name).touch()
+    assert "cmnist.tar and cmnist.zip" in refusal(tmp_path)
+
+
+def test_archive_of_something_else_is_told(tmp_path, make_png):
+    make_png(tmp_path / "other/a.png")
+    (tmp_path / "raw").mkdir()
+    pack(tmp_path / "raw/cmnist.zip", tmp_path / "other", "other")
+    assert "holds no folder cmnist/<percent>" in refusal(tmp_path / "raw")
+
+
+def test_problems_in_an_archive_name_the_archive(tmp_path, published_dir, make_png):
+    make_png(published_dir / "cmnist/test/bad.png")
+    (published_dir / "cmnist/2pct/align/0/0_0_0.png").write_bytes(b"")
+    (tmp_path / "packed").mkdir()
+    pack(tmp_path / "packed/cmnist.tar", published_dir / "cmnist", "cmnist")
+    message = refusal(tmp_path / "packed")
+    assert message.startswith(str(tmp_path / "packed/cmnist.tar"))
+    assert "2 problems: cmnist/test/bad.png: the name" in message
+    assert "0_0_0.png: is empty (0 bytes)" in message
+
+
+def test_damaged_archive_is_told(tmp_path):
+    (tmp_path / "cmnist.tar.gz").write_bytes(b"\x1f\x8bnothing")
+    assert "put a whole copy there" in refusal(tmp_path)
+
+
+def test_hundred_megapixels_are_refused_by_the_header(published_dir, recwarn):
+    path = published_dir / "cmnist/test/1/1_1_8.png"
+    path.write_bytes(png_header(10_000, 10_000))
+    message = refusal(published_dir)
+    assert "cmnist/test/1/1_1_8.png: has more than 80 megapixels" in message
+    assert not [warning for warning in recwarn if "Decompression" in str(warning.category)]
+
+
+def png_header(width: int, height: int) -> bytes:
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        checksum = zlib.crc32(kind + content).to_bytes(4, "big")
+        return len(content).to_bytes(4, "big") + kind + content + checksum
+
+    size = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
