@@ -137,6 +137,12 @@ def test_published_set_goes_first(tmp_path, make_published):
     assert len(made.images) == 48
 
 
+def test_published_set_in_an_archive_is_not_taken_for_cifar10(tmp_path, make_published):
+    make_published(tmp_path / "unpacked", name="cifar10c")
+    small_cifar10.pack(tmp_path / "unpacked", tmp_path / "raw/cifar10c.zip")
+    assert len(build(tmp_path / "raw", "2pct").images) == 48
+
+
 def test_published_set_has_the_severity_it_has(tmp_path, make_published):
     make_published(tmp_path, name="cifar10c")
     with pytest.raises(UserError, match=r"severity=3 can't be had from the published files"):

@@ -18,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from debias_pipeline.biased_data.archives import archive_stem, archives_in, extracted
-from debias_pipeline.biased_data.image_files import children, decode_images, problems_error
+from debias_pipeline.biased_data.decoding import decode_images
+from debias_pipeline.biased_data.image_files import children, problems_error
 from debias_pipeline.errors import UserError
 
 CLASS_NAMES: Final = (

@@ -53,8 +53,9 @@ class CorruptedCifar10(BiasedDataset):
         Args:
             percent: share of the train and valid images that get one of the nine corruptions of
                 other classes; in the published layout, the folder of that name.
-            raw_dir: holds cifar10c/<percent>/…, or is that cifar10c folder, or holds CIFAR-10 in
-                one of the forms of `read_cifar10`.
+            raw_dir: holds cifar10c/<percent>/…, or is that cifar10c folder, or holds an archive of
+                it (cifar10c.zip, cifar10c.tar.gz, …), or CIFAR-10 in one of the forms of
+                `read_cifar10`.
             seed: of the split, the choice of corruptions and their noise; the published set takes
                 none.
             options: `CorruptionOptions`.

@@ -49,6 +49,17 @@ _CHUNK: Final = 256
 # In levels: keeps one that arithmetic left a hair below itself from being cut to the next lower.
 _HAIR: Final = 1e-3
 _GREY_WEIGHTS: Final = (0.299, 0.587, 0.114)
+_FROST_SEED: Final = 32
+# Spatter: both colours as CIFAR-10-C gives them, 8-bit RGB.
+_WATER: Final = np.array([175, 238, 238], np.float32).reshape(3, 1, 1, 1) / 255
+_MUD: Final = np.array([63, 42, 20], np.float32).reshape(3, 1, 1, 1) / 255
+_WEAK_EDGE: Final = 50
+_STRONG_EDGE: Final = 150
+# In pixels; what lies farther from an edge counts as this far.
+_FARTHEST: Final = 20
+_BOX: Final = np.full((3, 3), 1 / 9)
+_EMBOSS: Final = np.array([(-2, -1, 0), (-1, 1, 1), (0, 1, 2)])
+_SOBEL: Final = np.array([(-1, 0, 1), (-2, 0, 2), (-1, 0, 1)])
 
 
 @dataclass(frozen=True)
@@ -581,19 +592,7 @@ def _frost_pane(rng: np.random.Generator, side: int) -> Floats:
     return pane
 
 
-_FROST_SEED: Final = 32
-# Spatter: both colours as CIFAR-10-C gives them, 8-bit RGB.
-_WATER: Final = np.array([175, 238, 238], np.float32).reshape(3, 1, 1, 1) / 255
-_MUD: Final = np.array([63, 42, 20], np.float32).reshape(3, 1, 1, 1) / 255
-_WEAK_EDGE: Final = 50
-_STRONG_EDGE: Final = 150
-# In pixels; what lies farther from an edge counts as this far.
-_FARTHEST: Final = 20
-_BOX: Final = np.full((3, 3), 1 / 9)
-_EMBOSS: Final = np.array([(-2, -1, 0), (-1, 1, 1), (0, 1, 2)])
-_SOBEL: Final = np.array([(-1, 0, 1), (-2, 0, 2), (-1, 0, 1)])
-
-CORRUPTIONS: Final = (
+CORRUPTIONS: Final[tuple[Corruption, ...]] = (
     # mean, deviation and zoom of the noise, threshold, radius and sigma of the blur, share kept
     Corruption(
         "snow",
