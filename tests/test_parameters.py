@@ -136,7 +136,7 @@ def test_results_are_filed_by_everything_that_makes_the_data():
 def test_a_method_without_a_recipe_for_the_data_set_has_none():
     config = {
         "dataset": "cmnist_mini", "percent": "2pct", "raw_dir": "x", "data_seed": 0, "seed": 0,
-        "seeds": 1, "device": "cpu", "precision": "fp32", "recipe": {},
+        "seeds": 1, "device": "cpu", "precision": "fp32", "recipe": {}, "pretrained": "",
         "vanilla": {"recipes": {}},
     }  # fmt: skip
     assert resolve_parameters(config)["vanilla"] == {"published_accuracy": None}

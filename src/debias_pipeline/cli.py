@@ -6,16 +6,22 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, cast
 
 import click
+from kedro.config import MissingConfigException
 from kedro.framework.cli.project import run as kedro_run
+from kedro.framework.cli.utils import _split_params
 from kedro.framework.project import pipelines
+from kedro.framework.session import KedroSession
 from kedro.io import DatasetError
 from kedro.validation.exceptions import DataValidationError
 
 from debias_pipeline.errors import UserError
 from debias_pipeline.parameters import unknown
+from debias_pipeline.pipeline_registry import PUBLISHED_METHOD
+from debias_pipeline.training import Checkpoint, write_published
 
 
 @click.group(name="debias-pipeline")
@@ -32,7 +38,7 @@ def explanation(error: BaseException | None) -> str | None:
         cause = cause.__cause__
     if isinstance(error, DataValidationError):
         return f"{_one_line(error)}: make the data again with kedro run --pipeline=ingestion"
-    if isinstance(error, DatasetError):
+    if isinstance(error, DatasetError | MissingConfigException):
         return _one_line(error)
     if isinstance(error, ValueError) and _is_about_the_choice_of_nodes(error):
         return _one_line(error)
@@ -80,7 +86,6 @@ def _explaining(callback: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(callback)
     def run(*args: Any, **kwargs: Any) -> Any:
         try:
-            _check_pipelines(filter(None, [kwargs["pipeline"], *kwargs["pipelines"]]))
             with _without_what_is_explained():
                 return callback(*args, **kwargs)
         except Exception as error:
@@ -92,10 +97,41 @@ def _explaining(callback: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
+def _run_known_pipelines(*args: Any, **kwargs: Any) -> Any:
+    _check_pipelines(filter(None, [kwargs["pipeline"], *kwargs["pipelines"]]))
+    return cast(Callable[..., Any], kedro_run.callback)(*args, **kwargs)
+
+
+@cli.command("export-checkpoint")
+@click.option("--method", default=PUBLISHED_METHOD, show_default=True, help="Whose checkpoint.")
+@click.option("--checkpoint", default="last", show_default=True, help="Which choice of it.")
+@click.option("--seed", default=0, show_default=True, help="Which seed of it.")
+@click.option("--to", type=click.Path(path_type=Path, file_okay=False), required=True)
+@click.option("--params", default="", callback=_split_params, help="As for kedro run.")
+@_explaining
+def export_checkpoint(
+    method: str, checkpoint: str, seed: int, to: Path, params: dict[str, Any]
+) -> None:
+    """Write trained networks as published code stores them.
+
+    The folder TO then holds best_model_l.th and best_model_b.th, which scripts written for that
+    code read, and which --params pretrained=TO judges.
+    """
+    with KedroSession.create(runtime_params=params) as session:
+        catalog = cast(KedroSession, session).load_context().catalog
+        if not catalog.exists(f"{method}.checkpoint"):
+            raise UserError(
+                f"There is no checkpoint of {method} yet: kedro run --pipeline={method}"
+            )
+        trained = Checkpoint.from_catalog(catalog.load(f"{method}.checkpoint"))
+    for path in write_published(trained, checkpoint, seed, to):
+        click.echo(path)
+
+
 cli.add_command(
     click.Command(
         name="run",
-        callback=_explaining(cast(Callable[..., Any], kedro_run.callback)),
+        callback=_explaining(_run_known_pipelines),
         params=kedro_run.params,
         help=kedro_run.help,
     )

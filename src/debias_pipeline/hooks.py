@@ -1,5 +1,6 @@
 """What happens around a run: checks before it, tags and pointers for people."""
 
+import logging
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,6 +20,7 @@ from debias_pipeline.parameters import ProjectConfigLoader, check_overrides
 from debias_pipeline.pipeline_registry import (
     DEFAULT_METHODS,
     baseline_first,
+    pipelines_of_pretrained,
     pipelines_of_trained,
 )
 from debias_pipeline.reporting import headline_table
@@ -26,13 +28,19 @@ from debias_pipeline.training import choose_device
 
 Catalog = CatalogProtocol[Any, Any]
 
+# It sets itself to INFO when it is imported, after conf/logging.yml was read.
+logging.getLogger("kedro_mlflow").setLevel(logging.WARNING)
+
 
 class PreflightHooks:
     """Refuses a run that cannot succeed before it starts."""
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        """Let `evaluation` and `reporting` judge those methods that are trained."""
+        """Let `evaluation` and `reporting` judge what is there: trained here, or `pretrained`."""
+        if context.params["pretrained"]:
+            pipelines.update(pipelines_of_pretrained())
+            return
         catalog = context.catalog
         trained = [name for name in method_names() if catalog.exists(f"{name}.checkpoint")]
         pipelines.update(pipelines_of_trained(trained or DEFAULT_METHODS))
@@ -127,11 +135,13 @@ class SummaryHooks:
     def after_pipeline_run(self, pipeline: Pipeline, catalog: Catalog) -> None:
         """Show what the run has measured and written."""
         outputs = pipeline.all_outputs()
-        methods = [name for name in baseline_first(method_names()) if f"{name}.metrics" in outputs]
-        if methods:
-            metrics = [catalog.load(f"{name}.metrics") for name in methods]
+        judged = [name for name in outputs if name.endswith(".metrics")]
+        if judged:
+            metrics = [catalog.load(name) for name in baseline_first(judged)]
             parameters = catalog.load("parameters")
-            published = {name: parameters[name]["published_accuracy"] for name in methods}
+            published = {
+                each["method"]: parameters[each["method"]]["published_accuracy"] for each in metrics
+            }
             Console().print(headline_table(metrics, published))
         for name in sorted(name for name in outputs if name.endswith("report")):
             path = _path(catalog.get(name))

@@ -32,6 +32,7 @@ class RunParameters(BaseModel):
     device: Literal["auto", "cpu", "cuda", "mps"]
     precision: Literal["fp32", "bf16"]
     recipe: dict[str, Any]
+    pretrained: StrictStr
 
 
 class ProjectConfigLoader(OmegaConfigLoader):

@@ -10,6 +10,9 @@ from debias_pipeline.pipelines import evaluation, ingestion, reporting, training
 # What `kedro run` runs and compares, the baseline first.
 DEFAULT_METHODS = ("vanilla", "disent")
 
+# Whose networks published checkpoint files hold.
+PUBLISHED_METHOD = "disent"
+
 
 def register_pipelines() -> dict[str, Pipeline]:
     """Pipelines by name.
@@ -41,8 +44,13 @@ def pipelines_of_trained(methods: Iterable[str]) -> dict[str, Pipeline]:
 
 
 def baseline_first(methods: Iterable[str]) -> list[str]:
-    """Methods in the order in which they are shown."""
-    return sorted(methods, key=lambda name: (name != DEFAULT_METHODS[0], name))
+    """Methods, or names in their namespaces, in the order in which they are shown."""
+    return sorted(methods, key=lambda name: (name.split(".")[0] != DEFAULT_METHODS[0], name))
+
+
+def pipelines_of_pretrained() -> dict[str, Pipeline]:
+    """The pipelines that judge published networks in place of what is trained here."""
+    return {"evaluation": evaluation.create_pretrained_pipeline(PUBLISHED_METHOD)}
 
 
 def _whole(methods: Iterable[str]) -> Pipeline:

@@ -133,6 +133,8 @@ def over_seeds(values: Iterable[float]) -> dict[str, Any]:
     A seed's value that is NaN becomes null, and with it the mean and the deviation.
     """
     per_seed = [float(value) for value in values]
+    if not per_seed:
+        return {"mean": None, "std": None, "per_seed": []}
     mean = float(np.mean(per_seed))
     std = float(np.std(per_seed, ddof=1)) if len(per_seed) > 1 else float("nan")
     return {"mean": _null(mean), "std": _null(std), "per_seed": [_null(each) for each in per_seed]}

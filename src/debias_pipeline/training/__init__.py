@@ -2,8 +2,9 @@
 
 from debias_pipeline.training.checkpoint import Checkpoint, restore_method
 from debias_pipeline.training.device import choose_device
-from debias_pipeline.training.loop import Listener, TrainingRun, train
+from debias_pipeline.training.loop import Listener, TrainingRun, empty_sample_weights, train
 from debias_pipeline.training.progress import Progress
+from debias_pipeline.training.published_checkpoint import read_published, write_published
 
 __all__ = [
     "Checkpoint",
@@ -11,6 +12,9 @@ __all__ = [
     "Progress",
     "TrainingRun",
     "choose_device",
+    "empty_sample_weights",
+    "read_published",
     "restore_method",
     "train",
+    "write_published",
 ]

@@ -121,6 +121,20 @@ def train(
     return TrainingRun(kept, _history_table(history), window.sample_weights())
 
 
+def empty_sample_weights() -> pd.DataFrame:
+    """The catalog's `sample_weights` where nothing is known of any image."""
+    return pd.DataFrame(
+        {
+            "image_id": pd.array([], dtype="int64"),
+            "seed": pd.array([], dtype="int64"),
+            "weight": pd.array([], dtype="float32"),
+            "loss_average_intrinsic": pd.array([], dtype="float32"),
+            "loss_average_bias": pd.array([], dtype="float32"),
+            "conflicting": pd.array([], dtype="boolean"),
+        }
+    )
+
+
 class Window:
     """What happens between two evaluations, gathered on the device."""
 

@@ -1,5 +1,9 @@
 """The evaluation pipeline."""
 
-from debias_pipeline.pipelines.evaluation.pipeline import create_pipeline
+from debias_pipeline.pipelines.evaluation.pipeline import (
+    PRETRAINED,
+    create_pipeline,
+    create_pretrained_pipeline,
+)
 
-__all__ = ["create_pipeline"]
+__all__ = ["PRETRAINED", "create_pipeline", "create_pretrained_pipeline"]

@@ -1,5 +1,6 @@
 """Checkpoint → predictions → metrics and group accuracy."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,13 @@ from debias_pipeline.evaluation import (
     prediction_table,
     summarise,
 )
-from debias_pipeline.training import Checkpoint, choose_device, restore_method
+from debias_pipeline.training import (
+    Checkpoint,
+    choose_device,
+    empty_sample_weights,
+    read_published,
+    restore_method,
+)
 
 
 def predict_test(
@@ -38,6 +45,22 @@ def predict_test(
         for choice, steps in trained.steps.items()
     ]
     return pd.concat(tables, ignore_index=True)
+
+
+def import_published(
+    pretrained: str, recipe: dict[str, Any], data_card: dict[str, Any], precision: str
+) -> tuple[dict[str, Any], pd.DataFrame, dict[str, Any]]:
+    """Networks that published code has trained, as if they came from our training.
+
+    Returns:
+        checkpoint, sample_weights (no rows: published files keep none), training_record.
+    """
+    height, width, channels = data_card["image_shape"]
+    checkpoint = read_published(
+        Path(pretrained), recipe, (height, width, channels), len(data_card["label_names"])
+    )
+    record = {"recipe": recipe, "seeds": [0], "precision": precision, "pretrained": True}
+    return checkpoint.to_catalog(), empty_sample_weights(), record
 
 
 def judge(

@@ -2,9 +2,41 @@
 
 from kedro.pipeline import Pipeline, node, pipeline
 
-from debias_pipeline.pipelines.evaluation.nodes import judge, predict_test
+from debias_pipeline.pipelines.evaluation.nodes import import_published, judge, predict_test
 
 RUN_PARAMETERS = ("params:device", "params:precision")
+
+
+PRETRAINED = "pretrained"
+
+
+def create_pretrained_pipeline(method: str) -> Pipeline:
+    """Published networks → the same as `create_pipeline`, in the namespace `pretrained`.
+
+    Args:
+        method: whose networks they are.
+    """
+    importing = pipeline(
+        [
+            node(
+                import_published,
+                inputs=["params:pretrained", "params:recipe", "data_card", "params:precision"],
+                outputs=["checkpoint", "sample_weights", "training_record"],
+                name="import_published",
+            )
+        ]
+    )
+    return create_pipeline(PRETRAINED) + pipeline(
+        importing,
+        namespace=PRETRAINED,
+        inputs={"data_card"},
+        parameters={
+            "params:pretrained": "params:pretrained",
+            "params:precision": "params:precision",
+            "params:recipe": f"params:{method}.recipe",
+        },
+        tags=["evaluation"],
+    )
 
 
 def create_pipeline(method: str) -> Pipeline:

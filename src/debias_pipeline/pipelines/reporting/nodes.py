@@ -12,7 +12,7 @@ from debias_pipeline.reporting import (
     write_method_report,
 )
 
-__all__ = ["compare", "draw_figures", "report"]
+__all__ = ["compare", "draw_comparison", "draw_figures", "report"]
 
 
 def report(
@@ -38,22 +38,42 @@ def report(
     )
 
 
-def compare(manifest: pd.DataFrame, data_card: dict[str, Any], **of_methods: Any) -> str:
-    """The HTML report of several methods side by side.
+def draw_comparison(
+    manifest: pd.DataFrame, data_card: dict[str, Any], **of_methods: Any
+) -> dict[str, str]:
+    """Several methods on the same axes.
 
     Args:
         manifest: of the data set.
         data_card: of the data set.
-        of_methods: metrics, history, group_accuracy and published_accuracy of each method, as
+        of_methods: metrics, history and group_accuracy of each method, as `<what>_<method>`, the
+            baseline first.
+    """
+    return draw_comparison_figures(
+        list(_each(of_methods, "metrics").values()),
+        _each(of_methods, "history"),
+        _each(of_methods, "group_accuracy"),
+        manifest,
+        data_card,
+    )
+
+
+def compare(figures: dict[str, str], data_card: dict[str, Any], **of_methods: Any) -> str:
+    """The HTML report of several methods side by side.
+
+    Args:
+        figures: from `draw_comparison`.
+        data_card: of the data set.
+        of_methods: metrics, history and published_accuracy of each method, as
             `<what>_<method>`, the baseline first.
     """
-    metrics = list(_each(of_methods, "metrics").values())
-    histories = _each(of_methods, "history")
-    published = _each(of_methods, "published_accuracy")
-    figures = draw_comparison_figures(
-        metrics, histories, _each(of_methods, "group_accuracy"), manifest, data_card
+    return write_comparison_report(
+        list(_each(of_methods, "metrics").values()),
+        figures,
+        _each(of_methods, "history"),
+        data_card,
+        _each(of_methods, "published_accuracy"),
     )
-    return write_comparison_report(metrics, figures, histories, data_card, published)
 
 
 def _each(of_methods: Mapping[str, Any], what: str) -> dict[str, Any]:

@@ -4,9 +4,12 @@ from collections.abc import Sequence
 
 from kedro.pipeline import Pipeline, node, pipeline
 
-from debias_pipeline.pipelines.reporting.nodes import compare, draw_figures, report
-
-COMPARED = ("metrics", "history", "group_accuracy", "params:published_accuracy")
+from debias_pipeline.pipelines.reporting.nodes import (
+    compare,
+    draw_comparison,
+    draw_figures,
+    report,
+)
 
 
 def create_pipeline(method: str) -> Pipeline:
@@ -62,12 +65,38 @@ def create_comparison(methods: Sequence[str]) -> Pipeline:
     Args:
         methods: their namespaces, the baseline first.
     """
-    inputs = {"manifest": "manifest", "data_card": "data_card"}
-    for what in COMPARED:
-        kind, _, name = what.rpartition(":")
-        for method in methods:
-            inputs[f"{name}_{method}"] = f"{kind}:{method}.{name}" if kind else f"{method}.{name}"
     return pipeline(
-        [node(compare, inputs=inputs, outputs="comparison_report", name="compare")],
+        [
+            node(
+                draw_comparison,
+                inputs={
+                    "manifest": "manifest",
+                    "data_card": "data_card",
+                    **_of_each(methods, "metrics", "history", "group_accuracy"),
+                },
+                outputs="comparison_figures",
+                name="draw_comparison",
+            ),
+            node(
+                compare,
+                inputs={
+                    "figures": "comparison_figures",
+                    "data_card": "data_card",
+                    **_of_each(methods, "metrics", "history", "params:published_accuracy"),
+                },
+                outputs="comparison_report",
+                name="compare",
+            ),
+        ],
         tags=["reporting"],
     )
+
+
+def _of_each(methods: Sequence[str], *names: str) -> dict[str, str]:
+    """Arguments `<what>_<method>` → the datasets of every method."""
+    inputs = {}
+    for name in names:
+        kind, _, what = name.rpartition(":")
+        for method in methods:
+            inputs[f"{what}_{method}"] = f"{kind}:{method}.{what}" if kind else f"{method}.{what}"
+    return inputs
