@@ -1,14 +1,11 @@
-"""Image files: found without leaving raw_dir, decoded together, all that is wrong told at once."""
+"""Image files: found without leaving raw_dir, and all that is wrong told at once."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from debias_pipeline.biased_data.decoding import decode_images
 from debias_pipeline.errors import UserError
-
-__all__ = ["children", "decode_images", "is_inside", "problems_error"]
 
 # What desktops leave behind in any folder; hidden files are passed over as well.
 _LITTER: Final = frozenset({"Thumbs.db", "desktop.ini", "__MACOSX"})
