@@ -233,7 +233,8 @@ def _pixels(image: Image.Image, size: Size, resize: bool) -> Images:
         image.draft(None, (2 * max(size), 2 * max(size)))
     image.load()
     shown = _rgb(image)
-    if turn := _TURNS.get(_orientation(image)):
+    turn = _TURNS.get(_orientation(image))
+    if turn is not None:  # one of them is 0
         shown = shown.transpose(turn)
     height, width = size
     if resize and shown.size != (width, height):
