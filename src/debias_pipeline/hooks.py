@@ -38,7 +38,7 @@ class PreflightHooks:
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
         """Let `evaluation` and `reporting` judge what is there: trained here, or `pretrained`."""
-        if context.params["pretrained"]:
+        if context.params.get("pretrained"):
             pipelines.update(pipelines_of_pretrained())
             return
         catalog = context.catalog

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import mlflow
@@ -17,6 +18,7 @@ import pytest
 from throwaway_project import Project
 
 from debias_pipeline.biased_data.manifest import Manifest
+from debias_pipeline.parameters import with_store_in
 
 METHODS = ("vanilla", "disent")
 SEEDS = (0, 1)
@@ -244,15 +246,23 @@ def test_artifacts(tracked: mlflow.entities.Run, trained_project: Project):
     }
 
 
-def test_everything_is_filed_in_the_project(empty_project: Project):
+def test_everything_is_filed_in_the_project(project: Project):
     """The store is given by a relative path, but not relative to where a run starts."""
-    (empty_project.path / "notebooks").mkdir()
-    outcome = empty_project.run("--pipeline=ingestion", start_in="notebooks")
-    assert outcome.exit_code == 0
-    assert not list((empty_project.path / "notebooks").glob("*.db"))
-    assert not list((empty_project.path / "notebooks").glob("mlruns"))
-    (run,) = empty_project.mlflow_runs()
-    assert (empty_project.path / "mlruns" / run.info.run_id / "artifacts/data").is_dir()
+    notebooks = project.path / "notebooks"
+    notebooks.mkdir()
+    assert project.run("--pipeline=ingestion", start_in="notebooks").exit_code == 0
+    assert not list(notebooks.glob("*.db"))
+    assert not list(notebooks.glob("mlruns"))
+    newest, _ = project.mlflow_runs()
+    assert (
+        project.path / "mlruns" / newest.info.run_id / "artifacts/data/data_card.json"
+    ).is_file()
+
+
+@pytest.mark.parametrize("uri", ["http://tracking.example:5000", "sqlite:////srv/mlflow.db", None])
+def test_a_store_elsewhere_is_left_alone(uri: str | None, tmp_path: Path):
+    config = {"server": {"mlflow_tracking_uri": uri}}
+    assert with_store_in(tmp_path, config) == config
 
 
 # --- What builds on a run -------------------------------------------------------------------------
@@ -321,7 +331,10 @@ def _evaluate_what_is_trained(project: Project) -> None:
 
 
 def test_a_killed_run(project: Project, left: Callable[[str], Any]):
-    """Step metrics can be read while training goes on; killed, it leaves the rest as it was."""
+    """Step metrics can be read while training goes on; killed, it leaves the rest as it was.
+
+    All else runs in this process; here it is the executable, as users type it.
+    """
     before, earlier = project.results(), {run.info.run_id for run in project.mlflow_runs()}
     endless = project.start_kedro(
         "--pipeline=training", recipe__steps=10_000_000, recipe__eval_every=20
@@ -336,7 +349,11 @@ def test_a_killed_run(project: Project, left: Callable[[str], Any]):
         endless.wait()
     assert endless.returncode == -signal.SIGKILL
     assert project.results() == before
-    assert project.run("--pipeline=evaluation").exit_code == 0
+    outcome = project.kedro("--pipeline=evaluation")
+    assert outcome.exit_code == 0, outcome.stderr
+    assert not outcome.stderr
+    assert "Unbiased" in outcome.stdout
+    assert len(project.files("08_reporting/**/disent/metrics.json/*/*")) == 2
     assert project.load("disent.metrics") == left("disent.metrics")
     assert project.mlflow_runs()[0].info.status == "FINISHED"
 
@@ -354,14 +371,6 @@ def _steps_logged(
         yield from (step for step in found if step not in known)
         known.update(found)
         time.sleep(0.1)
-
-
-def test_the_executable(project: Project):
-    """All else runs in this process; what a user types must do as well."""
-    outcome = project.kedro("--pipeline=reporting")
-    assert outcome.exit_code == 0, outcome.stderr
-    assert not outcome.stderr
-    assert "comparison report: data/08_reporting/cmnist_mini/2pct/" in outcome.stdout
 
 
 # --------------------------------------------------------------------------------------------------

@@ -34,6 +34,7 @@ WRONG_PARAMETERS = {
     "recipe is a number": ({"recipe": 3}, ["recipe=3", "dictionary"]),
     "no seeds": ({"seeds": 0}, ["seeds=0", "greater than or equal to 1"]),
     "negative seed": ({"seed": -1}, ["seed=-1", "greater than or equal to 0"]),
+    "seed beyond 32 bits": ({"seed": 10**20}, ["seed=100000000000000000000", "less than"]),
     "seed is a word": ({"seed": "one"}, ["seed='one'", "integer"]),
     "unknown device": ({"device": "tpu"}, ["device='tpu'", "'cuda'"]),
     "unknown precision": ({"precision": "fp8"}, ["precision='fp8'", "'bf16'"]),
@@ -110,6 +111,10 @@ def test_an_unknown_pipeline(option: str, refusal: Callable[..., str]):
 )
 def test_a_choice_of_nodes_that_are_not_there(option: str, part: str, refusal: Callable[..., str]):
     assert part in refusal(option)
+
+
+def test_an_environment_that_is_not_there(refusal: Callable[..., str]):
+    assert "conf/prod" in refusal("--env=prod")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

@@ -111,7 +111,7 @@ def test_headline_table_shows_mean_and_std(page: str) -> None:
         "18.5 ± 0.7 %",
         "4,000",
     ]
-    assert selected[-1] == "3,000–3,200"  # noqa: RUF001
+    assert selected[-1] == "3,000–3,200"
     assert best[0] == f"best on test {BEST_ON_TEST}"
 
 
@@ -119,8 +119,8 @@ def test_published_figure_stands_beside_best_on_test_only(page: str) -> None:
     table = Table(page, "headline")
     head, last, selected, best = table.rows
     assert head[2] == "Published"
-    assert (last[2], selected[2]) == ("–", "–")  # noqa: RUF001
-    assert best[2] == "84.79 % measured −23.3"  # noqa: RUF001
+    assert (last[2], selected[2]) == ("–", "–")
+    assert best[2] == "84.79 % measured −23.3"
     assert "paper's Table 1: mean of 3 runs" in table.titles[3, 2]
 
 
@@ -137,7 +137,7 @@ def test_one_seed_shows_no_std(one_seed: Run) -> None:
 def test_null_shows_as_a_dash_and_says_why(without_bias_labels: Run) -> None:
     html = method_report(without_bias_labels)
     table = Table(html, "headline")
-    assert table.rows[1][2:6] == ["–"] * 4  # noqa: RUF001
+    assert table.rows[1][2:6] == ["–"] * 4
     assert "needs bias labels on the test split" in table.titles[1, 4]
     assert "validation split" in table.titles[2, 1]
     assert "nan" not in html.split("<h2>Figures")[0].lower()
@@ -165,7 +165,7 @@ def test_headline_of_the_data_set_comes_first() -> None:
     html = method_report(make_run(headline="conflicting_accuracy"), published=0.6387)
     head, _, _, best = Table(html, "headline").rows
     assert head[1] == "Conflicting"
-    assert best[1:3] == ["58.5 ± 0.7 %", "63.87 % measured −5.4"]  # noqa: RUF001
+    assert best[1:3] == ["58.5 ± 0.7 %", "63.87 % measured −5.4"]
     assert head[3].startswith("Unbiased accuracy")
 
 
@@ -175,7 +175,7 @@ def test_worst_group_is_first_and_empty_groups_last(page: str, disent: Run) -> N
     last = disent.group_accuracy.query("checkpoint == 'last'").astype({"accuracy": "float64"})
     worst = last.groupby(["label", "bias"])["accuracy"].mean().min()
     assert rows[0][-1].startswith(f"{100 * worst:.1f}")
-    assert rows[-1] == ["3", "plum", "conflicting", "0", "–"]  # noqa: RUF001
+    assert rows[-1] == ["3", "plum", "conflicting", "0", "–"]
     assert {row[2] for row in rows} >= {"aligned", "conflicting"}
 
 
@@ -235,8 +235,8 @@ def test_comparison_shows_differences_to_the_first(comparison: str) -> None:
     assert rows[2][1] == "24.6 ± 0.7 %"
     assert rows[3][1] == "59.5 ± 0.7 % +34.9"
     assert rows[3][4] == "97.5 ± 0.7 % ±0.0"
-    assert rows[7 + 2][2] == "84.79 % measured −23.3"  # noqa: RUF001
-    assert rows[2][-1] == "–"  # noqa: RUF001
+    assert rows[7 + 2][2] == "84.79 % measured −23.3"
+    assert rows[2][-1] == "–"
 
 
 def test_best_on_test_is_labelled_in_the_comparison(comparison: str) -> None:
