@@ -82,7 +82,7 @@ def train(
     method.begin_training(torch.tensor(data.splits["train"].labels))
     batches = BatchStream(data, seeds, recipe.batch_size, recipe.transform)
     optimiser = torch.optim.Adam(method.parameters(), lr=recipe.lr, fused=_fused(data.device))
-    window = Window(method, data)
+    window = Window(method, data, min(recipe.eval_every, recipe.steps))
     keeper = Keeper(method)
     history: list[dict[str, Any]] = []
     method.train()
@@ -138,22 +138,25 @@ def empty_sample_weights() -> pd.DataFrame:
 class Window:
     """What happens between two evaluations, gathered on the device."""
 
-    def __init__(self, method: Method, data: ImageData) -> None:
+    def __init__(self, method: Method, data: ImageData, steps: int) -> None:
         """Set up.
 
         Args:
             method: being trained.
             data: being trained on.
+            steps: the most that a window holds.
         """
-        self._method, self._train = method, data.splits["train"]
+        self._method, self._train, self._size = method, data.splits["train"], steps
         shape = (method.task.replicas, len(self._train))
         self._weight_sums = torch.zeros(shape, device=data.device)
         self._visits = torch.zeros(shape, device=data.device)
+        # One table per term: many small tensors that live as long as the window would scatter
+        # over the heap, and keep it from being used again.
+        self._tables: dict[str, Tensor] = {}
         self.open()
 
     def open(self) -> None:
         """Start a new window."""
-        self._terms: dict[str, list[Tensor]] = defaultdict(list)
         self._steps: dict[str, list[int]] = defaultdict(list)
         self._weight_sums.zero_()
         self._visits.zero_()
@@ -162,7 +165,9 @@ class Window:
     def add(self, step: int, losses: Losses, index: Tensor) -> None:
         """Take in one step; `index` is [R, B], the images' positions in the training split."""
         for name, term in losses.terms.items():
-            self._terms[name].append(term)
+            if name not in self._tables:
+                self._tables[name] = term.new_empty(self._size, len(term))
+            self._tables[name][len(self._steps[name])] = term
             self._steps[name].append(step)
         if losses.weights is not None:
             self._weight_sums.scatter_add_(1, index, losses.weights.detach())
@@ -174,7 +179,7 @@ class Window:
         Raises:
             UserError: if a loss of the window was not finite.
         """
-        terms = {name: torch.stack(values).cpu() for name, values in self._terms.items()}
+        terms = {name: self._tables[name][: len(at)].cpu() for name, at in self._steps.items()}
         self._check_finite(terms)
         seconds = time.perf_counter() - self._opened
         steps = len(next(iter(self._steps.values())))
