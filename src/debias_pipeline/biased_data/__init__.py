@@ -9,10 +9,24 @@ import inspect
 import pkgutil
 from functools import cache
 
-from debias_pipeline.biased_data.base import BiasedData, BiasedDataset, DataOptions, Headline
+from debias_pipeline.biased_data.base import (
+    BiasedData,
+    BiasedDataset,
+    ContactSheet,
+    DataOptions,
+    Headline,
+)
 from debias_pipeline.errors import UserError
 
-__all__ = ["BiasedData", "BiasedDataset", "DataOptions", "Headline", "dataset_names", "get_dataset"]
+__all__ = [
+    "BiasedData",
+    "BiasedDataset",
+    "ContactSheet",
+    "DataOptions",
+    "Headline",
+    "dataset_names",
+    "get_dataset",
+]
 
 
 def get_dataset(name: str) -> BiasedDataset:

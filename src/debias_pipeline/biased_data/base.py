@@ -14,6 +14,21 @@ Headline = Literal["accuracy", "conflicting_accuracy"]
 
 
 @dataclass(frozen=True)
+class ContactSheet:
+    """Cells side by side that show how a data set was made.
+
+    Attributes:
+        pixels: uint8, H × W × 3, RGB; cells of one size in rows and columns.
+        rows: a name for each row.
+        columns: a name for each column.
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class BiasedData:
     """A biased data set, decoded.
 
@@ -21,11 +36,13 @@ class BiasedData:
         images: uint8, N × H × W × 3, RGB.
         manifest: one row per image, row i describes images[i] (see `manifest.Manifest`).
         data_card: what is worth knowing about the whole set; plain JSON values.
+        contact_sheet: a picture of how the set was made, where there is something to show.
     """
 
     images: npt.NDArray[np.uint8]
     manifest: pd.DataFrame
     data_card: dict[str, Any]
+    contact_sheet: ContactSheet | None = None
 
 
 class DataOptions(BaseModel):

@@ -6,10 +6,21 @@ from typing import ClassVar, Final
 import numpy as np
 from pydantic import Field
 
-from debias_pipeline.biased_data.base import BiasedData, BiasedDataset, DataOptions, Headline
+from debias_pipeline.biased_data.base import (
+    BiasedData,
+    BiasedDataset,
+    ContactSheet,
+    DataOptions,
+    Headline,
+)
 from debias_pipeline.biased_data.cifar10 import CLASS_NAMES, read_cifar10
 from debias_pipeline.biased_data.colored_mnist import bias_by_conflict, bias_uniform
-from debias_pipeline.biased_data.corruptions import CORRUPTION_NAMES, corrupt_each
+from debias_pipeline.biased_data.corruptions import (
+    CORRUPTION_NAMES,
+    SEVERITIES,
+    contact_sheet,
+    corrupt_each,
+)
 from debias_pipeline.biased_data.manifest import make_data_card, make_manifest
 from debias_pipeline.biased_data.percent import parse_percent
 from debias_pipeline.biased_data.published_layout import find_published, read_published
@@ -18,6 +29,9 @@ from debias_pipeline.errors import UserError
 
 # One training image in ten is kept for validation: 5,000 of CIFAR-10's 50,000.
 _ONE_VALID_IN: Final = 10
+
+# Training images that the contact sheet shows, untouched and corrupted.
+_EXAMPLES: Final = 2
 
 
 class CorruptionOptions(DataOptions):
@@ -124,4 +138,11 @@ class CorruptedCifar10(BiasedDataset):
             origin=f"built from CIFAR-10 ({cifar10.origin}) with corruptions of severity "
             f"{severity}; constants of CIFAR-10-C, frost textures computed",
         )
-        return BiasedData(images, manifest, card)
+        examples = cifar10.train.images[train_rows[:_EXAMPLES]]
+        severities = ("clean", *(f"severity {each}" for each in SEVERITIES))
+        sheet = ContactSheet(
+            contact_sheet(examples, seed),
+            rows=tuple(name.replace("_", " ") for name in CORRUPTION_NAMES),
+            columns=severities * len(examples),
+        )
+        return BiasedData(images, manifest, card, sheet)

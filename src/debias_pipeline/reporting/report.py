@@ -72,6 +72,13 @@ class FigureText:
 
 _NO_WEIGHTS = "Left out: this method gives no weights to training images."
 _NO_BIAS_LABELS = "Left out: the test images carry no bias labels, so there are no groups."
+_CONTACT_SHEET = FigureText(
+    "How the bias was made",
+    "Every value of the bias attribute at every strength, for a few training images; the data "
+    "card says which strength this set has.",
+    "Grid of example images by bias attribute (rows) and strength (columns)",
+    "",
+)
 _METHOD_FIGURES = {
     "learning_curves": FigureText(
         "Learning curves",
@@ -116,6 +123,7 @@ _METHOD_FIGURES = {
         "Line chart of the loss terms against step",
         "Left out: the history holds no loss terms.",
     ),
+    "contact_sheet": _CONTACT_SHEET,
 }
 _COMPARISON_FIGURES = {
     "compared_metrics": FigureText(
@@ -488,6 +496,7 @@ def _figures(texts: Mapping[str, FigureText], figures: Mapping[str, str]) -> lis
             "source": _data_address(figures[name]) if name in figures else "",
         }
         for name, text in texts.items()
+        if name in figures or text.without
     ]
 
 

@@ -8,13 +8,24 @@ import numpy.typing as npt
 import pandas as pd
 
 from debias_pipeline.biased_data import get_dataset
+from debias_pipeline.reporting import draw_contact_sheet
 
 
 def build_data(
     dataset: str, percent: str, raw_dir: str, data_seed: int, data_options: dict[str, Any]
-) -> tuple[npt.NDArray[np.uint8], pd.DataFrame, dict[str, Any]]:
-    """Make or read a biased data set; see `biased_data.base.BiasedData` for what comes back."""
+) -> tuple[npt.NDArray[np.uint8], pd.DataFrame, dict[str, Any], dict[str, str]]:
+    """Make or read a biased data set.
+
+    Returns:
+        images, manifest, data_card as in `biased_data.BiasedData`, and data_figures: name → SVG.
+    """
     biased = get_dataset(dataset)
     options = biased.options_type.model_validate(data_options)
     data = biased.build(percent, Path(raw_dir), data_seed, options)
-    return data.images, data.manifest, data.data_card
+    sheet = data.contact_sheet
+    figures = (
+        {"contact_sheet": draw_contact_sheet(sheet.pixels, sheet.rows, sheet.columns)}
+        if sheet
+        else {}
+    )
+    return data.images, data.manifest, data.data_card, figures

@@ -18,7 +18,7 @@ def create_pipeline() -> Pipeline:
                     "params:data_seed",
                     "params:data_options",
                 ],
-                outputs=["images", "manifest", "data_card"],
+                outputs=["images", "manifest", "data_card", "data_figures"],
                 name="build_data",
             )
         ]

@@ -18,6 +18,7 @@ __all__ = ["compare", "draw_comparison", "draw_figures", "report"]
 def report(
     metrics: dict[str, Any],
     figures: dict[str, str],
+    data_figures: dict[str, str],
     history: pd.DataFrame,
     group_accuracy: pd.DataFrame,
     manifest: pd.DataFrame,
@@ -28,7 +29,7 @@ def report(
     """The HTML report of one method."""
     return write_method_report(
         metrics,
-        figures,
+        {**figures, **data_figures},
         history,
         group_accuracy,
         manifest,

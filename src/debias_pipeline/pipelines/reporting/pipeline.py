@@ -39,6 +39,7 @@ def create_pipeline(method: str) -> Pipeline:
                 inputs=[
                     "metrics",
                     "figures",
+                    "data_figures",
                     "history",
                     "group_accuracy",
                     "manifest",
@@ -54,7 +55,7 @@ def create_pipeline(method: str) -> Pipeline:
     return pipeline(
         reporting,
         namespace=method,
-        inputs={"images", "manifest", "data_card"},
+        inputs={"images", "manifest", "data_card", "data_figures"},
         tags=["reporting"],
     )
 
