@@ -1,0 +1,76 @@
+"""Remakes what the documents take from runs: pictures and tables.
+
+    python docs/refresh.py pictures     # docs/images/ from the latest run on cmnist_mini 2pct
+    python docs/refresh.py table cmnist # a Markdown table of whatever was run on a data set
+
+Run it in the project's folder, where the runs were.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+REPORTING = Path("data/08_reporting")
+IMAGES = Path(__file__).parent / "images"
+PICTURES = {
+    "disent/figures.json": ("sample_grid", "weight_histogram"),
+    "comparison_figures.json": ("compared_learning_curves",),
+}
+CHOICES = {"last": "last", "selected": "selected", "best_on_test": "best on test"}
+METRICS = ("accuracy", "conflicting_accuracy", "worst_group_accuracy")
+
+
+def latest(dataset: Path) -> Any:
+    """The newest version of a versioned JSON dataset."""
+    versions = sorted(dataset.glob(f"*/{dataset.name}"))
+    return json.loads(versions[-1].read_text(encoding="utf-8"))
+
+
+def pictures() -> None:
+    """Write the README's pictures."""
+    IMAGES.mkdir(exist_ok=True)
+    for dataset, names in PICTURES.items():
+        figures = latest(REPORTING / "cmnist_mini" / "2pct" / dataset)
+        for name in names:
+            (IMAGES / f"{name}.svg").write_text(figures[name], encoding="utf-8")
+
+
+def table(dataset: str) -> None:
+    """Print the metrics of every percent and method."""
+    print("| percent | method | checkpoint | unbiased | conflicting | worst group | AUROC |")
+    print("|---|---|---|---|---|---|---|")
+    folders = (REPORTING / dataset).glob("*/*/metrics.json")
+    for path in sorted(
+        folders, key=lambda each: (_number(each.parts[-3]), each.parts[-2] != "vanilla")
+    ):
+        metrics = latest(path)
+        auroc = _figure(metrics["conflict_detection_auroc"], 1, 3)
+        for choice, name in CHOICES.items():
+            values = metrics["checkpoints"][choice] or {}
+            cells = " | ".join(_figure(values.get(each), 100, 1) for each in METRICS)
+            print(f"| {metrics['percent']} | {metrics['method']} | {name} | {cells} | {auroc} |")
+
+
+def _figure(values: dict[str, Any] | None, scale: float, digits: int) -> str:
+    if not values or values["mean"] is None:
+        return "–"
+    mean = f"{scale * values['mean']:.{digits}f}"
+    return mean if values["std"] is None else f"{mean} ± {scale * values['std']:.{digits}f}"
+
+
+def _number(percent: str) -> float:
+    return float(percent.split("pct")[0])
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=("pictures", "table"))
+    parser.add_argument("dataset", nargs="?", default="cmnist_mini")
+    arguments = parser.parse_args()
+    pictures() if arguments.what == "pictures" else table(arguments.dataset)
+
+
+if __name__ == "__main__":
+    main()
