@@ -154,3 +154,12 @@ def test_wrong_percent_and_raw_dir_come_before_any_download(tmp_path):
         build(tmp_path / "nowhere", "2")
     with pytest.raises(UserError, match="does not exist"):
         build(tmp_path / "nowhere")
+
+
+def test_a_contact_sheet_shows_every_corruption_at_every_severity(data):
+    sheet = data.contact_sheet
+    assert sheet is not None
+    assert len(sheet.rows) == 10
+    assert sheet.columns[:6] == ("clean", *(f"severity {each}" for each in range(1, 6)))
+    height, width = sheet.pixels.shape[:2]
+    assert abs(height / len(sheet.rows) - width / len(sheet.columns)) < 1
