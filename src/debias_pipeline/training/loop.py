@@ -81,7 +81,7 @@ def train(
     listeners = list(listeners)
     method.begin_training(torch.tensor(data.splits["train"].labels))
     batches = BatchStream(data, seeds, recipe.batch_size, recipe.transform)
-    optimiser = torch.optim.Adam(method.parameters(), lr=recipe.lr, fused=_fused(data.device))
+    optimiser = torch.optim.Adam(method.parameters(), lr=recipe.lr, fused=True)
     window = Window(method, data, min(recipe.eval_every, recipe.steps))
     keeper = Keeper(method)
     history: list[dict[str, Any]] = []
@@ -260,7 +260,3 @@ def _history_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 def _set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
     for group in optimiser.param_groups:
         group["lr"] = rate
-
-
-def _fused(device: torch.device) -> bool:
-    return device.type in ("cpu", "cuda", "mps")
