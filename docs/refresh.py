@@ -14,11 +14,11 @@ from typing import Any
 REPORTING = Path("data/08_reporting")
 IMAGES = Path(__file__).parent / "images"
 PICTURES = {
-    "disent/figures.json": ("sample_grid", "weight_histogram"),
+    "disent/figures.json": ("sample_grid",),
     "comparison_figures.json": ("compared_learning_curves",),
 }
 CHOICES = {"last": "last", "selected": "selected", "best_on_test": "best on test"}
-METRICS = ("accuracy", "conflicting_accuracy", "worst_group_accuracy")
+METRICS = ("accuracy", "conflicting_accuracy", "aligned_accuracy", "worst_group_accuracy")
 
 
 def latest(dataset: Path) -> Any:
@@ -38,8 +38,10 @@ def pictures() -> None:
 
 def table(dataset: str) -> None:
     """Print the metrics of every percent and method."""
-    print("| percent | method | checkpoint | unbiased | conflicting | worst group | AUROC |")
-    print("|---|---|---|---|---|---|---|")
+    print(
+        "| percent | method | checkpoint | unbiased | conflicting | aligned | worst group | AUROC |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
     folders = (REPORTING / dataset).glob("*/*/metrics.json")
     for path in sorted(
         folders, key=lambda each: (_number(each.parts[-3]), each.parts[-2] != "vanilla")

@@ -113,6 +113,7 @@ def test_a_field_that_no_method_of_the_run_has_is_refused():
         ({"recipe": {"steps": 1.5}}, "recipe.steps=1.5: "),
         ({"recipe": {"lr": float("nan")}}, "recipe.lr=nan: "),
         ({"recipe": {"network": "resnet19"}}, "recipe.network='resnet19': .*resnet20"),
+        ({"recipe": {"lr": True}}, "recipe.lr=True: .*not true or false"),
         ({"recipe": 3}, "recipe=3: "),
     ],
 )

@@ -54,8 +54,10 @@ class ProjectConfigLoader(OmegaConfigLoader):
             UserError: if a parameter is not what it may be.
         """
         if key == "catalog":
-            # Resolvers are of the whole process: each loader puts its own in place.
-            OmegaConf.register_new_resolver("setting", self._setting, replace=True)
+            # Resolvers are of the whole process: each loader puts its own in place. The folder is
+            # worked out before: OmegaConf would hide why a parameter is refused.
+            folder = self._setting()
+            OmegaConf.register_new_resolver("setting", lambda: folder, replace=True)
         config: dict[str, Any] = super().__getitem__(key)
         if key == "mlflow" and self.project is not None:
             return with_store_in(self.project, config)

@@ -6,7 +6,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import Run, with_names
+from made_up_runs import Run, with_names
 
 from debias_pipeline.reporting import draw_comparison_figures, draw_figures
 from debias_pipeline.reporting.image_grids import highest_weights

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Run, make_run, with_names
+from made_up_runs import Run, make_run, with_names
 
 from debias_pipeline.reporting import (
     draw_comparison_figures,

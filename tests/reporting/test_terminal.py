@@ -1,7 +1,7 @@
 import io
 
 import pytest
-from conftest import Run
+from made_up_runs import Run
 from rich.console import Console
 
 from debias_pipeline.reporting import headline_table

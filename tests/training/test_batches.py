@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import tiny_data
+from tiny_runs import tiny_data
 
 from debias_pipeline.errors import UserError
 from debias_pipeline.training.batches import BatchStream

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import SHAPE, tiny_data, tiny_method, tiny_recipe
+from tiny_runs import SHAPE, tiny_data, tiny_method, tiny_recipe
 
 from debias_pipeline.errors import UserError
 from debias_pipeline.evaluation import predict

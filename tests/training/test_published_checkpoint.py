@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 import torch
-from conftest import SHAPE, tiny_data, tiny_method, tiny_recipe
+from tiny_runs import SHAPE, tiny_data, tiny_method, tiny_recipe
 from torch import nn
 
 from debias_pipeline.errors import UserError

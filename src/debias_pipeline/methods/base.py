@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 
 from debias_pipeline.networks import check_same_tensors, encoder_names, is_encoder
@@ -38,6 +38,14 @@ class Recipe(BaseModel):
     crop_padding: int = Field(default=0, ge=0)
     flip: bool = False
     normalise: bool = False
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _numbers_are_no_booleans(cls, value: object, info: ValidationInfo) -> object:
+        field = cls.model_fields[str(info.field_name)]
+        if isinstance(value, bool) and field.annotation is not bool:
+            raise ValueError("this field is not true or false")
+        return value
 
     @field_validator("network")
     @classmethod

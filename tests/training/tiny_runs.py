@@ -1,6 +1,7 @@
+"""Runs of a second on images of 6 × 6 pixels."""
+
 import numpy as np
 import pandas as pd
-import pytest
 import torch
 
 from debias_pipeline.evaluation import ImageData
@@ -52,8 +53,3 @@ def tiny_recipe(method, **changes):
 
 def tiny_method(recipe, seeds):
     return get_method(recipe.method)(recipe, Task(SHAPE, 3, seeds))
-
-
-@pytest.fixture
-def data():
-    return tiny_data()
