@@ -1,0 +1,161 @@
+"""Networks in the format of published code: exported by one command, judged by another."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from test_errors import told_in_one_line, unchanged
+from throwaway_project import Project
+
+FILES = ("best_model_l.th", "best_model_b.th")
+# The second seed of the run: what is exported must be what was asked for, not the first.
+SEED, POSITION = 1, 1
+
+
+@pytest.fixture(scope="module")
+def project(trained_project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return trained_project.copy(tmp_path_factory.mktemp("published") / "project")
+
+
+@pytest.fixture(scope="module")
+def exported(project: Project) -> Path:
+    """What `kedro export-checkpoint` writes, by the real executable."""
+    done = export(project, "published", f"--seed={SEED}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    folder = project.path / "published"
+    assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
+    assert all(f"published/{name}" in done.stdout for name in FILES)
+    return folder
+
+
+def export(project: Project, to: str, *options: str) -> "subprocess.CompletedProcess[str]":
+    executable = Path(sys.executable).with_name("kedro")
+    return subprocess.run(
+        [str(executable), "export-checkpoint", "--to", to, *options],
+        cwd=project.path,
+        env={**os.environ, "DO_NOT_TRACK": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_files_are_plain_tensors_of_the_step(exported: Path):
+    for name in FILES:
+        saved = torch.load(exported / name, weights_only=True)
+        assert set(saved) == {"steps", "state_dict", "optimizer"}
+        assert saved["steps"] == 60
+        assert {"feature.0.weight", "fc.weight"} <= set(saved["state_dict"])
+
+
+def test_what_was_exported_is_judged_the_same(project: Project, exported: Path):
+    before = project.results()
+    outcome = project.run("--pipeline=evaluation", pretrained=exported)
+    assert outcome.exit_code == 0, outcome.stderr
+    now = project.results()
+    assert {name: now[name] for name in before} == before
+    assert all("/cmnist_mini/2pct/pretrained/" in name for name in now.keys() - before.keys())
+    left = project.catalog().load
+    ours, theirs = left("disent.metrics"), left("pretrained.metrics")
+    assert (theirs["method"], theirs["headline"]) == ("disent", ours["headline"])
+    assert theirs["checkpoints"]["last"].keys() == ours["checkpoints"]["last"].keys()
+    for name, figure in theirs["checkpoints"]["last"].items():
+        expected = ours["checkpoints"]["last"][name]["per_seed"][POSITION]
+        assert figure == {"mean": expected, "std": None, "per_seed": [expected]}, name
+    # One pair of files has no history to choose from, and keeps no weights.
+    assert theirs["checkpoints"]["selected"] is None
+    assert theirs["checkpoints"]["best_on_test"] is None
+    assert theirs["conflict_detection_auroc"]["mean"] is None
+    assert left("pretrained.group_accuracy")["images"].sum() == 1000
+    (*_, logged) = sorted(project.mlflow_runs(), key=lambda run: run.info.start_time)
+    assert logged.info.status == "FINISHED"
+    assert logged.data.metrics["pretrained.last.accuracy"] == pytest.approx(
+        theirs["checkpoints"]["last"]["accuracy"]["mean"]
+    )
+
+
+# --- What is refused ------------------------------------------------------------------------------
+
+
+class Bomb:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str]]:
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.fixture
+def refusal(project: Project, exported: Path) -> Callable[[Path], str]:
+    """A function that has a folder judged, which must be refused; returns what is said."""
+
+    def refuse(folder: Path) -> str:
+        with unchanged(project):
+            return told_in_one_line(project.run("--pipeline=evaluation", pretrained=folder))
+
+    return refuse
+
+
+@pytest.fixture
+def damaged(exported: Path, tmp_path: Path) -> Path:
+    """A folder of the exported files, to be damaged."""
+    folder = tmp_path / "damaged"
+    folder.mkdir()
+    for name in FILES:
+        (folder / name).write_bytes((exported / name).read_bytes())
+    return folder
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_pickle_bomb(name: str, refusal: Callable[[Path], str], damaged: Path):
+    exploded = damaged / "exploded"
+    saved = torch.load(damaged / name, weights_only=True)
+    torch.save({**saved, "optimizer": Bomb(exploded)}, damaged / name)
+    message = refusal(damaged)
+    assert f"{name} holds more than tensors" in message
+    assert "was not opened" in message
+    assert not exploded.exists()
+
+
+@pytest.mark.parametrize("kept", [0, 100, 100_000])
+def test_a_truncated_file(kept: int, refusal: Callable[[Path], str], damaged: Path):
+    path = damaged / "best_model_l.th"
+    path.write_bytes(path.read_bytes()[:kept])
+    message = refusal(damaged)
+    assert "best_model_l.th" in message
+    assert "get it again" in message or "get it from a source you trust" in message
+
+
+def test_a_folder_that_is_not_there(refusal: Callable[[Path], str], tmp_path: Path):
+    message = refusal(tmp_path / "nowhere")
+    assert "nowhere/best_model_l.th does not exist" in message
+    assert "pretrained= names the folder" in message
+
+
+def test_a_file_that_is_not_there(refusal: Callable[[Path], str], damaged: Path):
+    (damaged / "best_model_b.th").unlink()
+    assert "best_model_b.th does not exist" in refusal(damaged)
+
+
+def test_networks_of_other_shapes(refusal: Callable[[Path], str], damaged: Path):
+    path = damaged / "best_model_l.th"
+    saved = torch.load(path, weights_only=True)
+    saved["state_dict"]["fc.weight"] = torch.zeros(2, 32)
+    torch.save(saved, path)
+    message = refusal(damaged)
+    assert "are not those of disent with network mlp and 10 labels" in message
+    assert "fc.weight" in message
+
+
+def test_exporting_what_is_not_trained(project: Project):
+    with unchanged(project):
+        done = export(project, "elsewhere", "--params=percent=5pct")
+    assert done.returncode != 0
+    (line,) = done.stderr.splitlines()
+    assert line == "Error: There is no checkpoint of disent yet: kedro run --pipeline=disent"
+    assert not (project.path / "elsewhere").exists()
