@@ -19,6 +19,7 @@ from kedro.io import DatasetError
 from kedro.validation.exceptions import DataValidationError
 
 from debias_pipeline.errors import UserError
+from debias_pipeline.methods import method_names
 from debias_pipeline.parameters import unknown
 from debias_pipeline.pipeline_registry import PUBLISHED_METHOD
 from debias_pipeline.training import Checkpoint, write_published
@@ -118,12 +119,16 @@ def export_checkpoint(
     code read, and which --params pretrained=TO judges.
     """
     with KedroSession.create(runtime_params=params) as session:
-        catalog = cast(KedroSession, session).load_context().catalog
-        if not catalog.exists(f"{method}.checkpoint"):
+        context = cast(KedroSession, session).load_context()
+        if not context.catalog.exists(f"{method}.checkpoint"):
+            if method not in method_names():
+                raise UserError(unknown("method", method, method_names()))
+            setting = "dataset={dataset},percent={percent}".format(**context.params)
             raise UserError(
-                f"There is no checkpoint of {method} yet: kedro run --pipeline={method}"
+                f"There is no checkpoint of {method} yet ({setting}): first kedro run "
+                f"--pipeline={method} --params {setting}"
             )
-        trained = Checkpoint.from_catalog(catalog.load(f"{method}.checkpoint"))
+        trained = Checkpoint.from_catalog(context.catalog.load(f"{method}.checkpoint"))
     for path in write_published(trained, checkpoint, seed, to):
         click.echo(path)
 

@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 import torch
+from click.testing import CliRunner
 from test_errors import told_in_one_line, unchanged
-from throwaway_project import Project
+from throwaway_project import Outcome, Project
+
+from debias_pipeline.cli import cli
 
 FILES = ("best_model_l.th", "best_model_b.th")
 # The second seed of the run: what is exported must be what was asked for, not the first.
@@ -152,10 +155,23 @@ def test_networks_of_other_shapes(refusal: Callable[[Path], str], damaged: Path)
     assert "fc.weight" in message
 
 
-def test_exporting_what_is_not_trained(project: Project):
-    with unchanged(project):
-        done = export(project, "elsewhere", "--params=percent=5pct")
-    assert done.returncode != 0
-    (line,) = done.stderr.splitlines()
-    assert line == "Error: There is no checkpoint of disent yet: kedro run --pipeline=disent"
+@pytest.mark.parametrize(
+    ("options", "parts"),
+    [
+        (
+            ["--params=percent=5pct"],
+            ["no checkpoint of disent yet", "--params dataset=cmnist_mini,percent=5pct"],
+        ),
+        (["--method=disnet"], ["Unknown method 'disnet'", "Did you mean disent?"]),
+        (["--method=vanilla"], ["No published checkpoint format of vanilla"]),
+        (["--seed=7"], ["no seed 7: 0, 1"]),
+        (["--checkpoint=best"], ["no choice 'best': last, selected, best_on_test"]),
+    ],
+    ids=lambda value: value[0],
+)
+def test_what_can_not_be_exported(options: list[str], parts: list[str], project: Project):
+    with unchanged(project), project._entered():
+        result = CliRunner().invoke(cli, ["export-checkpoint", "--to=elsewhere", *options])
+    message = told_in_one_line(Outcome(result.exit_code, result.stdout, result.stderr))
+    assert not [part for part in parts if part not in message], message
     assert not (project.path / "elsewhere").exists()
