@@ -236,6 +236,8 @@ def test_figures_of_groups_and_images_name_them_too(
     ):
         words = {word for text in drawn_texts[name] for word in text.splitlines()}
         assert {*LABELS, *BIASES} <= words, name
+    assert "label" in drawn_texts["disent-group_heat_map"]
+    assert "bias" in drawn_texts["disent-group_heat_map"]
 
 
 @pytest.fixture(scope="module")

@@ -290,8 +290,14 @@ def _name_ticks(
     axes.set_yticks(label_ticks, labels, fontsize=font_size)
     turned = max(map(len, biases)) > room / len(biases) - 2
     axes.set_xticks(bias_ticks, biases, fontsize=font_size, rotation=60 if turned else 0)
-    axes.set_ylabel(shortened(f"label: {data_card['label_name']}", 40))
-    axes.set_xlabel(shortened(f"bias: {data_card['bias_name']}", 40))
+    axes.set_ylabel(_with_its_name("label", data_card))
+    axes.set_xlabel(_with_its_name("bias", data_card))
+
+
+def _with_its_name(attribute: str, data_card: Mapping[str, Any]) -> str:
+    """As in `label: digit`; one's own images have labels that are called just that."""
+    name = str(data_card[f"{attribute}_name"])
+    return attribute if name == attribute else shortened(f"{attribute}: {name}", 40)
 
 
 def _aligned_cells(grid: pd.DataFrame, manifest: pd.DataFrame) -> list[tuple[int, int]]:

@@ -161,7 +161,8 @@ def _write_ranking_title(
     axes: Axes, flags: Sequence[bool | None], data_card: Mapping[str, Any]
 ) -> None:
     names = f"{data_card['label_name']}, {data_card['bias_name']}"
-    text = shortened(f"Under each image: label and bias ({names}), then W.", 75)
+    called = "" if names == "label, bias" else f" ({names})"
+    text = shortened(f"Under each image: label and bias{called}, then W.", 75)
     axes.text(0, 0.02, text, fontsize=8, color="#444444")
     if None in flags:
         return
