@@ -134,6 +134,10 @@ def test_results_are_filed_by_everything_that_makes_the_data():
     assert folder(seed=3, recipe={"steps": 5}) == "cmnist_mini/2pct"
 
 
+def test_a_folder_may_be_called_by_a_number():
+    assert parameters(raw_dir=2024)["raw_dir"] == "2024"
+
+
 def test_a_method_without_a_recipe_for_the_data_set_has_none():
     config = {
         "dataset": "cmnist_mini", "percent": "2pct", "raw_dir": "x", "data_seed": 0, "seed": 0,

@@ -7,7 +7,15 @@ from typing import Any, Literal, TypeVar
 
 from kedro.config import OmegaConfigLoader
 from omegaconf import OmegaConf
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+    field_validator,
+)
 
 from debias_pipeline.biased_data import get_dataset
 from debias_pipeline.biased_data.percent import parse_percent
@@ -33,6 +41,12 @@ class RunParameters(BaseModel):
     precision: Literal["fp32", "bf16"]
     recipe: dict[str, Any]
     pretrained: StrictStr
+
+    @field_validator("raw_dir", "pretrained", mode="before")
+    @classmethod
+    def _folders_may_look_like_numbers(cls, value: object) -> object:
+        # Kedro reads --params raw_dir=2024 as a number.
+        return str(value) if type(value) in (int, float) else value
 
 
 class ProjectConfigLoader(OmegaConfigLoader):
