@@ -3,6 +3,7 @@ import torch
 
 from debias_pipeline.errors import UserError
 from debias_pipeline.training import choose_device
+from debias_pipeline.training.device import prepared
 
 
 def test_cpu_is_always_there():
@@ -18,3 +19,10 @@ def test_auto_prefers_an_accelerator():
 def test_a_missing_device_is_refused_in_one_line():
     with pytest.raises(UserError, match=r"device=cuda is not available.*device=auto"):
         choose_device("cuda")
+
+
+def test_denormal_numbers_count_again_after_training():
+    smallest = torch.tensor(1e-40)
+    with prepared(torch.device("cpu")):
+        pass
+    assert (smallest * 1.0).item() > 0

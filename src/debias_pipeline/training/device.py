@@ -2,6 +2,8 @@
 
 import ctypes
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -41,6 +43,16 @@ def prepare(device: torch.device) -> None:
     torch.set_flush_denormal(True)
     if sys.platform == "linux":
         _keep_freed_memory()
+
+
+@contextmanager
+def prepared(device: torch.device) -> Iterator[None]:
+    """`prepare`, and denormal numbers count again afterwards: others in the process may need them."""
+    prepare(device)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
 
 
 def _keep_freed_memory() -> None:

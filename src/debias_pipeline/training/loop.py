@@ -23,7 +23,7 @@ from debias_pipeline.evaluation.predict import mixed_precision
 from debias_pipeline.methods import Losses, Method, Recipe
 from debias_pipeline.training.batches import BatchStream
 from debias_pipeline.training.checkpoint import Keeper, Kept
-from debias_pipeline.training.device import prepare
+from debias_pipeline.training.device import prepared
 
 
 class Listener(Protocol):
@@ -76,9 +76,19 @@ def train(
     Raises:
         UserError: if a loss is not finite, naming the term and the step.
     """
-    prepare(data.device)
+    with prepared(data.device):
+        return _train(method, recipe, data, headline, precision, list(listeners))
+
+
+def _train(
+    method: Method,
+    recipe: Recipe,
+    data: ImageData,
+    headline: str,
+    precision: str,
+    listeners: Sequence[Listener],
+) -> TrainingRun:
     seeds = method.task.seeds
-    listeners = list(listeners)
     method.begin_training(torch.tensor(data.splits["train"].labels))
     batches = BatchStream(data, seeds, recipe.batch_size, recipe.transform)
     optimiser = torch.optim.Adam(method.parameters(), lr=recipe.lr, fused=True)
