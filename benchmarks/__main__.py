@@ -34,6 +34,8 @@ def main() -> None:
     def wanted(part: str) -> bool:
         return arguments.only in (None, part)
 
+    # First: what a process has used counts for the processes that it starts.
+    memory = peak_memory_of_cmnist_run() if wanted("memory") else None
     cases = []
     if wanted("cmnist"):
         rounds = ROUNDS_OF_SMALL_STEPS // (10 if arguments.quick else 1)
@@ -42,7 +44,6 @@ def main() -> None:
         cases += list(_cifar10c_cases(3 if arguments.quick else ROUNDS_OF_LARGE_STEPS))
     if cases:
         Console(width=max(100, Console().width)).print(_table(cases))
-    memory = peak_memory_of_cmnist_run() if wanted("memory") else None
     if memory is not None:
         print(f"Peak memory of a cmnist run: {memory:.2f} GB")
     _write(arguments.json, cases, memory)

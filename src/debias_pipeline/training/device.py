@@ -47,7 +47,7 @@ def prepare(device: torch.device) -> None:
 
 @contextmanager
 def prepared(device: torch.device) -> Iterator[None]:
-    """`prepare`, and denormal numbers count again afterwards: others in the process may need them."""
+    """`prepare`; afterwards denormal numbers count again, as others may need them."""
     prepare(device)
     try:
         yield
