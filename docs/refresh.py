@@ -1,6 +1,6 @@
 """Remakes what the documents take from runs: pictures and tables.
 
-    python docs/refresh.py pictures     # docs/images/ from the latest run on cmnist_mini 2pct
+    python docs/refresh.py pictures     # docs/images/ from the latest runs that are here
     python docs/refresh.py table cmnist # a Markdown table of whatever was run on a data set
 
 Run it in the project's folder, where the runs were.
@@ -13,9 +13,16 @@ from typing import Any
 
 REPORTING = Path("data/08_reporting")
 IMAGES = Path(__file__).parent / "images"
+# Folder of a setting, dataset of it, figure in that → file in docs/images/.
 PICTURES = {
-    "disent/figures.json": ("sample_grid",),
-    "comparison_figures.json": ("compared_learning_curves",),
+    ("cmnist_mini/2pct", "disent/figures.json", "sample_grid"): "sample_grid.svg",
+    (
+        "cmnist_mini/2pct",
+        "comparison_figures.json",
+        "compared_learning_curves",
+    ): "compared_learning_curves.svg",
+    ("cifar10c/5pct", "vanilla/figures.json", "learning_curves"): "cifar10c_vanilla.svg",
+    ("cifar10c/5pct", "disent/figures.json", "learning_curves"): "cifar10c_disent.svg",
 }
 CHOICES = {"last": "last", "selected": "selected", "best_on_test": "best on test"}
 METRICS = ("accuracy", "conflicting_accuracy", "aligned_accuracy", "worst_group_accuracy")
@@ -28,12 +35,12 @@ def latest(dataset: Path) -> Any:
 
 
 def pictures() -> None:
-    """Write the README's pictures."""
+    """Write the documents' pictures, as far as their runs are here."""
     IMAGES.mkdir(exist_ok=True)
-    for dataset, names in PICTURES.items():
-        figures = latest(REPORTING / "cmnist_mini" / "2pct" / dataset)
-        for name in names:
-            (IMAGES / f"{name}.svg").write_text(figures[name], encoding="utf-8")
+    for (setting, dataset, figure), file in PICTURES.items():
+        if (REPORTING / setting / dataset).exists():
+            figures = latest(REPORTING / setting / dataset)
+            (IMAGES / file).write_text(figures[figure], encoding="utf-8")
 
 
 def table(dataset: str) -> None:
