@@ -128,6 +128,15 @@ def test_images_not_drawn_in_the_last_window_get_the_weight_of_their_averages():
     assert (np.isclose(weights, now)).sum() >= 48
 
 
+def test_a_method_that_keeps_nothing_per_image_still_has_the_weights_of_what_it_drew(monkeypatch):
+    recipe = tiny_recipe("disent", steps=13, eval_every=4)
+    method = tiny_method(recipe, (0,))
+    monkeypatch.setattr(method, "image_weights", lambda: None)
+    weights = train(method, recipe, tiny_data()).sample_weights["weight"]
+    # One step in the last window: 16 of 64 images were drawn.
+    assert weights.notna().sum() == 16
+
+
 def test_vanilla_weighs_nothing():
     weights = run("vanilla").sample_weights
     assert weights["weight"].isna().all()

@@ -218,10 +218,10 @@ class Window:
         return pd.concat(tables, ignore_index=True)
 
     def _mean_weights(self) -> np.ndarray[Any, np.dtype[np.float32]]:
-        """Mean W of each image over the window; by its averages where it was not drawn."""
+        """Mean W of each image over the window; what it would get now where it was not drawn."""
         now = self._method.image_weights()
         if now is None:
-            return np.full(self._visits.shape, np.nan, dtype=np.float32)
+            now = torch.full_like(self._visits, float("nan"))
         means = torch.where(self._visits > 0, self._weight_sums / self._visits, now)
         return means.cpu().numpy()
 
