@@ -6,10 +6,9 @@ from typing import ClassVar, Final
 import numpy as np
 import numpy.typing as npt
 
-from debias_pipeline.biased_data.base import BiasedData, BiasedDataset, DataOptions, Headline
+from debias_pipeline.biased_data.base import BiasedData, DataOptions
 from debias_pipeline.biased_data.colored_mnist import (
-    COLOUR_NAMES,
-    DIGIT_NAMES,
+    ColouredDigits,
     GreySplit,
     bias_by_redrawing,
     bias_uniform,
@@ -24,7 +23,7 @@ from debias_pipeline.biased_data.raw_dir import check_raw_dir
 _ONE_VALID_IN: Final = 12
 
 
-class ColoredMnist(BiasedDataset):
+class ColoredMnist(ColouredDigits):
     """The published set if `raw_dir` holds it, else one built from MNIST the way it was built.
 
     55,000 images to train on, 5,000 to validate on (as biased), and MNIST's 10,000 test images,
@@ -32,11 +31,6 @@ class ColoredMnist(BiasedDataset):
     """
 
     name: ClassVar[str] = "cmnist"
-    headline: ClassVar[Headline] = "accuracy"
-    label_name: ClassVar[str] = "digit"
-    bias_name: ClassVar[str] = "colour"
-    label_names: ClassVar[tuple[str, ...]] = DIGIT_NAMES
-    bias_names: ClassVar[tuple[str, ...]] = COLOUR_NAMES
 
     def build(
         self, percent: str, raw_dir: Path, seed: int, options: DataOptions | None = None

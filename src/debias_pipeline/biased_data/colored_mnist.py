@@ -7,12 +7,12 @@ colouring are those of the Colored MNIST that is published with Lee et al. 2021
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from debias_pipeline.biased_data.base import BiasedData, BiasedDataset
+from debias_pipeline.biased_data.base import BiasedData, BiasedDataset, Headline
 from debias_pipeline.biased_data.manifest import Split, make_data_card, make_manifest
 
 MEAN_COLOURS: Final[npt.NDArray[np.float64]] = np.array(
@@ -44,6 +44,17 @@ COLOUR_NAMES: Final = (
     "crimson",
 )
 DIGIT_NAMES: Final = tuple(str(digit) for digit in range(10))
+
+
+class ColouredDigits(BiasedDataset):
+    """What every set of coloured digits says of itself."""
+
+    headline: ClassVar[Headline] = "accuracy"
+    label_name: ClassVar[str] = "digit"
+    bias_name: ClassVar[str] = "colour"
+    label_names: ClassVar[tuple[str, ...]] = DIGIT_NAMES
+    bias_names: ClassVar[tuple[str, ...]] = COLOUR_NAMES
+
 
 # Small enough for its float copy to stay in the processor's cache.
 _CHUNK: Final = 256

@@ -2,12 +2,14 @@
 
 import importlib
 import pkgutil
+from functools import cache
 
 from debias_pipeline.methods.base import Batch, Losses, Method, Recipe, Task
 
 __all__ = ["Batch", "Losses", "Method", "Recipe", "Task", "get_method", "method_names"]
 
 
+@cache
 def _method_types() -> dict[str, type[Method]]:
     for module in pkgutil.iter_modules(__path__):
         importlib.import_module(f"{__name__}.{module.name}")
