@@ -2,5 +2,13 @@
 
 from debias_pipeline.losses.cross_entropy import cross_entropy, generalised_cross_entropy
 from debias_pipeline.losses.moving_average import ClassNormalisedAverage
+from debias_pipeline.losses.relative_difficulty import BIAS, INTRINSIC, relative_difficulty
 
-__all__ = ["ClassNormalisedAverage", "cross_entropy", "generalised_cross_entropy"]
+__all__ = [
+    "BIAS",
+    "INTRINSIC",
+    "ClassNormalisedAverage",
+    "cross_entropy",
+    "generalised_cross_entropy",
+    "relative_difficulty",
+]

@@ -13,15 +13,16 @@ from pydantic import Field
 from torch import Tensor
 
 from debias_pipeline.losses import (
+    BIAS,
+    INTRINSIC,
     ClassNormalisedAverage,
     cross_entropy,
     generalised_cross_entropy,
+    relative_difficulty,
 )
 from debias_pipeline.methods.base import Batch, Losses, Method, Recipe, Task
 from debias_pipeline.networks import StackedLinear, build_encoder, check_same_tensors
 from debias_pipeline.randomness import generators
-
-INTRINSIC, BIAS = 0, 1
 
 # Of published checkpoint files: best_model_l.th, best_model_b.th.
 PUBLISHED_SUFFIXES = {"l": INTRINSIC, "b": BIAS}
@@ -141,7 +142,7 @@ class Disent(Method):
         """W of each image after its losses have entered the moving averages, [R, B]."""
         if self._averages is None:
             raise RuntimeError("begin_training was not called")
-        return _relative_difficulty(self._averages.update(index, losses.detach()))
+        return relative_difficulty(self._averages.update(index, losses.detach()))
 
     def _weighted_means(self, losses: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         """mean(W · CE_i) and mean(GCE_b), [R] each."""
@@ -171,7 +172,7 @@ class Disent(Method):
         """W of every training image by its moving averages as they stand, [R, N]."""
         if self._averages is None:
             return None
-        return _relative_difficulty(self._averages.of_all_images_normalised())
+        return relative_difficulty(self._averages.of_all_images_normalised())
 
     def published_networks(self, replica: int) -> dict[str, dict[str, Tensor]]:
         """See `Method`: suffix `l` is the intrinsic branch, `b` the bias branch."""
@@ -196,12 +197,6 @@ class Disent(Method):
             self.heads.weight[replica, branch] = state.pop("fc.weight").T
             self.heads.bias[replica, branch] = state.pop("fc.bias")
             self.encoder.load_branch_state(replica, branch, state)
-
-
-def _relative_difficulty(normalised: Tensor) -> Tensor:
-    """W = b / (b + d + 1e-8): near 1 where only the bias branch finds an image hard."""
-    bias, intrinsic = normalised[:, BIAS], normalised[:, INTRINSIC]
-    return bias / (bias + intrinsic + 1e-8)
 
 
 def _detached(
