@@ -9,7 +9,8 @@ INTRINSIC, BIAS = 0, 1
 def relative_difficulty(normalised: Tensor) -> Tensor:
     """W = b / (b + d + 1e-8): near 1 where only the bias branch finds an image hard.
 
-    Nam et al., NeurIPS 2020, equation 3, with averages divided by the largest of their class.
+    The relative difficulty score of Nam et al. (NeurIPS 2020), of averages divided by the largest
+    of their class as in the published code.
 
     Args:
         normalised: moving averages of both branches' losses in 0..1, [R, 2, B].

@@ -178,6 +178,19 @@ class Method(nn.Module, ABC):
             [R, B, C].
         """
 
+    def predict_branches(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Logits of `predict`, and those of the branch that is meant to learn the bias.
+
+        One call for both, so that what they share is computed once.
+
+        Args:
+            images: see `predict`.
+
+        Returns:
+            [R, B, C] each; None for the second where the method has no such branch.
+        """
+        return self.predict(images), None
+
     def image_losses(self) -> Mapping[str, Tensor]:
         """What is kept per training image, by name of the branch: float32, [R, N] each.
 

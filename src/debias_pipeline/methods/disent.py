@@ -12,15 +12,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from debias_pipeline.losses import (
-    BIAS,
-    INTRINSIC,
-    ClassNormalisedAverage,
-    cross_entropy,
-    generalised_cross_entropy,
-    relative_difficulty,
-)
-from debias_pipeline.methods.base import Batch, Losses, Method, Recipe, Task
+from debias_pipeline.losses import BIAS, INTRINSIC, cross_entropy
+from debias_pipeline.methods.base import Batch, Losses, Recipe, Task
+from debias_pipeline.methods.two_branches import TwoBranchMethod, TwoBranchRecipe
 from debias_pipeline.networks import StackedLinear, build_encoder, check_same_tensors
 from debias_pipeline.randomness import generators
 
@@ -28,7 +22,7 @@ from debias_pipeline.randomness import generators
 PUBLISHED_SUFFIXES = {"l": INTRINSIC, "b": BIAS}
 
 
-class DisentRecipe(Recipe):
+class DisentRecipe(TwoBranchRecipe):
     """Hyper-parameters of DisEnt.
 
     Attributes:
@@ -39,8 +33,7 @@ class DisentRecipe(Recipe):
             counts from it.
         decay_every: steps between two decays of the learning rate.
         gamma: γ, factor of one decay.
-        q: exponent of the generalised cross-entropy.
-        alpha: α, share of the old value that a moving average keeps.
+        q, alpha: see `TwoBranchRecipe`.
     """
 
     lambda_dis: float = Field(ge=0, allow_inf_nan=False)
@@ -49,8 +42,6 @@ class DisentRecipe(Recipe):
     swap_start: int = Field(ge=0)
     decay_every: int = Field(gt=0)
     gamma: float = Field(gt=0, le=1)
-    q: float = Field(default=0.7, ge=0, le=1)
-    alpha: float = Field(default=0.7, ge=0, lt=1)
 
     def learning_rate(self, step: int) -> float:
         """Compute lr · γ^⌊(step − swap_start) / decay_every⌋ from `swap_start` on, lr before."""
@@ -58,7 +49,7 @@ class DisentRecipe(Recipe):
         return self.lr * self.gamma**decays
 
 
-class Disent(Method):
+class Disent(TwoBranchMethod):
     """Two encoders E_i, E_b and two heads C_i, C_b on the concatenation [z_i ; z_b]."""
 
     name: ClassVar[str] = "disent"
@@ -72,14 +63,6 @@ class Disent(Method):
         self.encoder = build_encoder(recipe.network, task.image_shape, 2, initial)
         self.heads = StackedLinear(2 * self.encoder.features, task.classes, 2, initial)
         self._permuters = generators(task.seeds, "feature swap")
-        self._averages: ClassNormalisedAverage | None = None
-
-    def begin_training(self, labels: Tensor) -> None:
-        """Make the two moving averages per training image (equation numbers: paper's 3.1)."""
-        averages = ClassNormalisedAverage(
-            labels, self.task.classes, self.task.replicas, branches=2, alpha=self.recipe.alpha
-        )
-        self._averages = averages.to(self.heads.weight.device)
 
     def losses(self, batch: Batch, step: int) -> Losses:
         """L = L_dis + λ_swap · L_swap, the latter once `step` is past `swap_start`."""
@@ -138,41 +121,16 @@ class Disent(Method):
         logits = self.heads(torch.stack([for_intrinsic, for_bias], 1))
         return cross_entropy(logits, torch.stack([labels, bias_labels], 1))
 
-    def _weights(self, index: Tensor, losses: Tensor) -> Tensor:
-        """W of each image after its losses have entered the moving averages, [R, B]."""
-        if self._averages is None:
-            raise RuntimeError("begin_training was not called")
-        return relative_difficulty(self._averages.update(index, losses.detach()))
-
-    def _weighted_means(self, losses: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-        """mean(W · CE_i) and mean(GCE_b), [R] each."""
-        intrinsic = (weights * losses[:, INTRINSIC]).mean(1)
-        bias = generalised_cross_entropy(losses[:, BIAS], self.recipe.q).mean(1)
-        return intrinsic, bias
-
     def _permutations(self, size: int, device: torch.device) -> Tensor:
         permutations = [torch.randperm(size, generator=each) for each in self._permuters]
         return torch.stack(permutations).to(device, non_blocking=True)
 
-    def predict(self, images: Tensor) -> Tensor:
-        """Logits of C_i([z_i ; z_b])."""
+    def branch_logits(self, images: Tensor) -> Tensor:
+        """See `TwoBranchMethod`: C_i and C_b on [z_i ; z_b]."""
         features = self.encoder(images)
         both = torch.cat([features[:, INTRINSIC], features[:, BIAS]], 2)
         logits: Tensor = self.heads(torch.stack([both, both], 1))
-        return logits[:, INTRINSIC]
-
-    def image_losses(self) -> dict[str, Tensor]:
-        """The moving averages of both branches, not divided by the class maxima."""
-        if self._averages is None:
-            return {}
-        averages = self._averages.of_all_images()
-        return {"intrinsic": averages[:, INTRINSIC], "bias": averages[:, BIAS]}
-
-    def image_weights(self) -> Tensor | None:
-        """W of every training image by its moving averages as they stand, [R, N]."""
-        if self._averages is None:
-            return None
-        return relative_difficulty(self._averages.of_all_images_normalised())
+        return logits
 
     def published_networks(self, replica: int) -> dict[str, dict[str, Tensor]]:
         """See `Method`: suffix `l` is the intrinsic branch, `b` the bias branch."""

@@ -1,0 +1,46 @@
+"""LfF: learning from failure.
+
+Nam, Cha, Ahn, Lee & Shin, "Learning from Failure: Training Debiased Classifier from Biased
+Classifier", NeurIPS 2020, arXiv 2007.02561. The class-wise normalisation of the moving averages
+is that of its published code, which DisEnt took over.
+"""
+
+from typing import ClassVar
+
+from torch import Tensor
+
+from debias_pipeline.losses import cross_entropy
+from debias_pipeline.methods.base import Batch, Losses, Recipe, Task
+from debias_pipeline.methods.two_branches import TwoBranchMethod, TwoBranchRecipe
+from debias_pipeline.networks import StackedLinear, build_encoder
+from debias_pipeline.randomness import generators
+
+
+class Lff(TwoBranchMethod):
+    """Two networks of one architecture: f_b learns the shortcut, f_d what f_b fails on."""
+
+    name: ClassVar[str] = "lff"
+    recipe_type: ClassVar[type[Recipe]] = TwoBranchRecipe
+
+    def __init__(self, recipe: Recipe, task: Task) -> None:
+        """See `Method`."""
+        super().__init__(recipe, task)
+        initial = generators(task.seeds, "initial weights")
+        self.encoder = build_encoder(recipe.network, task.image_shape, 2, initial)
+        self.heads = StackedLinear(self.encoder.features, task.classes, 2, initial)
+
+    def losses(self, batch: Batch, step: int) -> Losses:
+        """L = mean(W · CE(f_d)) + mean(GCE(f_b)); either term reaches its own network only."""
+        del step
+        labels = batch.labels.unsqueeze(1).expand(-1, 2, -1)
+        losses = cross_entropy(self.branch_logits(batch.images), labels)
+        weights = self._weights(batch.index, losses)
+        intrinsic, bias = self._weighted_means(losses, weights)
+        terms = {"loss": intrinsic + bias, "loss_intrinsic": intrinsic, "loss_bias": bias}
+        detached = {name: term.detach() for name, term in terms.items()}
+        return Losses(terms["loss"], detached, weights)
+
+    def branch_logits(self, images: Tensor) -> Tensor:
+        """See `TwoBranchMethod`: f_d and f_b."""
+        logits: Tensor = self.heads(self.encoder(images))
+        return logits

@@ -1,0 +1,94 @@
+"""What methods with an intrinsic and a bias branch share: weighing images by the two."""
+
+from abc import abstractmethod
+
+from pydantic import Field
+from torch import Tensor
+
+from debias_pipeline.losses import (
+    BIAS,
+    INTRINSIC,
+    ClassNormalisedAverage,
+    generalised_cross_entropy,
+    relative_difficulty,
+)
+from debias_pipeline.methods.base import Method, Recipe, Task
+
+
+class TwoBranchRecipe(Recipe):
+    """Hyper-parameters of a method that weighs images by relative difficulty.
+
+    Attributes:
+        q: exponent of the generalised cross-entropy.
+        alpha: α, share of the old value that a moving average keeps.
+    """
+
+    q: float = Field(default=0.7, ge=0, le=1)
+    alpha: float = Field(default=0.7, ge=0, lt=1)
+
+
+class TwoBranchMethod(Method):
+    """A method whose bias branch learns the shortcut and so tells which images go against it.
+
+    The weight W of an image is its relative difficulty: by moving averages of each branch's
+    cross-entropy, how much harder the bias branch finds the image than the intrinsic branch
+    does. Prediction is by the intrinsic branch.
+    """
+
+    recipe: TwoBranchRecipe
+
+    @abstractmethod
+    def __init__(self, recipe: Recipe, task: Task) -> None:
+        """See `Method`."""
+        super().__init__(recipe, task)
+        self._averages: ClassNormalisedAverage | None = None
+
+    def begin_training(self, labels: Tensor) -> None:
+        """Make the two moving averages per training image."""
+        averages = ClassNormalisedAverage(
+            labels, self.task.classes, self.task.replicas, branches=2, alpha=self.recipe.alpha
+        )
+        self._averages = averages.to(next(self.parameters()).device)
+
+    @abstractmethod
+    def branch_logits(self, images: Tensor) -> Tensor:
+        """Logits of both branches, [R, 2, B, C]; for the images see `predict`."""
+
+    def predict(self, images: Tensor) -> Tensor:
+        """See `Method`: the intrinsic branch's logits."""
+        return self.branch_logits(images)[:, INTRINSIC]
+
+    def predict_branches(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """See `Method`."""
+        logits = self.branch_logits(images)
+        return logits[:, INTRINSIC], logits[:, BIAS]
+
+    def image_losses(self) -> dict[str, Tensor]:
+        """The moving averages of both branches, not divided by the class maxima."""
+        if self._averages is None:
+            return {}
+        averages = self._averages.of_all_images()
+        return {"intrinsic": averages[:, INTRINSIC], "bias": averages[:, BIAS]}
+
+    def image_weights(self) -> Tensor | None:
+        """W of every training image by its moving averages as they stand, [R, N]."""
+        if self._averages is None:
+            return None
+        return relative_difficulty(self._averages.of_all_images_normalised())
+
+    def _weights(self, index: Tensor, losses: Tensor) -> Tensor:
+        """W of each image after its losses have entered the moving averages, [R, B].
+
+        Args:
+            index: int64, [R, B], positions in the training split.
+            losses: cross-entropies of both branches, [R, 2, B].
+        """
+        if self._averages is None:
+            raise RuntimeError("begin_training was not called")
+        return relative_difficulty(self._averages.update(index, losses.detach()))
+
+    def _weighted_means(self, losses: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """mean(W · CE) of the intrinsic branch and mean(GCE) of the bias branch, [R] each."""
+        intrinsic = (weights * losses[:, INTRINSIC]).mean(1)
+        bias = generalised_cross_entropy(losses[:, BIAS], self.recipe.q).mean(1)
+        return intrinsic, bias
