@@ -94,7 +94,8 @@ def test_nothing_is_tracked_where_no_run_is_active():
 WORKER = """
 import os, signal, sys
 import mlflow
-from debias_pipeline.tracking import ParentRun, StepMetrics, cell_run, parent_elsewhere, resumed_parent
+from debias_pipeline.tracking import ParentRun, StepMetrics, cell_run
+from debias_pipeline.tracking import parent_elsewhere, resumed_parent
 
 *parent, worker, task = sys.argv[1:]
 with parent_elsewhere(ParentRun(*parent)):

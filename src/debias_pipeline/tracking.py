@@ -1,6 +1,7 @@
 """What goes to MLflow: figures while training goes on, and a run per cell of a grid."""
 
 import math
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -9,7 +10,6 @@ from typing import Any
 
 import mlflow
 from mlflow.entities import Metric, Param, RunStatus
-from mlflow.utils.time import get_current_time_millis
 from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH
 
 NOT_FIGURES = ("step", "seed")
@@ -129,7 +129,7 @@ class CellRun:
         """
         if self.run_id is None:
             return
-        now = get_current_time_millis()
+        now = int(time.time() * 1000)
         figures = {
             name: float(value)
             for name, value in _flat(metrics or {}).items()
