@@ -5,10 +5,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from debias_pipeline.reporting.formatting import (
     DASH,
@@ -21,6 +19,7 @@ from debias_pipeline.reporting.formatting import (
     steps_over_seeds,
 )
 from debias_pipeline.reporting.names import full_attribute_name
+from debias_pipeline.reporting.pages import data_address, render
 from debias_pipeline.reporting.wording import (
     AUROC,
     METRIC_BY_KEY,
@@ -175,7 +174,7 @@ def write_method_report(
         A whole HTML page that loads nothing.
     """
     groups = _group_rows(group_accuracy, manifest, data_card)
-    return _render(
+    return render(
         "method_report.html.jinja",
         metrics=metrics,
         columns=metrics_with_headline_first(metrics["headline"]),
@@ -218,7 +217,7 @@ def write_comparison_report(
         raise ValueError("A comparison needs the metrics of at least one method.")
     published = published or {}
     baseline = metrics[0]
-    return _render(
+    return render(
         "comparison_report.html.jinja",
         metrics=baseline,
         methods=[of_method["method"] for of_method in metrics],
@@ -493,18 +492,11 @@ def _figures(texts: Mapping[str, FigureText], figures: Mapping[str, str]) -> lis
             "caption": text.caption,
             "alt": text.alt,
             "without": text.without,
-            "source": _data_address(figures[name]) if name in figures else "",
+            "source": data_address(figures[name]) if name in figures else "",
         }
         for name, text in texts.items()
         if name in figures or text.without
     ]
-
-
-def _data_address(figure: str) -> str:
-    """As an image of its own, a figure shares no ids or styles with the page or its neighbours."""
-    if figure.startswith("data:"):
-        return figure
-    return "data:image/svg+xml," + quote(figure, safe=" /=+,;()-._~!*")
 
 
 def _command(method: str, metrics: Mapping[str, Any], history: pd.DataFrame) -> str:
@@ -519,14 +511,3 @@ def _command(method: str, metrics: Mapping[str, Any], history: pd.DataFrame) -> 
 def _plain(value: Any) -> str:
     """A recipe's value as one would type it."""
     return value if isinstance(value, str) else json.dumps(value, default=str)
-
-
-def _render(template: str, **values: Any) -> str:
-    environment = Environment(
-        loader=PackageLoader("debias_pipeline.reporting", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(template).render(**values)
