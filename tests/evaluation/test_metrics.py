@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from debias_pipeline.evaluation import (
+    Predictions,
     Split,
     accuracies,
     conflict_detection_auroc,
@@ -38,7 +39,7 @@ PREDICTIONS = [0, 0, 1, 1, 1, 1, 1, 1]
 
 
 def test_accuracies_by_hand():
-    metrics = accuracies(np.array([PREDICTIONS]), split(LABELS, BIAS))
+    metrics = accuracies(Predictions(np.array([PREDICTIONS])), split(LABELS, BIAS))
     assert metrics["accuracy"] == [6 / 8]
     assert metrics["aligned_accuracy"] == [5 / 6]
     assert metrics["conflicting_accuracy"] == [1 / 2]
@@ -47,20 +48,20 @@ def test_accuracies_by_hand():
 
 
 def test_every_replica_is_judged_on_its_own():
-    metrics = accuracies(np.array([PREDICTIONS, LABELS]), split(LABELS, BIAS))
+    metrics = accuracies(Predictions(np.array([PREDICTIONS, LABELS])), split(LABELS, BIAS))
     assert metrics["accuracy"].tolist() == [6 / 8, 1.0]
     assert metrics["worst_group_accuracy"].tolist() == [0.0, 1.0]
 
 
 def test_without_bias_labels_only_the_accuracy_is_known():
-    metrics = accuracies(np.array([PREDICTIONS]), split(LABELS, [-1] * 8))
+    metrics = accuracies(Predictions(np.array([PREDICTIONS])), split(LABELS, [-1] * 8))
     assert metrics["accuracy"] == [6 / 8]
     for name in set(metrics) - {"accuracy"}:
         assert np.isnan(metrics[name]).all(), name
 
 
 def test_groups_without_images_do_not_count():
-    metrics = accuracies(np.array([[0, 1]]), split([0, 1], [0, 1]))
+    metrics = accuracies(Predictions(np.array([[0, 1]])), split([0, 1], [0, 1]))
     assert metrics["worst_group_accuracy"] == [1.0]
     assert np.isnan(metrics["conflicting_accuracy"]).all()
 
@@ -68,7 +69,8 @@ def test_groups_without_images_do_not_count():
 @given(st.lists(st.tuples(*[st.integers(0, 2)] * 3), min_size=1, max_size=40))
 def test_accuracy_lies_between_aligned_and_conflicting(rows):
     labels, bias, predictions = np.array(rows).T
-    metrics = {k: v[0] for k, v in accuracies(predictions[None], split(labels, bias)).items()}
+    judged = accuracies(Predictions(predictions[None]), split(labels, bias))
+    metrics = {name: values[0] for name, values in judged.items()}
     parts = [metrics[f"{name}_accuracy"] for name in ("aligned", "conflicting")]
     known = [each for each in parts if not math.isnan(each)]
     assert min(known) - 1e-12 <= metrics["accuracy"] <= max(known) + 1e-12
@@ -113,7 +115,7 @@ def test_over_seeds_uses_the_sample_standard_deviation():
     assert over_seeds([0.5, float("nan")]) == {"mean": None, "std": None, "per_seed": [0.5, None]}
 
 
-def tables(bias):
+def tables(bias, bias_branch=None):
     part = split(LABELS, bias)
     manifest = pd.DataFrame(
         {
@@ -126,7 +128,7 @@ def tables(bias):
             ),
         }
     )
-    both = np.array([PREDICTIONS, LABELS])
+    both = Predictions(np.array([PREDICTIONS, LABELS]), bias_branch)
     predictions = pd.concat(
         [
             prediction_table(both, part, checkpoint=choice, seeds=[3, 4], steps=[10, 20])
@@ -160,6 +162,22 @@ def test_summary_holds_to_the_contract():
     assert metrics["checkpoints"]["selected"] is None
     assert metrics["conflict_detection_auroc"]["per_seed"] == [1.0, 0.0]
     assert (metrics["dataset"], metrics["percent"], metrics["method"]) == ("tiny", "5pct", "disent")
+
+
+def test_the_bias_branch_is_judged_beside_the_method_and_null_without_one():
+    both = Predictions(np.array([LABELS] * 2), np.array([BIAS, LABELS]))
+    judged = accuracies(both, split(LABELS, BIAS))
+    assert judged["bias_branch_accuracy"].tolist() == [6 / 8, 1.0]
+    assert judged["accuracy"].tolist() == [1.0, 1.0]
+    predictions, manifest, weights, card = tables(BIAS, np.array([BIAS, LABELS]))
+    metrics = summarise(predictions.sample(frac=1, random_state=0), manifest, weights, card, "lff")
+    figure = metrics["checkpoints"]["last"]["bias_branch_accuracy"]
+    assert figure["per_seed"] == [6 / 8, 1.0]
+    assert final_figures(metrics)["last.bias_branch_accuracy"]["value"] == 0.875
+    without = summarise(*tables(BIAS), "vanilla")
+    none = {"mean": None, "std": None, "per_seed": [None, None]}
+    assert without["checkpoints"]["last"]["bias_branch_accuracy"] == none
+    assert "last.bias_branch_accuracy" not in final_figures(without)
 
 
 def test_final_figures_name_choice_and_metric_and_leave_nulls_out():

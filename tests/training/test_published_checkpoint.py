@@ -39,7 +39,7 @@ def trained(network="mlp", seeds=(3, 4), **changes):
 def predictions(checkpoint, choice="last"):
     return predict(
         restore_method(checkpoint, choice, torch.device("cpu")), tiny_data(), "test", "fp32"
-    )
+    ).labels
 
 
 def read(folder, network="mlp", classes=3):

@@ -2,13 +2,14 @@
 
 from debias_pipeline.evaluation.data import ImageData, Split
 from debias_pipeline.evaluation.metrics import (
+    BIAS_BRANCH_ACCURACY,
     METRIC_NAMES,
     accuracies,
     conflict_detection_auroc,
     group_accuracy_table,
     harmonic_mean,
 )
-from debias_pipeline.evaluation.predict import predict
+from debias_pipeline.evaluation.predict import Predictions, predict
 from debias_pipeline.evaluation.summary import (
     CHECKPOINT_CHOICES,
     final_figures,
@@ -18,9 +19,11 @@ from debias_pipeline.evaluation.summary import (
 )
 
 __all__ = [
+    "BIAS_BRANCH_ACCURACY",
     "CHECKPOINT_CHOICES",
     "METRIC_NAMES",
     "ImageData",
+    "Predictions",
     "Split",
     "accuracies",
     "conflict_detection_auroc",

@@ -12,6 +12,7 @@ import pandas as pd
 from sklearn.metrics import roc_auc_score
 
 from debias_pipeline.evaluation.data import Split
+from debias_pipeline.evaluation.predict import Predictions
 
 METRIC_NAMES = (
     "accuracy",
@@ -20,31 +21,36 @@ METRIC_NAMES = (
     "conflicting_accuracy",
     "worst_group_accuracy",
 )
+# Of the branch that is meant to learn the bias: how far the bias alone gets.
+BIAS_BRANCH_ACCURACY = "bias_branch_accuracy"
 
 Floats = npt.NDArray[np.float64]
 
 
-def accuracies(predictions: npt.NDArray[np.int64], split: Split) -> Mapping[str, Floats]:
-    """The metrics of METRIC_NAMES, as fractions.
+def accuracies(predictions: Predictions, split: Split) -> Mapping[str, Floats]:
+    """The metrics of METRIC_NAMES, as fractions, and of the bias branch where there is one.
 
     Args:
-        predictions: [R, n].
+        predictions: of R replicas.
         split: the images predicted.
 
     Returns:
         name → float64, [R]. `accuracy` on the unbiased test split is the unbiased accuracy.
         `group_balanced_accuracy` is the mean and `worst_group_accuracy` the minimum over the
-        groups that have images.
+        groups that have images. BIAS_BRANCH_ACCURACY is absent without a bias branch.
     """
-    correct = predictions == split.labels
+    correct = predictions.labels == split.labels
     groups = _group_accuracies(correct, split)
-    return {
+    metrics = {
         "accuracy": correct.mean(1),
         "group_balanced_accuracy": groups.mean(1),
         "aligned_accuracy": _mean_where(correct, split.conflicting == 0),
         "conflicting_accuracy": _mean_where(correct, split.conflicting == 1),
         "worst_group_accuracy": groups.min(1),
     }
+    if predictions.bias_branch is not None:
+        metrics[BIAS_BRANCH_ACCURACY] = (predictions.bias_branch == split.labels).mean(1)
+    return metrics
 
 
 def harmonic_mean(aligned: float, conflicting: float) -> float:

@@ -1,6 +1,7 @@
 """Predicted labels of a split."""
 
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +19,22 @@ def mixed_precision(device: torch.device, precision: str) -> AbstractContextMana
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
+@dataclass(frozen=True)
+class Predictions:
+    """What the networks of R replicas say of n images.
+
+    Attributes:
+        labels: int64, [R, n], the method's predictions.
+        bias_branch: int64, [R, n], those of the branch that is meant to learn the bias, or None
+            where the method has no such branch.
+    """
+
+    labels: npt.NDArray[np.int64]
+    bias_branch: npt.NDArray[np.int64] | None = None
+
+
 @torch.inference_mode()
-def predict(method: Method, data: ImageData, split: str, precision: str) -> npt.NDArray[np.int64]:
+def predict(method: Method, data: ImageData, split: str, precision: str) -> Predictions:
     """Labels that each replica predicts for the images of a split.
 
     Args:
@@ -27,16 +42,20 @@ def predict(method: Method, data: ImageData, split: str, precision: str) -> npt.
         data: the images.
         split: train, valid or test.
         precision: fp32 or bf16.
-
-    Returns:
-        int64, [R, n].
     """
     was_training = method.training
     method.eval()
-    predictions = []
+    labels, bias_branch = [], []
     with mixed_precision(data.device, precision):
         for rows in torch.split(data.splits[split].rows, IMAGES_AT_ONCE):
             images = method.recipe.transform.for_evaluation(data.gather(rows))
-            predictions.append(method.predict(images.unsqueeze(0)).argmax(-1))
+            logits, bias_logits = method.predict_branches(images.unsqueeze(0))
+            labels.append(logits.argmax(-1))
+            if bias_logits is not None:
+                bias_branch.append(bias_logits.argmax(-1))
     method.train(was_training)
-    return torch.cat(predictions, 1).cpu().numpy()
+    return Predictions(_joined(labels), _joined(bias_branch) if bias_branch else None)
+
+
+def _joined(parts: list[torch.Tensor]) -> npt.NDArray[np.int64]:
+    return torch.cat(parts, 1).cpu().numpy()

@@ -9,11 +9,13 @@ import pandas as pd
 
 from debias_pipeline.evaluation.data import Split, conflict_codes
 from debias_pipeline.evaluation.metrics import (
+    BIAS_BRANCH_ACCURACY,
     METRIC_NAMES,
     accuracies,
     conflict_detection_auroc,
     group_accuracy_table,
 )
+from debias_pipeline.evaluation.predict import Predictions
 
 # `last` needs nothing; `selected` goes by the validation split and needs bias labels there;
 # `best_on_test` is what published tables report and looks at the test set: nothing may be
@@ -22,7 +24,7 @@ CHECKPOINT_CHOICES = ("last", "selected", "best_on_test")
 
 
 def prediction_table(
-    predictions: npt.NDArray[np.int64],
+    predictions: Predictions,
     split: Split,
     *,
     checkpoint: str,
@@ -32,15 +34,17 @@ def prediction_table(
     """Predictions of one checkpoint choice as rows.
 
     Args:
-        predictions: [R, n].
+        predictions: of R replicas.
         split: the images predicted.
         checkpoint: the choice.
         seeds: one per replica.
         steps: after how many steps each replica's networks were kept.
 
     Returns:
-        image_id, seed, checkpoint, step, prediction; R · n rows.
+        image_id, seed, checkpoint, step, prediction, bias_branch_prediction (null where the
+        method has no such branch); R · n rows.
     """
+    branch = predictions.bias_branch
     tables = [
         pd.DataFrame(
             {
@@ -48,10 +52,13 @@ def prediction_table(
                 "seed": seed,
                 "checkpoint": checkpoint,
                 "step": step,
-                "prediction": row.astype(np.int16),
+                "prediction": predictions.labels[replica].astype(np.int16),
+                "bias_branch_prediction": pd.array(
+                    [pd.NA] * len(split) if branch is None else branch[replica], dtype="Int16"
+                ),
             }
         )
-        for seed, step, row in zip(seeds, steps, predictions, strict=True)
+        for replica, (seed, step) in enumerate(zip(seeds, steps, strict=True))
     ]
     return pd.concat(tables, ignore_index=True)
 
@@ -108,7 +115,7 @@ def group_accuracy(
         chosen = _of_choice(predictions, choice)
         if chosen.empty:
             continue
-        for seed, row in zip(_seeds(chosen), _by_seed(chosen, split), strict=True):
+        for seed, row in zip(_seeds(chosen), _by_seed(chosen, split).labels, strict=True):
             table = group_accuracy_table(row, split, labels, biases)
             table.insert(0, "seed", seed)
             table.insert(0, "checkpoint", choice)
@@ -120,7 +127,7 @@ def final_figures(metrics: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     """Means over seeds as MLflow metrics: `last.accuracy` → value and step."""
     figures = {"conflict_detection_auroc": metrics["conflict_detection_auroc"]["mean"]}
     for choice, values in metrics["checkpoints"].items():
-        for name in METRIC_NAMES if values else ():
+        for name in (*METRIC_NAMES, BIAS_BRANCH_ACCURACY) if values else ():
             figures[f"{choice}.{name}"] = values[name]["mean"]
     return {
         name: {"value": value, "step": 0} for name, value in figures.items() if value is not None
@@ -145,9 +152,11 @@ def _summarise_choice(predictions: pd.DataFrame, split: Split) -> dict[str, Any]
         return None
     steps = predictions.groupby("seed")["step"].first()
     metrics = accuracies(_by_seed(predictions, split), split)
+    unknown = np.full(len(steps), np.nan)
+    names = (*METRIC_NAMES, BIAS_BRANCH_ACCURACY)
     return {
         "step": over_seeds(steps),
-        **{name: over_seeds(metrics[name]) for name in METRIC_NAMES},
+        **{name: over_seeds(metrics.get(name, unknown)) for name in names},
     }
 
 
@@ -159,10 +168,15 @@ def _seeds(predictions: pd.DataFrame) -> list[int]:
     return sorted(predictions["seed"].unique().tolist())
 
 
-def _by_seed(predictions: pd.DataFrame, split: Split) -> npt.NDArray[np.int64]:
-    """Predictions in the order of the split's images, [R, n]."""
-    table = predictions.pivot(index="seed", columns="image_id", values="prediction")
-    return table[split.image_ids].to_numpy(np.int64)
+def _by_seed(predictions: pd.DataFrame, split: Split) -> Predictions:
+    """Predictions in the order of the split's images."""
+
+    def of(column: str) -> npt.NDArray[np.int64]:
+        table = predictions.pivot(index="seed", columns="image_id", values=column)
+        return table[split.image_ids].to_numpy(np.int64)
+
+    has_bias_branch = bool(predictions["bias_branch_prediction"].notna().all())
+    return Predictions(of("prediction"), of("bias_branch_prediction") if has_bias_branch else None)
 
 
 def _aurocs(sample_weights: pd.DataFrame) -> list[float]:
