@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from debias_pipeline.config_loader import ProjectConfigLoader
 from debias_pipeline.errors import UserError
 from debias_pipeline.methods import get_method
-from debias_pipeline.parameters import ProjectConfigLoader, check_overrides, resolve_parameters
+from debias_pipeline.parameters import check_overrides, resolve_parameters
 
 CONF = Path(__file__).parents[1] / "conf"
 PERCENTS = ("0.5pct", "1pct", "2pct", "5pct")

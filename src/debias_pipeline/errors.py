@@ -1,4 +1,6 @@
-"""Errors that a user can mend."""
+"""Errors that a user can mend, and what stands where one has left nothing."""
+
+from dataclasses import dataclass
 
 
 class UserError(Exception):
@@ -9,3 +11,14 @@ class UserError(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.split()))
+
+
+@dataclass(frozen=True)
+class Hole:
+    """What a failed cell of the grid hands on in place of a result: the catalog saves nothing.
+
+    Attributes:
+        reason: one line.
+    """
+
+    reason: str

@@ -14,12 +14,15 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from rich.console import Console
 
+from debias_pipeline.config_loader import ProjectConfigLoader
 from debias_pipeline.errors import UserError
+from debias_pipeline.grid import cells_of
 from debias_pipeline.methods import method_names
-from debias_pipeline.parameters import ProjectConfigLoader, check_overrides
+from debias_pipeline.parameters import check_overrides
 from debias_pipeline.pipeline_registry import (
     DEFAULT_METHODS,
     baseline_first,
+    pipelines_of_grid,
     pipelines_of_pretrained,
     pipelines_of_trained,
 )
@@ -37,7 +40,8 @@ class PreflightHooks:
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        """Let `evaluation` and `reporting` judge what is there: trained here, or `pretrained`."""
+        """Lay out the grid; let `evaluation` and `reporting` judge what is there."""
+        pipelines.update(pipelines_of_grid(cells_of(context.params)))
         if context.params.get("pretrained"):
             pipelines.update(pipelines_of_pretrained())
             return
@@ -135,7 +139,7 @@ class SummaryHooks:
     def after_pipeline_run(self, pipeline: Pipeline, catalog: Catalog) -> None:
         """Show what the run has measured and written."""
         outputs = pipeline.all_outputs()
-        judged = [name for name in outputs if name.endswith(".metrics")]
+        judged = [f"{name}.metrics" for name in method_names() if f"{name}.metrics" in outputs]
         if judged:
             metrics = [catalog.load(name) for name in baseline_first(judged)]
             parameters = catalog.load("parameters")

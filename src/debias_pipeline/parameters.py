@@ -2,11 +2,8 @@
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from kedro.config import OmegaConfigLoader
-from omegaconf import OmegaConf
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -49,72 +46,6 @@ class RunParameters(BaseModel):
         return str(value) if type(value) in (int, float) else value
 
 
-class ProjectConfigLoader(OmegaConfigLoader):
-    """Reads conf/ as Kedro does and resolves the recipes of the run's data set and percent.
-
-    `parameters` then holds `<method>.recipe` and `<method>.published_accuracy` in place of the
-    whole table, so that nodes, Kedro-Viz and MLflow see what a run uses and nothing else.
-
-    Attributes:
-        project: the project's folder, once a hook has told; Kedro names only conf/.
-    """
-
-    project: Path | None = None
-
-    def __getitem__(self, key: str) -> dict[str, Any]:
-        """The configuration of one kind.
-
-        Raises:
-            UserError: if a parameter is not what it may be.
-        """
-        if key == "catalog":
-            # Resolvers are of the whole process: each loader puts its own in place. The folder is
-            # worked out before: OmegaConf would hide why a parameter is refused.
-            folder = self._setting()
-            OmegaConf.register_new_resolver("setting", lambda: folder, replace=True)
-        config: dict[str, Any] = super().__getitem__(key)
-        if key == "mlflow" and self.project is not None:
-            return with_store_in(self.project, config)
-        return resolve_parameters(config) if key == "parameters" else config
-
-    def _setting(self) -> str:
-        """The folder under which a run files what it makes: `${setting:}` in catalog.yml."""
-        parameters = self["parameters"]
-        dataset = get_dataset(parameters["dataset"])
-        return dataset.folder(
-            parameters["percent"],
-            Path(parameters["raw_dir"]),
-            parameters["data_seed"],
-            dataset.options_type.model_validate(parameters["data_options"]),
-        )
-
-
-def with_store_in(project: Path, config: dict[str, Any]) -> dict[str, Any]:
-    """Keep an MLflow store given by a relative path, and its artifacts, in the project.
-
-    MLflow takes such a path from the current folder: a notebook in notebooks/ or a run from a
-    subfolder would begin a store of its own there.
-
-    Args:
-        project: the project's folder.
-        config: of kedro-mlflow, as in mlflow.yml.
-    """
-    uri = str(config.get("server", {}).get("mlflow_tracking_uri"))
-    place = uri.removeprefix("sqlite:///")
-    if place == uri or Path(place).is_absolute():
-        return config
-    server = {
-        **config["server"],
-        "mlflow_tracking_uri": f"sqlite:///{(project / place).as_posix()}",
-    }
-    experiment = {
-        "create_experiment_kwargs": {"artifact_location": (project / "mlruns").as_uri()},
-        **config.get("tracking", {}).get("experiment", {}),
-    }
-    tracking = {**config.get("tracking", {}), "experiment": experiment}
-    return {**config, "server": server, "tracking": tracking}
-
-
 def resolve_parameters(config: Mapping[str, Any]) -> dict[str, Any]:
     """Check the parameters of a run and look its recipes up.
 
@@ -134,11 +65,11 @@ def resolve_parameters(config: Mapping[str, Any]) -> dict[str, Any]:
     options_type = get_dataset(chosen["dataset"]).options_type
     options = {key: chosen.pop(key) for key in options_type.model_fields if key in chosen}
     known = [*RunParameters.model_fields, *options_type.model_fields]
-    run = _validated(RunParameters, chosen, known=known, what="parameter")
+    run = validated(RunParameters, chosen, known=known, what="parameter")
     parse_percent(run.percent)
     resolved: dict[str, Any] = {
         **run.model_dump(),
-        "data_options": _validated(
+        "data_options": validated(
             options_type, options, known=known, what="parameter"
         ).model_dump(),
     }
@@ -153,7 +84,12 @@ def resolve_parameters(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def resolve_recipe(
-    method: str, table: Mapping[str, Any], percent: str, overrides: Mapping[str, Any]
+    method: str,
+    table: Mapping[str, Any],
+    percent: str,
+    overrides: Mapping[str, Any],
+    *,
+    prefix: str = "recipe.",
 ) -> dict[str, Any]:
     """The recipe of one method for one data set and percent.
 
@@ -162,6 +98,7 @@ def resolve_recipe(
         table: the recipe's fields, and under `at` those that hold for one percent only.
         percent: such as 2pct.
         overrides: fields changed by the user; those that the method lacks are left out.
+        prefix: what goes before a field where the user types it.
 
     Returns:
         Every field of the method's recipe, as plain values.
@@ -174,12 +111,12 @@ def resolve_recipe(
     exceptions = table.get("at", {}).get(percent, {})
     mine = {key: value for key, value in overrides.items() if key in recipe_type.model_fields}
     fields = {"method": method, **published, **exceptions, **mine}
-    recipe = _validated(
+    recipe = validated(
         recipe_type,
         fields,
         known=[*recipe_type.model_fields],
         what="recipe field",
-        prefix="recipe.",
+        prefix=prefix,
     )
     return recipe.model_dump()
 
@@ -198,7 +135,7 @@ def check_overrides(overrides: Mapping[str, Any], methods: Iterable[str]) -> Non
             raise UserError(unknown("recipe field", key, sorted(fields)))
 
 
-def _validated(
+def validated(
     model: type[Model],
     fields: Mapping[str, Any],
     *,
@@ -206,6 +143,18 @@ def _validated(
     what: str,
     prefix: str = "",
 ) -> Model:
+    """Fields as an instance of a model.
+
+    Args:
+        model: a pydantic model.
+        fields: what was given.
+        known: the names that there are, to say what was probably meant.
+        what: kind of thing that a field is: parameter, recipe field.
+        prefix: what goes before a field where the user types it.
+
+    Raises:
+        UserError: if a field is unknown or its value is not one that it may have.
+    """
     for key in fields:
         if key not in known:
             raise UserError(unknown(what, key, known))

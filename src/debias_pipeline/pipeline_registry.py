@@ -1,11 +1,12 @@
 """Which pipelines there are."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from kedro.pipeline import Pipeline
 
+from debias_pipeline.grid import Cell
 from debias_pipeline.methods import method_names
-from debias_pipeline.pipelines import evaluation, ingestion, reporting, training
+from debias_pipeline.pipelines import benchmark, evaluation, ingestion, reporting, training
 
 # What `kedro run` runs and compares, the baseline first.
 DEFAULT_METHODS = ("vanilla", "disent")
@@ -26,6 +27,8 @@ def register_pipelines() -> dict[str, Pipeline]:
         "ingestion": data,
         "training": _sum(map(training.create_pipeline, DEFAULT_METHODS)),
         **pipelines_of_trained(DEFAULT_METHODS),
+        # Its cells are known once parameters are.
+        **pipelines_of_grid([]),
         **{method: data + _whole([method]) for method in method_names()},
     }
 
@@ -41,6 +44,15 @@ def pipelines_of_trained(methods: Iterable[str]) -> dict[str, Pipeline]:
         "evaluation": _sum(map(evaluation.create_pipeline, methods)),
         "reporting": _reporting(methods),
     }
+
+
+def pipelines_of_grid(cells: Sequence[Cell]) -> dict[str, Pipeline]:
+    """The pipelines of the grid.
+
+    Args:
+        cells: see `grid.cells_of`.
+    """
+    return {"benchmark": benchmark.create_pipeline(cells)}
 
 
 def baseline_first(methods: Iterable[str]) -> list[str]:

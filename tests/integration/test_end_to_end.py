@@ -18,7 +18,7 @@ import pytest
 from throwaway_project import Project
 
 from debias_pipeline.biased_data.manifest import Manifest
-from debias_pipeline.parameters import with_store_in
+from debias_pipeline.config_loader import with_store_in
 
 METHODS = ("vanilla", "disent")
 SEEDS = (0, 1)

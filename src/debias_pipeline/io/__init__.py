@@ -1,13 +1,20 @@
 """The project's own Kedro dataset types. Whatever they save appears whole or not at all."""
 
 from debias_pipeline.io.atomic import AtomicJSONDataset, AtomicParquetDataset, AtomicTextDataset
+from debias_pipeline.io.holes import HoleableDataset, OutcomeDataset, ProblemDataset
 from debias_pipeline.io.image_array_dataset import ImageArrayDataset
 from debias_pipeline.io.safetensors_dataset import SafetensorsDataset
+from debias_pipeline.io.storage import local_file, location
 
 __all__ = [
     "AtomicJSONDataset",
     "AtomicParquetDataset",
     "AtomicTextDataset",
+    "HoleableDataset",
     "ImageArrayDataset",
+    "OutcomeDataset",
+    "ProblemDataset",
     "SafetensorsDataset",
+    "local_file",
+    "location",
 ]

@@ -1,0 +1,33 @@
+"""How much memory a part of a process needs."""
+
+from pathlib import Path
+from typing import Final
+
+_CLEAR_REFS: Final = Path("/proc/self/clear_refs")
+_STATUS: Final = Path("/proc/self/status")
+# What Linux takes for "forget the peak".
+_RESET_PEAK: Final = "5"
+
+
+class PeakMemory:
+    """The most memory that this process has held since here, in bytes.
+
+    Linux keeps the peak of a process and can be told to forget it; elsewhere it is not known.
+    """
+
+    def __init__(self) -> None:
+        """Start to watch."""
+        try:
+            _CLEAR_REFS.write_text(_RESET_PEAK)
+            self._known = True
+        except OSError:
+            self._known = False
+
+    def bytes(self) -> int | None:
+        """The peak so far, or None where it cannot be known."""
+        if not self._known:
+            return None
+        for line in _STATUS.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+        return None

@@ -1,0 +1,150 @@
+"""Cells of the grid: each trains, predicts and judges, and is a hole where that fails."""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+
+from debias_pipeline.errors import Hole, UserError
+from debias_pipeline.grid import setting_name
+from debias_pipeline.pipelines.benchmark.memory import PeakMemory
+from debias_pipeline.pipelines.evaluation.nodes import judge, predict_test
+from debias_pipeline.pipelines.ingestion.nodes import build_data
+from debias_pipeline.pipelines.training.nodes import train_method
+from debias_pipeline.tracking import CellRun, cell_run
+
+logger = logging.getLogger(__name__)
+
+# checkpoint, history, sample_weights, training_record, predictions, metrics, group_accuracy
+_RESULTS = 7
+
+
+def build_setting(
+    dataset: str, percent: str, raw_dir: str, data_seed: int, data_options: dict[str, Any]
+) -> tuple[Any, Any, Any, Any, str]:
+    """Make or read a biased data set; if that fails, its cells are holes and the rest goes on.
+
+    Returns:
+        What `ingestion.nodes.build_data` gives, holes where it fails, and what went wrong.
+    """
+    try:
+        return (*build_data(dataset, percent, raw_dir, data_seed, data_options), "")
+    except Exception as error:
+        problem = _one_line(error)
+        logger.warning("%s failed: %s", setting_name(dataset, percent), problem)
+        hole = Hole(problem)
+        return hole, hole, hole, hole, problem
+
+
+def run_cell(
+    images: npt.NDArray[np.uint8],
+    manifest: pd.DataFrame,
+    data_card: dict[str, Any],
+    data_problem: str,
+    dataset: str,
+    percent: str,
+    recipe: dict[str, Any],
+    seed: int,
+    seeds: int,
+    device: str,
+    precision: str,
+    threads: int | None,
+) -> tuple[Any, ...]:
+    """Train all seeds of a cell together, predict and judge.
+
+    Whatever goes wrong is caught: the grid goes on, and the outcome says what it was.
+
+    Args:
+        images: of the data set; a Hole or None if it is not there.
+        manifest: likewise.
+        data_card: likewise.
+        data_problem: why the data set is not there, or "".
+        dataset: its name.
+        percent: such as 2pct.
+        recipe: of the method.
+        seed: the first seed.
+        seeds: how many.
+        device: see conf/base/parameters.yml.
+        precision: fp32 or bf16.
+        threads: how many threads the cell may use; None is what the process has.
+
+    Returns:
+        checkpoint, history, sample_weights, training_record, predictions, metrics,
+        group_accuracy (holes if the cell failed), outcome.
+    """
+    name = f"{setting_name(dataset, percent)}.{recipe['method']}"
+    outcome: dict[str, Any] = {
+        "dataset": dataset,
+        "percent": percent,
+        "method": recipe["method"],
+        "seeds": [*range(seed, seed + seeds)],
+        "precision": precision,
+        "steps": recipe["steps"],
+    }
+    tags = {
+        "cell": name,
+        "dataset": dataset,
+        "percent": percent,
+        "method": recipe["method"],
+        "seeds": ",".join(map(str, outcome["seeds"])),
+    }
+    run, error = CellRun(), None
+    started, memory = time.perf_counter(), PeakMemory()
+    with _threads(threads) as used:
+        try:
+            with cell_run(name, tags) as run:
+                run.log(params=recipe)
+                _check_data(images, manifest, data_card, data_problem)
+                checkpoint, history, weights, record = train_method(
+                    images, manifest, data_card, recipe, seed, seeds, device, precision
+                )
+                predictions = predict_test(images, manifest, checkpoint, device, precision)
+                metrics, groups, figures = judge(predictions, manifest, weights, data_card, record)
+                run.log(metrics={name: each["value"] for name, each in figures.items()})
+            results = (checkpoint, history, weights, record, predictions, metrics, groups)
+        except Exception as failure:
+            error = _one_line(failure)
+            logger.warning("%s failed: %s", name, error)
+            results = (Hole(error),) * _RESULTS
+    return *results, {
+        **outcome,
+        "status": "failed" if error else "done",
+        "error": error,
+        "seconds": time.perf_counter() - started,
+        "peak_memory_bytes": memory.bytes(),
+        "threads": used,
+        "mlflow_run_id": run.run_id,
+        "mlflow_experiment_id": run.experiment_id,
+    }
+
+
+def _check_data(images: Any, manifest: Any, data_card: Any, problem: str) -> None:
+    if problem:
+        raise UserError(problem)
+    for part in (images, manifest, data_card):
+        if isinstance(part, Hole):
+            raise UserError(part.reason)
+        if part is None:
+            raise UserError("The data set is not there: run the grid without choosing cells")
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[int]:
+    """Compute with so many threads, afterwards with as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield torch.get_num_threads()
+    finally:
+        torch.set_num_threads(before)
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"
