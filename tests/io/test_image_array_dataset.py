@@ -123,11 +123,6 @@ def test_missing_file_names_the_pipeline(tmp_path):
         ImageArrayDataset(tmp_path / "images.npy").load()
 
 
-def test_remote_paths_are_refused():
-    with pytest.raises(DatasetError, match="local path"):
-        ImageArrayDataset("s3://bucket/images.npy")
-
-
 def test_reads_from_the_catalog(tmp_path):
     entry = {
         "type": "debias_pipeline.io.ImageArrayDataset",

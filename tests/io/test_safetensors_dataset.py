@@ -129,11 +129,6 @@ def test_anything_else_is_refused(tmp_path, data, complaint):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_remote_paths_are_refused():
-    with pytest.raises(DatasetError, match="local path"):
-        SafetensorsDataset("s3://bucket/c.safetensors")
-
-
 def test_versioned_in_the_catalog(tmp_path):
     entry = {
         "type": "debias_pipeline.io.SafetensorsDataset",

@@ -1,75 +1,52 @@
 """Files that appear whole or not at all, also when a run is killed while it saves."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path, PurePosixPath
+from copy import copy
+from pathlib import PurePosixPath
 from typing import Any, ClassVar
-from uuid import uuid4
 
+import fsspec
+from fsspec import AbstractFileSystem
 from kedro_datasets.json import JSONDataset
 from kedro_datasets.pandas import ParquetDataset
 from kedro_datasets.text import TextDataset
 
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Lend a name to write to, and move the file to `path` once it is whole.
-
-    The name lies in the same folder, as only a move within one file system is atomic. On an error
-    the file is removed, and so are the folders that were made for it; `path` stays as it was.
-
-    Args:
-        path: where the file shall appear; its folder is made if need be.
-
-    Yields:
-        The name to write to. No file is there yet.
-    """
-    made = [folder for folder in path.parents if not folder.exists()]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
-    try:
-        yield temporary
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        # A folder that somebody else has put a file in meanwhile stays.
-        with suppress(OSError):
-            for folder in made:
-                folder.rmdir()
-        raise
+from debias_pipeline.io.storage import LOCAL, appearing, no_such_store
 
 
 class AtomicSaveMixin:
     """Makes a versionable dataset type of kedro-datasets save atomically.
 
-    Those types write to wherever `_get_save_path` says. While saving, it says a temporary name;
-    at all other times the final one, which `MlflowArtifactDataset` asks for to log the file.
-    Remote stores show a file only once it is whole, so nothing changes for them.
+    Those types write piece by piece to wherever they point to, and stores keep the pieces that
+    came before an error. So a twin that points to a temporary local file does the writing.
     """
 
     _protocol: str
-    _temporary: PurePosixPath | None = None
+    _fs: AbstractFileSystem
+
+    def __init__(self, **arguments: Any) -> None:
+        """Take what the type of kedro-datasets takes.
+
+        Raises:
+            UserError: if the library for such paths is not installed.
+        """
+        try:
+            super().__init__(**arguments)
+        except ImportError as error:
+            protocol = str(arguments["filepath"]).partition("://")[0]
+            raise no_such_store(protocol, error) from error
 
     def save(self, data: Any) -> None:
-        """Save to a temporary name beside the final one, then rename."""
+        """Save to a temporary file, then move it to its place."""
         # Kedro wraps every `save` with logging and a fresh version; the subclass's own wrapper
         # has seen to both already.
         save_in_place = super().save.__wrapped__  # type: ignore[misc]
-        if self._protocol != "file":
-            save_in_place(self, data)
-            return
-        with replacing(Path(self._get_save_path())) as temporary:
-            self._temporary = PurePosixPath(temporary.as_posix())
-            try:
-                save_in_place(self, data)
-            finally:
-                self._temporary = None
-
-    def _get_save_path(self) -> PurePosixPath:
-        if self._temporary is not None:
-            return self._temporary
-        path: PurePosixPath = super()._get_save_path()  # type: ignore[misc]
-        return path
+        path = self._get_save_path()  # type: ignore[attr-defined]
+        with appearing(self._fs, self._protocol, path) as temporary:
+            twin: Any = copy(self)
+            twin._protocol, twin._fs = LOCAL, fsspec.filesystem(LOCAL)
+            twin._filepath, twin._version = PurePosixPath(temporary.as_posix()), None
+            save_in_place(twin, data)
+        self._invalidate_cache()  # type: ignore[attr-defined]
 
 
 # kedro-datasets ships no types, hence the ignores.

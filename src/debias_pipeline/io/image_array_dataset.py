@@ -1,4 +1,4 @@
-"""All images of a set as one array on disk."""
+"""All images of a set as one array in one file."""
 
 import mmap
 from collections.abc import Iterator
@@ -7,40 +7,48 @@ from typing import IO, Any, Final, cast
 
 import numpy as np
 import numpy.typing as npt
-from kedro.io import AbstractDataset, DatasetError
+from kedro.io import DatasetError, Version
 
-from debias_pipeline.io.atomic import replacing
+from debias_pipeline.io.file_dataset import FileDataset
+from debias_pipeline.io.storage import LOCAL, cached, default_cache
 
 Images = npt.NDArray[np.uint8]
 
 _CHUNK_BYTES: Final = 16 * 1024**2
 
 
-class ImageArrayDataset(AbstractDataset[Images, Images]):
-    """One uint8 array, N × H × W × 3, in one .npy file on a local disk.
+class ImageArrayDataset(FileDataset[Images]):
+    """One uint8 array, N × H × W × 3, in one .npy file.
 
     It is loaded as a read-only memory map: a page is read when it is first touched, and a set
-    larger than memory can be trained on. A memory map needs a local file, so no remote paths.
+    larger than memory can be trained on. A memory map needs a local file, so that of a remote
+    store is downloaded once to a folder of copies, and again when it has changed.
     """
 
     def __init__(
-        self, filepath: str | Path | PurePosixPath, metadata: dict[str, Any] | None = None
+        self,
+        filepath: str | Path | PurePosixPath,
+        version: Version | None = None,
+        credentials: dict[str, Any] | None = None,
+        fs_args: dict[str, Any] | None = None,
+        cache_dir: str | Path | None = None,
+        metadata: dict[str, Any] | None = None,
     ) -> None:
         """Point to a file.
 
         Args:
-            filepath: of the .npy file; local.
+            filepath: of the .npy file; a local path, or a URL such as s3://bucket/images.npy.
+            version: given by Kedro where the catalog says `versioned: true`.
+            credentials: what fsspec needs to open the store.
+            fs_args: more of that.
+            cache_dir: folder for copies of remote files; ~/.cache/debias_pipeline if None.
             metadata: for plugins; not looked at.
 
         Raises:
-            DatasetError: if the path is not local.
+            UserError: if the library for such URLs is not installed.
         """
-        if "://" in str(filepath):
-            raise DatasetError(
-                f"ImageArrayDataset maps its file into memory: give a local path, not {filepath}."
-            )
-        self._filepath = PurePosixPath(Path(filepath).as_posix())
-        self.metadata = metadata
+        super().__init__(filepath, version, credentials, fs_args, metadata)
+        self._cache_dir = Path(cache_dir) if cache_dir else default_cache()
 
     def load(self) -> Images:
         """Map the images into memory.
@@ -51,18 +59,17 @@ class ImageArrayDataset(AbstractDataset[Images, Images]):
         Raises:
             DatasetError: if the file is missing, truncated, or holds something else.
         """
-        path = Path(self._filepath)
-        if not path.is_file():
-            raise DatasetError(f"{path} does not exist: run the ingestion pipeline first.")
+        place = self._existing("run the ingestion pipeline first")
+        path = self._mappable()
         try:
             images = np.load(path, mmap_mode="r", allow_pickle=False)
         except (ValueError, EOFError, OSError) as error:
             raise DatasetError(
-                f"{path} is damaged or no .npy file ({_one_line(error)}): delete it and run the "
+                f"{place} is damaged or no .npy file ({_one_line(error)}): delete it and run the "
                 f"ingestion pipeline again."
             ) from error
         if complaint := _complaint(images):
-            raise DatasetError(f"{path} {complaint}: run the ingestion pipeline again.")
+            raise DatasetError(f"{place} {complaint}: run the ingestion pipeline again.")
         return images  # type: ignore[no-any-return]
 
     def save(self, data: Images) -> None:
@@ -76,17 +83,17 @@ class ImageArrayDataset(AbstractDataset[Images, Images]):
         Raises:
             DatasetError: if it is anything else.
         """
-        path = Path(self._filepath)
         if complaint := _complaint(data):
-            raise DatasetError(f"Not saved to {path}: the array {complaint}.")
-        with replacing(path) as temporary, temporary.open("wb") as file:
+            raise DatasetError(f"Not saved to {self._filepath}: the array {complaint}.")
+        # A system's own folder for temporary files may be too small for all images of a set.
+        with self._written(scratch=self._cache_dir) as path, path.open("wb") as file:
             _write(file, data)
 
-    def _exists(self) -> bool:
-        return Path(self._filepath).is_file()
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": self._filepath}
+    def _mappable(self) -> Path:
+        path = self._get_load_path()
+        if self._protocol == LOCAL:
+            return Path(path)
+        return cached(self._fs, self._protocol, path, self._cache_dir)
 
 
 def _write(file: IO[bytes], images: Images) -> None:

@@ -4,10 +4,11 @@ import json
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
-from kedro.io import AbstractVersionedDataset, DatasetError, Version
+from kedro.io import DatasetError
 from safetensors import SafetensorError, safe_open
 
-from debias_pipeline.io.atomic import replacing
+from debias_pipeline.io.file_dataset import FileDataset
+from debias_pipeline.io.storage import downloaded
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,32 +29,11 @@ class TensorsAndMetadata(TypedDict):
     metadata: dict[str, Any]
 
 
-class SafetensorsDataset(AbstractVersionedDataset[TensorsAndMetadata, TensorsAndMetadata]):
-    """Tensors and metadata in one safetensors file on a local disk.
+class SafetensorsDataset(FileDataset[TensorsAndMetadata]):
+    """Tensors and metadata in one safetensors file.
 
     No pickle anywhere: a checkpoint from a stranger can hold wrong numbers but no code.
     """
-
-    def __init__(
-        self,
-        filepath: str | Path | PurePosixPath,
-        version: Version | None = None,
-        metadata: dict[str, Any] | None = None,
-    ) -> None:
-        """Point to a file.
-
-        Args:
-            filepath: of the .safetensors file; local.
-            version: given by Kedro where the catalog says `versioned: true`.
-            metadata: of the catalog entry, for plugins; not what is saved.
-
-        Raises:
-            DatasetError: if the path is not local.
-        """
-        if "://" in str(filepath):
-            raise DatasetError(f"SafetensorsDataset needs a local path, not {filepath}.")
-        self.metadata = metadata
-        super().__init__(filepath=PurePosixPath(Path(filepath).as_posix()), version=version)
 
     def load(self) -> TensorsAndMetadata:
         """Read tensors (onto the CPU) and metadata.
@@ -61,19 +41,10 @@ class SafetensorsDataset(AbstractVersionedDataset[TensorsAndMetadata, TensorsAnd
         Raises:
             DatasetError: if the file is missing, truncated, or not written by this type.
         """
-        path = Path(self._get_load_path())
-        if not path.is_file():
-            raise DatasetError(f"{path} does not exist: run the pipeline that makes it first.")
-        try:
-            with safe_open(path, framework="pt", device="cpu") as file:
-                header = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError) as error:
-            raise DatasetError(
-                f"{path} is damaged or no safetensors file ({_one_line(error)}): delete it and run "
-                f"the pipeline that makes it again."
-            ) from error
-        return {"tensors": tensors, "metadata": _parse_metadata(path, header)}
+        place = self._existing("run the pipeline that makes it first")
+        with downloaded(self._fs, self._protocol, self._get_load_path()) as path:
+            tensors, header = _read(path, place)
+        return {"tensors": tensors, "metadata": _parse_metadata(place, header)}
 
     def save(self, data: TensorsAndMetadata) -> None:
         """Write tensors and metadata; the file appears whole or not at all.
@@ -85,24 +56,29 @@ class SafetensorsDataset(AbstractVersionedDataset[TensorsAndMetadata, TensorsAnd
         from safetensors.torch import save_file
         from torch import contiguous_format
 
-        path = Path(self._get_save_path())
-        tensors, metadata = _checked(path, data)
+        tensors, metadata = _checked(self._filepath, data)
         # Views of one storage are legal in memory but not in the file, hence the copies.
         copies = {
             name: tensor.detach().cpu().clone(memory_format=contiguous_format)
             for name, tensor in tensors.items()
         }
-        with replacing(path) as temporary:
-            save_file(copies, temporary, metadata={_METADATA_KEY: metadata})
-
-    def _exists(self) -> bool:
-        return Path(self._get_load_path()).is_file()
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": self._filepath, "version": self._version}
+        with self._written() as path:
+            save_file(copies, path, metadata={_METADATA_KEY: metadata})
 
 
-def _checked(path: Path, data: TensorsAndMetadata) -> "tuple[dict[str, Tensor], str]":
+def _read(path: Path, place: str) -> "tuple[dict[str, Tensor], dict[str, str]]":
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            header = file.metadata() or {}
+            return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise DatasetError(
+            f"{place} is damaged or no safetensors file ({_one_line(error)}): delete it and run "
+            f"the pipeline that makes it again."
+        ) from error
+
+
+def _checked(path: PurePosixPath, data: TensorsAndMetadata) -> "tuple[dict[str, Tensor], str]":
     from torch import Tensor
 
     if not isinstance(data, dict) or set(data) != {"tensors", "metadata"}:
@@ -119,7 +95,7 @@ def _checked(path: Path, data: TensorsAndMetadata) -> "tuple[dict[str, Tensor], 
     return data["tensors"], metadata
 
 
-def _parse_metadata(path: Path, header: dict[str, str]) -> dict[str, Any]:
+def _parse_metadata(path: str, header: dict[str, str]) -> dict[str, Any]:
     try:
         metadata = json.loads(header[_METADATA_KEY])
     except (KeyError, json.JSONDecodeError) as error:
