@@ -127,7 +127,7 @@ def _data_card(manifest: pd.DataFrame, bias_labels: bool, headline: str) -> dict
 
 
 def _checkpoint(
-    seeds: tuple[int, ...], bias_labels: bool, conflicting: float, step: int
+    seeds: tuple[int, ...], bias_labels: bool, weights: bool, conflicting: float, step: int
 ) -> dict[str, Any]:
     jitter = [0.01 * position for position in range(len(seeds))]
 
@@ -144,6 +144,7 @@ def _checkpoint(
         "aligned_accuracy": of(0.98 if bias_labels else None),
         "conflicting_accuracy": of(conflicting if bias_labels else None),
         "worst_group_accuracy": of(conflicting / 3 if bias_labels else None),
+        "bias_branch_accuracy": of(0.1234 if weights else None),
     }
 
 
@@ -155,7 +156,9 @@ def _metrics(
     conflicting: float,
     headline: str,
 ) -> dict[str, Any]:
-    selected = _checkpoint(seeds, True, conflicting + 0.01, 3200) if bias_labels else None
+    selected = None
+    if bias_labels:
+        selected = _checkpoint(seeds, True, weights, conflicting + 0.01, 3200)
     auroc = [0.973 - 0.004 * position for position in range(len(seeds))]
     return {
         "dataset": "cmnist_mini",
@@ -163,9 +166,9 @@ def _metrics(
         "method": method,
         "headline": headline,
         "checkpoints": {
-            "last": _checkpoint(seeds, bias_labels, conflicting, STEPS[-1]),
+            "last": _checkpoint(seeds, bias_labels, weights, conflicting, STEPS[-1]),
             "selected": selected,
-            "best_on_test": _checkpoint(seeds, bias_labels, conflicting + 0.02, 2800),
+            "best_on_test": _checkpoint(seeds, bias_labels, weights, conflicting + 0.02, 2800),
         },
         "conflict_detection_auroc": summary(
             *(auroc if weights and bias_labels else [None] * len(seeds))

@@ -186,6 +186,27 @@ def test_command_and_recipe_are_there(page: str) -> None:
     assert "0.971 ± 0.003" in page
 
 
+def test_the_bias_branch_is_shown_beside_what_the_bias_alone_would_get(
+    page: str, disent: Run, vanilla: Run, without_bias_labels: Run
+) -> None:
+    aligned = 1 - disent.data_card["splits"]["test"]["conflicting_fraction"]
+    assert (
+        "At the last step the bias branch gets 11.8 ± 0.7 % of the test images right; a classifier "
+        f"that goes by the bias and nothing else gets {100 * aligned:.1f} %, the bias-aligned ones."
+    ) in page
+    assert "the bias branch gets 11.8 ± 0.7 % of the test images right.<" in method_report(
+        without_bias_labels
+    )
+    assert "bias branch" not in method_report(vanilla)
+
+
+def test_metrics_of_before_bias_branches_were_judged_are_still_shown(disent: Run) -> None:
+    metrics = copy.deepcopy(disent.metrics)
+    for figures in metrics["checkpoints"].values():
+        del figures["bias_branch_accuracy"]
+    assert "bias branch" not in method_report(replace(disent, metrics=metrics))
+
+
 def test_text_from_data_is_escaped(disent: Run) -> None:
     evil = "<script>alert(1)</script> & <b>"
     run = with_names(

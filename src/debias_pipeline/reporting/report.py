@@ -22,6 +22,7 @@ from debias_pipeline.reporting.names import full_attribute_name
 from debias_pipeline.reporting.pages import data_address, render
 from debias_pipeline.reporting.wording import (
     AUROC,
+    BIAS_BRANCH,
     METRIC_BY_KEY,
     NO_SELECTION,
     PROTOCOLS,
@@ -182,6 +183,8 @@ def write_method_report(
         published=known(published_accuracy) is not None,
         auroc=_auroc_cell(metrics),
         auroc_explained=AUROC,
+        bias_branch=_bias_branch_finding(metrics, data_card),
+        bias_branch_explained=BIAS_BRANCH,
         figures=_figures(_METHOD_FIGURES, figures),
         groups=groups[:_MOST_GROUPS],
         groups_in_all=len(groups),
@@ -331,6 +334,23 @@ def _auroc_cell(metrics: Mapping[str, Any]) -> Cell:
     if text == DASH:
         return Cell(DASH, "needs a method that weighs training images, and their bias labels")
     return Cell(text)
+
+
+def _bias_branch_finding(metrics: Mapping[str, Any], data_card: Mapping[str, Any]) -> str:
+    """What the bias branch gets, and what it would get by the bias alone; "" without a branch."""
+    # Metrics of before bias branches were judged lack the key.
+    summary = metrics["checkpoints"]["last"].get("bias_branch_accuracy")
+    text = percentage_over_seeds(summary)
+    if text == DASH:
+        return ""
+    finding = f"At the last step the bias branch gets {text} of the test images right"
+    conflicting = known(data_card["splits"].get("test", {}).get("conflicting_fraction"))
+    if conflicting is None:
+        return f"{finding}."
+    return (
+        f"{finding}; a classifier that goes by the bias and nothing else gets "
+        f"{percentage(1 - conflicting)}, the bias-aligned ones."
+    )
 
 
 def _comparison_sections(

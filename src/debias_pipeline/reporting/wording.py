@@ -96,6 +96,13 @@ AUROC = (
     "bias-aligned one: 0.5 is guessing, 1 is a perfect ranking."
 )
 
+BIAS_BRANCH = (
+    "The bias branch is made to learn the shortcut; the method predicts with its other branch. So "
+    "its accuracy shows how far the bias alone gets. Near the share of bias-aligned images, it has "
+    "learned the bias and little else; far above that, it knows the label too, and the weights W "
+    "tell less well what goes against the bias."
+)
+
 
 def metrics_with_headline_first(headline: str) -> list[Metric]:
     """All metrics, the one that published tables quote for the data set first."""
