@@ -1,114 +1,168 @@
-"""Command line of the benchmarks."""
+"""Speed and memory, measured as ratios within one process: see benchmarks/README.md."""
 
 import argparse
 import dataclasses
 import json
+import logging
+import os
 import platform
-from collections.abc import Iterator
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.table import Table
 
-from benchmarks.cifar10c import cifar10c_like_data, measure_cifar10c_step
-from benchmarks.cmnist import cmnist_like_data, measure_cmnist_step
-from benchmarks.memory import peak_memory_of_cmnist_run
+from benchmarks.against_naive import measure_against_naive
+from benchmarks.cases import PRECISIONS, Case, Choice, methods_to_measure
+from benchmarks.cifar10c import (
+    cifar10c_like_data,
+    measure_cifar10c_step,
+    parts_of_cifar10c_run,
+)
+from benchmarks.cmnist import cmnist_like_data, measure_cmnist_step, parts_of_cmnist_run
+from benchmarks.compare import UnreadableResultsError, print_comparison, read_results
+from benchmarks.kedro_runs import measure_memory, measure_startup
+from benchmarks.parts import Parts, mlflow_run
+from benchmarks.tables import print_tables
 from benchmarks.timing import Timing
 
+SCHEMA = 1
 RESULTS = Path(__file__).parent / "results" / "latest.json"
-ROUNDS_OF_SMALL_STEPS, ROUNDS_OF_LARGE_STEPS = 200, 7
+SECTIONS = ("startup", "memory", "cmnist", "cifar10c", "naive")
 
 
-def main() -> None:
-    """Measure, print a table, leave JSON."""
+@dataclasses.dataclass(frozen=True)
+class Effort:
+    """How often things are repeated."""
+
+    cmnist_rounds: int
+    cmnist_part_steps: int
+    cifar10c_rounds: int
+    cifar10c_part_steps: int
+    naive_rounds: int
+    startup_rounds: int
+    memory_steps: int
+
+
+FULL = Effort(150, 250, 5, 3, 5, 3, 500)
+QUICK = Effort(15, 30, 2, 2, 2, 1, 50)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure, print tables, leave JSON."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        old = read_results(options.compare) if options.compare else None
+    except UnreadableResultsError as error:
+        parser.error(str(error))
+    for noisy in ("alembic", "mlflow"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    choice = Choice(options.method, options.replicas, options.precision)
+    effort = QUICK if options.quick else FULL
+    results = measure(options.only or SECTIONS, choice, effort)
+    print_tables(results)
+    if old is not None:
+        print_comparison(old, results)
+    _write(options.json, {**results, "quick": options.quick})
+    print(f"Written to {options.json}")
+
+
+def measure(sections: Sequence[str], choice: Choice, effort: Effort) -> dict[str, Any]:
+    """Measure some sections; see benchmarks/README.md for what is returned."""
+    results: dict[str, Any] = {
+        "schema": SCHEMA,
+        "machine": _machine(),
+        "steps": [],
+        "naive": None,
+        "startup": None,
+        "memory": [],
+    }
+    if "startup" in sections:
+        _say("kedro run to the first step")
+        results["startup"] = measure_startup(effort.startup_rounds)
+    if "memory" in sections:
+        _say("peak memory of kedro run")
+        results["memory"] = [measure_memory(each, effort.memory_steps) for each in (1, 5)]
+    with mlflow_run():
+        if "cmnist" in sections:
+            results["steps"] += _cmnist(choice, effort)
+        if "cifar10c" in sections:
+            results["steps"] += _cifar10c(choice, effort)
+    if "naive" in sections:
+        _say("naive reference")
+        results["naive"] = measure_against_naive(cmnist_like_data(), rounds=effort.naive_rounds)
+    return results
+
+
+def case_figures(case: Case, timings: dict[str, Timing], parts: Parts | None) -> dict[str, Any]:
+    """One entry of `steps` in the JSON."""
+    steps_per_second = 1000 / timings["step"].median
+    return {
+        **dataclasses.asdict(case),
+        **{name: dataclasses.asdict(timing) for name, timing in timings.items()},
+        "steps_per_second": steps_per_second,
+        "seed_steps_per_second": case.replicas * steps_per_second,
+        "parts": parts.shares() if parts else None,
+    }
+
+
+def _cmnist(choice: Choice, effort: Effort) -> list[dict[str, Any]]:
+    data, figures = cmnist_like_data(), []
+    for case in choice.cases("cmnist"):
+        _say(case.name)
+        timings = measure_cmnist_step(data, case, effort.cmnist_rounds)
+        parts = parts_of_cmnist_run(data, case, effort.cmnist_part_steps)
+        figures.append(case_figures(case, timings, parts))
+    return figures
+
+
+def _cifar10c(choice: Choice, effort: Effort) -> list[dict[str, Any]]:
+    data, figures = cifar10c_like_data(), []
+    for case in choice.cases("cifar10c"):
+        _say(case.name)
+        timings = measure_cifar10c_step(data, case, effort.cifar10c_rounds)
+        # A loop over replicas: with more of them the parts are what they are with one.
+        alone = case.replicas == 1
+        parts = parts_of_cifar10c_run(data, case, effort.cifar10c_part_steps) if alone else None
+        figures.append(case_figures(case, timings, parts))
+    return figures
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a tenth of the rounds")
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, help="leave the others out")
     parser.add_argument(
-        "--only", choices=("cmnist", "cifar10c", "memory"), help="leave the others out"
+        "--method", nargs="+", default=[], choices=methods_to_measure(), help="of the steps"
     )
+    parser.add_argument("--replicas", nargs="+", type=int, default=[], help="seeds at once")
+    parser.add_argument("--precision", nargs="+", default=[], choices=PRECISIONS)
     parser.add_argument("--json", type=Path, default=RESULTS, help="where the figures go")
-    arguments = parser.parse_args()
-
-    def wanted(part: str) -> bool:
-        return arguments.only in (None, part)
-
-    # First: what a process has used counts for the processes that it starts.
-    memory = peak_memory_of_cmnist_run() if wanted("memory") else None
-    cases = []
-    if wanted("cmnist"):
-        rounds = ROUNDS_OF_SMALL_STEPS // (10 if arguments.quick else 1)
-        cases += list(_cmnist_cases(rounds))
-    if wanted("cifar10c"):
-        cases += list(_cifar10c_cases(3 if arguments.quick else ROUNDS_OF_LARGE_STEPS))
-    if cases:
-        Console(width=max(100, Console().width)).print(_table(cases))
-    if memory is not None:
-        print(f"Peak memory of a cmnist run: {memory:.2f} GB")
-    _write(arguments.json, cases, memory)
+    parser.add_argument("--compare", type=Path, help="earlier figures: show what moved")
+    return parser
 
 
-def _cmnist_cases(rounds: int) -> Iterator[dict[str, Any]]:
-    data = cmnist_like_data()
-    for method in ("vanilla", "disent"):
-        for replicas in (1, 3, 5):
-            for precision in ("fp32", "bf16"):
-                times = measure_cmnist_step(data, method, replicas, precision, rounds)
-                yield _case("cmnist", method, replicas, precision, times)
-
-
-def _cifar10c_cases(rounds: int) -> Iterator[dict[str, Any]]:
-    data = cifar10c_like_data()
-    for method in ("vanilla", "disent"):
-        for precision in ("fp32", "bf16"):
-            times = measure_cifar10c_step(data, method, precision, rounds)
-            yield _case("cifar10c", method, 1, precision, times)
-
-
-def _case(
-    dataset: str, method: str, replicas: int, precision: str, times: dict[str, Timing]
-) -> dict[str, Any]:
+def _machine() -> dict[str, Any]:
     return {
-        "dataset": dataset,
-        "method": method,
-        "replicas": replicas,
-        "precision": precision,
-        "ratio": times["step"].median / times["alone"].median,
-        **{name: dataclasses.asdict(timing) for name, timing in times.items()},
-    }
-
-
-def _table(cases: list[dict[str, Any]]) -> Table:
-    table = Table(title="One training step, batch 256: medians in ms, quartiles in brackets")
-    for column in ("data", "method", "R", "precision", "step", "alone", "ratio", "seed-steps/s"):
-        text = column in ("data", "method", "precision")
-        table.add_column(column, justify="left" if text else "right", no_wrap=True)
-    for case in cases:
-        step = case["step"]
-        table.add_row(
-            case["dataset"],
-            case["method"],
-            str(case["replicas"]),
-            case["precision"],
-            f"{step['median']:.1f} [{step['lower']:.1f}, {step['upper']:.1f}]",
-            f"{case['alone']['median']:.1f}",
-            f"{case['ratio']:.2f}",
-            f"{1000 * case['replicas'] / step['median']:.3g}",
-        )
-    return table
-
-
-def _write(path: Path, cases: list[dict[str, Any]], memory: float | None) -> None:
-    machine = {
         "processor": platform.machine(),
+        "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
         "torch": torch.__version__,
     }
+
+
+def _say(what: str) -> None:
+    print(f"measuring {what} ...", file=sys.stderr, flush=True)
+
+
+def _write(path: Path, results: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(
-        json.dumps({"machine": machine, "steps": cases, "peak_memory_gb": memory}, indent=2)
-    )
+    partial = path.with_suffix(".part")
+    partial.write_text(json.dumps(results, indent=2))
+    partial.replace(path)
 
 
 if __name__ == "__main__":

@@ -1,51 +1,43 @@
-"""A training step on data of CIFAR-10's shape, and the passes of its ResNets alone."""
+"""Training steps on data of CIFAR-10's shape, and the passes of their ResNets alone."""
 
-from collections.abc import Callable
-
-import torch
-
-from benchmarks.steps import BATCH, build, random_data, recipe_of, whole_step
-from benchmarks.timing import Timing, time_in_turn
+from benchmarks.alone import passes
+from benchmarks.cases import Case
+from benchmarks.parts import Parts, measure_parts
+from benchmarks.real_steps import summaries, time_steps
+from benchmarks.steps import (
+    CIFAR10C_EVALUATION_FACTOR,
+    cifar10c_like_data,
+    published_recipe,
+    untrained,
+)
+from benchmarks.timing import Timing
 from debias_pipeline.evaluation import ImageData
-from debias_pipeline.evaluation.predict import mixed_precision
-from debias_pipeline.methods import Method
 
-MEMORY_FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
+__all__ = ["cifar10c_like_data", "measure_cifar10c_step", "parts_of_cifar10c_run"]
 
 
-def cifar10c_like_data() -> ImageData:
-    """Random pixels."""
-    return random_data(32)
-
-
-def measure_cifar10c_step(
-    data: ImageData, name: str, precision: str, rounds: int
-) -> dict[str, Timing]:
+def measure_cifar10c_step(data: ImageData, case: Case, rounds: int) -> dict[str, Timing]:
     """Times of `step`, the whole of it, of `alone`, its ResNets' forward and backward passes.
 
-    `alone` is also measured with the other memory format, as `alone_contiguous`.
+    With one seed `alone` is also measured in the other memory format, as `alone_contiguous`.
     """
-    recipe = recipe_of(
-        name, network="resnet18", lr=0.001, crop_padding=4, flip=True, normalise=True
-    )
-    method, other = build(data, recipe, 1), build(data, recipe, 1)
+    recipe = published_recipe("cifar10c", case.method)
     calls = {
-        "step": whole_step(method, data, precision),
-        "alone": _passes(method, "channels_last", precision),
-        "alone_contiguous": _passes(other, "contiguous", precision),
+        "alone": passes(untrained(data, recipe, case.replicas), "channels_last", case.precision)
     }
-    return time_in_turn(calls, rounds, warm_up=2)
+    if case.replicas == 1:
+        other = untrained(data, recipe, 1)
+        calls["alone_contiguous"] = passes(other, "contiguous", case.precision)
+    times = time_steps(
+        data, recipe, case.replicas, case.precision, rounds=rounds, warm_up=1, calls=calls
+    )
+    return summaries(times)
 
 
-def _passes(method: Method, memory_format: str, precision: str) -> Callable[[], None]:
-    layout = MEMORY_FORMATS[memory_format]
-    encoder = method.encoder.to(memory_format=layout)
-    images = torch.rand(BATCH, 3, 32, 32).to(memory_format=layout).unsqueeze(0)
-
-    def passes() -> None:
-        encoder.zero_grad(set_to_none=True)
-        with mixed_precision(images.device, precision):
-            features = encoder(images)
-        features.float().sum().backward()
-
-    return passes
+def parts_of_cifar10c_run(data: ImageData, case: Case, steps: int) -> Parts:
+    """Where the time of a run goes; needs an active MLflow run."""
+    recipe = published_recipe("cifar10c", case.method)
+    parts = measure_parts(
+        data, recipe, case.replicas, case.precision, steps=steps, evaluations=1, warm_up=1
+    )
+    return parts.with_evaluation_times(CIFAR10C_EVALUATION_FACTOR)

@@ -1,42 +1,33 @@
-"""A training step on data of Colored MNIST's shape, and the matrix products that it needs."""
+"""Training steps on data of Colored MNIST's shape, and the matrix products that they need."""
 
-from collections.abc import Callable
-
-import torch
-
-from benchmarks.steps import BATCH, build, random_data, recipe_of, whole_step
-from benchmarks.timing import Timing, time_in_turn
+from benchmarks.alone import all_products, first_layer_products
+from benchmarks.cases import Case
+from benchmarks.parts import Parts, measure_parts
+from benchmarks.real_steps import summaries, time_steps
+from benchmarks.steps import cmnist_like_data, published_recipe, untrained
+from benchmarks.timing import Timing
 from debias_pipeline.evaluation import ImageData
-from debias_pipeline.methods import Method
+
+__all__ = ["cmnist_like_data", "measure_cmnist_step", "parts_of_cmnist_run"]
 
 
-def cmnist_like_data() -> ImageData:
-    """Four pixels in five are black, as in MNIST."""
-    return random_data(28, black=0.8)
-
-
-def measure_cmnist_step(
-    data: ImageData, name: str, replicas: int, precision: str, rounds: int
-) -> dict[str, Timing]:
-    """Times of `step`, the whole of it, and `alone`, its largest matrix products."""
-    method = build(data, recipe_of(name, network="mlp", lr=0.01), replicas)
+def measure_cmnist_step(data: ImageData, case: Case, rounds: int) -> dict[str, Timing]:
+    """Times of `step`, the whole of it, of `alone`, its largest products, and of `all_products`."""
+    recipe = published_recipe("cmnist", case.method)
+    method = untrained(data, recipe, case.replicas)
     calls = {
-        "step": whole_step(method, data, precision),
-        "alone": _products(method, replicas, precision),
+        "alone": first_layer_products(method, case.precision),
+        "all_products": all_products(method, case.precision),
     }
-    return time_in_turn(calls, rounds)
+    times = time_steps(
+        data, recipe, case.replicas, case.precision, rounds=rounds, warm_up=10, calls=calls
+    )
+    return summaries(times)
 
 
-def _products(method: Method, replicas: int, precision: str) -> Callable[[], None]:
-    """Forward and weight gradient of the first layer of every encoder, each on its own."""
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    branches = method.encoder.first.weight.shape[2]
-    inputs = torch.rand(BATCH, 2352).to(dtype)
-    weight, gradient = torch.rand(2352, 100).to(dtype), torch.rand(BATCH, 100).to(dtype)
-
-    def products() -> None:
-        for _ in range(replicas * branches):
-            inputs @ weight
-            inputs.T @ gradient
-
-    return products
+def parts_of_cmnist_run(data: ImageData, case: Case, steps: int) -> Parts:
+    """Where the time of a run goes; needs an active MLflow run."""
+    recipe = published_recipe("cmnist", case.method)
+    return measure_parts(
+        data, recipe, case.replicas, case.precision, steps=steps, evaluations=1, warm_up=10
+    )

@@ -2,17 +2,25 @@
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Milliseconds of one call: median and quartiles over all rounds."""
+    """One call, repeated: median and quartiles over all rounds, in milliseconds unless said."""
 
     median: float
     lower: float
     upper: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Timing":
+        """Summarise repeated measurements; a single one has no spread."""
+        if len(values) == 1:
+            return cls(values[0], values[0], values[0])
+        lower, median, upper = statistics.quantiles(values, n=4, method="inclusive")
+        return cls(median, lower, upper)
 
 
 def time_in_turn(
@@ -22,15 +30,15 @@ def time_in_turn(
     for _ in range(warm_up):
         for call in calls.values():
             call()
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    milliseconds: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
-            started = time.perf_counter()
-            call()
-            seconds[name].append(time.perf_counter() - started)
-    return {name: _summary(values) for name, values in seconds.items()}
+            milliseconds[name].append(milliseconds_of(call))
+    return {name: Timing.of(values) for name, values in milliseconds.items()}
 
 
-def _summary(seconds: list[float]) -> Timing:
-    lower, median, upper = (1000 * each for each in statistics.quantiles(seconds, n=4))
-    return Timing(median, lower, upper)
+def milliseconds_of(call: Callable[[], object]) -> float:
+    """What one call takes."""
+    started = time.perf_counter()
+    call()
+    return 1000 * (time.perf_counter() - started)

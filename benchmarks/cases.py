@@ -1,0 +1,48 @@
+"""What is measured: data set × method × seeds at once × precision."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from debias_pipeline.methods import method_names
+
+PRECISIONS = ("fp32", "bf16")
+REPLICAS = {"cmnist": (1, 3, 5, 12), "cifar10c": (1, 3)}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of the table."""
+
+    dataset: str
+    method: str
+    replicas: int
+    precision: str
+
+    @property
+    def name(self) -> str:
+        """As people read it."""
+        return f"{self.dataset} {self.method} R={self.replicas} {self.precision}"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which cases are wanted; an empty sequence wants all."""
+
+    methods: Sequence[str] = ()
+    replicas: Sequence[int] = ()
+    precisions: Sequence[str] = ()
+
+    def cases(self, dataset: str) -> Iterator[Case]:
+        """The wanted cases of a data set."""
+        methods = self.methods or methods_to_measure()
+        replicas = self.replicas or REPLICAS[dataset]
+        precisions = self.precisions or PRECISIONS
+        for method, count, precision in itertools.product(methods, replicas, precisions):
+            yield Case(dataset, method, count, precision)
+
+
+def methods_to_measure() -> list[str]:
+    """The methods of published tables that this project has, the simplest first."""
+    present = method_names()
+    return [name for name in ("vanilla", "lff", "disent") if name in present]

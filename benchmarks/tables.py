@@ -1,0 +1,142 @@
+"""Results as tables on the terminal."""
+
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+
+from benchmarks.parts import EVAL_EVERY, PARTS
+from benchmarks.timing import Timing
+
+CASE_COLUMNS = ("data", "method", "R", "precision")
+TEXT_COLUMNS = ("data", "method", "precision", "trained by", "figure")
+HEADER_WIDTH = 12
+
+
+def print_tables(results: Mapping[str, Any]) -> None:
+    """Print what was measured; parts that were left out have no table."""
+    for table in _tables(results):
+        print_whole(table)
+
+
+def print_whole(table: Table) -> None:
+    """Print a table as wide as it is: a terminal too narrow for it breaks lines, cells are kept."""
+    console = Console()
+    wide = console.options.update(max_width=10_000)
+    console.width = max(console.width, Measurement.get(console, wide, table).maximum)
+    console.print(table)
+
+
+def table_of(title: str, columns: Sequence[str]) -> Table:
+    """An empty table, numbers to the right."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in columns:
+        justify = "left" if column in TEXT_COLUMNS else "right"
+        header = textwrap.fill(column, HEADER_WIDTH)
+        table.add_column(header, justify=justify, no_wrap=True)
+    return table
+
+
+def _tables(results: Mapping[str, Any]) -> Iterator[Table]:
+    if results["steps"]:
+        yield step_table(results["steps"])
+        yield parts_table(results["steps"])
+    if results["naive"]:
+        yield naive_table(results["naive"])
+    if results["startup"] or results["memory"]:
+        yield process_table(results)
+
+
+def step_table(cases: Sequence[Mapping[str, Any]]) -> Table:
+    """A row per case: times and ratios."""
+    table = table_of(
+        "One training step: medians in ms, quartiles in brackets",
+        (*CASE_COLUMNS, "step", "alone", "all products", "ratio", "steps/s", "seed-steps/s"),
+    )
+    for case in cases:
+        everything = case.get("all_products")
+        table.add_row(
+            *_case_cells(case),
+            with_quartiles(case["step"], ".1f"),
+            f"{case['alone']['median']:.1f}",
+            f"{everything['median']:.1f}" if everything else "–",
+            with_quartiles(case["ratio"], ".2f"),
+            f"{case['steps_per_second']:.3g}",
+            f"{case['seed_steps_per_second']:.3g}",
+        )
+    return table
+
+
+def parts_table(cases: Sequence[Mapping[str, Any]]) -> Table:
+    """A row per case: where the time goes."""
+    table = table_of(
+        f"Where the time of a run goes, in %, evaluated every {EVAL_EVERY} steps",
+        (*CASE_COLUMNS, *PARTS),
+    )
+    for case in cases:
+        if case["parts"]:
+            table.add_row(
+                *_case_cells(case), *(f"{100 * case['parts'][part]:.1f}" for part in PARTS)
+            )
+    return table
+
+
+def naive_table(naive: Mapping[str, Any]) -> Table:
+    """The naive reference above, what this project does below."""
+    table = table_of(
+        "DisEnt on cmnist against a naive reference; a full run is 50,000 steps, 100 evaluations",
+        (
+            "trained by", "R", "precision", "step, ms", "seed-steps/s", "evaluation, s",
+            "full run, min", "faster: step and seed", "faster: full run and seed",
+        ),
+    )  # fmt: skip
+    reference = {"replicas": 1, "precision": "fp32", **naive["naive"]}
+    for name, each in [("naive", reference), *(("this project", each) for each in naive["ours"])]:
+        table.add_row(
+            name,
+            str(each["replicas"]),
+            each["precision"],
+            with_quartiles(each["step"], ".1f"),
+            f"{1000 * each['replicas'] / each['step']['median']:.3g}",
+            f"{each['evaluation']['median'] / 1000:.2f}",
+            f"{each['full_run_seconds'] / 60:.1f}",
+            _times(each.get("step_speed_up_per_seed")),
+            _times(each.get("full_run_speed_up_per_seed")),
+        )
+    return table
+
+
+def process_table(results: Mapping[str, Any]) -> Table:
+    """Start-up and memory."""
+    table = table_of("kedro run --pipeline=disent on data of cmnist's size", ("figure", "value"))
+    startup = results["startup"]
+    if startup:
+        for name in ("from_raw", "again"):
+            value = with_quartiles(startup[name], ".1f")
+            table.add_row(f"seconds to the first step, {name.replace('_', ' ')}", value)
+        imports = startup["imports"]
+        table.add_row("seconds of imports, as -X importtime has it", f"{imports['seconds']:.1f}")
+        for each in imports["packages"]:
+            table.add_row(f"    {each['package']}", f"{each['seconds']:.2f}")
+    for each in results["memory"]:
+        table.add_row(f"peak memory, R={each['replicas']}, GB", f"{each['peak_gb']:.2f}")
+    return table
+
+
+def with_quartiles(timing: Mapping[str, float] | Timing, form: str) -> str:
+    """Such as "5.1 [5.0, 5.4]", or "5.1" where there is no spread."""
+    values = timing if isinstance(timing, Mapping) else vars(timing)
+    median, lower, upper = (format(values[name], form) for name in ("median", "lower", "upper"))
+    return median if lower == upper else f"{median} [{lower}, {upper}]"
+
+
+def _case_cells(case: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    return case["dataset"], case["method"], str(case["replicas"]), case["precision"]
+
+
+def _times(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f}×"
