@@ -1,0 +1,145 @@
+"""What the benchmark leaves and prints, and how it says what moved."""
+
+import contextlib
+import copy
+import json
+
+import pytest
+
+import benchmarks.__main__ as bench
+from benchmarks.compare import UnreadableResultsError, comparison_table, moves, read_results
+from benchmarks.parts import PARTS
+from benchmarks.steps import cmnist_like_data
+from benchmarks.tables import print_tables
+
+SMALL = {"train": 300, "valid": 20, "test": 20}
+
+
+def spread(median, lower=None, upper=None):
+    return {"median": median, "lower": lower or median, "upper": upper or median}
+
+
+def case(method="disent", step=None, ratio=None):
+    return {
+        "dataset": "cmnist", "method": method, "replicas": 1, "precision": "fp32",
+        "step": step or spread(5.0, 4.9, 5.2), "alone": spread(2.5, 2.4, 2.6),
+        "all_products": spread(2.8), "ratio": ratio or spread(2.0, 1.9, 2.1),
+        "steps_per_second": 200.0, "seed_steps_per_second": 200.0,
+        "parts": {part: 1 / len(PARTS) for part in PARTS},
+    }  # fmt: skip
+
+
+@pytest.fixture
+def results():
+    times = {"step": spread(30.0), "evaluation": spread(2000.0), "full_run_seconds": 1700.0}
+    ours = {
+        "replicas": 5, "precision": "bf16", **times,
+        "step_speed_up_per_seed": 5.0, "full_run_speed_up_per_seed": 5.0,
+    }  # fmt: skip
+    imports = {"seconds": 4.0, "packages": [{"package": "torch", "seconds": 1.2}]}
+    return {
+        "schema": 1,
+        "machine": {"threads": 2},
+        "quick": False,
+        "steps": [case("vanilla"), case("disent")],
+        "naive": {"workers": 2, "files": 2000, "naive": times, "ours": [ours]},
+        "startup": {"from_raw": spread(12.0), "again": spread(9.0), "imports": imports},
+        "memory": [{"replicas": 1, "steps": 500, "peak_gb": 1.4}],
+    }
+
+
+def test_a_step_that_is_slower_by_more_than_its_spread_is_marked(results):
+    old = copy.deepcopy(results)
+    results["steps"][1]["step"] = spread(10.0, 9.0, 11.0)
+    results["steps"][0]["step"] = spread(5.1, 4.8, 5.3)
+    found = {each.name: each for each in moves(old, results)}
+    slower = found["cmnist disent R=1 fp32: step, ms"]
+    assert slower.change == pytest.approx(1.0)
+    assert slower.beyond_spread
+    assert not found["cmnist vanilla R=1 fp32: step, ms"].beyond_spread
+    assert not found["cmnist disent R=1 fp32: ratio"].beyond_spread
+    marks = list(comparison_table(list(found.values())).columns[-1].cells)
+    assert marks.count("*") == 1
+
+
+def test_start_up_memory_and_speed_up_are_compared_too(results):
+    names = {each.name for each in moves(results, results)}
+    assert {
+        "seconds to the first step, from raw",
+        "peak memory, R=1, GB",
+        "full run and seed against naive, R=5 bf16: times",
+    } <= names
+
+
+def test_only_what_both_have_is_compared(results):
+    old = {"steps": [case("disent", ratio=2.25)]}
+    found = moves(old, results)
+    assert [each.name for each in found] == [
+        "cmnist disent R=1 fp32: step, ms",
+        "cmnist disent R=1 fp32: ratio",
+    ]
+    assert found[1].old.median == 2.25
+
+
+def test_another_machine_is_named(results, capsys):
+    old = copy.deepcopy(results)
+    old["machine"]["threads"] = 16
+    bench.print_comparison(old, results)
+    assert "threads was 16, is 2" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"steps": 3}'])
+def test_a_file_of_something_else_is_refused_in_one_line(tmp_path, text):
+    path = tmp_path / "old.json"
+    path.write_text(text)
+    with pytest.raises(UnreadableResultsError, match=r"^\S+old\.json .*$"):
+        read_results(path)
+
+
+def test_earlier_figures_that_are_not_there_are_refused_before_anything_is_measured(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(bench, "measure", lambda *_: pytest.fail("measured"))
+    with pytest.raises(SystemExit, match="2"):
+        bench.main(["--compare", str(tmp_path / "none.json")])
+    assert "none.json cannot be read" in capsys.readouterr().err
+
+
+def test_tables_show_every_case_and_section_uncut(results, capsys):
+    print_tables(results)
+    shown = capsys.readouterr().out
+    assert "…" not in shown
+    for text in ("5.0 [4.9, 5.2]", "2.00 [1.90, 2.10]", "gather and", "naive", "5.0×", "1.40"):
+        assert text in shown
+
+
+def test_a_section_that_was_left_out_has_no_table(results, capsys):
+    print_tables({**results, "steps": [], "naive": None, "startup": None})
+    shown = capsys.readouterr().out
+    assert "peak memory" in shown
+    assert "One training step" not in shown
+
+
+def test_the_command_leaves_what_the_readme_says(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(bench, "cmnist_like_data", lambda: cmnist_like_data(SMALL))
+    monkeypatch.setattr(bench, "mlflow_run", contextlib.nullcontext)
+    path = tmp_path / "new" / "bench.json"
+    options = "--quick --only cmnist --method vanilla --replicas 2 --precision bf16 --json"
+    bench.main([*options.split(), str(path)])
+    assert "vanilla" in capsys.readouterr().out
+    results = read_results(path)
+    assert results["schema"] == 1
+    assert results["quick"] is True
+    assert (results["naive"], results["startup"], results["memory"]) == (None, None, [])
+    (found,) = results["steps"]
+    assert [found[key] for key in ("dataset", "method", "replicas", "precision")] == [
+        "cmnist", "vanilla", 2, "bf16",
+    ]  # fmt: skip
+    for name in ("step", "alone", "all_products", "ratio"):
+        assert set(found[name]) == {"median", "lower", "upper"}
+    assert found["seed_steps_per_second"] == pytest.approx(2 * found["steps_per_second"])
+    assert sum(found["parts"].values()) == pytest.approx(1)
+    assert [each.name for each in path.parent.iterdir()] == ["bench.json"]
+    # What it prints when nothing changed.
+    bench.print_comparison(results, json.loads(path.read_text()))
+    assert "+0.0" in capsys.readouterr().out
