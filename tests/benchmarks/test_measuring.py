@@ -4,8 +4,6 @@ import time
 
 import pytest
 import torch
-from PIL import Image
-
 from benchmarks.alone import all_products, encoders_of, first_layer_products
 from benchmarks.cases import Case, Choice
 from benchmarks.kedro_runs import seconds_by_package
@@ -15,6 +13,8 @@ from benchmarks.real_steps import summaries, time_steps
 from benchmarks.steps import published_recipe, random_data, untrained
 from benchmarks.timing import Timing
 from benchmarks.watched_kedro import _watch_first_step
+from PIL import Image
+
 from debias_pipeline.losses import ClassNormalisedAverage
 from debias_pipeline.methods import method_names
 

@@ -4,9 +4,8 @@ import contextlib
 import copy
 import json
 
-import pytest
-
 import benchmarks.__main__ as bench
+import pytest
 from benchmarks.compare import UnreadableResultsError, comparison_table, moves, read_results
 from benchmarks.parts import PARTS
 from benchmarks.steps import cmnist_like_data

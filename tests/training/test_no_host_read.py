@@ -1,0 +1,170 @@
+"""A training step reads nothing back from the device: on a GPU each such read waits for it.
+
+The guard is shown to fire for every way of reading; then it watches real steps of every method.
+"""
+
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import torch
+from tiny_runs import SHAPE, tiny_data, tiny_method, tiny_recipe
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from debias_pipeline.methods import Task, get_method, method_names
+from debias_pipeline.training import train
+
+aten = torch.ops.aten
+
+# Operators that need a value or a size from the device.
+READING_OPERATORS = {
+    aten._local_scalar_dense,
+    aten.equal,
+    aten.is_nonzero,
+    aten.nonzero,
+    aten.masked_select,
+    aten.bincount,
+    aten._unique2,
+    aten.unique_dim,
+    aten.unique_consecutive,
+}
+INDEXING_OPERATORS = {aten.index, aten.index_put, aten.index_put_, aten._index_put_impl_}
+# On the CPU these do nothing that an operator would show.
+READING_METHODS = {
+    torch.Tensor.cpu,
+    torch.Tensor.numpy,
+    torch.Tensor.tolist,
+    torch.Tensor.__array__,
+    torch.Tensor.__dlpack__,
+    torch.Tensor.__repr__,
+}
+
+
+class HostReadError(Exception):
+    """Something was read from the device."""
+
+
+class _Operators(TorchDispatchMode):
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if function.overloadpacket in READING_OPERATORS:
+            raise HostReadError(str(function))
+        if function.overloadpacket in INDEXING_OPERATORS and _by_mask(args[1]):
+            raise HostReadError(f"{function} by a mask")
+        return function(*args, **(kwargs or {}))
+
+
+class _Methods(TorchFunctionMode):
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if function in READING_METHODS:
+            raise HostReadError(str(function))
+        # A device that is named: `data.device` is the host in this test, but not on a GPU.
+        if function is torch.Tensor.to and "cpu" in (*args[1:], kwargs.get("device")):
+            raise HostReadError("Tensor.to the host")
+        return function(*args, **kwargs)
+
+
+def _by_mask(indices):
+    masks = (torch.bool, torch.uint8)
+    return any(each is not None and each.dtype in masks for each in indices)
+
+
+@contextmanager
+def no_host_read():
+    with _Methods(), _Operators():
+        yield
+
+
+class Guard:
+    """A listener: from the first evaluation to the steps before the second, nothing is read."""
+
+    def __init__(self, eval_every):
+        self._eval_every, self._step = eval_every, 0
+        self._guard = None
+        self.guarded = []
+
+    def on_step(self):
+        self._step += 1
+        if self._guard is None:
+            return
+        self.guarded.append(self._step)
+        if self._step % self._eval_every == 0:
+            self.stop()
+
+    def on_evaluation(self, step, rows):
+        if self._step == self._eval_every:
+            self._guard = no_host_read()
+            self._guard.__enter__()
+
+    def stop(self):
+        if self._guard is not None:
+            self._guard.__exit__(None, None, None)
+            self._guard = None
+
+
+def guarded_steps(method, recipe, precision="fp32"):
+    """The steps of a real run during which nothing was read."""
+    guard = Guard(recipe.eval_every)
+    try:
+        train(method, recipe, tiny_data(), precision=precision, listeners=[guard])
+    finally:
+        guard.stop()
+    return guard.guarded
+
+
+# Features are swapped from step 12 on; a pass over the training split ends every 4 steps.
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("name", method_names())
+def test_a_step_of_any_method_reads_nothing_from_the_device(name, precision):
+    recipe = tiny_recipe(name)
+    steps = guarded_steps(tiny_method(recipe, (0, 1)), recipe, precision)
+    assert steps == list(range(11, 21))
+
+
+@pytest.mark.parametrize("name", method_names())
+def test_nor_do_random_crops_and_convolutions(name):
+    changes = {"network": "resnet20", "crop_padding": 1, "flip": True, "normalise": True}
+    changes |= {"steps": 4, "eval_every": 2} | ({"swap_start": 2} if name == "disent" else {})
+    recipe = tiny_recipe(name, **changes)
+    assert guarded_steps(tiny_method(recipe, (0,)), recipe) == [3, 4]
+
+
+READS = {
+    "item": lambda losses: losses.sum().item(),
+    "float": lambda losses: float(losses.detach().sum()),
+    "int": lambda losses: int(losses.detach().sum()),
+    "bool": lambda losses: bool(losses.sum() > 0),
+    "if": lambda losses: 1 if losses.sum() > 0 else 0,
+    "cpu": lambda losses: losses.cpu(),
+    "to the host": lambda losses: losses.to("cpu"),
+    "to the host by keyword": lambda losses: losses.to(device="cpu"),
+    "tolist": lambda losses: losses.tolist(),
+    "numpy": lambda losses: losses.detach().numpy(),
+    "asarray": lambda losses: np.asarray(losses.detach()),
+    "nonzero": lambda losses: losses.nonzero(),
+    "where": lambda losses: torch.where(losses > 0),
+    "mask": lambda losses: losses[losses > 0],
+    "masked_select": lambda losses: losses.masked_select(losses > 0),
+    "assignment by a mask": lambda losses: losses.detach().clone().__setitem__(losses > 0, losses),
+    "unique": lambda losses: losses.unique(),
+    "equal": lambda losses: torch.equal(losses, losses + 1),
+    "format": lambda losses: f"{losses.sum():.2f}",
+    "print": lambda losses: str(losses),
+}
+
+
+@pytest.mark.parametrize("read", READS.values(), ids=READS.keys())
+def test_a_method_that_reads_is_caught(read):
+    vanilla = get_method("vanilla")
+
+    class Reading(vanilla):
+        def losses(self, batch, step):
+            losses = super().losses(batch, step)
+            if step > 12:
+                read(losses.total)
+            return losses
+
+    recipe = tiny_recipe("vanilla", steps=20)
+    with pytest.raises(HostReadError):
+        guarded_steps(Reading(recipe, Task(SHAPE, 3, (0,))), recipe)
