@@ -3,6 +3,7 @@
 from debias_pipeline.io.atomic import AtomicJSONDataset, AtomicParquetDataset, AtomicTextDataset
 from debias_pipeline.io.holes import HoleableDataset, OutcomeDataset, ProblemDataset
 from debias_pipeline.io.image_array_dataset import ImageArrayDataset
+from debias_pipeline.io.remade import RemadeJSONDataset
 from debias_pipeline.io.safetensors_dataset import SafetensorsDataset
 from debias_pipeline.io.storage import local_file, location
 
@@ -14,6 +15,7 @@ __all__ = [
     "ImageArrayDataset",
     "OutcomeDataset",
     "ProblemDataset",
+    "RemadeJSONDataset",
     "SafetensorsDataset",
     "local_file",
     "location",

@@ -88,7 +88,7 @@ class HoleableDataset(AbstractDataset[Any, Any]):
 
     def __getattr__(self, name: str) -> Any:
         # Where files lie is asked of datasets by plugins and hooks.
-        if name in ("_filepath", "_version", "_get_load_path", "_get_save_path"):
+        if name in ("_filepath", "_fs", "_protocol", "_version", "_get_load_path", "_get_save_path"):
             return getattr(self._dataset, name)
         raise AttributeError(name)
 
