@@ -49,6 +49,7 @@ class GridParameters(BaseModel):
     threads: StrictInt | None = Field(default=None, ge=1)
     overrides: dict[str, Any] = Field(default_factory=dict)
     data_options: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    mlflow_ui: str = Field(default="http://127.0.0.1:5000", pattern="^https?://")
 
     @field_validator("datasets", "percents", "methods", mode="before")
     @classmethod

@@ -6,7 +6,14 @@ from kedro.pipeline import Pipeline
 
 from debias_pipeline.grid import Cell
 from debias_pipeline.methods import method_names
-from debias_pipeline.pipelines import benchmark, evaluation, ingestion, reporting, training
+from debias_pipeline.pipelines import (
+    benchmark,
+    evaluation,
+    ingestion,
+    leaderboard,
+    reporting,
+    training,
+)
 
 # What `kedro run` runs and compares, the baseline first.
 DEFAULT_METHODS = ("vanilla", "disent")
@@ -52,7 +59,8 @@ def pipelines_of_grid(cells: Sequence[Cell]) -> dict[str, Pipeline]:
     Args:
         cells: see `grid.cells_of`.
     """
-    return {"benchmark": benchmark.create_pipeline(cells)}
+    ranking = leaderboard.create_pipeline(cells)
+    return {"benchmark": benchmark.create_pipeline(cells) + ranking, "leaderboard": ranking}
 
 
 def baseline_first(methods: Iterable[str]) -> list[str]:

@@ -1,0 +1,58 @@
+"""Metrics and outcomes of every cell → the leaderboard."""
+
+from typing import Any
+
+import pandas as pd
+
+from debias_pipeline.errors import UserError
+from debias_pipeline.grid import cells_of
+from debias_pipeline.reporting.leaderboard import (
+    CellResult,
+    draw_leaderboard_figures,
+    leaderboard_frame,
+    make_leaderboard,
+    write_leaderboard_page,
+    write_leaderboard_table,
+)
+
+METRICS, OUTCOME = "metrics of ", "outcome of "
+
+
+def rank(
+    parameters: dict[str, Any], **of_cells: Any
+) -> tuple[pd.DataFrame, dict[str, Any], dict[str, str], str, str]:
+    """Put what the grid's cells left side by side.
+
+    Args:
+        parameters: say which cells the grid has, what was published for them, and where MLflow's
+            pages are.
+        of_cells: metrics and outcome of each, None where there is none, as `metrics of <cell>`
+            and `outcome of <cell>`.
+
+    Returns:
+        leaderboard, leaderboard_json, leaderboard_figures, leaderboard_page, leaderboard_table.
+
+    Raises:
+        UserError: if no cell was run.
+    """
+    results = [
+        CellResult(
+            cell.dataset,
+            cell.percent,
+            cell.method,
+            of_cells[METRICS + cell.name],
+            of_cells[OUTCOME + cell.name],
+            cell.published_accuracy,
+        )
+        for cell in cells_of(parameters)
+    ]
+    if all(each.outcome is None for each in results):
+        raise UserError(
+            "No cell of the grid was run, so there is nothing to rank: "
+            "first kedro run --pipeline=benchmark"
+        )
+    leaderboard = make_leaderboard(results)
+    figures = draw_leaderboard_figures(leaderboard)
+    page = write_leaderboard_page(leaderboard, figures, parameters["benchmark"]["mlflow_ui"])
+    table = write_leaderboard_table(leaderboard)
+    return leaderboard_frame(leaderboard), leaderboard, figures, page, table

@@ -1,0 +1,114 @@
+"""How a leaderboard is laid out: a section per data set, a table per protocol."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from debias_pipeline.reporting.leaderboard.table import FAILED
+from debias_pipeline.reporting.leaderboard.wording import (
+    hole_in_words,
+    settings_in_words,
+    verdict_in_words,
+)
+from debias_pipeline.reporting.wording import METRIC_BY_KEY, PROTOCOLS, Metric, Protocol
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Methods by percents under one protocol.
+
+    Attributes:
+        protocol: how checkpoints are picked.
+        rows: method and its row at every percent of the section, None where the grid has no cell.
+        tested: percent and what was tested there, in words.
+    """
+
+    protocol: Protocol
+    rows: tuple[tuple[str, tuple[Row | None, ...]], ...]
+    tested: tuple[tuple[str, str], ...]
+
+    @property
+    def has_published(self) -> bool:
+        """Whether any figure has a published one beside it."""
+        return any(row and row["published"] is not None for _, rows in self.rows for row in rows)
+
+
+@dataclass(frozen=True)
+class Section:
+    """What there is of one data set.
+
+    Attributes:
+        dataset: its name.
+        headline: the metric that published tables quote for it.
+        percents: from low to high.
+        tables: one per protocol.
+        settings: what all its cells have in common.
+        warning: in what they differ and should not.
+        failures: what went wrong, in words, one per failed cell.
+    """
+
+    dataset: str
+    headline: Metric
+    percents: tuple[str, ...]
+    tables: tuple[Table, ...]
+    settings: str
+    warning: str
+    failures: tuple[str, ...]
+
+
+def sections(leaderboard: Mapping[str, Any]) -> list[Section]:
+    """Lay a leaderboard out.
+
+    Args:
+        leaderboard: from `make_leaderboard`.
+    """
+    datasets = dict.fromkeys(row["dataset"] for row in leaderboard["rows"])
+    return [_section(leaderboard, dataset) for dataset in datasets]
+
+
+def _section(leaderboard: Mapping[str, Any], dataset: str) -> Section:
+    rows = [row for row in leaderboard["rows"] if row["dataset"] == dataset]
+    comparisons = [each for each in leaderboard["comparisons"] if each["dataset"] == dataset]
+    percents = tuple(dict.fromkeys(row["percent"] for row in rows))
+    settings, warning = settings_in_words(rows)
+    return Section(
+        dataset=dataset,
+        headline=METRIC_BY_KEY[rows[0]["headline"] or "accuracy"],
+        percents=percents,
+        tables=tuple(_table(rows, comparisons, percents, protocol) for protocol in PROTOCOLS),
+        settings=settings,
+        warning=warning,
+        failures=tuple(
+            dict.fromkeys(
+                f"{row['percent']}, {row['method']} {hole_in_words(row)}"
+                for row in rows
+                if row["status"] == FAILED
+            )
+        ),
+    )
+
+
+def _table(
+    rows: Sequence[Row],
+    comparisons: Sequence[Mapping[str, Any]],
+    percents: Sequence[str],
+    protocol: Protocol,
+) -> Table:
+    rows = [row for row in rows if row["protocol"] == protocol.key]
+    places = {(row["method"], row["percent"]): row for row in rows}
+    methods = dict.fromkeys(row["method"] for row in rows)
+    return Table(
+        protocol=protocol,
+        rows=tuple((m, tuple(places.get((m, percent)) for percent in percents)) for m in methods),
+        tested=tuple(
+            (each["percent"], verdict_in_words(each, _without_figures(rows, each["percent"])))
+            for each in comparisons
+            if each["protocol"] == protocol.key
+        ),
+    )
+
+
+def _without_figures(rows: Sequence[Row], percent: str) -> list[str]:
+    return [row["method"] for row in rows if row["percent"] == percent and row["mean"] is None]

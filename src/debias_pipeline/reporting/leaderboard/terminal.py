@@ -1,0 +1,76 @@
+"""The table that a user sees after a grid has run."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich import box
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from debias_pipeline.reporting.leaderboard.layout import Row, Section, sections
+from debias_pipeline.reporting.leaderboard.table import DONE, LEAKY
+from debias_pipeline.reporting.leaderboard.wording import figure_text, progress_in_words
+from debias_pipeline.reporting.wording import LEAK, PUBLISHED_PROTOCOL
+
+
+def leaderboard_tables(leaderboard: Mapping[str, Any]) -> Group:
+    """Every data set's headline by checkpoint and method, in per cent.
+
+    Args:
+        leaderboard: from `make_leaderboard`.
+
+    Returns:
+        A table per data set; four percents fit 80 columns.
+    """
+    parts: list[Table | Text] = []
+    for section in sections(leaderboard):
+        # As a caption of the table it would be as narrow as a table of one percent.
+        parts += [_table(section), _caption(section)]
+    return Group(*parts, Text(progress_in_words(leaderboard["rows"])))
+
+
+def _table(section: Section) -> Table:
+    table = Table(
+        title=Text(f"{section.dataset}: {section.headline.name.lower()} in %", style="bold"),
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    table.add_column("Checkpoint")
+    table.add_column("Method", style="bold", overflow="fold", min_width=7)
+    for percent in section.percents:
+        table.add_column(Text(percent), justify="right")
+    for of_protocol in section.tables:
+        leaks = of_protocol.protocol.key == LEAKY
+        name = of_protocol.protocol.name + ("*" if leaks else "")
+        for place, (method, rows) in enumerate(of_protocol.rows):
+            table.add_row("" if place else name, Text(method), *map(_figure, rows))
+            if of_protocol.has_published:
+                table.add_row("", "published†", *map(_published, rows), style="dim")
+        table.add_section()
+    return table
+
+
+def _figure(row: Row | None) -> Text:
+    if row is None:
+        return Text("")
+    if row["mean"] is None:
+        return Text(figure_text(row) if row["status"] == DONE else row["status"], style="dim")
+    return Text(figure_text(row) + "‡", style="bold") if row["is_best"] else Text(figure_text(row))
+
+
+def _published(row: Row | None) -> str:
+    return "" if row is None or row["published"] is None else f"{100 * row['published']:.2f}"
+
+
+def _caption(section: Section) -> Text:
+    rows = [row for table in section.tables for _, of_method in table.rows for row in of_method]
+    lines = ["± is the standard deviation over seeds.", f"* {LEAK}"]
+    if any(table.has_published for table in section.tables):
+        lines.append(f"† {PUBLISHED_PROTOCOL}")
+    if any(row is not None and row["is_best"] for row in rows):
+        lines.append("‡ best beyond noise: paired t-test over seeds, corrected; see the page")
+    return Text("\n".join([*lines, *section.failures]), style="dim")

@@ -1,0 +1,142 @@
+"""What a leaderboard says of its figures, on the page, in Markdown and in the terminal alike."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from debias_pipeline.reporting.formatting import DASH, mean_and_std, points
+from debias_pipeline.reporting.leaderboard.significance import ALPHA
+from debias_pipeline.reporting.leaderboard.table import DONE, FAILED, NOT_RUN
+from debias_pipeline.reporting.wording import NO_SELECTION
+
+_SETTINGS = ("seeds", "steps", "precision", "threads")
+
+
+def explain_test(test: Mapping[str, Any]) -> str:
+    """Which test decides who is marked.
+
+    Args:
+        test: the leaderboard's `test`.
+    """
+    return (
+        f"Marked as best is a method only if it is better than every other beyond noise: a "
+        f"{test['name']}, p < {test['alpha']:g} against each of them after {test['correction']}'s "
+        "correction for the number of comparisons within a data set, percent and checkpoint. "
+        "It needs two seeds at least, and few seeds show large differences only."
+    )
+
+
+def verdict_in_words(comparison: Mapping[str, Any], left_out: Sequence[str] = ()) -> str:
+    """What was tested for one percent, in a sentence.
+
+    Args:
+        comparison: one of the leaderboard's `comparisons`.
+        left_out: methods without figures.
+    """
+    best, against = comparison["best"], comparison["against"]
+    holes = f" Without figures: {', '.join(left_out)}." if left_out else ""
+    if not against:
+        return f"{best} alone has figures, so there is nothing to compare.{holes}"
+    if comparison["is_best"]:
+        opening = f"{best} is best beyond noise"
+    else:
+        opening = f"{best} has the highest mean, but not beyond noise"
+    return f"{opening}: {'; '.join(map(_against, against))}.{holes}"
+
+
+def _against(comparison: Mapping[str, Any]) -> str:
+    seeds, difference = comparison["seeds"], comparison["difference"]
+    if seeds < 2:
+        return f"not tested against {comparison['method']}, fewer than two seeds in common"
+    text = f"{points(difference)} points against {comparison['method']} over {seeds} seeds, "
+    if comparison["p_value"] is None:
+        return text + "the same for each, on which the test has nothing to say"
+    return text + f"corrected p {p_in_words(comparison['p_corrected'])}"
+
+
+def p_in_words(p_value: float) -> str:
+    """As "= 0.031" or "< 0.001"; never rounded across the threshold."""
+    if p_value < 0.001:
+        return "< 0.001"
+    text = f"{p_value:.3f}"
+    crosses = (float(text) < ALPHA) != (p_value < ALPHA)
+    return f"= {p_value:.6g}" if crosses else f"= {text}"
+
+
+def figure_text(row: Mapping[str, Any]) -> str:
+    """A row's headline in per cent, "86.1 ± 0.7", or a dash."""
+    return mean_and_std(row, 100, 1)
+
+
+def hole_in_words(row: Mapping[str, Any]) -> str:
+    """Why a row has no headline figure, "" if it has one."""
+    if row["mean"] is not None:
+        return ""
+    if row["status"] == FAILED:
+        return f"failed: {row['error'] or 'for no stated reason'}"
+    if row["status"] == NOT_RUN:
+        return NOT_RUN
+    if row["protocol"] == "selected":
+        return NO_SELECTION
+    return "no figure"
+
+
+def duration(seconds: float | None) -> str:
+    """As "48 s", "12 min 30 s" or "3 h 5 min", or a dash."""
+    if seconds is None:
+        return DASH
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes_left = divmod(minutes, 60)
+    if hours:
+        return f"{hours:,} h {minutes_left} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def memory(size: int | None) -> str:
+    """Bytes as "640 MiB" or "1.5 GiB", or a dash."""
+    if size is None:
+        return DASH
+    mebibytes = size / 2**20
+    return f"{mebibytes:,.0f} MiB" if mebibytes < 1024 else f"{mebibytes / 1024:,.1f} GiB"
+
+
+def progress_in_words(rows: Iterable[Mapping[str, Any]]) -> str:
+    """How many cells are done, failed, not run, and what they took together."""
+    cells = {(row["dataset"], row["percent"], row["method"]): row for row in rows}.values()
+    counts = {
+        status: sum(row["status"] == status for row in cells) for status in (DONE, FAILED, NOT_RUN)
+    }
+    parts = [f"{counts[DONE]} of {len(cells)} cells are done"]
+    parts += [f"{count} {status}" for status, count in counts.items() if count and status != DONE]
+    took = sum(row["seconds"] or 0 for row in cells)
+    return f"{', '.join(parts)}; together they took {duration(took)}."
+
+
+def settings_in_words(rows: Iterable[Mapping[str, Any]]) -> tuple[str, str]:
+    """What the cells of a data set have in common, and a warning where they differ.
+
+    Args:
+        rows: of the data set.
+
+    Returns:
+        Common settings, "" if there are none; which settings differ, "" if none do.
+    """
+    done = [row for row in rows if row["status"] == DONE]
+    common, different = [], []
+    for name in _SETTINGS:
+        values = list(dict.fromkeys(_setting(name, row[name]) for row in done if row[name]))
+        if len(values) == 1:
+            common.append(values[0])
+        elif values:
+            different.append(f"{name} ({'; '.join(values)})")
+    warning = f"The cells differ in {', '.join(different)}." if different else ""
+    return (f"Each cell: {'; '.join(common)}." if common else ""), warning
+
+
+def _setting(name: str, value: Any) -> str:
+    if name == "seeds":
+        return f"seed{'s' if len(value) > 1 else ''} {', '.join(map(str, value))}"
+    if name == "precision":
+        return str(value)
+    return f"{value:,} {name if value != 1 else name.removesuffix('s')}"
