@@ -1,6 +1,7 @@
 """What happens around a run: checks before it, tags and pointers for people."""
 
 import logging
+import os
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,7 +17,8 @@ from rich.console import Console
 
 from debias_pipeline.config_loader import ProjectConfigLoader
 from debias_pipeline.errors import UserError
-from debias_pipeline.grid import cells_of
+from debias_pipeline.grid import CELL_ENTRIES, cells_of
+from debias_pipeline.io import local_file, location
 from debias_pipeline.methods import method_names
 from debias_pipeline.parameters import check_overrides
 from debias_pipeline.pipeline_registry import (
@@ -27,6 +29,7 @@ from debias_pipeline.pipeline_registry import (
     pipelines_of_trained,
 )
 from debias_pipeline.reporting import headline_table
+from debias_pipeline.reporting.leaderboard import leaderboard_tables
 from debias_pipeline.training import choose_device
 
 Catalog = CatalogProtocol[Any, Any]
@@ -79,7 +82,9 @@ class PreflightHooks:
         self, pipeline: Pipeline, catalog: Catalog, parameters: dict[str, Any]
     ) -> None:
         needed = sorted(name for name in pipeline.inputs() if not _is_parameter(name))
-        missing = [name for name in needed if not catalog.exists(name)]
+        # The leaderboard shows what a cell has not left as a hole.
+        holes = {f"{cell.name}.{entry}" for cell in cells_of(parameters) for entry in CELL_ENTRIES}
+        missing = [name for name in needed if name not in holes and not catalog.exists(name)]
         if not missing:
             return
         setting = f"dataset={parameters['dataset']},percent={parameters['percent']}"
@@ -104,7 +109,6 @@ class TrackingHooks:
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Catalog
     ) -> None:
         """Tag the MLflow run that kedro-mlflow has started, so that runs can be filtered."""
-        self._catalog = catalog
         if not mlflow.active_run():
             return
         parameters: dict[str, Any] = catalog.load("parameters")
@@ -121,6 +125,11 @@ class TrackingHooks:
         )
 
     @hook_impl
+    def before_node_run(self, catalog: Catalog) -> None:
+        """Know the catalog also in a process of its own, which only runs nodes."""
+        self._catalog = catalog
+
+    @hook_impl
     def after_dataset_saved(self, dataset_name: str) -> None:
         """Log what the catalog marks with `metadata: { mlflow_artifact: <path> }`.
 
@@ -129,7 +138,8 @@ class TrackingHooks:
         dataset = self._catalog.get(dataset_name)
         artifact_path = (getattr(dataset, "metadata", None) or {}).get("mlflow_artifact")
         if artifact_path and mlflow.active_run():
-            mlflow.log_artifact(str(_path(dataset)), artifact_path)
+            with local_file(dataset) as path:
+                mlflow.log_artifact(str(path), artifact_path)
 
 
 class SummaryHooks:
@@ -147,16 +157,12 @@ class SummaryHooks:
                 each["method"]: parameters[each["method"]]["published_accuracy"] for each in metrics
             }
             Console().print(headline_table(metrics, published))
-        for name in sorted(name for name in outputs if name.endswith("report")):
-            path = _path(catalog.get(name))
-            shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+        if "leaderboard_json" in outputs:
+            Console().print(leaderboard_tables(catalog.load("leaderboard_json")))
+        for name in sorted(name for name in outputs if name.endswith(("report", "_page"))):
+            shown = location(catalog.get(name)).removeprefix(f"{Path.cwd()}{os.sep}")
             # Not logged: a log line would be wrapped, and a path should be easy to copy.
             print(f"{name.replace('.', ' ').replace('_', ' ')}: {shown}")
-
-
-def _path(dataset: Any) -> Path:
-    """Where the version of a dataset that this run knows lies."""
-    return Path(dataset._get_load_path() if hasattr(dataset, "_version") else dataset._filepath)
 
 
 def _methods_of(pipeline: Pipeline, dataset: str) -> list[str]:
