@@ -1,6 +1,7 @@
 """A training step reads nothing back from the device: on a GPU each such read waits for it.
 
-The guard is shown to fire for every way of reading; then it watches real steps of every method.
+So do copies to the device, unless they are made `non_blocking`. The guard is shown to fire for
+every way of waiting; then it watches real steps of every method.
 """
 
 from contextlib import contextmanager
@@ -59,10 +60,19 @@ class _Methods(TorchFunctionMode):
         kwargs = kwargs or {}
         if function in READING_METHODS:
             raise HostReadError(str(function))
-        # A device that is named: `data.device` is the host in this test, but not on a GPU.
-        if function is torch.Tensor.to and "cpu" in (*args[1:], kwargs.get("device")):
-            raise HostReadError("Tensor.to the host")
+        if function is torch.Tensor.to:
+            self._check_copy([*args[1:], kwargs.get("device")], kwargs.get("non_blocking", False))
+        if function in (torch.tensor, torch.as_tensor) and kwargs.get("device") is not None:
+            raise HostReadError(f"{function.__name__} copies to the device and waits")
         return function(*args, **kwargs)
+
+    @staticmethod
+    def _check_copy(given, non_blocking):
+        # A device that is named: `data.device` is the host in this test, but not on a GPU.
+        if "cpu" in given:
+            raise HostReadError("Tensor.to the host")
+        if not non_blocking and any(isinstance(each, torch.device) for each in given):
+            raise HostReadError("Tensor.to a device waits")
 
 
 def _by_mask(indices):
@@ -139,6 +149,8 @@ READS = {
     "cpu": lambda losses: losses.cpu(),
     "to the host": lambda losses: losses.to("cpu"),
     "to the host by keyword": lambda losses: losses.to(device="cpu"),
+    "to a device": lambda losses: losses.to(torch.device("meta")),
+    "made on a device": lambda losses: torch.tensor([1.0], device=losses.device),
     "tolist": lambda losses: losses.tolist(),
     "numpy": lambda losses: losses.detach().numpy(),
     "asarray": lambda losses: np.asarray(losses.detach()),

@@ -1,6 +1,8 @@
 """The batches of all replicas."""
 
+from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
 from torch import Tensor
@@ -11,12 +13,19 @@ from debias_pipeline.methods import Batch
 from debias_pipeline.randomness import generators
 from debias_pipeline.transforms import Transform
 
+# Enough for a disk to even out; a batch of photographs takes megabytes.
+BATCHES_AHEAD = 4
+
 
 class BatchStream:
     """An endless stream of batches, every replica in an order of its own.
 
     Each pass over the training split is a fresh shuffle; the last incomplete batch of a
     pass is dropped.
+
+    Where images lie on disk, a thread gathers the next batches while one is trained on: reading
+    then takes no time of its own. What is drawn is the same. The thread ends with the stream.
+    Images in memory are gathered when they are needed, which is faster.
     """
 
     def __init__(
@@ -48,21 +57,39 @@ class BatchStream:
         self._batches: tuple[Tensor, ...] = ()
         self._batch_size = batch_size
         self._position = 0
+        self._reader = ThreadPoolExecutor(1, "gather") if data.on_disk else None
+        self._ahead: deque[tuple[Tensor, Future[Tensor]]] = deque()
 
     def next(self) -> Batch:
         """The next batch, transformed, on the data's device."""
-        if self._position == len(self._batches):
-            self._shuffle()
-        index = self._batches[self._position]
-        self._position += 1
-        pixels = self._data.gather(self._rows[index].flatten())
+        index, pixels = self._gathered()
         images = self._transform.for_training(pixels, self._augmenters)
         return Batch(images.view(*index.shape, *images.shape[1:]), self._labels[index], index)
+
+    def _gathered(self) -> tuple[Tensor, Tensor]:
+        """Positions, [R, B], and pixels, uint8, [R · B, H, W, 3], of the next batch."""
+        if self._reader is None:
+            index = self._draw()
+            return index, self._gather(index)
+        while len(self._ahead) <= BATCHES_AHEAD:
+            index = self._draw()
+            self._ahead.append((index, self._reader.submit(self._gather, index)))
+        index, pixels = self._ahead.popleft()
+        return index, pixels.result()
+
+    def _gather(self, index: Tensor) -> Tensor:
+        return self._data.gather(self._rows[index].flatten())
+
+    def _draw(self) -> Tensor:
+        if self._position == len(self._batches):
+            self._shuffle()
+        self._position += 1
+        return self._batches[self._position - 1]
 
     def _shuffle(self) -> None:
         images = len(self._rows)
         orders = [torch.randperm(images, generator=each) for each in self._shufflers]
         whole = images - images % self._batch_size
-        order = torch.stack(orders)[:, :whole].to(self._data.device)
+        order = torch.stack(orders)[:, :whole].to(self._data.device, non_blocking=True)
         self._batches = torch.split(order, self._batch_size, 1)
         self._position = 0
