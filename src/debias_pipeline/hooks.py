@@ -16,8 +16,8 @@ from kedro.pipeline import Pipeline
 from rich.console import Console
 
 from debias_pipeline.config_loader import ProjectConfigLoader
-from debias_pipeline.errors import UserError
-from debias_pipeline.grid import CELL_ENTRIES, cells_of
+from debias_pipeline.errors import Hole, UserError
+from debias_pipeline.grid import CELL_ENTRIES, Cell, cells_of
 from debias_pipeline.io import local_file, location
 from debias_pipeline.methods import method_names
 from debias_pipeline.parameters import check_overrides
@@ -27,6 +27,13 @@ from debias_pipeline.pipeline_registry import (
     pipelines_of_grid,
     pipelines_of_pretrained,
     pipelines_of_trained,
+)
+from debias_pipeline.pipelines.benchmark import (
+    GRID_PIPELINES,
+    check_cells,
+    check_outcomes,
+    check_typed,
+    chosen_cells,
 )
 from debias_pipeline.reporting import headline_table
 from debias_pipeline.reporting.leaderboard import leaderboard_tables
@@ -62,10 +69,12 @@ class PreflightHooks:
         Raises:
             UserError: if a method has no recipe, a recipe field is unknown to all methods of
                 the run, the device is not there, or something is missing that an earlier
-                pipeline makes.
+                pipeline makes; of a grid likewise.
         """
-        del run_params
         parameters: dict[str, Any] = catalog.load("parameters")
+        if set(run_params["pipeline_names"] or ["__default__"]) <= set(GRID_PIPELINES):
+            check_typed(run_params["runtime_params"] or {})
+        check_cells(chosen_cells(cells_of(parameters), pipeline), pipeline, catalog)
         choose_device(parameters["device"])
         trained = _methods_of(pipeline, "params:{}.recipe")
         for method in trained:
@@ -112,17 +121,9 @@ class TrackingHooks:
         if not mlflow.active_run():
             return
         parameters: dict[str, Any] = catalog.load("parameters")
-        first, count = parameters["seed"], parameters["seeds"]
-        methods = [name for name in method_names() if _in_namespace(pipeline, name)]
-        mlflow.set_tags(
-            {
-                "dataset": parameters["dataset"],
-                "percent": parameters["percent"],
-                "method": ",".join(methods),
-                "seeds": ",".join(str(seed) for seed in range(first, first + count)),
-                "git_commit": _git_commit(Path(run_params["project_path"])),
-            }
-        )
+        cells = chosen_cells(cells_of(parameters), pipeline)
+        tags = _tags_of_grid(cells) if cells else _tags_of_run(pipeline, parameters)
+        mlflow.set_tags({**tags, "git_commit": _git_commit(Path(run_params["project_path"]))})
 
     @hook_impl
     def before_node_run(self, catalog: Catalog) -> None:
@@ -130,11 +131,13 @@ class TrackingHooks:
         self._catalog = catalog
 
     @hook_impl
-    def after_dataset_saved(self, dataset_name: str) -> None:
+    def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
         """Log what the catalog marks with `metadata: { mlflow_artifact: <path> }`.
 
         kedro-mlflow's own MlflowArtifactDataset makes versions that Kedro 1.7 refuses.
         """
+        if isinstance(data, Hole):
+            return
         dataset = self._catalog.get(dataset_name)
         artifact_path = (getattr(dataset, "metadata", None) or {}).get("mlflow_artifact")
         if artifact_path and mlflow.active_run():
@@ -145,9 +148,14 @@ class TrackingHooks:
 class SummaryHooks:
     """Ends a run with its results: the headline table and where the reports are."""
 
-    @hook_impl
+    # Last of all hooks, so that the MLflow run has ended when holes make the command fail.
+    @hook_impl(trylast=True)
     def after_pipeline_run(self, pipeline: Pipeline, catalog: Catalog) -> None:
-        """Show what the run has measured and written."""
+        """Show what the run has measured and written.
+
+        Raises:
+            UserError: if cells of the grid failed.
+        """
         outputs = pipeline.all_outputs()
         judged = [f"{name}.metrics" for name in method_names() if f"{name}.metrics" in outputs]
         if judged:
@@ -163,6 +171,30 @@ class SummaryHooks:
             shown = location(catalog.get(name)).removeprefix(f"{Path.cwd()}{os.sep}")
             # Not logged: a log line would be wrapped, and a path should be easy to copy.
             print(f"{name.replace('.', ' ').replace('_', ' ')}: {shown}")
+        cells = chosen_cells(cells_of(catalog.load("parameters")), pipeline)
+        check_outcomes(cells, {cell.name: catalog.load(f"{cell.name}.outcome") for cell in cells})
+
+
+def _tags_of_run(pipeline: Pipeline, parameters: dict[str, Any]) -> dict[str, str]:
+    first, count = parameters["seed"], parameters["seeds"]
+    return {
+        "dataset": parameters["dataset"],
+        "percent": parameters["percent"],
+        "method": ",".join(name for name in method_names() if _in_namespace(pipeline, name)),
+        "seeds": ",".join(str(seed) for seed in range(first, first + count)),
+    }
+
+
+def _tags_of_grid(cells: list[Cell]) -> dict[str, str]:
+    def listed(values: Iterable[object]) -> str:
+        return ",".join(dict.fromkeys(map(str, values)))
+
+    return {
+        "dataset": listed(cell.dataset for cell in cells),
+        "percent": listed(cell.percent for cell in cells),
+        "method": listed(cell.method for cell in cells),
+        "seeds": listed(cells[0].seeds),
+    }
 
 
 def _methods_of(pipeline: Pipeline, dataset: str) -> list[str]:

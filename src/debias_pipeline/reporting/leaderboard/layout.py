@@ -6,7 +6,7 @@ from typing import Any
 
 from debias_pipeline.reporting.leaderboard.table import FAILED
 from debias_pipeline.reporting.leaderboard.wording import (
-    hole_in_words,
+    failure_in_words,
     settings_in_words,
     verdict_in_words,
 )
@@ -46,7 +46,7 @@ class Section:
         tables: one per protocol.
         settings: what all its cells have in common.
         warning: in what they differ and should not.
-        failures: what went wrong, in words, one per failed cell.
+        failures: where something went wrong and what, in words.
     """
 
     dataset: str
@@ -80,14 +80,18 @@ def _section(leaderboard: Mapping[str, Any], dataset: str) -> Section:
         tables=tuple(_table(rows, comparisons, percents, protocol) for protocol in PROTOCOLS),
         settings=settings,
         warning=warning,
-        failures=tuple(
-            dict.fromkeys(
-                f"{row['percent']}, {row['method']} {hole_in_words(row)}"
-                for row in rows
-                if row["status"] == FAILED
-            )
-        ),
+        failures=tuple(_failures(rows)),
     )
+
+
+def _failures(rows: Sequence[Row]) -> list[str]:
+    """What went wrong and where; cells that failed alike are named together."""
+    cells: dict[str, dict[str, None]] = {}
+    for row in rows:
+        if row["status"] == FAILED:
+            places = cells.setdefault(failure_in_words(row), {})
+            places[f"{row['percent']} {row['method']}"] = None
+    return [f"{', '.join(places)} {failure}" for failure, places in cells.items()]
 
 
 def _table(

@@ -17,6 +17,7 @@ from debias_pipeline.reporting.leaderboard.wording import (
     memory,
     progress_in_words,
 )
+from debias_pipeline.reporting.names import shortened
 from debias_pipeline.reporting.pages import data_address, render
 from debias_pipeline.reporting.wording import (
     AUROC,
@@ -26,6 +27,8 @@ from debias_pipeline.reporting.wording import (
 )
 
 DEFAULT_MLFLOW_UI = "http://127.0.0.1:5000"
+
+_LONGEST_REASON = 60  # characters in a cell; the whole stands above the tables
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,7 @@ def _section(section: Section, figures: Mapping[str, str], mlflow_ui: str) -> di
         "percents": section.percents,
         "settings": section.settings,
         "warning": section.warning,
+        "failures": section.failures,
         "figure": data_address(figures[section.dataset]) if section.dataset in figures else "",
         "tables": [_table(table, mlflow_ui) for table in section.tables],
         "cost": _grid(section.tables[0], lambda row: _cost(row, mlflow_ui)),
@@ -142,7 +146,8 @@ def _figure(row: Row, mlflow_ui: str) -> Entry:
     note = "" if published is None else f"published {100 * published:.2f}"
     link = run_link(row, mlflow_ui)
     if row["mean"] is None:
-        return Entry(hole_in_words(row), link, note=note, hole=True)
+        reason = hole_in_words(row)
+        return Entry(shortened(reason, _LONGEST_REASON), link, title=reason, note=note, hole=True)
     if published is not None:
         note += f" ({points(row['difference'])})"
     return Entry(

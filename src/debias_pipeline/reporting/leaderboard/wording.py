@@ -72,12 +72,17 @@ def hole_in_words(row: Mapping[str, Any]) -> str:
     if row["mean"] is not None:
         return ""
     if row["status"] == FAILED:
-        return f"failed: {row['error'] or 'for no stated reason'}"
+        return failure_in_words(row)
     if row["status"] == NOT_RUN:
         return NOT_RUN
     if row["protocol"] == "selected":
         return NO_SELECTION
     return "no figure"
+
+
+def failure_in_words(row: Mapping[str, Any]) -> str:
+    """As "failed: CUDA out of memory"."""
+    return f"{FAILED}: {row['error'] or 'for no stated reason'}"
 
 
 def duration(seconds: float | None) -> str:
