@@ -1,8 +1,7 @@
 """What a failed cell of the grid leaves, so that the rest goes on and it is run again."""
 
-import logging
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, Final
 
 from kedro.io import AbstractDataset, DatasetError, Version
 from kedro.io.core import VALIDATOR_KEY, VERSIONED_FLAG_KEY
@@ -12,7 +11,14 @@ from kedro.validation.exceptions import DataValidationError
 from debias_pipeline.errors import Hole
 from debias_pipeline.io.atomic import AtomicJSONDataset, AtomicTextDataset
 
-logger = logging.getLogger(__name__)
+_OF_THE_FILE: Final = (
+    "_filepath",
+    "_fs",
+    "_protocol",
+    "_version",
+    "_get_load_path",
+    "_get_save_path",
+)
 
 
 class HoleableDataset(AbstractDataset[Any, Any]):
@@ -88,7 +94,14 @@ class HoleableDataset(AbstractDataset[Any, Any]):
 
     def __getattr__(self, name: str) -> Any:
         # Where files lie is asked of datasets by plugins and hooks.
-        if name in ("_filepath", "_fs", "_protocol", "_version", "_get_load_path", "_get_save_path"):
+        if name in (
+            "_filepath",
+            "_fs",
+            "_protocol",
+            "_version",
+            "_get_load_path",
+            "_get_save_path",
+        ):
             return getattr(self._dataset, name)
         raise AttributeError(name)
 
@@ -130,7 +143,7 @@ class ProblemDataset(AtomicTextDataset):
     def save(self, data: str) -> None:
         """Note a problem, or with "" that there is none."""
         if data:
-            super().save.__wrapped__(self, data)
+            super().save.__wrapped__(self, data)  # type: ignore[attr-defined]
         elif super()._exists():
             self._fs.rm(str(PurePosixPath(self._filepath)))
             self.release()

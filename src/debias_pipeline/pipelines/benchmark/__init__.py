@@ -1,5 +1,19 @@
 """The benchmark pipeline: the whole grid."""
 
 from debias_pipeline.pipelines.benchmark.pipeline import create_pipeline
+from debias_pipeline.pipelines.benchmark.preflight import (
+    GRID_PIPELINES,
+    check_cells,
+    check_outcomes,
+    check_typed,
+    chosen_cells,
+)
 
-__all__ = ["create_pipeline"]
+__all__ = [
+    "GRID_PIPELINES",
+    "check_cells",
+    "check_outcomes",
+    "check_typed",
+    "chosen_cells",
+    "create_pipeline",
+]

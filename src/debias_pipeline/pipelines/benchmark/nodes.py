@@ -79,21 +79,13 @@ def run_cell(
         group_accuracy (holes if the cell failed), outcome.
     """
     name = f"{setting_name(dataset, percent)}.{recipe['method']}"
-    outcome: dict[str, Any] = {
+    what: dict[str, Any] = {
         "dataset": dataset,
         "percent": percent,
         "method": recipe["method"],
         "seeds": [*range(seed, seed + seeds)],
-        "precision": precision,
-        "steps": recipe["steps"],
     }
-    tags = {
-        "cell": name,
-        "dataset": dataset,
-        "percent": percent,
-        "method": recipe["method"],
-        "seeds": ",".join(map(str, outcome["seeds"])),
-    }
+    tags = {**what, "seeds": ",".join(map(str, what["seeds"])), "cell": name}
     run, error = CellRun(), None
     started, memory = time.perf_counter(), PeakMemory()
     with _threads(threads) as used:
@@ -102,18 +94,22 @@ def run_cell(
                 run.log(params=recipe)
                 _check_data(images, manifest, data_card, data_problem)
                 checkpoint, history, weights, record = train_method(
-                    images, manifest, data_card, recipe, seed, seeds, device, precision
+                    images, manifest, data_card, recipe, seed, seeds, device, precision, name
                 )
                 predictions = predict_test(images, manifest, checkpoint, device, precision)
                 metrics, groups, figures = judge(predictions, manifest, weights, data_card, record)
-                run.log(metrics={name: each["value"] for name, each in figures.items()})
-            results = (checkpoint, history, weights, record, predictions, metrics, groups)
+                run.log(metrics={key: figure["value"] for key, figure in figures.items()})
+            results: tuple[Any, ...] = (
+                checkpoint, history, weights, record, predictions, metrics, groups,
+            )  # fmt: skip
         except Exception as failure:
             error = _one_line(failure)
             logger.warning("%s failed: %s", name, error)
             results = (Hole(error),) * _RESULTS
     return *results, {
-        **outcome,
+        **what,
+        "precision": precision,
+        "steps": recipe["steps"],
         "status": "failed" if error else "done",
         "error": error,
         "seconds": time.perf_counter() - started,

@@ -7,6 +7,8 @@ from kedro.pipeline import Pipeline, node, pipeline
 from debias_pipeline.grid import CELL_ENTRIES, SETTING_ENTRIES, Cell
 from debias_pipeline.pipelines.benchmark.nodes import build_setting, run_cell
 
+# What a cell needs of its setting.
+CELL_DATA = ("images", "manifest", "data_card", "data_problem")
 DATA_PARAMETERS = ("params:raw_dir", "params:data_seed")
 # What cells have in common, by the name of the argument.
 CELL_PARAMETERS = {
@@ -64,14 +66,13 @@ def _data(cells: Sequence[Cell]) -> Pipeline:
 
 
 def _cell(cell: Cell) -> Pipeline:
-    shared = ("images", "manifest", "data_card", "data_problem")
     of_setting = ("dataset", "percent")
     return pipeline(
         [
             node(
                 run_cell,
                 inputs={
-                    **{name: name for name in shared},
+                    **{name: name for name in CELL_DATA},
                     **{name: f"params:{name}" for name in of_setting},
                     "recipe": "params:recipe",
                     **CELL_PARAMETERS,
@@ -81,7 +82,7 @@ def _cell(cell: Cell) -> Pipeline:
             )
         ],
         namespace=cell.name,
-        inputs={name: f"{cell.setting}.{name}" for name in shared},
+        inputs={name: f"{cell.setting}.{name}" for name in CELL_DATA},
         parameters={
             **{f"params:{name}": f"params:{cell.setting}.{name}" for name in of_setting},
             **{name: name for name in CELL_PARAMETERS.values()},

@@ -23,8 +23,20 @@ def train_method(
     seeds: int,
     device: str,
     precision: str,
+    name: str = "",
 ) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame, dict[str, Any]]:
     """Train a method's networks for all seeds together.
+
+    Args:
+        images: of the catalog.
+        manifest: of the catalog.
+        data_card: of the catalog.
+        recipe: of the method.
+        seed: the first seed.
+        seeds: how many.
+        device: see conf/base/parameters.yml.
+        precision: fp32 or bf16.
+        name: what is trained, for people; the method's name if "".
 
     Returns:
         checkpoint (tensors and metadata), history, sample_weights, training_record.
@@ -39,7 +51,7 @@ def train_method(
         classes=len(data_card["label_names"]),
         seeds=range(seed, seed + seeds),
     )
-    progress = Progress(recipe["method"], typed_recipe.steps)
+    progress = Progress(name or recipe["method"], typed_recipe.steps)
     run = train(
         method_type(typed_recipe, task).to(data.device),
         typed_recipe,

@@ -1,0 +1,99 @@
+"""What is asked before a grid runs, and how it went afterwards."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from kedro.io import CatalogProtocol
+from kedro.pipeline import Pipeline
+
+from debias_pipeline.errors import UserError
+from debias_pipeline.grid import Cell
+from debias_pipeline.pipelines.benchmark.pipeline import CELL_DATA
+
+Catalog = CatalogProtocol[Any, Any]
+
+GRID_PIPELINES: Final = ("benchmark", "leaderboard")
+# What --params may say of a grid, and what stands for the parameters of an ordinary run.
+_OF_GRID: Final = ("benchmark", "raw_dir", "data_seed", "device")
+_IN_PLACE_OF: Final = {
+    "dataset": "benchmark.datasets",
+    "percent": "benchmark.percents",
+    "seed": "benchmark.seed",
+    "seeds": "benchmark.seeds",
+    "precision": "benchmark.precision",
+    "recipe": "benchmark.overrides",
+}
+
+
+def chosen_cells(cells: Iterable[Cell], pipeline: Pipeline) -> list[Cell]:
+    """The cells that a pipeline runs, as `--tags` and the like may leave some out."""
+    outputs = pipeline.all_outputs()
+    return [cell for cell in cells if f"{cell.name}.outcome" in outputs]
+
+
+def check_typed(typed: Iterable[str]) -> None:
+    """Refuse parameters of ordinary runs that would change nothing here.
+
+    Args:
+        typed: the first parts of the keys of `--params`.
+
+    Raises:
+        UserError: naming what stands for such a parameter in a grid.
+    """
+    for key in typed:
+        if key in _OF_GRID:
+            continue
+        instead = _IN_PLACE_OF.get(key)
+        hint = f"--params {instead}=…" if instead else "see conf/base/parameters_benchmark.yml"
+        raise UserError(f"Parameter '{key}' has no part in the grid: {hint}")
+
+
+def check_cells(cells: Sequence[Cell], pipeline: Pipeline, catalog: Catalog) -> None:
+    """Refuse a grid with cells that cannot run.
+
+    Args:
+        cells: that the pipeline runs.
+        pipeline: to be run.
+        catalog: of the run.
+
+    Raises:
+        UserError: if a method has no recipe for a data set, or data is missing that the pipeline
+            does not make.
+    """
+    for cell in cells:
+        if cell.recipe is None:
+            raise UserError(
+                f"There is no recipe for {cell.method} on {cell.dataset}: add one to "
+                "conf/base/parameters_recipes.yml, or leave one of them out of the grid"
+            )
+    given = pipeline.inputs()
+    missing = {
+        cell.setting: None
+        for cell in cells
+        for name in CELL_DATA
+        if (data := f"{cell.setting}.{name}") in given and not catalog.exists(data)
+    }
+    if missing:
+        nodes = ",".join(f"{setting}.build_data" for setting in missing)
+        raise UserError(
+            f"The data of {', '.join(missing)} is not there yet and is left out of this run: "
+            f"first kedro run --pipeline=benchmark --nodes={nodes}"
+        )
+
+
+def check_outcomes(cells: Sequence[Cell], outcomes: Mapping[str, Any]) -> None:
+    """Let a run with holes end as failed.
+
+    Args:
+        cells: that were run.
+        outcomes: of each, by its name.
+
+    Raises:
+        UserError: naming the cells that failed.
+    """
+    failed = [cell.name for cell in cells if (outcomes[cell.name] or {}).get("status") != "done"]
+    if failed:
+        raise UserError(
+            f"{len(failed)} of {len(cells)} cells failed ({', '.join(failed)}): the leaderboard "
+            "says why; type the same with --only-missing-outputs to run them again"
+        )
