@@ -9,6 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
 from debias_pipeline.reporting.leaderboard.table import LEAKY
+from debias_pipeline.reporting.leaderboard.wording import name_of_headline
 from debias_pipeline.reporting.names import shortened
 from debias_pipeline.reporting.style import (
     METHOD_COLOURS,
@@ -18,7 +19,7 @@ from debias_pipeline.reporting.style import (
     new_figure,
     to_svg,
 )
-from debias_pipeline.reporting.wording import METRIC_BY_KEY, PROTOCOLS, Protocol
+from debias_pipeline.reporting.wording import PROTOCOLS, Protocol
 
 _DODGE = 0.36  # of the room between two percents, all methods together
 
@@ -52,7 +53,7 @@ def _draw(rows: Sequence[Mapping[str, Any]]) -> str:
                 offset = _DODGE * ((place + 0.5) / len(methods) - 0.5)
                 _draw_method(axes, mine, percents, offset, place)
             _finish(axes, protocol, percents, any(row["mean"] is not None for row in of_protocol))
-        panels[0].set_ylabel(METRIC_BY_KEY[rows[0]["headline"]].name)
+        panels[0].set_ylabel(name_of_headline(rows[0]["headline"]))
         figure.legend(handles=_legend(panels[-1], rows), loc="outside lower center", ncols=4)
         return to_svg(figure, f"leaderboard-{rows[0]['dataset']}")
 

@@ -7,6 +7,7 @@ from typing import Any
 from debias_pipeline.reporting.leaderboard.table import FAILED
 from debias_pipeline.reporting.leaderboard.wording import (
     failure_in_words,
+    name_of_headline,
     settings_in_words,
     verdict_in_words,
 )
@@ -42,6 +43,7 @@ class Section:
     Attributes:
         dataset: its name.
         headline: the metric that published tables quote for it.
+        headline_name: its name, for people.
         percents: from low to high.
         tables: one per protocol.
         settings: what all its cells have in common.
@@ -51,6 +53,7 @@ class Section:
 
     dataset: str
     headline: Metric
+    headline_name: str
     percents: tuple[str, ...]
     tables: tuple[Table, ...]
     settings: str
@@ -76,6 +79,7 @@ def _section(leaderboard: Mapping[str, Any], dataset: str) -> Section:
     return Section(
         dataset=dataset,
         headline=METRIC_BY_KEY[rows[0]["headline"] or "accuracy"],
+        headline_name=name_of_headline(rows[0]["headline"]),
         percents=percents,
         tables=tuple(_table(rows, comparisons, percents, protocol) for protocol in PROTOCOLS),
         settings=settings,

@@ -38,7 +38,7 @@ def _section(section: Section) -> list[str]:
     """Blocks, with an empty line between each and the next."""
     cost = [(method, [_cost(row) for row in rows]) for method, rows in section.tables[0].rows]
     return [
-        f"### {escaped(section.dataset)}: {section.headline.name.lower()} in %",
+        f"### {escaped(section.dataset)}: {section.headline_name.lower()} in %",
         *(escaped(text) for text in (section.settings, section.warning) if text),
         *([_bullets(section.failures)] if section.failures else []),
         *(block for table in section.tables for block in _table(section.percents, table)),

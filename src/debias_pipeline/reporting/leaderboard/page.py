@@ -111,6 +111,7 @@ def _section(section: Section, figures: Mapping[str, str], mlflow_ui: str) -> di
     return {
         "dataset": section.dataset,
         "headline": section.headline,
+        "headline_name": section.headline_name,
         "percents": section.percents,
         "settings": section.settings,
         "warning": section.warning,

@@ -32,7 +32,7 @@ def leaderboard_tables(leaderboard: Mapping[str, Any]) -> Group:
 
 def _table(section: Section) -> Table:
     table = Table(
-        title=Text(f"{section.dataset}: {section.headline.name.lower()} in %", style="bold"),
+        title=Text(f"{section.dataset}: {section.headline_name.lower()} in %", style="bold"),
         title_justify="left",
         box=box.SIMPLE_HEAD,
         show_edge=False,

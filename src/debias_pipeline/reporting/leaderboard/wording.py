@@ -6,7 +6,7 @@ from typing import Any
 from debias_pipeline.reporting.formatting import DASH, mean_and_std, points
 from debias_pipeline.reporting.leaderboard.significance import ALPHA
 from debias_pipeline.reporting.leaderboard.table import DONE, FAILED, NOT_RUN
-from debias_pipeline.reporting.wording import NO_SELECTION
+from debias_pipeline.reporting.wording import METRIC_BY_KEY, NO_SELECTION
 
 _SETTINGS = ("seeds", "steps", "precision", "threads")
 
@@ -62,6 +62,12 @@ def p_in_words(p_value: float) -> str:
     return f"= {p_value:.6g}" if crosses else f"= {text}"
 
 
+def name_of_headline(headline: str | None) -> str:
+    """As "Unbiased accuracy" or "Conflicting accuracy"; where no cell says, the former."""
+    name = METRIC_BY_KEY[headline or "accuracy"].name
+    return name if name.endswith("accuracy") else f"{name} accuracy"
+
+
 def figure_text(row: Mapping[str, Any]) -> str:
     """A row's headline in per cent, "86.1 ± 0.7", or a dash."""
     return mean_and_std(row, 100, 1)
@@ -91,10 +97,10 @@ def duration(seconds: float | None) -> str:
         return DASH
     if seconds < 10:
         return f"{seconds:.1f} s"
+    if seconds >= 3600:
+        hours, minutes = divmod(round(seconds / 60), 60)
+        return f"{hours:,} h {minutes} min"
     minutes, rest = divmod(round(seconds), 60)
-    hours, minutes_left = divmod(minutes, 60)
-    if hours:
-        return f"{hours:,} h {minutes_left} min"
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 

@@ -1,0 +1,96 @@
+"""Made-up cells of a grid, with the seeds' accuracies given."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from made_up_runs import METRIC_KEYS, summary
+
+from debias_pipeline.reporting.leaderboard import CellResult
+
+SEEDS = (0, 1, 2)
+
+
+def make_metrics(
+    method: str,
+    per_seed: Sequence[float | None],
+    seeds: Sequence[int] = SEEDS,
+    dataset: str = "cmnist",
+    percent: str = "2pct",
+    headline: str = "accuracy",
+    selected: bool = True,
+) -> dict[str, Any]:
+    """Every metric of every checkpoint is `per_seed`."""
+    checkpoint = {key: summary(*per_seed) for key in METRIC_KEYS}
+    checkpoint["step"] = summary(*[4000.0] * len(per_seed))
+    return {
+        "dataset": dataset,
+        "percent": percent,
+        "method": method,
+        "headline": headline,
+        "seeds": list(seeds),
+        "checkpoints": {
+            "last": checkpoint,
+            "selected": checkpoint if selected else None,
+            "best_on_test": checkpoint,
+        },
+        "conflict_detection_auroc": summary(*[None] * len(per_seed)),
+    }
+
+
+def make_outcome(
+    method: str, dataset: str = "cmnist", percent: str = "2pct", **changes: Any
+) -> dict[str, Any]:
+    return {
+        "dataset": dataset,
+        "percent": percent,
+        "method": method,
+        "seeds": list(SEEDS),
+        "precision": "fp32",
+        "steps": 4000,
+        "status": "done",
+        "error": None,
+        "seconds": 754.2,
+        "peak_memory_bytes": 640 * 2**20,
+        "threads": 1,
+        "mlflow_run_id": f"run-of-{method}-{percent}",
+        "mlflow_experiment_id": "7",
+        **changes,
+    }
+
+
+def done(
+    method: str,
+    per_seed: Sequence[float | None],
+    published: float | None = None,
+    outcome: Mapping[str, Any] | None = None,
+    **metrics: Any,
+) -> CellResult:
+    dataset, percent = metrics.get("dataset", "cmnist"), metrics.get("percent", "2pct")
+    seeds = list(metrics.get("seeds", SEEDS))
+    return CellResult(
+        dataset,
+        percent,
+        method,
+        make_metrics(method, per_seed, **metrics),
+        make_outcome(method, dataset, percent, seeds=seeds, **(outcome or {})),
+        published,
+    )
+
+
+def failed(
+    method: str, error: str, percent: str = "2pct", dataset: str = "cmnist", **cell: Any
+) -> CellResult:
+    outcome = make_outcome(method, dataset, percent, status="failed", error=error)
+    return CellResult(dataset, percent, method, cell.get("metrics"), outcome, cell.get("published"))
+
+
+def a_grid() -> list[CellResult]:
+    """Two percents and three methods: one best beyond noise, one failed, one not run."""
+    return [
+        done("vanilla", [0.66, 0.67, 0.65], 0.6586),
+        done("lff", [0.70, 0.71, 0.715], 0.7103),
+        done("disent", [0.84, 0.86, 0.85], 0.8479),
+        done("vanilla", [0.35, 0.36, 0.37], 0.3519, percent="0.5pct"),
+        failed("lff", "no room | <b>left</b>", "0.5pct", published=0.525),
+        CellResult("cmnist", "0.5pct", "disent", published=0.6522),
+    ]

@@ -1,0 +1,297 @@
+import io
+import json
+import math
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from made_up_grids import a_grid, done, failed
+from rich.console import Console
+from test_report import CHROMIUM, Table, _chromium
+
+from debias_pipeline.errors import UserError
+from debias_pipeline.reporting.leaderboard import (
+    CellResult,
+    draw_leaderboard_figures,
+    leaderboard_frame,
+    leaderboard_tables,
+    make_leaderboard,
+    write_leaderboard_page,
+    write_leaderboard_table,
+)
+from debias_pipeline.reporting.leaderboard.wording import duration, memory, p_in_words
+
+LEAK = "chosen on the test set, as published code does: for comparison with published tables only"
+
+
+def made(*cells: CellResult) -> dict[str, Any]:
+    leaderboard = make_leaderboard(cells)
+    # What the catalog makes of it.
+    return json.loads(json.dumps(leaderboard, allow_nan=False))
+
+
+def row_of(leaderboard: dict[str, Any], percent: str, method: str, protocol: str) -> dict[str, Any]:
+    key = ("percent", "method", "protocol")
+    (row,) = [
+        r for r in leaderboard["rows"] if tuple(map(r.get, key)) == (percent, method, protocol)
+    ]
+    return row
+
+
+def page_of(leaderboard: dict[str, Any], **arguments: Any) -> str:
+    return write_leaderboard_page(leaderboard, draw_leaderboard_figures(leaderboard), **arguments)
+
+
+@pytest.fixture(scope="module")
+def leaderboard() -> dict[str, Any]:
+    return made(*a_grid())
+
+
+@pytest.fixture(scope="module")
+def page(leaderboard: dict[str, Any]) -> str:
+    return page_of(leaderboard)
+
+
+def test_a_row_per_cell_and_checkpoint(leaderboard: dict[str, Any]) -> None:
+    rows = leaderboard["rows"]
+    assert len(rows) == 6 * 3
+    # Percents by size, methods as the grid names them.
+    assert list(dict.fromkeys(row["percent"] for row in rows)) == ["0.5pct", "2pct"]
+    assert [row["method"] for row in rows[:3]] == ["vanilla", "lff", "disent"]
+    row = row_of(leaderboard, "2pct", "disent", "last")
+    assert row["mean"] == pytest.approx(0.85)
+    assert row["std"] == pytest.approx(0.01)
+    assert (row["n_seeds"], row["seeds"], row["per_seed"]) == (3, [0, 1, 2], [0.84, 0.86, 0.85])
+    assert (row["headline"], row["status"], row["error"]) == ("accuracy", "done", None)
+    assert row["worst_group_accuracy_mean"] == pytest.approx(0.85)
+    assert (row["seconds"], row["peak_memory_bytes"]) == (754.2, 640 * 2**20)
+    assert row["mlflow_run_id"] == "run-of-disent-2pct"
+
+
+def test_published_figures_stand_beside_best_on_test_only(leaderboard: dict[str, Any]) -> None:
+    best = row_of(leaderboard, "2pct", "vanilla", "best_on_test")
+    assert best["leaks"]
+    assert best["published"] == 0.6586
+    assert best["difference"] == pytest.approx(0.66 - 0.6586)
+    for protocol in ("last", "selected"):
+        row = row_of(leaderboard, "2pct", "vanilla", protocol)
+        assert not row["leaks"]
+        assert row["published"] is row["difference"] is None
+
+
+def test_only_what_is_best_beyond_noise_is_marked(leaderboard: dict[str, Any]) -> None:
+    marked = [(r["percent"], r["method"]) for r in leaderboard["rows"] if r["is_best"]]
+    assert marked == [("2pct", "disent")] * 3
+    # At 0.5pct vanilla alone has figures: nothing to be better than.
+    assert row_of(leaderboard, "0.5pct", "vanilla", "last")["p_value"] is None
+    comparison = leaderboard["comparisons"][3]
+    assert (comparison["percent"], comparison["protocol"]) == ("2pct", "last")
+    assert (comparison["best"], comparison["is_best"]) == ("disent", True)
+    assert [each["method"] for each in comparison["against"]] == ["lff", "vanilla"]
+    p_values = [each["p_corrected"] for each in comparison["against"]]
+    assert row_of(leaderboard, "2pct", "disent", "last")["p_value"] == max(p_values)
+    assert row_of(leaderboard, "2pct", "lff", "last")["p_value"] == p_values[0]
+
+
+def test_a_failure_hides_figures_of_an_earlier_run() -> None:
+    earlier = done("disent", [0.8, 0.9, 0.85]).metrics
+    row = made(failed("disent", "out of memory", metrics=earlier))["rows"][0]
+    assert (row["status"], row["error"], row["mean"]) == ("failed", "out of memory", None)
+    assert row["seeds"] == row["per_seed"] == []
+
+
+def test_a_seed_without_a_figure_leaves_no_mean() -> None:
+    # So does `evaluation.over_seeds`; the method is then not ranked.
+    cell = done("disent", [0.9, 0.9, 0.9])
+    last = cell.metrics["checkpoints"]["last"]  # type: ignore[index]
+    last["accuracy"] = {"mean": None, "std": None, "per_seed": [0.9, None, 0.9]}
+    leaderboard = made(done("vanilla", [0.5, 0.6, 0.7]), cell)
+    assert leaderboard["comparisons"][0]["best"] == "vanilla"
+    assert leaderboard["comparisons"][0]["against"] == []
+
+
+def test_without_bias_labels_in_validation_there_is_no_selected() -> None:
+    cells = [done(name, [0.5, 0.6, 0.7], selected=False) for name in ("vanilla", "disent")]
+    leaderboard = made(*cells)
+    assert row_of(leaderboard, "2pct", "disent", "selected")["mean"] is None
+    assert {each["protocol"] for each in leaderboard["comparisons"]} == {"last", "best_on_test"}
+    table = Table(page_of(leaderboard), "cmnist-selected").rows
+    assert "needs bias labels on the validation split" in table[1][1]
+
+
+def test_frame_keeps_its_types_through_parquet(leaderboard: dict[str, Any], tmp_path: Path) -> None:
+    for each in (leaderboard, made(failed("disent", "no"), CellResult("cmnist", "1pct", "disent"))):
+        frame = leaderboard_frame(each)
+        frame.to_parquet(tmp_path / "leaderboard.parquet")
+        again = pd.read_parquet(tmp_path / "leaderboard.parquet")
+        assert again.dtypes.to_dict() == frame.dtypes.to_dict()
+        assert len(again) == len(each["rows"])
+        assert again["mean"].dtype == "float64"
+        assert again["n_seeds"].dtype == "Int64"
+    assert math.isnan(again["mean"][0])
+
+
+def test_page_shows_every_figure_with_its_run(page: str) -> None:
+    head, vanilla, lff, disent = Table(page, "cmnist-last").rows
+    assert head == ["Method", "0.5pct", "2pct"]
+    assert vanilla == ["vanilla", "36.0 ± 1.0", "66.0 ± 1.0"]
+    assert lff == ["lff", "failed: no room | <b>left</b>", "70.8 ± 0.8"]
+    assert disent == ["disent", "not run", "85.0 ± 1.0 best"]
+    assert "http://127.0.0.1:5000/#/experiments/7/runs/run-of-disent-2pct" in links(page)
+
+
+def test_page_marks_the_leak_wherever_it_shows(page: str) -> None:
+    assert LEAK[1:] in page
+    headings = re.findall(r"<h3>Best on test.*?</h3>", page)
+    assert len(headings) == 2
+    assert all("leaks" in heading for heading in headings)
+    _, vanilla, lff, disent = Table(page, "cmnist-best_on_test").rows
+    assert vanilla[2] == "66.0 ± 1.0 published 65.86 (+0.1)"
+    # A hole still says what was published.
+    assert lff[1].endswith("published 52.50")
+    assert disent[1] == "not run published 65.22"
+    for protocol in ("last", "selected"):
+        assert "published" not in str(Table(page, f"cmnist-{protocol}").rows)
+
+
+def test_page_says_what_was_tested_and_what_failed(page: str) -> None:
+    text = " ".join(re.sub(r"<[^>]*>", " ", page).split())
+    assert "two-sided paired t-test" in text
+    assert "Holm's correction for the number of comparisons" in text.replace("&#39;", "'")
+    assert "2pct: disent is best beyond noise: +14.2 points against lff over 3 seeds" in text
+    alone = "0.5pct: vanilla alone has figures, so there is nothing to compare. "
+    assert alone + "Without figures: lff, disent." in text
+    assert "0.5pct lff failed: no room | &lt;b&gt;left&lt;/b&gt;" in text
+    assert "4 of 6 cells are done, 1 failed, 1 not run; together they took 1 h 3 min." in text
+
+
+def test_page_shows_costs(page: str) -> None:
+    _, vanilla, _, disent = Table(page, "cmnist-cost").rows
+    assert vanilla[2] == "12 min 34 s 640 MiB"
+    assert disent[1] == "not run"
+
+
+def test_page_loads_nothing(page: str) -> None:
+    assert "default-src 'none'; img-src data:; style-src 'unsafe-inline'" in page
+    assert "<script" not in page
+    assert all(address.startswith("data:") for address in re.findall(r'src="([^"]*)"', page))
+    assert all(address.startswith(("#", "http://127.0.0.1:5000")) for address in links(page))
+
+
+def test_text_from_data_stays_text() -> None:
+    nasty = '<script>alert("x")</script>'
+    outcome = {"mlflow_run_id": '"><script>', "mlflow_experiment_id": "../1"}
+    cells = [done(nasty, [0.5, 0.6, 0.7], outcome=outcome), failed("disent", nasty)]
+    page = page_of(made(*cells))
+    assert "<script" not in page
+    assert "http://127.0.0.1:5000/#/experiments/..%2F1/runs/%22%3E%3Cscript%3E" in links(page)
+    text = write_leaderboard_table(made(*cells, failed("other", "a | b\n\n# c")))
+    assert "<script" not in text.replace("\\<", "")
+    assert r"2pct other failed: a \| b \# c" in text
+
+
+def test_mlflow_may_be_served_elsewhere() -> None:
+    leaderboard = made(done("vanilla", [0.5, 0.6, 0.7]))
+    page = page_of(leaderboard, mlflow_ui="https://runs.example/mlflow/")
+    assert "https://runs.example/mlflow/#/experiments/7/runs/run-of-vanilla-2pct" in links(page)
+    with pytest.raises(UserError, match="mlflow_ui='javascript:alert"):
+        page_of(leaderboard, mlflow_ui="javascript:alert(1)//http://x")
+
+
+def test_cells_with_other_settings_are_pointed_out() -> None:
+    cells = [
+        done("vanilla", [0.5, 0.6, 0.7]),
+        done("disent", [0.5, 0.6, 0.7], outcome={"steps": 50000}),
+    ]
+    page = page_of(made(*cells))
+    assert "The cells differ in steps (4,000 steps; 50,000 steps)." in page
+    assert "Each cell: seeds 0, 1, 2; fp32; 1 thread." in page
+    assert "The cells differ" not in page_of(made(cells[0]))
+
+
+def test_headline_is_that_of_the_data_set() -> None:
+    leaderboard = made(
+        done("vanilla", [0.5, 0.6, 0.7], dataset="bffhq", headline="conflicting_accuracy"),
+        CellResult("bffhq", "2pct", "disent"),
+    )
+    assert {row["headline"] for row in leaderboard["rows"]} == {"conflicting_accuracy"}
+    assert "### bffhq: conflicting accuracy in %" in write_leaderboard_table(leaderboard)
+
+
+def test_markdown_is_the_same_table(leaderboard: dict[str, Any]) -> None:
+    text = write_leaderboard_table(leaderboard)
+    lines = text.splitlines()
+    assert lines[0] == "### cmnist: unbiased accuracy in %"
+    assert f"**best on test**: {LEAK}" in lines
+    assert "| vanilla | 36.0 ± 1.0 | 66.0 ± 1.0 |" in lines
+    assert "| disent | *not run* | **85.0 ± 1.0** |" in lines
+    assert "| lff | *failed* (52.50) | 70.8 ± 0.8 (71.03, −0.2) |" in lines
+    assert "| vanilla | 12 min 34 s, 640 MiB | 12 min 34 s, 640 MiB |" in lines
+    columns = {line.count("|") for line in lines if line.startswith("|")}
+    assert columns == {4}
+
+
+def test_figures_are_drawn_for_data_sets_with_figures(leaderboard: dict[str, Any]) -> None:
+    assert list(draw_leaderboard_figures(leaderboard)) == ["cmnist"]
+    assert draw_leaderboard_figures(leaderboard) == draw_leaderboard_figures(leaderboard)
+    assert draw_leaderboard_figures(made(failed("disent", "no"))) == {}
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_terminal_table_fits(leaderboard: dict[str, Any], width: int) -> None:
+    console = Console(width=width, file=io.StringIO(), legacy_windows=False)
+    console.print(leaderboard_tables(leaderboard))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert all(len(line.rstrip()) <= width for line in text.splitlines())
+    for part in ("best on test*", "85.0 ± 1.0‡", "not run", "65.86", "4 of 6 cells are done"):
+        assert part in text
+    assert LEAK in " ".join(text.split())
+    assert "0.5pct lff failed: no room | <b>left</b>" in text
+
+
+def test_percents_that_are_no_numbers_come_last() -> None:
+    percents = ["own", "10pct", "0.5pct", "2pct"]
+    leaderboard = made(*(CellResult("folder", percent, "vanilla") for percent in percents))
+    shown = dict.fromkeys(row["percent"] for row in leaderboard["rows"])
+    assert list(shown) == ["0.5pct", "2pct", "10pct", "own"]
+
+
+def test_numbers_as_people_read_them() -> None:
+    assert [*map(duration, (None, 4.26, 59.7, 754.2, 11_099.0))] == [
+        "–",
+        "4.3 s",
+        "1 min 0 s",
+        "12 min 34 s",
+        "3 h 5 min",
+    ]
+    assert [*map(memory, (None, 640 * 2**20, 3 * 2**29))] == ["–", "640 MiB", "1.5 GiB"]
+    assert [*map(p_in_words, (0.0004, 0.0312, 0.04996, 0.05))] == [
+        "< 0.001",
+        "= 0.031",
+        "= 0.04996",
+        "= 0.050",
+    ]
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH")
+def test_browser_renders_the_page(page: str, tmp_path: Path) -> None:
+    file = tmp_path / "leaderboard.html"
+    file.write_text(page, encoding="utf-8")
+    screenshot = tmp_path / "leaderboard.png"
+    dom = _chromium(tmp_path, "--dump-dom", f"--screenshot={screenshot}", file.as_uri())
+    assert Table(dom, "cmnist-last").rows[3] == ["disent", "not run", "85.0 ± 1.0 best"]
+
+
+def links(page: str) -> list[str]:
+    found: list[str] = []
+
+    class Links(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            if tag == "a":
+                found.append(dict(attrs)["href"] or "")
+
+    Links().feed(page)
+    return found
