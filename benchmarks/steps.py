@@ -1,6 +1,6 @@
 """Made-up data of the published sizes, published recipes, and untrained networks."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +9,7 @@ import torch
 from omegaconf import OmegaConf
 
 from debias_pipeline.evaluation import ImageData
-from debias_pipeline.evaluation.predict import mixed_precision
 from debias_pipeline.methods import Method, Recipe, Task, get_method
-from debias_pipeline.training.batches import BatchStream
-from debias_pipeline.training.device import prepare
 
 RECIPES = Path(__file__).parents[1] / "conf/base/parameters_recipes.yml"
 CLASSES, BATCH = 10, 256
@@ -79,40 +76,3 @@ def untrained(data: ImageData, recipe: Recipe, replicas: int) -> Method:
     """Networks for `train`."""
     shape = recipe.network_input(tuple(data.images.shape[1:]))
     return get_method(recipe.method)(recipe, Task(shape, CLASSES, range(replicas)))
-
-
-def recipe_of(method: str, **fields: object) -> Recipe:
-    """A recipe with the published batch size, features swapped from the start."""
-    fields = {"method": method, "batch_size": BATCH, "steps": 50_000, **fields}
-    if method == "disent":
-        fields |= {
-            "lambda_dis": 10, "lambda_swap_b": 10, "lambda_swap": 1, "swap_start": 0,
-            "decay_every": 10_000, "gamma": 0.5,
-        }  # fmt: skip
-    return get_method(method).recipe_type.model_validate(fields)
-
-
-def build(data: ImageData, recipe: Recipe, replicas: int) -> Method:
-    """Untrained networks, ready for their first step."""
-    prepare(data.device)
-    shape = tuple(data.images.shape[1:])
-    method = get_method(recipe.method)(recipe, Task(shape, CLASSES, range(replicas)))
-    method.begin_training(torch.tensor(data.splits["train"].labels))
-    return method
-
-
-def whole_step(method: Method, data: ImageData, precision: str) -> Callable[[], None]:
-    """Batch, transforms, losses, gradients, update: what the loop does at every step."""
-    recipe = method.recipe
-    batches = BatchStream(data, method.task.seeds, recipe.batch_size, recipe.transform)
-    adam = torch.optim.Adam(method.parameters(), lr=recipe.lr, fused=True)
-
-    def step() -> None:
-        batch = batches.next()
-        with mixed_precision(data.device, precision):
-            losses = method.losses(batch, step=1)
-        adam.zero_grad(set_to_none=True)
-        losses.total.sum().backward()
-        adam.step()
-
-    return step

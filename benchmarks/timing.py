@@ -1,8 +1,8 @@
-"""Timing things in turn, so that a machine's moods fall on all of them alike."""
+"""Repeated measurements."""
 
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 
@@ -21,20 +21,6 @@ class Timing:
             return cls(values[0], values[0], values[0])
         lower, median, upper = statistics.quantiles(values, n=4, method="inclusive")
         return cls(median, lower, upper)
-
-
-def time_in_turn(
-    calls: Mapping[str, Callable[[], object]], rounds: int, warm_up: int = 10
-) -> dict[str, Timing]:
-    """Time several calls, one of each a round."""
-    for _ in range(warm_up):
-        for call in calls.values():
-            call()
-    milliseconds: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(rounds):
-        for name, call in calls.items():
-            milliseconds[name].append(milliseconds_of(call))
-    return {name: Timing.of(values) for name, values in milliseconds.items()}
 
 
 def milliseconds_of(call: Callable[[], object]) -> float:
