@@ -45,7 +45,7 @@ class Effort:
     memory_steps: int
 
 
-FULL = Effort(150, 250, 5, 3, 5, 3, 500)
+FULL = Effort(120, 200, 4, 3, 5, 3, 500)
 QUICK = Effort(15, 30, 2, 2, 2, 1, 50)
 
 
