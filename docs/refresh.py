@@ -2,17 +2,24 @@
 
     python docs/refresh.py pictures     # docs/images/ from the latest runs that are here
     python docs/refresh.py table cmnist # a Markdown table of whatever was run on a data set
+    python docs/refresh.py leaderboard cmnist # docs/results.md and docs/images/ from the latest
+                                              # leaderboard that has the data set
 
 Run it in the project's folder, where the runs were.
 """
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
+from debias_pipeline.reporting.leaderboard import draw_leaderboard_figures, write_leaderboard_table
+
 REPORTING = Path("data/08_reporting")
 IMAGES = Path(__file__).parent / "images"
+RESULTS = Path(__file__).parent / "results.md"
+LEADERBOARD = REPORTING / "benchmark" / "leaderboard.json"
 # Folder of a setting, dataset of it, figure in that → file in docs/images/.
 PICTURES = {
     ("cmnist_mini/2pct", "disent/figures.json", "sample_grid"): "sample_grid.svg",
@@ -61,6 +68,41 @@ def table(dataset: str) -> None:
             print(f"| {metrics['percent']} | {metrics['method']} | {name} | {cells} | {auroc} |")
 
 
+def leaderboard(dataset: str) -> None:
+    """Put a data set's leaderboard between its marks in results.md, and its figure beside it."""
+    board = _latest_leaderboard(dataset)
+    image = IMAGES / f"leaderboard_{dataset}.svg"
+    text = RESULTS.read_text(encoding="utf-8")
+    for mark in _marks(dataset):
+        if text.count(mark) != 1:
+            sys.exit(f"{RESULTS} must have the line {mark} once: put it where the table belongs")
+    figures = draw_leaderboard_figures(board)
+    table = write_leaderboard_table(board)
+    if dataset in figures:
+        IMAGES.mkdir(exist_ok=True)
+        image.write_text(figures[dataset], encoding="utf-8")
+        table += f"\n![Accuracy against percent, by method and checkpoint](images/{image.name})\n"
+    begin, end = _marks(dataset)
+    before, _, rest = text.partition(begin)
+    _, _, after = rest.partition(end)
+    RESULTS.write_text(f"{before}{begin}\n\n{table}\n{end}{after}", encoding="utf-8")
+
+
+def _latest_leaderboard(dataset: str) -> dict[str, Any]:
+    """The newest leaderboard that has figures of the data set, less what it has of others."""
+    for version in sorted(LEADERBOARD.glob(f"*/{LEADERBOARD.name}"), reverse=True):
+        board: dict[str, Any] = json.loads(version.read_text(encoding="utf-8"))
+        rows = [row for row in board["rows"] if row["dataset"] == dataset]
+        if any(row["mean"] is not None for row in rows):
+            comparisons = [each for each in board["comparisons"] if each["dataset"] == dataset]
+            return {**board, "rows": rows, "comparisons": comparisons}
+    sys.exit(f"No leaderboard in {LEADERBOARD} has figures of {dataset}: run the grid first")
+
+
+def _marks(dataset: str) -> tuple[str, str]:
+    return f"<!-- leaderboard of {dataset} -->", f"<!-- end of leaderboard of {dataset} -->"
+
+
 def _figure(values: dict[str, Any] | None, scale: float, digits: int) -> str:
     if not values or values["mean"] is None:
         return "–"
@@ -75,10 +117,15 @@ def _number(percent: str) -> float:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("pictures", "table"))
+    parser.add_argument("what", choices=("pictures", "table", "leaderboard"))
     parser.add_argument("dataset", nargs="?", default="cmnist_mini")
     arguments = parser.parse_args()
-    pictures() if arguments.what == "pictures" else table(arguments.dataset)
+    if arguments.what == "pictures":
+        pictures()
+    elif arguments.what == "table":
+        table(arguments.dataset)
+    else:
+        leaderboard(arguments.dataset)
 
 
 if __name__ == "__main__":

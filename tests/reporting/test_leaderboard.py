@@ -225,6 +225,10 @@ def test_markdown_is_the_same_table(leaderboard: dict[str, Any]) -> None:
     text = write_leaderboard_table(leaderboard)
     lines = text.splitlines()
     assert lines[0] == "### cmnist: unbiased accuracy in %"
+    assert lines[2] == (
+        "Each cell: seeds 0, 1, 2; 4,000 steps; fp32; 1 thread. "
+        "4 of 6 cells are done, 1 failed, 1 not run; together they took 1 h 3 min."
+    )
     assert f"**best on test**: {LEAK}" in lines
     assert "| vanilla | 36.0 ± 1.0 | 66.0 ± 1.0 |" in lines
     assert "| disent | *not run* | **85.0 ± 1.0** |" in lines

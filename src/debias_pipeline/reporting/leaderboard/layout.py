@@ -8,6 +8,7 @@ from debias_pipeline.reporting.leaderboard.table import FAILED
 from debias_pipeline.reporting.leaderboard.wording import (
     failure_in_words,
     name_of_headline,
+    progress_in_words,
     settings_in_words,
     verdict_in_words,
 )
@@ -48,6 +49,7 @@ class Section:
         tables: one per protocol.
         settings: what all its cells have in common.
         warning: in what they differ and should not.
+        progress: how many of its cells are done and what they took.
         failures: where something went wrong and what, in words.
     """
 
@@ -58,6 +60,7 @@ class Section:
     tables: tuple[Table, ...]
     settings: str
     warning: str
+    progress: str
     failures: tuple[str, ...]
 
 
@@ -84,6 +87,7 @@ def _section(leaderboard: Mapping[str, Any], dataset: str) -> Section:
         tables=tuple(_table(rows, comparisons, percents, protocol) for protocol in PROTOCOLS),
         settings=settings,
         warning=warning,
+        progress=progress_in_words(rows),
         failures=tuple(_failures(rows)),
     )
 

@@ -39,7 +39,7 @@ def _section(section: Section) -> list[str]:
     cost = [(method, [_cost(row) for row in rows]) for method, rows in section.tables[0].rows]
     return [
         f"### {escaped(section.dataset)}: {section.headline_name.lower()} in %",
-        *(escaped(text) for text in (section.settings, section.warning) if text),
+        escaped(" ".join(filter(None, (section.settings, section.warning, section.progress)))),
         *([_bullets(section.failures)] if section.failures else []),
         *(block for table in section.tables for block in _table(section.percents, table)),
         "**cost**: time of training and judging all seeds together, and peak memory",
