@@ -13,15 +13,24 @@ import click
 from kedro.config import MissingConfigException
 from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.cli.utils import _split_params
-from kedro.framework.project import pipelines
+from kedro.framework.project import pipelines, settings
 from kedro.framework.session import KedroSession
 from kedro.io import DatasetError
 from kedro.validation.exceptions import DataValidationError
+from rich.console import Console
 
 from debias_pipeline.errors import UserError
+from debias_pipeline.grid import cells_of
 from debias_pipeline.methods import method_names
 from debias_pipeline.parameters import unknown
 from debias_pipeline.pipeline_registry import PUBLISHED_METHOD
+from debias_pipeline.pipelines.benchmark import (
+    check_cells,
+    check_typed,
+    chosen_cells,
+    plan,
+    plan_table,
+)
 from debias_pipeline.training import Checkpoint, write_published
 
 
@@ -98,9 +107,34 @@ def _explaining(callback: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-def _run_known_pipelines(*args: Any, **kwargs: Any) -> Any:
-    _check_pipelines(filter(None, [kwargs["pipeline"], *kwargs["pipelines"]]))
+def _run_known_pipelines(*args: Any, dry_run: bool, **kwargs: Any) -> Any:
+    names = [*filter(None, [kwargs["pipeline"], *kwargs["pipelines"]])]
+    _check_pipelines(names)
+    if dry_run:
+        return _show_plan(names, kwargs)
     return cast(Callable[..., Any], kedro_run.callback)(*args, **kwargs)
+
+
+def _show_plan(names: list[str], options: dict[str, Any]) -> None:
+    """Say what `kedro run` with these options would do, without doing it."""
+    if names != ["benchmark"]:
+        raise UserError("--dry-run is for the grid: add --pipeline=benchmark")
+    check_typed(options["params"])
+    with settings.SESSION_CLASS.create(
+        env=options["env"], conf_source=options["conf_source"], runtime_params=options["params"]
+    ) as session:
+        context = session.load_context()
+        grid = pipelines["benchmark"].filter(
+            node_namespaces=options["namespaces"], **{key: options[key] for key in _CHOICES}
+        )
+        catalog, parameters = context.catalog, context.params
+        cells = chosen_cells(cells_of(parameters), grid)
+        check_cells(cells, grid, catalog)
+        Console().print(plan_table(plan(cells, catalog, parameters)))
+
+
+# Options of `kedro run` that choose nodes.
+_CHOICES = ("tags", "node_names", "from_nodes", "to_nodes", "from_inputs", "to_outputs")
 
 
 @cli.command("export-checkpoint")
@@ -133,11 +167,18 @@ def export_checkpoint(
         click.echo(path)
 
 
+_DRY_RUN = click.Option(
+    ["--dry-run"],
+    is_flag=True,
+    help="List the cells of --pipeline=benchmark, what is there already, and an estimate of the "
+    "time left; nothing is run.",
+)
+
 cli.add_command(
     click.Command(
         name="run",
         callback=_explaining(_run_known_pipelines),
-        params=kedro_run.params,
+        params=[*kedro_run.params, _DRY_RUN],
         help=kedro_run.help,
     )
 )

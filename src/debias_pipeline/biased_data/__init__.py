@@ -15,6 +15,7 @@ from debias_pipeline.biased_data.base import (
     ContactSheet,
     DataOptions,
     Headline,
+    SetSize,
 )
 from debias_pipeline.errors import UserError
 
@@ -24,6 +25,7 @@ __all__ = [
     "ContactSheet",
     "DataOptions",
     "Headline",
+    "SetSize",
     "dataset_names",
     "get_dataset",
 ]

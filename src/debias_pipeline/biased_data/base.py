@@ -29,6 +29,27 @@ class ContactSheet:
 
 
 @dataclass(frozen=True)
+class SetSize:
+    """How large a data set is.
+
+    Attributes:
+        train: images.
+        valid: images.
+        test: images.
+        height: of an image.
+        width: of an image.
+        classes: how many labels there are.
+    """
+
+    train: int
+    valid: int
+    test: int
+    height: int
+    width: int
+    classes: int
+
+
+@dataclass(frozen=True)
 class BiasedData:
     """A biased data set, decoded.
 
@@ -66,6 +87,7 @@ class BiasedDataset(ABC):
         label_names: a name for each label, by label.
         bias_names: a name for each bias attribute value, by value.
         options_type: what else may be chosen about this set.
+        size: how large it is, for estimates before it is made; None where only the data says.
     """
 
     name: ClassVar[str]
@@ -75,6 +97,7 @@ class BiasedDataset(ABC):
     label_names: ClassVar[tuple[str, ...]]
     bias_names: ClassVar[tuple[str, ...]]
     options_type: ClassVar[type[DataOptions]] = DataOptions
+    size: ClassVar[SetSize | None] = None
 
     @abstractmethod
     def build(

@@ -12,6 +12,7 @@ from debias_pipeline.biased_data.base import (
     ContactSheet,
     DataOptions,
     Headline,
+    SetSize,
 )
 from debias_pipeline.biased_data.cifar10 import CLASS_NAMES, read_cifar10
 from debias_pipeline.biased_data.colored_mnist import bias_by_conflict, bias_uniform
@@ -58,6 +59,7 @@ class CorruptedCifar10(BiasedDataset):
     label_names: ClassVar[tuple[str, ...]] = CLASS_NAMES
     bias_names: ClassVar[tuple[str, ...]] = CORRUPTION_NAMES
     options_type: ClassVar[type[DataOptions]] = CorruptionOptions
+    size: ClassVar[SetSize | None] = SetSize(45_000, 5_000, 10_000, 32, 32, 10)
 
     def build(
         self, percent: str, raw_dir: Path, seed: int, options: DataOptions | None = None

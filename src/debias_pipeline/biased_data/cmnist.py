@@ -6,7 +6,7 @@ from typing import ClassVar, Final
 import numpy as np
 import numpy.typing as npt
 
-from debias_pipeline.biased_data.base import BiasedData, DataOptions
+from debias_pipeline.biased_data.base import BiasedData, DataOptions, SetSize
 from debias_pipeline.biased_data.colored_mnist import (
     ColouredDigits,
     GreySplit,
@@ -31,6 +31,7 @@ class ColoredMnist(ColouredDigits):
     """
 
     name: ClassVar[str] = "cmnist"
+    size: ClassVar[SetSize | None] = SetSize(55_000, 5_000, 10_000, 28, 28, 10)
 
     def build(
         self, percent: str, raw_dir: Path, seed: int, options: DataOptions | None = None

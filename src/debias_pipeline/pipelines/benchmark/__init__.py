@@ -1,5 +1,6 @@
 """The benchmark pipeline: the whole grid."""
 
+from debias_pipeline.pipelines.benchmark.dry_run import plan, plan_table
 from debias_pipeline.pipelines.benchmark.pipeline import create_pipeline
 from debias_pipeline.pipelines.benchmark.preflight import (
     GRID_PIPELINES,
@@ -16,4 +17,6 @@ __all__ = [
     "check_typed",
     "chosen_cells",
     "create_pipeline",
+    "plan",
+    "plan_table",
 ]

@@ -2,18 +2,16 @@
 
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import torch
 
 from debias_pipeline.errors import Hole, UserError
 from debias_pipeline.grid import setting_name
 from debias_pipeline.pipelines.benchmark.memory import PeakMemory
+from debias_pipeline.pipelines.benchmark.threads import limited_threads
 from debias_pipeline.pipelines.evaluation.nodes import judge, predict_test
 from debias_pipeline.pipelines.ingestion.nodes import build_data
 from debias_pipeline.pipelines.training.nodes import train_method
@@ -88,7 +86,7 @@ def run_cell(
     tags = {**what, "seeds": ",".join(map(str, what["seeds"])), "cell": name}
     run, error = CellRun(), None
     started, memory = time.perf_counter(), PeakMemory()
-    with _threads(threads) as used:
+    with limited_threads(threads) as used:
         try:
             with cell_run(name, tags) as run:
                 run.log(params=recipe)
@@ -128,17 +126,6 @@ def _check_data(images: Any, manifest: Any, data_card: Any, problem: str) -> Non
             raise UserError(part.reason)
         if part is None:
             raise UserError("The data set is not there: run the grid without choosing cells")
-
-
-@contextmanager
-def _threads(count: int | None) -> Iterator[int]:
-    """Compute with so many threads, afterwards with as many as before."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield torch.get_num_threads()
-    finally:
-        torch.set_num_threads(before)
 
 
 def _one_line(error: Exception) -> str:
