@@ -22,10 +22,15 @@ def torchvision_result(transform, image):
     return torchvision_transforms.Compose(steps)(Image.fromarray(image.numpy()))
 
 
-def test_nothing_but_scaling_to_0_1():
+def test_images_stay_as_they_are_where_nothing_is_to_be_done():
     batch = images()
-    expected = torch.stack([torchvision_result([], image) for image in batch])
-    torch.testing.assert_close(Transform().for_evaluation(batch), expected)
+    of_seeds = generators([0], "augmentation")
+    for transformed in (
+        Transform().for_evaluation(batch),
+        Transform().for_training(batch, of_seeds),
+    ):
+        assert transformed.dtype == torch.uint8
+        assert torch.equal(transformed, batch.movedim(-1, 1))
 
 
 def test_normalising_is_that_of_torchvision():
@@ -49,7 +54,7 @@ def test_resizing_is_that_of_torchvision_up_to_its_rounding(size):
 def test_evaluation_neither_crops_nor_flips():
     batch = images()
     random = Transform(crop_padding=4, flip=True)
-    torch.testing.assert_close(random.for_evaluation(batch), Transform().for_evaluation(batch))
+    torch.testing.assert_close(random.for_evaluation(batch), batch.movedim(-1, 1) / 255)
 
 
 def outcomes_of_torchvision(image, padding):

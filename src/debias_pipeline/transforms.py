@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -35,7 +36,8 @@ class Transform:
             images: uint8, [n, H, W, 3].
 
         Returns:
-            float32, [n, 3, H′, W′], channels last in memory, in 0..1 or normalised.
+            [n, 3, H′, W′], channels last in memory: float32 in 0..1 or normalised; where nothing
+            is to be done, uint8 in 0..255 as they are.
         """
         return self._normalised(self._resized(images))
 
@@ -80,9 +82,24 @@ class Transform:
         return windows[every, top, left]
 
     def _normalised(self, pixels: Tensor) -> Tensor:
+        if self == UNCHANGED:
+            return pixels
         # Converting first and scaling in place is faster than dividing uint8.
         floats = pixels.to(torch.float32, memory_format=torch.channels_last, copy=True)
         if not self.normalise:
             return floats.mul_(1 / 255)
-        mean, std = (torch.tensor(each, device=floats.device).view(3, 1, 1) for each in (MEAN, STD))
-        return floats.mul_(1 / (255 * std)).sub_(mean / std)
+        factor, offset = _normalisation(floats.device)
+        return floats.mul_(factor).sub_(offset)
+
+
+@cache
+def _normalisation(device: torch.device) -> tuple[Tensor, Tensor]:
+    """What pixels in 0..255 are multiplied by, and what is then taken off.
+
+    Made once a device: a GPU would wait for the copy at every step.
+    """
+    mean, std = (torch.tensor(each, device=device).view(3, 1, 1) for each in (MEAN, STD))
+    return 1 / (255 * std), mean / std
+
+
+UNCHANGED = Transform()

@@ -99,7 +99,7 @@ class Batch:
     """The images of one step, for every replica its own.
 
     Attributes:
-        images: float, [R, B, 3, H, W].
+        images: [R, B, 3, H, W], as an encoder takes them.
         labels: int64, [R, B].
         index: int64, [R, B], positions in the training split, none twice in a replica.
     """

@@ -18,6 +18,9 @@ from debias_pipeline.methods.two_branches import TwoBranchMethod, TwoBranchRecip
 from debias_pipeline.networks import StackedLinear, build_encoder, check_same_tensors
 from debias_pipeline.randomness import generators
 
+# Of the intrinsic and the bias branch: plain, swapped.
+TERMS = (("loss_intrinsic", "loss_swap_intrinsic"), ("loss_bias", "loss_swap_bias"))
+
 # Of published checkpoint files: best_model_l.th, best_model_b.th.
 PUBLISHED_SUFFIXES = {"l": INTRINSIC, "b": BIAS}
 
@@ -67,59 +70,69 @@ class Disent(TwoBranchMethod):
     def losses(self, batch: Batch, step: int) -> Losses:
         """L = L_dis + λ_swap · L_swap, the latter once `step` is past `swap_start`."""
         features = self.encoder(batch.images)
-        if step <= self.recipe.swap_start:
-            return self._losses_without_swap(features, batch)
-        return self._losses_with_swap(features, batch)
+        swapping = step > self.recipe.swap_start
+        logits = self._logits_with_swap(features) if swapping else self._logits(features)
+        labels = batch.labels[:, None, None].expand(logits.shape[:-1])
+        losses = cross_entropy(logits, labels)
+        weights = self._weights(batch.index, losses[:, :, 0])
+        intrinsic, bias = self._weighted_means(losses, weights.unsqueeze(1))
+        total = self._total(intrinsic, bias)
+        named = zip(TERMS, (intrinsic, bias), strict=True)
+        terms = {
+            name: term
+            for names, means in named
+            for name, term in zip(names, means.detach().unbind(1), strict=False)
+        }
+        return Losses(total, {"loss": total.detach(), **terms}, weights)
 
-    def _losses_without_swap(self, features: Tensor, batch: Batch) -> Losses:
-        losses = self._branch_losses(features, batch.labels, features[:, BIAS], batch.labels)
-        weights = self._weights(batch.index, losses)
-        intrinsic, bias = self._weighted_means(losses, weights)
-        total = intrinsic + self.recipe.lambda_dis * bias
-        return Losses(total, _detached(total, intrinsic, bias), weights)
-
-    def _losses_with_swap(self, features: Tensor, batch: Batch) -> Losses:
-        size = batch.labels.shape[1]
-        swap = self._permutations(size, batch.labels.device)
-        swapped_bias = features[:, BIAS].gather(1, swap.unsqueeze(2).expand_as(features[:, BIAS]))
-        # One pass through the heads serves the images as they are and those with swapped bias.
-        losses = self._branch_losses(
-            torch.cat([features, features], 2),
-            torch.cat([batch.labels, batch.labels], 1),
-            torch.cat([features[:, BIAS], swapped_bias], 1),
-            torch.cat([batch.labels, batch.labels.gather(1, swap)], 1),
-        )
-        plain, swapped = losses[:, :, :size], losses[:, :, size:]
-        weights = self._weights(batch.index, plain)
-        intrinsic, bias = self._weighted_means(plain, weights)
-        swap_intrinsic, swap_bias = self._weighted_means(swapped, weights)
+    def _total(self, intrinsic: Tensor, bias: Tensor) -> Tensor:
+        """L of the means of both branches, [R, 1] or with swapped features [R, 2]."""
         recipe = self.recipe
-        total = (
-            intrinsic
-            + recipe.lambda_dis * bias
-            + recipe.lambda_swap * (swap_intrinsic + recipe.lambda_swap_b * swap_bias)
-        )
-        return Losses(total, _detached(total, intrinsic, bias, swap_intrinsic, swap_bias), weights)
+        total = intrinsic[:, 0] + recipe.lambda_dis * bias[:, 0]
+        if intrinsic.shape[1] == 1:
+            return total
+        return total + recipe.lambda_swap * (intrinsic[:, 1] + recipe.lambda_swap_b * bias[:, 1])
 
-    def _branch_losses(
-        self, features: Tensor, labels: Tensor, bias_features: Tensor, bias_labels: Tensor
-    ) -> Tensor:
-        """Cross-entropies of C_i([z_i ; stop(z_b)]) and C_b([stop(z_i) ; z_b]).
+    def _logits(self, features: Tensor) -> Tensor:
+        """Logits of C_i([z_i ; stop(z_b)]) and C_b([stop(z_i) ; z_b]).
 
         Args:
-            features: [R, 2, B, F]; of these, z_i is used.
-            labels: [R, B], what C_i has to say.
-            bias_features: z_b, [R, B, F], possibly those of other images.
-            bias_labels: [R, B], what C_b has to say.
+            features: [R, 2, B, F].
 
         Returns:
-            float32, [R, 2, B].
+            [R, 2, 1, B, C].
         """
-        intrinsic = features[:, INTRINSIC]
-        for_intrinsic = torch.cat([intrinsic, bias_features.detach()], 2)
-        for_bias = torch.cat([intrinsic.detach(), bias_features], 2)
-        logits = self.heads(torch.stack([for_intrinsic, for_bias], 1))
-        return cross_entropy(logits, torch.stack([labels, bias_labels], 1))
+        own, other = self._shares(features)
+        return (own + other).unsqueeze(2)
+
+    def _logits_with_swap(self, features: Tensor) -> Tensor:
+        """The same, and those of each image with the other branch's features of another one.
+
+        Returns:
+            [R, 2, 2, B, C]: plain, swapped. Of C_b's swapped logits, row n is of the features
+            z_b of image n, so its label is that of image n too; the sum over the batch is the
+            same as that of equation 6, which goes by the image that lends z_i.
+        """
+        own, other = self._shares(features)
+        lent = self._permutations(features.shape[2], features.device)
+        of_images = torch.stack([lent, lent.argsort(1)], 1).unsqueeze(3).expand_as(other)
+        return own.unsqueeze(2) + torch.stack([other, other.gather(2, of_images)], 2)
+
+    def _shares(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """What each head makes of its own branch's features and of the other's, [R, 2, B, C].
+
+        A head is linear, so that its logits of a concatenation are the sum of two shares; with
+        swapped features it is the same shares in other pairs.
+        """
+        replicas, _, inputs, classes = self.heads.weight.shape
+        weight = self.heads.weight.view(replicas, 4, inputs // 2, classes)
+        # In `weight`: C_i of z_i, C_i of z_b, C_b of z_i, C_b of z_b.
+        own_weight, other_weight = weight[:, ::3].flatten(0, 1), weight[:, 1:3].flatten(0, 1)
+        bias = self.heads.bias.flatten(0, 1).unsqueeze(1)
+        own = torch.baddbmm(bias, features.flatten(0, 1), own_weight)
+        other = torch.bmm(features.detach().flip(1).flatten(0, 1), other_weight)
+        shape = (*features.shape[:3], -1)
+        return own.view(shape), other.view(shape)
 
     def _permutations(self, size: int, device: torch.device) -> Tensor:
         permutations = [torch.randperm(size, generator=each) for each in self._permuters]
@@ -127,10 +140,7 @@ class Disent(TwoBranchMethod):
 
     def branch_logits(self, images: Tensor) -> Tensor:
         """See `TwoBranchMethod`: C_i and C_b on [z_i ; z_b]."""
-        features = self.encoder(images)
-        both = torch.cat([features[:, INTRINSIC], features[:, BIAS]], 2)
-        logits: Tensor = self.heads(torch.stack([both, both], 1))
-        return logits
+        return self._logits(self.encoder(images))[:, :, 0]
 
     def published_networks(self, replica: int) -> dict[str, dict[str, Tensor]]:
         """See `Method`: suffix `l` is the intrinsic branch, `b` the bias branch."""
@@ -155,20 +165,3 @@ class Disent(TwoBranchMethod):
             self.heads.weight[replica, branch] = state.pop("fc.weight").T
             self.heads.bias[replica, branch] = state.pop("fc.bias")
             self.encoder.load_branch_state(replica, branch, state)
-
-
-def _detached(
-    total: Tensor,
-    intrinsic: Tensor,
-    bias: Tensor,
-    swap_intrinsic: Tensor | None = None,
-    swap_bias: Tensor | None = None,
-) -> dict[str, Tensor]:
-    terms = {
-        "loss": total,
-        "loss_intrinsic": intrinsic,
-        "loss_bias": bias,
-        "loss_swap_intrinsic": swap_intrinsic,
-        "loss_swap_bias": swap_bias,
-    }
-    return {name: term.detach() for name, term in terms.items() if term is not None}

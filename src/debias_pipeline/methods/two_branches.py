@@ -88,7 +88,15 @@ class TwoBranchMethod(Method):
         return relative_difficulty(self._averages.update(index, losses.detach()))
 
     def _weighted_means(self, losses: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-        """mean(W · CE) of the intrinsic branch and mean(GCE) of the bias branch, [R] each."""
-        intrinsic = (weights * losses[:, INTRINSIC]).mean(1)
-        bias = generalised_cross_entropy(losses[:, BIAS], self.recipe.q).mean(1)
+        """mean(W · CE) of the intrinsic branch and mean(GCE) of the bias branch.
+
+        Args:
+            losses: cross-entropies of both branches, [R, 2, …, B].
+            weights: W, [R, …, B] or such that it expands to it.
+
+        Returns:
+            [R, …] each.
+        """
+        intrinsic = (weights * losses[:, INTRINSIC]).mean(-1)
+        bias = generalised_cross_entropy(losses[:, BIAS], self.recipe.q).mean(-1)
         return intrinsic, bias

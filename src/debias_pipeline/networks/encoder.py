@@ -43,8 +43,8 @@ class Encoder(nn.Module, ABC):
         """Compute the outputs.
 
         Args:
-            images: float, [R, B, 3, H, W] in 0..1 or normalised, or [1, B, 3, H, W] shared
-                by all replicas.
+            images: [R, B, 3, H, W], or [1, B, 3, H, W] shared by all replicas: uint8 in 0..255,
+                or float, in 0..1 or normalised.
 
         Returns:
             features, [R, K, B, F].
@@ -61,6 +61,18 @@ class Encoder(nn.Module, ABC):
         Raises:
             ValueError: if names or shapes are those of another network.
         """
+
+
+def as_floats(images: Tensor) -> Tensor:
+    """Images as `Encoder.forward` takes them, as floats in 0..1 or normalised."""
+    return images / 255 if images.dtype == torch.uint8 else images
+
+
+def compute_dtype(parameter: Tensor) -> torch.dtype:
+    """What a network computes in: autocast's dtype where it is on, else its parameters' own."""
+    if torch.is_autocast_enabled(parameter.device.type):
+        return torch.get_autocast_dtype(parameter.device.type)
+    return parameter.dtype
 
 
 def check_same_tensors(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:

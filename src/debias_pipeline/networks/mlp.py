@@ -1,12 +1,12 @@
 """The multi-layer perceptron of the Colored MNIST experiments."""
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from debias_pipeline.networks.encoder import Encoder, check_same_tensors
+from debias_pipeline.networks.encoder import Encoder, check_same_tensors, compute_dtype
 from debias_pipeline.networks.stacked import SharedInputLinear, StackedLinear
 
 # Published code normalises images to 0..1 and then divides by 255 once more. Its learning
@@ -45,9 +45,15 @@ class MLP(Encoder):
     def forward(self, images: Tensor) -> Tensor:
         """See `Encoder`."""
         pixels = images.movedim(2, -1).flatten(2)
-        hidden = nn.functional.relu(self.first(pixels, PUBLISHED_INPUT_SCALE))
-        hidden = nn.functional.relu(self.second(hidden))
-        return nn.functional.relu(self.third(hidden))
+        # A scale on the narrow product equals one on the wide input, and costs nothing.
+        scale = (
+            PUBLISHED_INPUT_SCALE / 255 if pixels.dtype == torch.uint8 else PUBLISHED_INPUT_SCALE
+        )
+        pixels = pixels.to(compute_dtype(self.first.weight))
+        layers = (self.first, self.second, self.third)
+        parameters = [each for layer in layers for each in (layer.weight, layer.bias)]
+        features: Tensor = _ThreeLayers.apply(pixels, scale, *parameters)
+        return features
 
     def branch_state(self, replica: int, branch: int) -> dict[str, Tensor]:
         """See `Encoder`: the layers of a `torch.nn.Sequential` called `feature`."""
@@ -76,3 +82,75 @@ class MLP(Encoder):
         biases: list[Tensor] = [self.first.bias, self.second.bias, self.third.bias]
         for place, bias in zip(PUBLISHED_PLACES, biases, strict=True):
             bias[replica, branch] = state[f"feature.{place}.bias"]
+
+
+class _ThreeLayers(torch.autograd.Function):
+    """Linear layers and ReLUs of all replicas and branches, with their gradients written out.
+
+    The layers after the first are so small that autograd's bookkeeping of some fifty views,
+    casts and products took longer than they do (benchmarks/README.md).
+
+    R replicas, K branches, B images, D pixels, H hidden units, F features. The K branches of a
+    replica lie side by side in the first layer's weight: as they read the same images, one wide
+    product serves them all.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, pixels: Tensor, scale: float, *parameters: Tensor) -> Tensor:
+        """Compute [R, K, B, F] from pixels [R or 1, B, D] in the dtype to compute in."""
+        first, first_bias, second, second_bias, third, third_bias = (
+            each.to(pixels.dtype) for each in parameters
+        )
+        replicas, _, branches, width = first.shape
+        wide = torch.baddbmm(
+            first_bias.flatten(1).unsqueeze(1),
+            pixels.expand(replicas, -1, -1),
+            first.flatten(2),
+            alpha=scale,
+        )
+        hidden = _side_by_side_to_stacked(wide.relu_(), branches)
+        second, third = second.flatten(0, 1), third.flatten(0, 1)
+        deeper = torch.baddbmm(second_bias.view(-1, 1, width), hidden, second).relu_()
+        features = torch.baddbmm(third_bias.flatten(0, 1).unsqueeze(1), deeper, third).relu_()
+        ctx.scale = scale
+        ctx.save_for_backward(pixels, hidden, second, deeper, third, features, *parameters)
+        return features.view(replicas, branches, *features.shape[1:])
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of the parameters; images get none."""
+        pixels, hidden, second, deeper, third, features, *parameters = ctx.saved_tensors
+        branches = gradient.shape[1]
+        of_third = _through_relu(gradient.flatten(0, 1), features)
+        of_second = _through_relu(of_third @ third.mT, deeper)
+        of_first = _through_relu(of_second @ second.mT, hidden)
+        gradients = (
+            pixels.mT @ _stacked_to_side_by_side(of_first * ctx.scale, branches),
+            of_first.sum(1),
+            hidden.mT @ of_second,
+            of_second.sum(1),
+            deeper.mT @ of_third,
+            of_third.sum(1),
+        )
+        shaped = (
+            each.view(parameter.shape).to(parameter.dtype)
+            for each, parameter in zip(gradients, parameters, strict=True)
+        )
+        return None, None, *shaped
+
+
+def _through_relu(gradient: Tensor, output: Tensor) -> Tensor:
+    through: Tensor = torch.ops.aten.threshold_backward(gradient, output, 0)
+    return through
+
+
+def _side_by_side_to_stacked(wide: Tensor, branches: int) -> Tensor:
+    """[R, B, K · H] as [R · K, B, H]."""
+    replicas, batch, _ = wide.shape
+    return wide.view(replicas, batch, branches, -1).transpose(1, 2).flatten(0, 1)
+
+
+def _stacked_to_side_by_side(stacked: Tensor, branches: int) -> Tensor:
+    """[R · K, B, H] as [R, B, K · H]."""
+    _, batch, width = stacked.shape
+    return stacked.view(-1, branches, batch, width).transpose(1, 2).flatten(2)

@@ -7,7 +7,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from debias_pipeline.networks.encoder import Encoder, check_same_tensors
+from debias_pipeline.networks.encoder import Encoder, as_floats, check_same_tensors
 
 
 class SeparateEncoder(Encoder):
@@ -37,7 +37,7 @@ class SeparateEncoder(Encoder):
 
     def forward(self, images: Tensor) -> Tensor:
         """See `Encoder`."""
-        of_replica = images.expand(len(self.replicas), *images.shape[1:])
+        of_replica = as_floats(images).expand(len(self.replicas), *images.shape[1:])
         features = []
         for replica, mine in zip(self.replicas, of_replica, strict=True):
             branches = cast(nn.ModuleList, replica)
