@@ -1,11 +1,12 @@
 """Moving averages and their class maxima against hand-worked numbers and a plain scan."""
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from debias_pipeline.losses import ClassNormalisedAverage
+from debias_pipeline.losses import ClassNormalisedAverage, moving_average
 
 
 def averages(labels, classes=2, replicas=1, branches=1, alpha=0.7):
@@ -53,9 +54,24 @@ def test_a_class_whose_losses_are_all_zero_gives_zero_not_nan():
     assert update(averages([0, 0]), [0, 1], [0.0, 0.0]) == [0.0, 0.0]
 
 
+@pytest.fixture(scope="module", params=[1, 16, 2**15], ids=["deep", "middling", "flat"])
+def depth(request):
+    """Small tables that are scanned make deep trees of few images."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(moving_average, "MOST_SCANNED", request.param)
+        patch.setattr(moving_average, "BLOCK", 4)
+        yield
+
+
+def test_a_tree_is_as_deep_as_its_largest_class_asks_for():
+    assert averages([0] * 60 + [1] * 10).depth == 0
+    assert averages([0] * 50_000, classes=1).depth == 1
+    assert averages([0] * 40_000 + [1] * 900_000).depth == 2
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 3), st.integers(1, 2), st.integers(1, 200))
-def test_equals_a_scan_of_the_whole_split(seed, replicas, branches, images):
+def test_equals_a_scan_of_the_whole_split(depth, seed, replicas, branches, images):
     random = np.random.default_rng(seed)
     classes = 3
     labels = random.integers(0, classes, images)

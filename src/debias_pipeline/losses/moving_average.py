@@ -3,6 +3,13 @@
 import torch
 from torch import Tensor, nn
 
+# Entries of a table whose maximum goes into one entry of the next: two cache lines.
+BLOCK = 32
+# Entries of the last table, of all classes and branches of a replica, that a step scans.
+MOST_SCANNED = 2**15
+# Smaller than any average.
+NOT_VISITED = -torch.inf
+
 
 class ClassNormalisedAverage(nn.Module):
     """Moving averages of per-image losses and their exact per-class maxima.
@@ -12,17 +19,14 @@ class ClassNormalisedAverage(nn.Module):
     algorithm 1). An image that was never visited counts as 0.
 
     The largest average of each class over the whole training split is kept by a tree of
-    maxima three levels deep over each class: a batch of B images renews the blocks that it
-    touches, O(B · ∛(images per class)) whatever became larger or smaller, with no scan of
-    the split and without a value read back from the device.
+    maxima over each class, as deep as its size asks for: a batch of B images renews the blocks
+    that it touches, O(B · log(images per class)) whatever became larger or smaller, with no scan
+    of the split and without a value read back from the device.
     """
 
     average: Tensor
-    visited: Tensor
     _leaf_of: Tensor
-    _labels: Tensor
-    _block_maxima: Tensor
-    _row_maxima: Tensor
+    _offsets: Tensor
 
     def __init__(
         self, labels: Tensor, classes: int, replicas: int, branches: int, alpha: float
@@ -40,18 +44,18 @@ class ClassNormalisedAverage(nn.Module):
         self.alpha = alpha
         self.replicas, self.branches, self.classes = replicas, branches, classes
         counts = torch.bincount(labels, minlength=classes)
-        self.fanout = _fanout(int(counts.max()))
-        stacks = replicas * branches * classes
+        self.depth, self.width = _shape_of_tree(int(counts.max()), branches * classes)
+        self._leaves_per_class = self.width * BLOCK**self.depth
         order = torch.argsort(labels, stable=True)
         rank_in_class = torch.empty_like(labels)
         starts = torch.cumsum(counts, 0) - counts
         rank_in_class[order] = torch.arange(len(labels)) - starts[labels[order]]
-        self._keep("_leaf_of", labels * self.fanout**3 + rank_in_class)
-        self._keep("_labels", labels)
-        self._keep("average", torch.zeros(stacks * self.fanout**3))
-        self._keep("visited", torch.zeros(replicas, len(labels), dtype=torch.bool))
-        self._keep("_block_maxima", torch.zeros(stacks * self.fanout**2))
-        self._keep("_row_maxima", torch.zeros(stacks * self.fanout))
+        self._keep("_leaf_of", labels * self._leaves_per_class + rank_in_class)
+        stacks = torch.arange(replicas * branches).view(replicas, branches, 1)
+        self._keep("_offsets", stacks * (classes * self._leaves_per_class))
+        for level in range(self.depth + 1):
+            entries = replicas * branches * classes * self.width * BLOCK ** (self.depth - level)
+            self._keep(_table(level), torch.full((entries,), NOT_VISITED))
 
     def _keep(self, name: str, tensor: Tensor) -> None:
         # Per-image state is no part of the networks that are kept.
@@ -68,49 +72,57 @@ class ClassNormalisedAverage(nn.Module):
         Returns:
             float32, [R, K, B], in 0..1.
         """
-        losses = losses.to(self.average.dtype)
-        leaves = self._leaves(index)
-        old = self.average[leaves]
-        seen = self.visited.gather(1, index).unsqueeze(1)
-        new = torch.where(seen, torch.lerp(losses, old, self.alpha), losses)
-        self.average[leaves] = new
-        self.visited.scatter_(1, index, True)
-        self._renew_maxima(leaves.flatten())
-        return new / self._class_maxima(index)
+        leaves = self._leaves(index).flatten()
+        losses = losses.to(self.average.dtype).flatten()
+        old = self.average.index_select(0, leaves)
+        new = torch.where(old == NOT_VISITED, losses, torch.lerp(losses, old, self.alpha))
+        self.average.index_copy_(0, leaves, new)
+        self._renew_maxima(leaves)
+        return (new / self._class_maxima(leaves)).view(index.shape[0], self.branches, -1)
 
     def of_all_images(self) -> Tensor:
         """The averages of the whole training split, float32, [R, K, N]."""
-        return self.average[self._leaves(self._every_image())]
+        return self._of_leaves(self._all_leaves())
 
     def of_all_images_normalised(self) -> Tensor:
         """The averages of the whole training split over the largest of their class, in 0..1."""
-        return self.of_all_images() / self._class_maxima(self._every_image())
+        leaves = self._all_leaves()
+        return self._of_leaves(leaves) / self._class_maxima(leaves)
 
-    def _every_image(self) -> Tensor:
-        every = torch.arange(len(self._labels), device=self._labels.device)
-        return every.expand(self.replicas, -1)
+    def _of_leaves(self, leaves: Tensor) -> Tensor:
+        return self.average[leaves].clamp_min(0)
+
+    def _all_leaves(self) -> Tensor:
+        every = torch.arange(len(self._leaf_of), device=self._leaf_of.device)
+        return self._leaves(every.expand(self.replicas, -1))
 
     def _leaves(self, index: Tensor) -> Tensor:
-        stacks = torch.arange(self.replicas * self.branches, device=index.device)
-        offsets = stacks.view(self.replicas, self.branches, 1) * (self.classes * self.fanout**3)
-        return self._leaf_of[index].unsqueeze(1) + offsets
+        """Where the averages of images lie: [R, n] → [R, K, n]."""
+        return self._leaf_of[index].unsqueeze(1) + self._offsets
 
-    def _renew_maxima(self, leaves: Tensor) -> None:
-        blocks = leaves // self.fanout
-        self._block_maxima[blocks] = self.average.view(-1, self.fanout)[blocks].amax(1)
-        rows = blocks // self.fanout
-        self._row_maxima[rows] = self._block_maxima.view(-1, self.fanout)[rows].amax(1)
+    def _renew_maxima(self, entries: Tensor) -> None:
+        for level in range(self.depth):
+            blocks = entries // BLOCK
+            below = getattr(self, _table(level)).view(-1, BLOCK)
+            maxima = below.index_select(0, blocks).amax(1)
+            getattr(self, _table(level + 1)).index_copy_(0, blocks, maxima)
+            entries = blocks
 
-    def _class_maxima(self, index: Tensor) -> Tensor:
-        shape = (self.replicas, self.branches, self.classes, self.fanout)
-        maxima = self._row_maxima.view(shape).amax(-1)
-        labels = self._labels[index].unsqueeze(1).expand(-1, self.branches, -1)
-        return maxima.gather(2, labels).clamp_min(torch.finfo(maxima.dtype).tiny)
+    def _class_maxima(self, leaves: Tensor) -> Tensor:
+        """The largest average of the class, branch and replica that each leaf is of."""
+        maxima: Tensor = getattr(self, _table(self.depth)).view(-1, self.width).amax(1)
+        maxima = maxima.clamp_min_(torch.finfo(maxima.dtype).tiny)
+        return maxima[leaves // self._leaves_per_class]
 
 
-def _fanout(largest_class: int) -> int:
-    """The smallest whole number whose cube holds the largest class."""
-    fanout = 1
-    while fanout**3 < largest_class:
-        fanout += 1
-    return fanout
+def _table(level: int) -> str:
+    """The buffer of a level of the tree: the averages themselves, then ever fewer maxima."""
+    return "average" if level == 0 else f"_maxima_{level}"
+
+
+def _shape_of_tree(largest_class: int, stacks: int) -> tuple[int, int]:
+    """How many times maxima are taken of blocks, and how many a class then has."""
+    depth, width = 0, max(1, largest_class)
+    while stacks * width > MOST_SCANNED and width > 1:
+        depth, width = depth + 1, -(-width // BLOCK)
+    return depth, width
