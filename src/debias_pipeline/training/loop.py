@@ -91,7 +91,8 @@ def _train(
     seeds = method.task.seeds
     method.begin_training(torch.tensor(data.splits["train"].labels))
     batches = BatchStream(data, seeds, recipe.batch_size, recipe.transform)
-    optimiser = torch.optim.Adam(method.parameters(), lr=recipe.lr, fused=True)
+    parameters = list(method.parameters())
+    optimiser = torch.optim.Adam(parameters, lr=recipe.lr, fused=True)
     window = Window(method, data, min(recipe.eval_every, recipe.steps))
     keeper = Keeper(method)
     history: list[dict[str, Any]] = []
@@ -101,7 +102,8 @@ def _train(
         batch = batches.next()
         with mixed_precision(data.device, precision):
             losses = method.losses(batch, step)
-        optimiser.zero_grad(set_to_none=True)
+        for parameter in parameters:
+            parameter.grad = None
         torch.autograd.backward(losses.total.sum())
         optimiser.step()
         window.add(step, losses, batch.index)
@@ -160,25 +162,26 @@ class Window:
         shape = (method.task.replicas, len(self._train))
         self._weight_sums = torch.zeros(shape, device=data.device)
         self._visits = torch.zeros(shape, device=data.device)
-        # One table per term: many small tensors that live as long as the window would scatter
-        # over the heap, and keep it from being used again.
-        self._tables: dict[str, Tensor] = {}
+        # One table for each set of terms that steps have had: many small tensors that live as long
+        # as the window would scatter over the heap, and keep it from being used again.
+        self._tables: dict[tuple[str, ...], Tensor] = {}
         self.open()
 
     def open(self) -> None:
         """Start a new window."""
-        self._steps: dict[str, list[int]] = defaultdict(list)
+        self._steps: dict[tuple[str, ...], list[int]] = defaultdict(list)
         self._weight_sums.zero_()
         self._visits.zero_()
         self._opened = time.perf_counter()
 
     def add(self, step: int, losses: Losses, index: Tensor) -> None:
         """Take in one step; `index` is [R, B], the images' positions in the training split."""
-        for name, term in losses.terms.items():
-            if name not in self._tables:
-                self._tables[name] = term.new_empty(self._size, len(term))
-            self._tables[name][len(self._steps[name])] = term
-            self._steps[name].append(step)
+        names = tuple(losses.terms)
+        if names not in self._tables:
+            shape = (self._size, len(names), self._method.task.replicas)
+            self._tables[names] = losses.total.detach().new_empty(shape)
+        torch.stack(list(losses.terms.values()), out=self._tables[names][len(self._steps[names])])
+        self._steps[names].append(step)
         if losses.weights is not None:
             self._weight_sums.scatter_add_(1, index, losses.weights.detach())
             self._visits.scatter_add_(1, index, torch.ones_like(losses.weights))
@@ -189,16 +192,27 @@ class Window:
         Raises:
             UserError: if a loss of the window was not finite.
         """
-        terms = {name: self._tables[name][: len(at)].cpu() for name, at in self._steps.items()}
-        self._check_finite(terms)
+        terms, steps_of = self._read_back()
+        self._check_finite(terms, steps_of)
         seconds = time.perf_counter() - self._opened
-        steps = len(next(iter(self._steps.values())))
+        steps = sum(len(at) for at in self._steps.values())
         replicas = self._method.task.replicas
         means: dict[str, Any] = {name: values.mean(0).tolist() for name, values in terms.items()}
         means["images_per_second"] = [steps * batch_size / seconds] * replicas
         if keep_weights:
             self._final_weights = self._mean_weights()
         return means
+
+    def _read_back(self) -> tuple[dict[str, Tensor], dict[str, list[int]]]:
+        """Each term's values, [steps, R], and the steps that they are of."""
+        values: dict[str, list[Tensor]] = defaultdict(list)
+        steps: dict[str, list[int]] = defaultdict(list)
+        for names, at in self._steps.items():
+            table = self._tables[names][: len(at)].cpu()
+            for name, column in zip(names, table.unbind(1), strict=True):
+                values[name].append(column)
+                steps[name].extend(at)
+        return {name: torch.cat(each) for name, each in values.items()}, steps
 
     def sample_weights(self) -> pd.DataFrame:
         """One row per training image and seed; columns as in the catalog's contract."""
@@ -225,9 +239,11 @@ class Window:
         means = torch.where(self._visits > 0, self._weight_sums / self._visits, now)
         return means.cpu().numpy()
 
-    def _check_finite(self, terms: Mapping[str, Tensor]) -> None:
+    def _check_finite(
+        self, terms: Mapping[str, Tensor], steps: Mapping[str, Sequence[int]]
+    ) -> None:
         bad = [
-            (self._steps[name][int(row)], name, int(replica))
+            (steps[name][int(row)], name, int(replica))
             for name, values in terms.items()
             for row, replica in torch.nonzero(~values.isfinite())[:1]
         ]
