@@ -125,7 +125,8 @@ def plan_table(plan: Plan) -> Group:
 
 def _sentences(plan: Plan) -> list[str]:
     left = [cell for cell in plan.cells if not cell.there]
-    counted = f"{len(plan.cells)} cells: {len(plan.cells) - len(left)} there, {len(left)} to do."
+    cells = "1 cell" if len(plan.cells) == 1 else f"{len(plan.cells)} cells"
+    counted = f"{cells}: {len(plan.cells) - len(left)} there, {len(left)} to do."
     if not left:
         return [counted]
     unknown = [cell.name for cell in left if cell.seconds is None]
