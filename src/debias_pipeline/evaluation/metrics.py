@@ -9,7 +9,6 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.metrics import roc_auc_score
 
 from debias_pipeline.evaluation.data import Split
 from debias_pipeline.evaluation.predict import Predictions
@@ -101,6 +100,9 @@ def conflict_detection_auroc(
     usable = (conflicting >= 0) & np.isfinite(weights)
     if len(np.unique(conflicting[usable])) < 2:
         return float("nan")
+    # It takes more than a second to import, which every command would wait for.
+    from sklearn.metrics import roc_auc_score
+
     return float(roc_auc_score(conflicting[usable], weights[usable]))
 
 
