@@ -14,8 +14,8 @@ from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH
 
 NOT_FIGURES = ("step", "seed")
 
-# How many interrupted attempts at a cell are looked for.
-_ATTEMPTS = 100
+# As many as MLflow looks for at once; no cluster runs more cells at a time.
+_MOST_RUNNING = 50000
 
 
 class StepMetrics:
@@ -177,7 +177,7 @@ def cell_run(name: str, tags: Mapping[str, Any] | None = None) -> Iterator[CellR
         yield CellRun()
         return
     if _elsewhere.get() is not None:
-        _end_killed_attempts(parent, name)
+        end_running_children(parent, name)
     run = mlflow.start_run(
         run_name=name,
         experiment_id=parent.experiment_id,
@@ -196,16 +196,19 @@ def cell_run(name: str, tags: Mapping[str, Any] | None = None) -> Iterator[CellR
         mlflow.end_run(RunStatus.to_string(status))
 
 
-def _end_killed_attempts(parent: ParentRun, name: str) -> None:
-    client = mlflow.MlflowClient()
-    attempts = client.search_runs(
-        [parent.experiment_id],
-        f"attributes.status = 'RUNNING' and attributes.run_name = '{name}' "
-        f"and tags.`mlflow.parentRunId` = '{parent.run_id}'",
-        max_results=_ATTEMPTS,
-    )
-    for each in attempts:
-        client.set_terminated(each.info.run_id, RunStatus.to_string(RunStatus.KILLED))
+def end_running_children(parent: ParentRun, name: str | None = None) -> None:
+    """Mark as KILLED what is still RUNNING under a parent, as nobody works at it any more.
+
+    Args:
+        parent: the run of the whole grid.
+        name: of the one cell that is meant; None for all.
+    """
+    client = mlflow.MlflowClient(parent.tracking_uri)
+    wanted = f"attributes.status = 'RUNNING' and tags.`mlflow.parentRunId` = '{parent.run_id}'"
+    if name is not None:
+        wanted += f" and attributes.run_name = '{name}'"
+    for run in client.search_runs([parent.experiment_id], wanted, max_results=_MOST_RUNNING):
+        client.set_terminated(run.info.run_id, RunStatus.to_string(RunStatus.KILLED))
 
 
 def _flat(values: Mapping[str, Any]) -> dict[str, Any]:

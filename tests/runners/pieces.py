@@ -1,0 +1,70 @@
+"""Nodes and datasets that Dask workers import."""
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from distributed import get_worker
+from kedro.io import AbstractDataset
+
+from debias_pipeline.errors import UserError
+
+
+def worker_name(device: str) -> str:
+    return f"{device} on {get_worker().name}"
+
+
+def threads(device: str) -> int:
+    return torch.get_num_threads()
+
+
+def double(value: int) -> int:
+    return 2 * value
+
+
+def refuse(value: int) -> int:
+    try:
+        raise UserError("percent=0: choose more than 0")
+    except UserError as error:
+        raise RuntimeError("while loading") from error
+
+
+class StubbornError(Exception):
+    """Cannot be pickled."""
+
+    def __reduce__(self) -> Any:
+        raise TypeError("no")
+
+
+def fail_stubbornly(value: int) -> int:
+    raise StubbornError("stubborn failure")
+
+
+def die(value: int) -> int:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return value
+
+
+def sleep(value: int) -> int:
+    Path("asleep").touch()
+    time.sleep(120)
+    return value
+
+
+class Unseen(AbstractDataset[Any, Any]):
+    """What is saved on a machine of its own."""
+
+    def load(self) -> Any:
+        return None
+
+    def save(self, data: Any) -> None:
+        pass
+
+    def _exists(self) -> bool:
+        return False
+
+    def _describe(self) -> dict[str, Any]:
+        return {}

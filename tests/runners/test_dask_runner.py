@@ -1,0 +1,253 @@
+"""Nodes on Dask workers: where they run, what they leave, and how failures are told."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dask
+import pieces
+import psutil
+import pytest
+import torch
+from distributed import Scheduler, SpecCluster, Worker
+from kedro.framework.project import configure_project
+from kedro.io import DataCatalog, MemoryDataset, Version
+from kedro.pipeline import Pipeline, node
+
+from debias_pipeline.errors import UserError
+from debias_pipeline.io import AtomicJSONDataset
+from debias_pipeline.runners import DaskRunner
+
+HERE = Path(__file__).parent
+ADDRESS = "DASK_SCHEDULER_ADDRESS"
+
+
+@pytest.fixture(scope="module")
+def workers() -> Iterator[str]:
+    """A cluster in this process; of its two workers one says that it has a GPU."""
+    options = {"nthreads": 1, "dashboard_address": None}
+    with SpecCluster(
+        scheduler={"cls": Scheduler, "options": {"dashboard": False, "protocol": "inproc"}},
+        workers={
+            "plain": {"cls": Worker, "options": options},
+            "with GPU": {"cls": Worker, "options": {**options, "resources": {"GPU": 1}}},
+        },
+        silence_logs=False,
+    ) as cluster:
+        yield cluster.scheduler_address
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    configure_project("debias_pipeline")
+    return tmp_path
+
+
+@pytest.fixture
+def joined(workers: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv(ADDRESS, workers)
+    return workers
+
+
+def catalog(**files: Any) -> DataCatalog:
+    """Datasets by name: a value in memory, or JSON files for those that are None."""
+    return DataCatalog(
+        {
+            name: AtomicJSONDataset(filepath=str(Path(f"{name}.json").absolute()))
+            if value is None
+            else value
+            if isinstance(value, AtomicJSONDataset | pieces.Unseen | MemoryDataset)
+            else MemoryDataset(value)
+            for name, value in files.items()
+        }
+    )
+
+
+def run(*nodes: Any, data: DataCatalog, **options: Any) -> None:
+    DaskRunner(**options).run(Pipeline([*nodes]), data, run_id="run")
+
+
+def read(name: str) -> Any:
+    return json.loads(Path(f"{name}.json").read_text())
+
+
+def test_nodes_wait_for_what_they_need(joined: str):
+    data = catalog(a=1, b=None, c=None, d=None)
+    chain = [node(pieces.double, f, t, name=t) for f, t in [("a", "b"), ("b", "c"), ("c", "d")]]
+    run(*chain, data=data)
+    assert [read(name) for name in "bcd"] == [2, 4, 8]
+
+
+def test_a_node_that_computes_on_cuda_goes_to_a_worker_with_a_gpu(joined: str):
+    data = catalog(**{"params:device": "cuda", "at": None, "at_too": None})
+    run(
+        node(pieces.worker_name, "params:device", "at", name="first"),
+        node(pieces.worker_name, "params:device", "at_too", name="second"),
+        data=data,
+    )
+    assert [read("at"), read("at_too")] == ["cuda on with GPU"] * 2
+
+
+def test_threads_are_those_asked_for_or_those_of_the_grid(joined: str):
+    before = torch.get_num_threads()
+    count = node(pieces.threads, "device", "threads", name="count")
+    try:
+        run(count, data=catalog(device="cpu", threads=None), threads=3)
+        assert read("threads") == 3
+        of_grid = {"parameters": {"benchmark": {"threads": 2}}}
+        run(count, data=catalog(device="cpu", threads=None, **of_grid))
+        assert read("threads") == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("function", "error", "message"),
+    [
+        (pieces.refuse, UserError, "percent=0: choose more than 0"),
+        (pieces.fail_stubbornly, RuntimeError, "stubborn failure"),
+    ],
+)
+def test_an_error_is_handed_to_the_caller(joined: str, function: Any, error: Any, message: str):
+    data = catalog(a=1, b=None, c=None)
+    with pytest.raises(error, match=message) as caught:
+        run(node(function, "a", "b"), node(pieces.double, "b", "c"), data=data)
+    assert not Path("c.json").exists()
+    if error is RuntimeError:
+        assert "fail_stubbornly" in caught.value.__notes__[0]
+
+
+def test_what_stays_in_memory_is_refused(joined: str):
+    data = catalog(a=1, b=MemoryDataset(), c=None)
+    with pytest.raises(UserError, match=r"^b stays in the memory .* conf/base/catalog.yml$"):
+        run(node(pieces.double, "a", "b"), node(pieces.double, "b", "c"), data=data)
+
+
+def test_outputs_that_this_machine_does_not_see_are_told(joined: str):
+    with pytest.raises(UserError, match="saved b where this machine does not see it"):
+        run(node(pieces.double, "a", "b"), data=catalog(a=1, b=pieces.Unseen()))
+
+
+def test_a_version_that_a_killed_attempt_has_saved_is_replaced(joined: str):
+    path = Path("b.json").absolute()
+    (path / "now").mkdir(parents=True)
+    (path / "now" / "b.json").write_text("1")
+    versioned = AtomicJSONDataset(filepath=str(path), version=Version(None, "now"))
+    run(node(pieces.double, "a", "b"), data=catalog(a=21, b=versioned))
+    assert json.loads((path / "now" / "b.json").read_text()) == 42
+
+
+def test_no_scheduler_at_the_address(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(ADDRESS, "tcp://127.0.0.1:9")
+    monkeypatch.setattr("debias_pipeline.runners.cluster._TO_ANSWER", 0.5)
+    with pytest.raises(UserError, match=r"No Dask scheduler answers at .*127\.0\.0\.1:9"):
+        run(node(pieces.double, "a", "b"), data=catalog(a=1, b=None))
+
+
+@pytest.mark.parametrize("options", [{"workers": 0}, {"threads": "two"}])
+def test_numbers_that_are_none_are_refused(options: dict[str, Any]):
+    with pytest.raises(UserError, match="is no positive whole number: --runner-params="):
+        DaskRunner(**options)
+
+
+def test_the_remedy_is_named_where_dask_is_missing(monkeypatch: pytest.MonkeyPatch):
+    for name in [name for name in sys.modules if name.startswith("debias_pipeline.runners")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(UserError, match=r'pip install "debias-pipeline\[dask\]"'):
+        __import__("debias_pipeline.runners")
+
+
+# --- Processes that end -------------------------------------------------------------------------
+
+
+def test_a_node_that_kills_its_workers_is_given_up_and_the_others_go_on(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.delenv(ADDRESS, raising=False)
+    data = catalog(a=1, dead=None, after=None, b=None, c=None)
+    nodes = (
+        node(pieces.die, "a", "dead", name="deadly"),
+        node(pieces.double, "dead", "after"),
+        node(pieces.double, "a", "b"),
+        node(pieces.double, "b", "c"),
+    )
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        pytest.raises(UserError, match=r"Every worker died that ran deadly: "),
+    ):
+        run(*nodes, data=data, workers=1)
+    assert read("c") == 4
+    assert not Path("dead.json").exists()
+    assert not Path("after.json").exists()
+
+
+SCRIPT = """
+import sys
+from kedro.framework.project import configure_project
+import pieces
+from test_dask_runner import catalog, node, run
+if __name__ == "__main__":
+    configure_project("debias_pipeline")
+    first = node(pieces.double, "a", "b", name="first")
+    second = node(pieces.sleep, "b", "c", name="second")
+    run(first, second, data=catalog(a=1, b=None, c=None), workers=1)
+"""
+
+
+def wait_for(path: Path, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path} does not appear"
+        time.sleep(0.1)
+
+
+def start(*command: str, **environment: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, *command],
+        env={**os.environ, "PYTHONPATH": str(HERE), **environment},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def test_a_scheduler_that_goes_away_ends_the_run_and_what_is_saved_stays(project: Path):
+    options = ("--port=0", "--no-dashboard", "--scheduler-file=scheduler.json")
+    scheduler = start("-m", "distributed.cli.dask_scheduler", *options)
+    wait_for(project / "scheduler.json")
+    address = read("scheduler")["address"]
+    worker = start("-m", "distributed.cli.dask_worker", address, "--nthreads=1", "--no-dashboard")
+    try:
+        (project / "script.py").write_text(SCRIPT)
+        driver = start("script.py", **{ADDRESS: address})
+        wait_for(project / "asleep")
+        scheduler.kill()
+        _, told = driver.communicate(timeout=60)
+        assert driver.returncode == 1
+        assert "UserError: The Dask scheduler is gone. What was finished is saved" in told
+        assert read("b") == 2
+    finally:
+        for process in (scheduler, worker):
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+
+
+def test_ctrl_c_takes_the_workers_of_this_machine_along(project: Path):
+    (project / "script.py").write_text(SCRIPT)
+    driver = start("script.py", **{ADDRESS: ""})
+    wait_for(project / "asleep")
+    workers = psutil.Process(driver.pid).children(recursive=True)
+    assert workers
+    os.killpg(driver.pid, signal.SIGINT)  # as a terminal does
+    driver.communicate(timeout=60)
+    assert driver.returncode != 0
+    _, alive = psutil.wait_procs(workers, timeout=10)
+    assert not alive
