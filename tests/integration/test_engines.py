@@ -1,0 +1,117 @@
+"""The same numbers, bit for bit, whatever runs the grid."""
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from distributed import Client, LocalCluster
+from throwaway_project import Outcome, Project, make_project
+
+METHODS = ("vanilla", "lff", "disent")
+PERCENTS = ("2pct", "5pct")
+CELLS = {f"cmnist_mini_{percent}.{method}" for percent in PERCENTS for method in METHODS}
+# Sums in another order are another result: the threads of a cell are fixed.
+GRID = {
+    "device": "cpu",
+    "benchmark.methods": "+".join(METHODS),
+    "benchmark.percents": "+".join(PERCENTS),
+    "benchmark.seeds": 2,
+    "benchmark.threads": 1,
+    "benchmark.overrides.steps": 60,
+    "benchmark.overrides.eval_every": 20,
+    "benchmark.overrides.swap_start": 25,
+}
+DASK = "--runner=debias_pipeline.runners.DaskRunner"
+ADDRESS = "DASK_SCHEDULER_ADDRESS"
+
+
+def run_grid(project: Project, *arguments: str) -> Outcome:
+    outcome = project.run("--pipeline=benchmark", *arguments, **GRID)
+    assert outcome.exit_code == 0, outcome.stdout + outcome.stderr
+    return outcome
+
+
+def results(project: Project) -> dict[str, bytes]:
+    """Metrics and networks of every cell, by the name of the cell and of the file."""
+    found = {}
+    for kind in ("metrics.json", "checkpoint.safetensors"):
+        for path in project.files(f"*/cmnist_mini/*/benchmark-*/*/{kind}/*/{kind}"):
+            *_, percent, _, method, _, _, _ = path.parts
+            found[f"cmnist_mini_{percent}.{method} {kind}"] = path.read_bytes()
+    return found
+
+
+@pytest.fixture(scope="module")
+def one_after_the_other(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    project = make_project(tmp_path_factory.mktemp("sequential") / "project")
+    run_grid(project)
+    found = results(project)
+    assert len(found) == 2 * len(CELLS)
+    return found
+
+
+def children(project: Project) -> dict[str, list[str]]:
+    """How the MLflow runs of each cell ended, the earliest first; all are the grid's children."""
+    *cells, grid = project.mlflow_runs()
+    statuses: dict[str, list[str]] = {}
+    for run in reversed(cells):
+        assert run.data.tags["mlflow.parentRunId"] == grid.info.run_id
+        statuses.setdefault(run.info.run_name, []).append(run.info.status)
+    assert grid.info.status == "FINISHED"
+    return statuses
+
+
+def test_two_dask_workers(
+    one_after_the_other: dict[str, bytes], empty_project: Project, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv(ADDRESS, raising=False)
+    run_grid(empty_project, DASK, "--runner-params=workers=2")
+    assert results(empty_project) == one_after_the_other
+    assert children(empty_project) == {cell: ["FINISHED"] for cell in CELLS}
+
+
+class Killer(threading.Thread):
+    """Kills the process of the first worker that is in the middle of a cell."""
+
+    def __init__(self, client: Client, project: Project) -> None:
+        super().__init__(daemon=True)
+        self._client, self._project = client, project
+        self.killed: str | None = None
+
+    def run(self) -> None:
+        pids = self._client.run(os.getpid)
+        while self.killed is None:
+            time.sleep(0.05)
+            # Its MLflow run has begun: it trains.
+            begun = set(self._running()) if (self._project.path / "mlflow.db").exists() else set()
+            for worker, keys in self._client.processing().items():
+                cells = [cell for cell in begun if any(f"{cell}.run_cell" in key for key in keys)]
+                if cells:
+                    os.kill(pids[worker], signal.SIGKILL)
+                    self.killed = cells[0]
+                    return
+
+    def _running(self) -> list[str]:
+        runs = self._project.mlflow_runs()
+        return [run.info.run_name for run in runs if run.info.status == "RUNNING"]
+
+
+def test_two_dask_workers_of_which_one_is_killed(
+    one_after_the_other: dict[str, bytes], empty_project: Project, monkeypatch: pytest.MonkeyPatch
+):
+    options: dict[str, Any] = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0"}
+    with LocalCluster(**options) as cluster, Client(cluster, set_as_default=False) as client:
+        killer = Killer(client, empty_project)
+        killer.start()
+        monkeypatch.setenv(ADDRESS, cluster.scheduler_address)
+        run_grid(empty_project, DASK)
+    assert killer.killed in CELLS
+    assert results(empty_project) == one_after_the_other
+    ended = {cell: ["FINISHED"] for cell in CELLS}
+    assert children(empty_project) == {**ended, killer.killed: ["KILLED", "FINISHED"]}
+    leftovers = [path for path in empty_project.path.rglob("*.tmp") if path.is_file()]
+    assert all(Path(each).name.startswith(".") for each in leftovers)
