@@ -4,12 +4,10 @@ import numpy as np
 import pytest
 import torch
 from literal_disent import LiteralDisent
+from small_batches import BATCH, IMAGES, SHAPE, batch_of, copy_branch, labels_of
 
-from debias_pipeline.methods import Batch, Task, get_method
+from debias_pipeline.methods import Task, get_method
 from debias_pipeline.methods.disent import DisentRecipe
-
-SHAPE = (28, 28, 3)
-IMAGES, BATCH = 60, 16
 
 
 def recipe(**changes):
@@ -21,17 +19,6 @@ def recipe(**changes):
     return DisentRecipe(**{**fields, **changes})
 
 
-def labels_of(random):
-    return torch.from_numpy(np.concatenate([np.arange(10), random.integers(0, 10, IMAGES - 10)]))
-
-
-def batch_of(random, images, labels, replicas=1):
-    index = torch.from_numpy(
-        np.stack([random.permutation(IMAGES)[:BATCH] for _ in range(replicas)])
-    )
-    return Batch(images[index], labels[index], index)
-
-
 def disent(of_recipe, labels, seeds=(0,)):
     method = get_method("disent")(of_recipe, Task(SHAPE, 10, seeds))
     method.begin_training(labels)
@@ -39,17 +26,8 @@ def disent(of_recipe, labels, seeds=(0,)):
 
 
 def copy_weights(method, literal):
-    with torch.no_grad():
-        for branch, encoder in enumerate([literal.encoder_i, literal.encoder_b]):
-            ours = [method.encoder.first, method.encoder.second, method.encoder.third]
-            for layer, theirs in zip(ours, encoder.layers, strict=True):
-                first = layer is method.encoder.first
-                weight = layer.weight[0, :, branch] if first else layer.weight[0, branch]
-                theirs.weight.copy_(weight.T)
-                theirs.bias.copy_(layer.bias[0, branch])
-        for branch, head in enumerate([literal.head_i, literal.head_b]):
-            head.weight.copy_(method.heads.weight[0, branch].T)
-            head.bias.copy_(method.heads.bias[0, branch])
+    copy_branch(method, 0, literal.encoder_i, literal.head_i)
+    copy_branch(method, 1, literal.encoder_b, literal.head_b)
 
 
 def test_fifty_steps_equal_a_literal_transcription():
