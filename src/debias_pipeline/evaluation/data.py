@@ -11,8 +11,15 @@ import torch
 from torch import Tensor
 
 from debias_pipeline.errors import UserError
+from debias_pipeline.evaluation.memory import (
+    available_memory,
+    expect_random_reads,
+    read_ahead,
+)
 
 SPLITS = ("train", "valid", "test")
+# Of what is available; the rest is for networks and the tensors of a step.
+MOST_OF_MEMORY = 0.75
 
 
 def conflict_codes(conflicting: "pd.Series[bool]") -> npt.NDArray[np.int8]:
@@ -70,10 +77,13 @@ class ImageData:
     Attributes:
         images: uint8, [N, H, W, 3]; on the CPU it is the catalog's memory map itself.
         splits: train, valid, test.
+        on_disk: whether images are to be read from the memory map each time they are needed, as
+            memory would not hold all of them.
     """
 
     images: Tensor
     splits: Mapping[str, Split]
+    on_disk: bool = False
 
     @property
     def device(self) -> torch.device:
@@ -98,9 +108,11 @@ class ImageData:
             # The map is read-only on purpose and nothing writes to the tensor.
             warnings.filterwarnings("ignore", "The given NumPy array is not writable")
             on_device = torch.from_numpy(images).to(device)
-        return cls(
-            on_device, {name: Split.from_manifest(manifest, name, device) for name in SPLITS}
-        )
+        on_disk = device.type == "cpu" and images.nbytes > MOST_OF_MEMORY * available_memory()
+        if on_disk:
+            expect_random_reads(on_device)
+        splits = {name: Split.from_manifest(manifest, name, device) for name in SPLITS}
+        return cls(on_device, splits, on_disk)
 
     def gather(self, rows: Tensor) -> Tensor:
         """Images by their rows.
@@ -111,5 +123,7 @@ class ImageData:
         Returns:
             uint8, [n, H, W, 3].
         """
+        if self.on_disk:
+            read_ahead(self.images, rows)
         flat = self.images.view(len(self.images), -1).index_select(0, rows)
         return flat.view(-1, *self.images.shape[1:])
