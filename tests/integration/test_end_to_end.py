@@ -32,6 +32,7 @@ ACCURACIES = (
     "conflicting_accuracy",
     "worst_group_accuracy",
 )
+BIAS_BRANCH = "bias_branch_accuracy"
 LOSS_TERMS = {
     "vanilla": ["loss"],
     "disent": [
@@ -81,7 +82,7 @@ def test_metrics(method: str, trained_project: Project):
     }
     assert tuple(metrics["checkpoints"]) == CHOICES
     for figures in metrics["checkpoints"].values():
-        assert tuple(figures) == ("step", *ACCURACIES)
+        assert tuple(figures) == ("step", *ACCURACIES, BIAS_BRANCH)
         assert set(figures["step"]["per_seed"]) <= set(EVALUATED)
         for name in ACCURACIES:
             _check_over_seeds(figures[name])
@@ -89,15 +90,21 @@ def test_metrics(method: str, trained_project: Project):
 
 
 def test_what_a_method_does_not_have_is_null(left: Callable[[str], Any]):
-    _check_over_seeds(left("disent.metrics")["conflict_detection_auroc"])
+    has, has_not = left("disent.metrics"), left("vanilla.metrics")
+    _check_over_seeds(has["conflict_detection_auroc"])
     none = {"mean": None, "std": None, "per_seed": [None, None]}
-    assert left("vanilla.metrics")["conflict_detection_auroc"] == none
+    assert has_not["conflict_detection_auroc"] == none
+    for choice in CHOICES:
+        _check_over_seeds(has["checkpoints"][choice][BIAS_BRANCH])
+        assert has_not["checkpoints"][choice][BIAS_BRANCH] == none
+    assert left("vanilla.predictions")["bias_branch_prediction"].isna().all()
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_history(method: str, left: Callable[[str], Any]):
     history = left(f"{method}.history")
-    accuracies = [f"{split}_{name}" for split in ("valid", "test") for name in ACCURACIES]
+    names = ACCURACIES if method == "vanilla" else (*ACCURACIES, BIAS_BRANCH)
+    accuracies = [f"{split}_{name}" for split in ("valid", "test") for name in names]
     assert list(history) == [
         "step", "seed", *LOSS_TERMS[method], "learning_rate", *accuracies, "images_per_second",
     ]  # fmt: skip
@@ -233,6 +240,8 @@ def test_final_metrics(method: str, tracked: mlflow.entities.Run, left: Callable
         for name in ACCURACIES:
             logged = tracked.data.metrics[f"{method}.{choice}.{name}"]
             assert logged == pytest.approx(checkpoints[choice][name]["mean"])
+        logged = tracked.data.metrics.get(f"{method}.{choice}.{BIAS_BRANCH}")
+        assert logged == pytest.approx(checkpoints[choice][BIAS_BRANCH]["mean"])
 
 
 def test_artifacts(tracked: mlflow.entities.Run, trained_project: Project):
@@ -307,14 +316,14 @@ def test_reporting_alone(project: Project, left: Callable[[str], Any]):
     assert len(project.files("08_reporting/**/comparison_report.html/*/*")) == 2
 
 
-def test_another_percent_is_filed_apart(project: Project):
+def test_another_percent_and_method_are_filed_apart(project: Project):
     before = project.results()
     params = {"percent": "5pct", "seed": 3, "recipe__steps": 20, "recipe__eval_every": 20}
-    assert project.run("--pipeline=disent", **params).exit_code == 0
+    assert project.run("--pipeline=lff", **params).exit_code == 0
     now = project.results()
     assert {name: now.get(name) for name in before} == before
     assert all("/cmnist_mini/5pct/" in name for name in now.keys() - before.keys())
-    metrics = project.load("disent.metrics", percent="5pct")
+    metrics = project.load("lff.metrics", percent="5pct")
     assert metrics["percent"] == "5pct"
     assert metrics["seeds"] == [3]
     assert metrics["checkpoints"]["last"]["accuracy"]["std"] is None
@@ -322,12 +331,12 @@ def test_another_percent_is_filed_apart(project: Project):
 
 
 def _evaluate_what_is_trained(project: Project) -> None:
-    """At 5pct only disent is trained: that vanilla is not must be no error."""
+    """At 5pct only lff is trained: that vanilla is not must be no error."""
     outcome = project.run("--pipeline=evaluation", percent="5pct")
     assert outcome.exit_code == 0, outcome.stderr
-    assert len(project.files("08_reporting/**/5pct/disent/metrics.json/*/*")) == 2
+    assert len(project.files("08_reporting/**/5pct/lff/metrics.json/*/*")) == 2
     assert not project.files("08_reporting/**/5pct/vanilla/**/*")
-    assert project.mlflow_runs()[0].data.tags["method"] == "disent"
+    assert project.mlflow_runs()[0].data.tags["method"] == "lff"
 
 
 def test_a_killed_run(project: Project, left: Callable[[str], Any]):
