@@ -103,7 +103,7 @@ def test_without_a_grid_there_are_no_cells():
         ({"percents": "2"}, "write 2pct"),
         ({"percents": [2]}, "write 2pct"),
         ({"percents": []}, "benchmark.percents=.*at least 1"),
-        ({"methods": 3}, "benchmark.methods=3: .*list"),
+        ({"methods": 3}, "benchmark.methods.0=3: .*string"),
         ({"seeds": 0}, "benchmark.seeds=0: .*greater than or equal to 1"),
         ({"seeds": True}, "benchmark.seeds=True: "),
         ({"threads": 0}, "benchmark.threads=0: "),

@@ -57,7 +57,7 @@ class GridParameters(BaseModel):
         # Kedro splits --params at commas: benchmark.percents=2pct+5pct.
         items = value.split("+") if isinstance(value, str) else value
         if not isinstance(items, list):
-            return items
+            return [items]
         return [*dict.fromkeys(each.strip() if isinstance(each, str) else each for each in items)]
 
 

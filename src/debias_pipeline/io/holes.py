@@ -71,7 +71,14 @@ class HoleableDataset(AbstractDataset[Any, Any]):
         except (DatasetError, DataValidationError) as error:
             if not self._unreadable_is_hole:
                 raise
-            return Hole(" ".join(str(error).split()))
+            return Hole(self._complaint(error))
+
+    def _complaint(self, error: Exception) -> str:
+        # Kedro's own words go around the cause and describe the whole dataset.
+        cause = error.__cause__ if isinstance(error, DatasetError) else None
+        text = " ".join(str(cause or error).split())
+        file = str(getattr(self._dataset, "_filepath", ""))
+        return text if file in text else f"{file} cannot be read: {text}"
 
     def save(self, data: Any) -> None:
         """Save, unless it is a Hole."""
