@@ -90,7 +90,7 @@ class DaskRunner(AbstractRunner):
             with cluster.connected(workers, gpus) as client:
                 cluster.warn_if_nobody_can_work(client, gpus)
                 submit = _submitter(client, catalog, self._is_async, run_id, origin)
-                self._run_on_workers(pipeline, catalog, submit)
+                _Dispatch(pipeline, submit, _SharedStorage(catalog)).run()
         except BaseException:
             # Those who worked at them are gone, or about to go.
             if parent is not None:
@@ -100,50 +100,72 @@ class DaskRunner(AbstractRunner):
     def _get_executor(self, max_workers: int) -> None:
         """Only the loop of `AbstractRunner` asks for one."""
 
-    def _run_on_workers(self, pipeline: Pipeline, catalog: Catalog, submit: Submit) -> None:
-        order = TopologicalSorter(pipeline.node_dependencies)
-        order.prepare()
-        ready: deque[Node] = deque()
-        running: dict[Key, tuple[Node, Future[Ending]]] = {}
-        ended: SimpleQueue[Future[Ending]] = SimpleQueue()
+
+class _Dispatch:
+    """Hands nodes to the cluster, each as soon as those that it needs are done."""
+
+    def __init__(self, pipeline: Pipeline, submit: Submit, storage: "_SharedStorage") -> None:
+        self._submit, self._storage = submit, storage
+        self._order = TopologicalSorter(pipeline.node_dependencies)
+        self._ready: deque[Node] = deque()
+        self._running: dict[Key, tuple[Node, Future[Ending]]] = {}
+        self._ended: SimpleQueue[Future[Ending]] = SimpleQueue()
         # Dask blames whatever was at a worker when it died: those are tried once more, alone.
-        suspects: deque[Node] = deque()
-        blamed: set[Node] = set()
-        given_up: list[str] = []
-        storage = _SharedStorage(catalog)
-        completed = 0
-        while order.is_active():
-            ready.extend(sorted(order.get_ready()))
-            if suspects and not ready and not running:
-                ready.append(suspects.popleft())
-            while ready and len(running) < MAX_SUBMITTED:
-                node = ready.popleft()
-                future = submit(node)
-                running[future.key] = node, future
-                future.add_done_callback(ended.put)
-            if not running:
+        self._suspects: deque[Node] = deque()
+        self._blamed: set[Node] = set()
+        self._given_up: list[str] = []
+        self._completed, self._total = 0, len(pipeline.nodes)
+
+    def run(self) -> None:
+        """Run all that can be run.
+
+        Raises:
+            UserError: if the scheduler goes away, or nodes had to be given up.
+            Exception: the first that a node raises.
+        """
+        self._order.prepare()
+        while self._order.is_active():
+            self._submit_what_is_ready()
+            if not self._running:
                 break  # what is left needs what was given up
-            future = ended.get()
-            node, _ = running.pop(future.key)
+            future = self._ended.get()
+            node, _ = self._running.pop(future.key)
             ending = _ending(future)
-            if ending is None and node not in blamed:
-                logger.warning("Every worker died that had %s: it is tried alone later", node.name)
-                blamed.add(node)
-                suspects.append(node)
-                continue
             if ending is None:
-                logger.error("Given up: %s. Every worker that ran it died", node.name)
-                given_up.append(node.name)
-                continue
-            storage.check(node, ending.worker)
-            order.done(node)
-            completed += 1
-            logger.info("Completed %d of %d: %s", completed, len(pipeline.nodes), node.name)
-        if given_up:
+                self._blame(node)
+            else:
+                self._complete(node, ending)
+        if self._given_up:
             raise UserError(
-                f"Every worker died that ran {', '.join(sorted(given_up))}: most likely memory ran "
-                "out; all else that did not need it is saved. Try --runner-params=workers=1"
+                f"Every worker died that ran {', '.join(sorted(self._given_up))}: most likely "
+                "memory ran out; all else that did not need it is saved. Try fewer workers, such "
+                "as --runner-params=workers=1"
             )
+
+    def _submit_what_is_ready(self) -> None:
+        self._ready.extend(sorted(self._order.get_ready()))
+        if self._suspects and not self._ready and not self._running:
+            self._ready.append(self._suspects.popleft())
+        while self._ready and len(self._running) < MAX_SUBMITTED:
+            node = self._ready.popleft()
+            future = self._submit(node)
+            self._running[future.key] = node, future
+            future.add_done_callback(self._ended.put)
+
+    def _blame(self, node: Node) -> None:
+        if node in self._blamed:
+            logger.error("Given up: %s. Every worker that ran it died", node.name)
+            self._given_up.append(node.name)
+            return
+        logger.warning("Every worker died that had %s: it is tried alone later", node.name)
+        self._blamed.add(node)
+        self._suspects.append(node)
+
+    def _complete(self, node: Node, ending: Ending) -> None:
+        self._storage.check(node, ending.worker)
+        self._order.done(node)
+        self._completed += 1
+        logger.info("Completed %d of %d: %s", self._completed, self._total, node.name)
 
 
 def _submitter(
