@@ -1,12 +1,18 @@
 """Every pass is a fresh shuffle; every replica goes its own way, whoever else trains."""
 
+import threading
+import time
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from tiny_runs import tiny_data
+from tiny_runs import tiny_data, tiny_method, tiny_recipe
 
 from debias_pipeline.errors import UserError
-from debias_pipeline.training.batches import BatchStream
+from debias_pipeline.training import train
+from debias_pipeline.training.batches import BATCHES_AHEAD, BatchStream
 from debias_pipeline.transforms import Transform
 
 
@@ -53,3 +59,82 @@ def test_images_and_labels_are_those_of_the_index():
 def test_a_batch_larger_than_the_split_is_refused():
     with pytest.raises(UserError, match=r"batch_size=65 is larger than the training split \(64"):
         BatchStream(tiny_data(), seeds=[0], batch_size=65, transform=Transform())
+
+
+def on_disk(data, gather=None):
+    """The same data as if memory could not hold it."""
+    elsewhere = replace(data, on_disk=True)
+    if gather is not None:
+        object.__setattr__(elsewhere, "gather", gather)
+    return elsewhere
+
+
+def readers():
+    return [each for each in threading.enumerate() if each.name.startswith("gather")]
+
+
+@pytest.fixture
+def crop():
+    return Transform(crop_padding=1, flip=True)
+
+
+def test_gathering_ahead_draws_the_same_bit_for_bit(crop):
+    data = tiny_data(sizes=(70, 5, 5))
+    plain = BatchStream(data, seeds=[0, 1], batch_size=16, transform=crop)
+    ahead = BatchStream(on_disk(data), seeds=[0, 1], batch_size=16, transform=crop)
+    for _ in range(4 * 3 + 1):
+        expected, batch = plain.next(), ahead.next()
+        assert torch.equal(batch.index, expected.index)
+        assert torch.equal(batch.images, expected.images)
+        assert torch.equal(batch.labels, expected.labels)
+
+
+def test_the_next_batches_are_gathered_while_one_is_trained_on(crop):
+    data, gathered = tiny_data(), []
+    enough = threading.Event()
+
+    def gather(rows):
+        assert threading.current_thread() in readers()
+        gathered.append(rows)
+        if len(gathered) == 1 + BATCHES_AHEAD:
+            enough.set()
+        return data.gather(rows)
+
+    stream = BatchStream(on_disk(data, gather), seeds=[0], batch_size=16, transform=crop)
+    stream.next()
+    assert enough.wait(timeout=10)
+    assert len(gathered) == 1 + BATCHES_AHEAD
+
+
+def test_images_in_memory_need_no_thread(crop):
+    stream = BatchStream(tiny_data(), seeds=[0], batch_size=16, transform=crop)
+    stream.next()
+    assert readers() == []
+
+
+def test_what_fails_in_the_thread_surfaces_in_its_turn(crop):
+    data, calls = tiny_data(), []
+
+    def gather(rows):
+        calls.append(rows)
+        if len(calls) == 3:
+            raise OSError("the disk is gone")
+        return data.gather(rows)
+
+    stream = BatchStream(on_disk(data, gather), seeds=[0], batch_size=16, transform=crop)
+    stream.next()
+    stream.next()
+    with pytest.raises(OSError, match="the disk is gone"):
+        stream.next()
+
+
+def test_the_thread_ends_with_training():
+    recipe = tiny_recipe("vanilla", steps=4, eval_every=2)
+    expected = train(tiny_method(recipe, [0]), recipe, tiny_data())
+    run = train(tiny_method(recipe, [0]), recipe, on_disk(tiny_data()))
+    ended = time.monotonic() + 10
+    while readers() and time.monotonic() < ended:
+        time.sleep(0.01)
+    assert readers() == []
+    columns = [name for name in expected.history if name != "images_per_second"]
+    pd.testing.assert_frame_equal(run.history[columns], expected.history[columns])

@@ -8,28 +8,28 @@ import psutil
 from torch import Tensor
 
 _CGROUPS = Path("/sys/fs/cgroup")
+_OWN_CGROUPS = Path("/proc/self/cgroup")
 
 
 def available_memory() -> int:
     """Bytes that this process may use: what is free, or a container's limit if that is less."""
-    limits = [limit for limit in _limits_of_cgroups(_CGROUPS) if limit is not None]
-    return min([psutil.virtual_memory().available, *limits])
+    return min([psutil.virtual_memory().available, *_limits_of_cgroups()])
 
 
-def _limits_of_cgroups(root: Path, own: Path = Path("/proc/self/cgroup")) -> list[int | None]:
+def _limits_of_cgroups() -> list[int]:
     """Memory limits of the control groups that this process is in, of either version of them."""
-    if not own.is_file():
+    if not _OWN_CGROUPS.is_file():
         return []
     limits = []
-    for line in own.read_text().splitlines():
+    for line in _OWN_CGROUPS.read_text().splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers not in ("", "memory"):
             continue
         file = "memory.limit_in_bytes" if controllers else "memory.max"
-        group = root / controllers / path.lstrip("/")
+        group = _CGROUPS / controllers / path.lstrip("/")
         # A container may see its own group as the root, so the path need not be there.
         limits += [_limit(folder / file) for folder in (group, *group.parents)]
-    return limits
+    return [limit for limit in limits if limit is not None]
 
 
 def _limit(file: Path) -> int | None:

@@ -1,0 +1,133 @@
+"""Images stay where they are: nothing is copied, and what memory cannot hold is read as needed."""
+
+import mmap
+import os
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+import torch
+
+from debias_pipeline.evaluation import ImageData, data, memory
+from debias_pipeline.evaluation.memory import available_memory
+from debias_pipeline.methods import Task, get_method
+from debias_pipeline.training import train
+
+CPU = torch.device("cpu")
+
+
+def mapped_images(path: Path, count: int) -> np.memmap:
+    shape = (count, 32, 32, 3)
+    images = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
+    images[:] = np.random.default_rng(0).integers(0, 256, (count, 1, 1, 3), dtype=np.uint8)
+    images.flush()
+    return np.load(path, mmap_mode="r")
+
+
+def manifest(count: int) -> pd.DataFrame:
+    split = np.full(count, "train", dtype=object)
+    split[-20:-10], split[-10:] = "valid", "test"
+    label = np.arange(count) % 2
+    conflicting = pd.array(label == 2, dtype="boolean")
+    columns = {"split": split, "label": label, "bias": label, "conflicting": conflicting}
+    return pd.DataFrame({"image_id": np.arange(count), **columns})
+
+
+def own_memory() -> int:
+    """Bytes that are this process's own, files that it maps left out."""
+    return psutil.Process().memory_info().rss - psutil.Process().memory_info().shared
+
+
+def test_training_copies_no_images(tmp_path):
+    images = mapped_images(tmp_path / "images.npy", 15_000)
+    on_device = ImageData.from_catalog(images, manifest(len(images)), CPU)
+    assert np.shares_memory(on_device.images.numpy(), images)
+    recipe = get_method("vanilla").recipe_type(
+        method="vanilla", network="mlp", lr=0.01, batch_size=16, steps=10, eval_every=10
+    )
+    method = get_method("vanilla")(recipe, Task((32, 32, 3), 2, [0]))
+    train(method, recipe, on_device)  # whatever is made once
+    before = own_memory()
+    train(method, recipe, on_device)
+    assert own_memory() - before < images.nbytes / 2
+
+
+@pytest.mark.parametrize(("available", "on_disk"), [(2.0, False), (1.2, True)])
+def test_images_that_memory_cannot_hold_are_read_as_needed(
+    tmp_path, monkeypatch, available, on_disk
+):
+    images = mapped_images(tmp_path / "images.npy", 100)
+    monkeypatch.setattr(data, "available_memory", lambda: available * images.nbytes)
+    advised = []
+    monkeypatch.setattr(memory, "_advise", lambda *each: advised.append(each))
+    of_catalog = ImageData.from_catalog(images, manifest(100), CPU)
+    assert of_catalog.on_disk is on_disk
+    rows = torch.tensor([7, 3])
+    np.testing.assert_array_equal(of_catalog.gather(rows), images[[7, 3]])
+    start, size = of_catalog.images.data_ptr(), 32 * 32 * 3
+    expected = [
+        (start, images.nbytes, "MADV_RANDOM"),
+        (start + 7 * size, size, "MADV_WILLNEED"),
+        (start + 3 * size, size, "MADV_WILLNEED"),
+    ]
+    assert advised == (expected if on_disk else [])
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="needs Linux")
+def test_images_asked_for_are_read_in_the_background(tmp_path):
+    """Seen by the pages that are in memory afterwards, without any of them being touched."""
+    images = mapped_images(tmp_path / "images.npy", 4096)
+    with (tmp_path / "images.npy").open("rb") as file:
+        os.fsync(file.fileno())
+        del images
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    images = np.load(tmp_path / "images.npy", mmap_mode="r")
+    tensor = torch.from_numpy(images)
+    memory.expect_random_reads(tensor)
+    # Reading the header has brought in a few.
+    before = resident_pages(tensor)
+    if before > 1000:
+        pytest.skip("the file system lets no page go")
+    memory.read_ahead(tensor, torch.tensor([2000, 3000]))
+    until = time.monotonic() + 10
+    while resident_pages(tensor) < before + 2 and time.monotonic() < until:
+        time.sleep(0.01)
+    assert 2 <= resident_pages(tensor) - before <= 4
+
+
+def resident_pages(tensor: torch.Tensor) -> int:
+    ctypes = memory.ctypes
+    start = tensor.data_ptr() - tensor.data_ptr() % mmap.PAGESIZE
+    size = tensor.nbytes + tensor.data_ptr() - start
+    pages = (ctypes.c_ubyte * -(-size // mmap.PAGESIZE))()
+    assert memory._LIBRARY.mincore(ctypes.c_void_p(start), ctypes.c_size_t(size), pages) == 0
+    return sum(page & 1 for page in pages)
+
+
+def test_available_memory_heeds_the_limit_of_a_container(tmp_path, monkeypatch):
+    def available(groups: str) -> int:
+        own = tmp_path / "cgroup"
+        own.write_text(groups)
+        monkeypatch.setattr(memory, "_OWN_CGROUPS", own)
+        monkeypatch.setattr(memory, "_CGROUPS", tmp_path)
+        return available_memory()
+
+    free = SimpleNamespace(available=1000)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
+    for folder, file, limit in [
+        ("a/b", "memory.max", "max\n"),
+        ("a", "memory.max", "600\n"),
+        ("memory/c", "memory.limit_in_bytes", "700\n"),
+        ("memory", "memory.limit_in_bytes", f"{2**63 - 4096}\n"),
+    ]:
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        (tmp_path / folder / file).write_text(limit)
+    assert available("0::/a/b\n") == 600
+    assert available("9:cpu:/x\n4:memory:/c\n") == 700
+    assert available("4:memory:/seen/from/outside\n") == 1000
+    free.available = 100
+    assert available("0::/a/b\n") == 100
