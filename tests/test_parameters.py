@@ -58,7 +58,15 @@ def test_published_recipes_of_vanilla(dataset, lr, batch, percent):
     assert of.learning_rate(0) == of.learning_rate(49_999) == lr
 
 
-@pytest.mark.parametrize("method", ["vanilla", "disent"])
+@pytest.mark.parametrize("dataset", ["cmnist_mini", "cmnist", "cifar10c", "bffhq", "folder"])
+@pytest.mark.parametrize("percent", PERCENTS)
+def test_recipes_of_lff_are_those_of_vanilla(dataset, percent):
+    ours, vanillas = (recipe(name, dataset=dataset, percent=percent) for name in ("lff", "vanilla"))
+    assert ours.model_dump() == {**vanillas.model_dump(), "method": "lff", "q": 0.7, "alpha": 0.7}
+    assert ours.learning_rate(0) == ours.learning_rate(ours.steps - 1) == ours.lr
+
+
+@pytest.mark.parametrize("method", ["vanilla", "disent", "lff"])
 def test_networks_and_transforms_are_those_of_the_data_set(method):
     assert recipe(method, dataset="cmnist").network == "mlp"
     assert recipe(method, dataset="cmnist").transform.normalise is False
@@ -72,6 +80,7 @@ def test_networks_and_transforms_are_those_of_the_data_set(method):
 def test_published_accuracies_go_with_data_set_and_percent():
     assert parameters(dataset="cmnist", percent="2pct")["disent"]["published_accuracy"] == 0.8479
     assert parameters(dataset="bffhq", percent="0.5pct")["vanilla"]["published_accuracy"] == 0.5687
+    assert parameters(dataset="cifar10c", percent="5pct")["lff"]["published_accuracy"] == 0.5027
     assert parameters(dataset="bffhq", percent="1pct")["vanilla"]["published_accuracy"] is None
     assert parameters()["disent"]["published_accuracy"] is None
 
@@ -145,4 +154,7 @@ def test_a_method_without_a_recipe_for_the_data_set_has_none():
         "seeds": 1, "device": "cpu", "precision": "fp32", "recipe": {}, "pretrained": "",
         "vanilla": {"recipes": {}},
     }  # fmt: skip
-    assert resolve_parameters(config)["vanilla"] == {"published_accuracy": None}
+    resolved = resolve_parameters(config)
+    assert resolved["vanilla"] == {"published_accuracy": None}
+    # No block at all: just as little, rather than an error of every command.
+    assert resolved["disent"] == {"published_accuracy": None}

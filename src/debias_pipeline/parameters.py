@@ -60,7 +60,7 @@ def resolve_parameters(config: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         UserError: if a parameter is not what it may be.
     """
-    blocks = {name: config[name] for name in method_names() if name in config}
+    blocks = {name: config.get(name, {}) for name in method_names()}
     chosen = {key: value for key, value in config.items() if key not in blocks}
     options_type = get_dataset(chosen["dataset"]).options_type
     options = {key: chosen.pop(key) for key in options_type.model_fields if key in chosen}
@@ -76,7 +76,7 @@ def resolve_parameters(config: Mapping[str, Any]) -> dict[str, Any]:
     for name, block in blocks.items():
         published = block.get("published_accuracy", {}).get(run.dataset, {})
         resolved[name] = {"published_accuracy": published.get(run.percent)}
-        if run.dataset in block["recipes"]:
+        if run.dataset in block.get("recipes", {}):
             table = block["recipes"][run.dataset]
             resolved[name]["recipe"] = resolve_recipe(name, table, run.percent, run.recipe)
     check_overrides(run.recipe, blocks)
