@@ -297,6 +297,13 @@ def test_finding_without_bias_labels_is_about_all_test_images() -> None:
     assert sentence.startswith("On the unbiased test split disent gets")
 
 
+def test_methods_of_different_numbers_of_seeds_are_said_to_be(one_seed: Run, disent: Run) -> None:
+    alone = replace(one_seed, metrics={**one_seed.metrics, "method": "vanilla"})
+    page = comparison_report(alone, disent)
+    assert "over seeds, of which there are: vanilla 1, disent 2" in page
+    assert "one seed, so no standard deviation" not in page
+
+
 def test_comparison_of_nothing_is_refused(disent: Run) -> None:
     with pytest.raises(ValueError, match="at least one method"):
         write_comparison_report([], {}, {}, disent.data_card)

@@ -190,7 +190,7 @@ def write_method_report(
         groups_in_all=len(groups),
         recipe={key: _plain(value) for key, value in recipe.items()},
         command=_command(metrics["method"], metrics, history),
-        **_about_data(metrics, data_card),
+        **_about_data([metrics], data_card),
     )
 
 
@@ -231,7 +231,7 @@ def write_comparison_report(
         auroc_explained=AUROC,
         figures=_figures(_COMPARISON_FIGURES, figures),
         commands=[_command(m["method"], m, histories[m["method"]]) for m in metrics],
-        **_about_data(baseline, data_card),
+        **_about_data(metrics, data_card),
     )
 
 
@@ -432,7 +432,9 @@ def _group_rows(
     return rows
 
 
-def _about_data(metrics: Mapping[str, Any], data_card: Mapping[str, Any]) -> dict[str, Any]:
+def _about_data(
+    metrics: Sequence[Mapping[str, Any]], data_card: Mapping[str, Any]
+) -> dict[str, Any]:
     """What the templates of both reports need to know of the data set."""
     return {
         "card": data_card,
@@ -440,14 +442,20 @@ def _about_data(metrics: Mapping[str, Any], data_card: Mapping[str, Any]) -> dic
         "splits": _split_rows(data_card),
         "warning": _test_split_warning(data_card),
         "seeds": _seeds_in_words(metrics),
-        "headline": METRIC_BY_KEY[metrics["headline"]],
+        "headline": METRIC_BY_KEY[metrics[0]["headline"]],
         "unbiased_accuracy": UNBIASED_ACCURACY,
         "published_protocol": PUBLISHED_PROTOCOL,
     }
 
 
-def _seeds_in_words(metrics: Mapping[str, Any]) -> str:
-    count = len(metrics["checkpoints"]["last"]["accuracy"]["per_seed"])
+def _seeds_in_words(metrics: Sequence[Mapping[str, Any]]) -> str:
+    counts = {
+        each["method"]: len(each["checkpoints"]["last"]["accuracy"]["per_seed"]) for each in metrics
+    }
+    if len(set(counts.values())) > 1:
+        of_each = ", ".join(f"{method} {count}" for method, count in counts.items())
+        return f"mean ± standard deviation over seeds, of which there are: {of_each}"
+    count = next(iter(counts.values()))
     if count == 1:
         return "one seed, so no standard deviation"
     return f"mean ± standard deviation over {count} seeds"
