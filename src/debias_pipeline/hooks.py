@@ -13,6 +13,7 @@ from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
 from rich.console import Console
 
 from debias_pipeline.config_loader import ProjectConfigLoader
@@ -30,6 +31,7 @@ from debias_pipeline.pipeline_registry import (
 )
 from debias_pipeline.pipelines.benchmark import (
     GRID_PIPELINES,
+    GRID_TAG,
     check_cells,
     check_outcomes,
     check_typed,
@@ -37,6 +39,7 @@ from debias_pipeline.pipelines.benchmark import (
 )
 from debias_pipeline.reporting import headline_table
 from debias_pipeline.reporting.leaderboard import leaderboard_tables
+from debias_pipeline.tracking import CellRun
 from debias_pipeline.training import choose_device
 
 Catalog = CatalogProtocol[Any, Any]
@@ -118,17 +121,26 @@ class TrackingHooks:
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Catalog
     ) -> None:
         """Tag the MLflow run that kedro-mlflow has started, so that runs can be filtered."""
-        if not mlflow.active_run():
+        run = mlflow.active_run()
+        if not run:
             return
         parameters: dict[str, Any] = catalog.load("parameters")
         cells = chosen_cells(cells_of(parameters), pipeline)
         tags = _tags_of_grid(cells) if cells else _tags_of_run(pipeline, parameters)
         mlflow.set_tags({**tags, "git_commit": _git_commit(Path(run_params["project_path"]))})
+        if cells:
+            CellRun(run.info.run_id).log(params={"benchmark": parameters["benchmark"]})
 
-    @hook_impl
-    def before_node_run(self, catalog: Catalog) -> None:
-        """Know the catalog also in a process of its own, which only runs nodes."""
+    # Before kedro-mlflow's, which would log the parameters of every cell to the run of the grid,
+    # one by one: seconds per cell on a slow disk. A cell logs its recipe to a run of its own.
+    @hook_impl(tryfirst=True)
+    def before_node_run(self, node: Node, catalog: Catalog, inputs: dict[str, Any]) -> None:
+        """Know the catalog, also in a process that only runs nodes; log no cell twice."""
         self._catalog = catalog
+        if GRID_TAG in node.tags:
+            # Hooks share a copy of the inputs; the node has its own.
+            for name in filter(_is_parameter, [*inputs]):
+                del inputs[name]
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:

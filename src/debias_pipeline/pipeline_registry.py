@@ -60,7 +60,8 @@ def pipelines_of_grid(cells: Sequence[Cell]) -> dict[str, Pipeline]:
         cells: see `grid.cells_of`.
     """
     ranking = leaderboard.create_pipeline(cells)
-    return {"benchmark": benchmark.create_pipeline(cells) + ranking, "leaderboard": ranking}
+    grid = {"benchmark": benchmark.create_pipeline(cells) + ranking, "leaderboard": ranking}
+    return {name: each.tag(benchmark.GRID_TAG) for name, each in grid.items()}
 
 
 def baseline_first(methods: Iterable[str]) -> list[str]:

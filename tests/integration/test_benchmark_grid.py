@@ -90,6 +90,8 @@ def test_a_cell_is_a_child_of_the_grids_mlflow_run(done: tuple[Project, Outcome]
     parent = runs.pop("benchmark")
     assert parent.data.tags["percent"] == "0.5pct,2pct"
     assert parent.data.tags["method"] == "vanilla,lff"
+    assert parent.data.params["benchmark.percents"] == "['0.5pct', '2pct']"
+    assert all(name.startswith("benchmark.") for name in parent.data.params)
     assert len(runs) == 4
     for (percent, method), outcome in outcomes(project).items():
         run = runs[f"cmnist_mini_{percent.replace('.', '_')}.{method}"]

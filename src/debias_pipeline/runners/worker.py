@@ -86,7 +86,8 @@ def _run(pickled: bytes, origin: Origin) -> None:
     task.hook_manager = hooks
     for name in task.node.outputs:
         _remove_what_a_killed_attempt_left(task.catalog.get(name))
-    begins_a_run = CELL_TAG in task.node.tags
+    # The leaderboard carries the tag as well, so that choosing cells ends with it.
+    begins_a_run = CELL_TAG in task.node.tags and task.node.namespace is not None
     with parent_elsewhere(origin.parent), nullcontext() if begins_a_run else resumed_parent():
         task.execute()
 

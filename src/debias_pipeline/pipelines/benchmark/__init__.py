@@ -1,7 +1,7 @@
 """The benchmark pipeline: the whole grid."""
 
 from debias_pipeline.pipelines.benchmark.dry_run import plan, plan_table
-from debias_pipeline.pipelines.benchmark.pipeline import create_pipeline
+from debias_pipeline.pipelines.benchmark.pipeline import GRID_TAG, create_pipeline
 from debias_pipeline.pipelines.benchmark.preflight import (
     GRID_PIPELINES,
     check_cells,
@@ -12,6 +12,7 @@ from debias_pipeline.pipelines.benchmark.preflight import (
 
 __all__ = [
     "GRID_PIPELINES",
+    "GRID_TAG",
     "check_cells",
     "check_outcomes",
     "check_typed",

@@ -1,12 +1,15 @@
 """Wiring of the grid: the data of every setting, built once, and a node per cell."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from kedro.pipeline import Pipeline, node, pipeline
 
 from debias_pipeline.grid import CELL_ENTRIES, SETTING_ENTRIES, Cell
 from debias_pipeline.pipelines.benchmark.nodes import build_setting, run_cell
 
+# On every node of the pipelines `benchmark` and `leaderboard`.
+GRID_TAG: Final = "grid"
 # What a cell needs of its setting.
 CELL_DATA = ("images", "manifest", "data_card", "data_problem")
 DATA_PARAMETERS = ("params:raw_dir", "params:data_seed")
