@@ -132,7 +132,7 @@ def test_nothing_is_logged_of_a_hole(tmp_path: Path, monkeypatch: pytest.MonkeyP
     metadata = {"mlflow_artifact": "data"}
     page = AtomicTextDataset(filepath=str(tmp_path / "page.html"), metadata=metadata)
     hooks = TrackingHooks()
-    hooks.before_node_run(node(str, None, "page"), DataCatalog({"page": page}), {})
+    hooks.before_node_run(node(lambda: "", None, "page"), DataCatalog({"page": page}), {})
     hooks.after_dataset_saved("page", Hole("no such file"))
     assert logged == []
     page.save("text")
