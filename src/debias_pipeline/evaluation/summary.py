@@ -170,10 +170,14 @@ def _seeds(predictions: pd.DataFrame) -> list[int]:
 
 def _by_seed(predictions: pd.DataFrame, split: Split) -> Predictions:
     """Predictions in the order of the split's images."""
+    seeds = _seeds(predictions)
+    # In one column: pandas is slow at tables with a column per image.
+    rows = pd.MultiIndex.from_product([seeds, split.image_ids])
+    found = predictions.set_index(["seed", "image_id"]).reindex(rows)
 
     def of(column: str) -> npt.NDArray[np.int64]:
-        table = predictions.pivot(index="seed", columns="image_id", values=column)
-        return table[split.image_ids].to_numpy(np.int64)
+        values: npt.NDArray[np.int64] = found[column].to_numpy(np.int64)
+        return values.reshape(len(seeds), -1)
 
     has_bias_branch = bool(predictions["bias_branch_prediction"].notna().all())
     return Predictions(of("prediction"), of("bias_branch_prediction") if has_bias_branch else None)

@@ -3,6 +3,7 @@
 import ctypes
 import gc
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -42,8 +43,16 @@ def _give_back_freed_memory() -> None:
 
     Only glibc has the call.
     """
+    _set_apart_what_stays()
     gc.collect()
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:
             trim(0)
+
+
+@cache
+def _set_apart_what_stays() -> None:
+    """Once: modules and the like are looked through by no later collection, which they slow."""
+    gc.collect()
+    gc.freeze()
