@@ -30,7 +30,8 @@ ADDRESS = "DASK_SCHEDULER_ADDRESS"
 
 def run_grid(project: Project, *arguments: str) -> Outcome:
     # All but the leaderboard.
-    outcome = project.run("--pipeline=benchmark", "--tags=data,cell", *arguments, **GRID)
+    cells = ",".join(sorted(f"{cell}.outcome" for cell in CELLS))
+    outcome = project.run("--pipeline=benchmark", f"--to-outputs={cells}", *arguments, **GRID)
     assert outcome.exit_code == 0, outcome.stdout + outcome.stderr
     return outcome
 
