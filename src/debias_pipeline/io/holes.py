@@ -100,15 +100,8 @@ class HoleableDataset(AbstractDataset[Any, Any]):
         return {"dataset": self._dataset._describe()}
 
     def __getattr__(self, name: str) -> Any:
-        # Where files lie is asked of datasets by plugins and hooks.
-        if name in (
-            "_filepath",
-            "_fs",
-            "_protocol",
-            "_version",
-            "_get_load_path",
-            "_get_save_path",
-        ):
+        # Where its file lies is asked of a dataset by plug-ins and hooks.
+        if name in _OF_THE_FILE:
             return getattr(self._dataset, name)
         raise AttributeError(name)
 
