@@ -100,10 +100,25 @@ def measure(options: argparse.Namespace) -> None:
             f"{name:>15}: {timing.median:.1f} ms a step "
             f"({timing.lower:.1f} to {timing.upper:.1f}), mean {np.mean(each):.1f}"
         )
-    # Of means: one long wait for the disk counts.
+    memory = per_turn(times["memory"], options.block)
     for name in list(runs)[1:]:
-        rate = np.mean(times["memory"]) / np.mean(times[name])
-        print(f"rate of steps, {name} / memory: {rate:.3f}")
+        rates = [
+            one / other
+            for one, other in zip(memory, per_turn(times[name], options.block), strict=True)
+        ]
+        timing = Timing.of(rates)
+        print(
+            f"rate of steps, {name} / memory: {timing.median:.3f} "
+            f"({timing.lower:.3f} to {timing.upper:.3f}), turn by turn"
+        )
+
+
+def per_turn(milliseconds: list[float], block: int) -> list[float]:
+    """The mean of each whole turn, in which one long wait for the disk counts."""
+    whole = len(milliseconds) // block
+    return [
+        float(np.mean(milliseconds[block * turn : block * (turn + 1)])) for turn in range(whole)
+    ]
 
 
 def manifest_of(count: int) -> pd.DataFrame:
@@ -130,7 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--dataset", default="cifar10c", help="whose recipe")
     parser.add_argument("--method", default="vanilla")
     parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--steps", type=int, default=136)
     parser.add_argument("--block", type=int, default=15, help="steps of a turn")
     parser.add_argument(
         "--not-ahead", action="store_true", help="a third run, without thread and advice; slow"
