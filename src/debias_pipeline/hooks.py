@@ -78,7 +78,8 @@ class PreflightHooks:
         if set(run_params["pipeline_names"] or ["__default__"]) <= set(GRID_PIPELINES):
             check_typed(run_params["runtime_params"] or {})
         check_cells(chosen_cells(cells_of(parameters), pipeline), pipeline, catalog)
-        choose_device(parameters["device"])
+        if not _computes_elsewhere(run_params):
+            choose_device(parameters["device"])
         trained = _methods_of(pipeline, "params:{}.recipe")
         for method in trained:
             if "recipe" not in parameters[method]:
@@ -207,6 +208,12 @@ def _tags_of_grid(cells: list[Cell]) -> dict[str, str]:
         "method": listed(cell.method for cell in cells),
         "seeds": listed(cells[0].seeds),
     }
+
+
+def _computes_elsewhere(run_params: dict[str, Any]) -> bool:
+    """Whether the workers of a cluster compute, which have devices of their own."""
+    joined = bool(os.environ.get("DASK_SCHEDULER_ADDRESS"))
+    return joined and "DaskRunner" in str(run_params["runner"])
 
 
 def _methods_of(pipeline: Pipeline, dataset: str) -> list[str]:

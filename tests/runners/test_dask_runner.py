@@ -19,8 +19,10 @@ from distributed import Scheduler, SpecCluster, Worker
 from kedro.framework.project import configure_project
 from kedro.io import DataCatalog, MemoryDataset, Version
 from kedro.pipeline import Pipeline, node
+from kedro.runner import SequentialRunner
 
 from debias_pipeline.errors import UserError
+from debias_pipeline.hooks import PreflightHooks
 from debias_pipeline.io import AtomicJSONDataset
 from debias_pipeline.runners import DaskRunner
 
@@ -151,6 +153,22 @@ def test_no_scheduler_at_the_address(monkeypatch: pytest.MonkeyPatch):
         run(node(pieces.double, "a", "b"), data=catalog(a=1, b=None))
 
 
+def test_devices_are_looked_for_where_nodes_run(monkeypatch: pytest.MonkeyPatch):
+    params = {"device": "cuda", "pretrained": "", "recipe": {}}
+    data = DataCatalog({"parameters": MemoryDataset(params)})
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+    def check(runner: Any, address: str) -> None:
+        monkeypatch.setenv(ADDRESS, address)
+        told = {"pipeline_names": ["ingestion"], "runtime_params": {}, "runner": str(runner)}
+        PreflightHooks().before_pipeline_run(told, Pipeline([]), data)
+
+    check(DaskRunner(), "tcp://elsewhere:8786")
+    for runner, address in ((DaskRunner(), ""), (SequentialRunner(), "tcp://elsewhere:8786")):
+        with pytest.raises(UserError, match="device=cuda is not available on this machine"):
+            check(runner, address)
+
+
 @pytest.mark.parametrize("options", [{"workers": 0}, {"threads": "two"}])
 def test_numbers_that_are_none_are_refused(options: dict[str, Any]):
     with pytest.raises(UserError, match="is no positive whole number: --runner-params="):
@@ -247,7 +265,8 @@ def test_ctrl_c_takes_the_workers_of_this_machine_along(project: Path):
     workers = psutil.Process(driver.pid).children(recursive=True)
     assert workers
     os.killpg(driver.pid, signal.SIGINT)  # as a terminal does
-    driver.communicate(timeout=60)
+    _, told = driver.communicate(timeout=60)
     assert driver.returncode != 0
+    assert told.count("Traceback") <= 1, told
     _, alive = psutil.wait_procs(workers, timeout=10)
     assert not alive

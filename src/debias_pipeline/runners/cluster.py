@@ -54,13 +54,16 @@ def scheduler_address() -> str | None:
     return os.environ.get(SCHEDULER_ADDRESS) or None
 
 
-def default_workers(nodes: int, threads: int | None) -> int:
+def default_workers(nodes: int, threads: int | None, gpus: bool) -> int:
     """How many workers a local cluster has if nobody says.
 
     Args:
         nodes: how many nodes there are to run.
         threads: of a node; None where it may be as few as one.
+        gpus: whether nodes compute on a GPU, of which a machine is taken to have one.
     """
+    if gpus:
+        return 1
     return max(1, min(nodes, CPU_COUNT // (threads or 1)))
 
 

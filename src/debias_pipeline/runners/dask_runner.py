@@ -51,7 +51,8 @@ class DaskRunner(AbstractRunner):
 
         Args:
             is_async: whether a node loads and saves by threads.
-            workers: of a cluster on this machine; as many as there are cores, if None.
+            workers: of a cluster on this machine; as many as there are cores, if None, or one where
+                nodes compute on a GPU.
             threads: of PyTorch on each worker. If None, the workers of a cluster on this machine
                 share its cores evenly, and others have what they were started with.
 
@@ -81,7 +82,7 @@ class DaskRunner(AbstractRunner):
         _refuse_what_other_processes_cannot_see(pipeline, catalog)
         gpus = any(_resources(node, catalog) for node in pipeline.nodes)
         threads = self._threads or _threads_of_parameters(catalog)
-        workers = self._workers or cluster.default_workers(len(pipeline.nodes), threads)
+        workers = self._workers or cluster.default_workers(len(pipeline.nodes), threads, gpus)
         if threads is None and not cluster.scheduler_address():
             threads = cluster.default_threads(workers)
         parent = active_parent()
