@@ -3,7 +3,7 @@
 import ctypes
 import gc
 import sys
-from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +11,10 @@ _CLEAR_REFS: Final = Path("/proc/self/clear_refs")
 _STATUS: Final = Path("/proc/self/status")
 # What Linux takes for "forget the peak".
 _RESET_PEAK: Final = "5"
+
+# Which cell of this process begins. Some modules are imported while the first one runs.
+_cells: Final = count()
+_CELLS_THAT_IMPORT: Final = 2
 
 
 class PeakMemory:
@@ -43,16 +47,11 @@ def _give_back_freed_memory() -> None:
 
     Only glibc has the call.
     """
-    _set_apart_what_stays()
     gc.collect()
+    if next(_cells) < _CELLS_THAT_IMPORT:
+        # Modules and the like are looked through by no later collection, which they slow.
+        gc.freeze()
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:
             trim(0)
-
-
-@cache
-def _set_apart_what_stays() -> None:
-    """Once: modules and the like are looked through by no later collection, which they slow."""
-    gc.collect()
-    gc.freeze()
