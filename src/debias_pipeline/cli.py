@@ -19,7 +19,7 @@ from kedro.io import DatasetError
 from kedro.validation.exceptions import DataValidationError
 from rich.console import Console
 
-from debias_pipeline.errors import UserError
+from debias_pipeline.errors import UserError, one_line, user_error_behind
 from debias_pipeline.grid import cells_of
 from debias_pipeline.methods import method_names
 from debias_pipeline.parameters import unknown
@@ -41,17 +41,15 @@ def cli() -> None:
 
 def explanation(error: BaseException | None) -> str | None:
     """The one line that tells a user what to mend, or None where there is none."""
-    cause = error
-    while cause is not None:
-        if isinstance(cause, UserError):
-            return str(cause)
-        cause = cause.__cause__
+    mendable = user_error_behind(error)
+    if mendable is not None:
+        return str(mendable)
     if isinstance(error, DataValidationError):
-        return f"{_one_line(error)}: make the data again with kedro run --pipeline=ingestion"
+        return f"{one_line(error)}: make the data again with kedro run --pipeline=ingestion"
     if isinstance(error, DatasetError | MissingConfigException):
-        return _one_line(error)
+        return one_line(error)
     if isinstance(error, ValueError) and _is_about_the_choice_of_nodes(error):
-        return _one_line(error)
+        return one_line(error)
     return None
 
 
@@ -59,10 +57,6 @@ def _is_about_the_choice_of_nodes(error: ValueError) -> bool:
     """Whether Kedro refuses what `--nodes`, `--tags` and the like say: a bare ValueError."""
     *_, (raised_in, _) = traceback.walk_tb(error.__traceback__)
     return raised_in.f_globals.get("__name__") == "kedro.pipeline.pipeline"
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())
 
 
 def _check_pipelines(names: Iterable[str]) -> None:

@@ -10,7 +10,25 @@ class UserError(Exception):
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.split()))
+        super().__init__(_joined(message))
+
+
+def one_line(error: BaseException) -> str:
+    """What an error says, as one line."""
+    return _joined(str(error))
+
+
+def user_error_behind(error: BaseException | None) -> UserError | None:
+    """The error itself or the nearest of its causes that a user can mend, or None."""
+    while error is not None:
+        if isinstance(error, UserError):
+            return error
+        error = error.__cause__
+    return None
+
+
+def _joined(text: str) -> str:
+    return " ".join(text.split())
 
 
 @dataclass(frozen=True)

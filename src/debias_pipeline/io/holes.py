@@ -8,7 +8,7 @@ from kedro.io.core import VALIDATOR_KEY, VERSIONED_FLAG_KEY
 from kedro.validation.core import ValidatorSpec, resolve_validator
 from kedro.validation.exceptions import DataValidationError
 
-from debias_pipeline.errors import Hole
+from debias_pipeline.errors import Hole, one_line
 from debias_pipeline.io.atomic import AtomicJSONDataset, AtomicTextDataset
 
 _OF_THE_FILE: Final = (
@@ -76,7 +76,7 @@ class HoleableDataset(AbstractDataset[Any, Any]):
     def _complaint(self, error: Exception) -> str:
         # Kedro's own words go around the cause and describe the whole dataset.
         cause = error.__cause__ if isinstance(error, DatasetError) else None
-        text = " ".join(str(cause or error).split())
+        text = one_line(cause or error)
         file = str(getattr(self._dataset, "_filepath", ""))
         return text if file in text else f"{file} cannot be read: {text}"
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from kedro.io import DatasetError, Version
 
+from debias_pipeline.errors import one_line
 from debias_pipeline.io.file_dataset import FileDataset
 from debias_pipeline.io.storage import LOCAL, cached, default_cache
 
@@ -65,7 +66,7 @@ class ImageArrayDataset(FileDataset[Images]):
             images = np.load(path, mmap_mode="r", allow_pickle=False)
         except (ValueError, EOFError, OSError) as error:
             raise DatasetError(
-                f"{place} is damaged or no .npy file ({_one_line(error)}): delete it and run the "
+                f"{place} is damaged or no .npy file ({one_line(error)}): delete it and run the "
                 f"ingestion pipeline again."
             ) from error
         if complaint := _complaint(images):
@@ -121,7 +122,3 @@ def _complaint(images: object) -> str | None:
         shape = " x ".join(str(side) for side in images.shape)
         return f"is {shape or 'a scalar'} where images are N x H x W x 3, none of them 0"
     return None
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, TypedDict
 from kedro.io import DatasetError
 from safetensors import SafetensorError, safe_open
 
+from debias_pipeline.errors import one_line
 from debias_pipeline.io.file_dataset import FileDataset
 from debias_pipeline.io.storage import downloaded
 
@@ -73,7 +74,7 @@ def _read(path: Path, place: str) -> "tuple[dict[str, Tensor], dict[str, str]]":
             return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise DatasetError(
-            f"{place} is damaged or no safetensors file ({_one_line(error)}): delete it and run "
+            f"{place} is damaged or no safetensors file ({one_line(error)}): delete it and run "
             f"the pipeline that makes it again."
         ) from error
 
@@ -90,7 +91,7 @@ def _checked(path: PurePosixPath, data: TensorsAndMetadata) -> "tuple[dict[str, 
         metadata = json.dumps(data["metadata"], allow_nan=False)
     except (TypeError, ValueError) as error:
         raise DatasetError(
-            f"Not saved to {path}: the metadata is not plain JSON ({_one_line(error)})."
+            f"Not saved to {path}: the metadata is not plain JSON ({one_line(error)})."
         ) from error
     return data["tensors"], metadata
 
@@ -106,7 +107,3 @@ def _parse_metadata(path: str, header: dict[str, str]) -> dict[str, Any]:
     if not isinstance(metadata, dict):
         raise DatasetError(f"{path} is damaged: its metadata is no mapping; delete it.")
     return metadata
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -18,7 +18,7 @@ from kedro.io import AbstractVersionedDataset
 from kedro.runner.task import Task
 from pluggy import PluginManager
 
-from debias_pipeline.errors import UserError
+from debias_pipeline.errors import user_error_behind
 from debias_pipeline.tracking import ParentRun, parent_elsewhere, resumed_parent
 
 # Nodes with this tag begin an MLflow run of their own.
@@ -94,11 +94,9 @@ def _run(pickled: bytes, origin: Origin) -> None:
 
 def _pickled_error(error: Exception) -> bytes:
     """The error as another process can read it: what explains it, else with its traceback."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, UserError):
-            return _pickled(cause)
-        cause = cause.__cause__
+    mendable = user_error_behind(error)
+    if mendable is not None:
+        return _pickled(mendable)
     error.add_note("".join(traceback.format_exception(error)))
     try:
         pickled = _pickled(error)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from debias_pipeline.errors import Hole, UserError
+from debias_pipeline.errors import Hole, UserError, one_line
 from debias_pipeline.grid import setting_name
 from debias_pipeline.pipelines.benchmark.memory import PeakMemory
 from debias_pipeline.pipelines.benchmark.threads import limited_threads
@@ -34,7 +34,7 @@ def build_setting(
     try:
         return (*build_data(dataset, percent, raw_dir, data_seed, data_options), "")
     except Exception as error:
-        problem = _one_line(error)
+        problem = _what_failed(error)
         logger.warning("%s failed: %s", setting_name(dataset, percent), problem)
         hole = Hole(problem)
         return hole, hole, hole, hole, problem
@@ -101,7 +101,7 @@ def run_cell(
                 checkpoint, history, weights, record, predictions, metrics, groups,
             )  # fmt: skip
         except Exception as failure:
-            error = _one_line(failure)
+            error = _what_failed(failure)
             logger.warning("%s failed: %s", name, error)
             results = (Hole(error),) * _RESULTS
     return *results, {
@@ -128,6 +128,6 @@ def _check_data(images: Any, manifest: Any, data_card: Any, problem: str) -> Non
             raise UserError("The data set is not there: run the grid without choosing cells")
 
 
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
+def _what_failed(error: Exception) -> str:
+    text = one_line(error)
     return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"
