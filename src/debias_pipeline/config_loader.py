@@ -6,9 +6,8 @@ from typing import Any
 from kedro.config import OmegaConfigLoader
 from omegaconf import OmegaConf
 
-from debias_pipeline.biased_data import get_dataset
 from debias_pipeline.grid import DATA_FOLDER, RESULTS_FOLDER, cells_of, grid_catalog, resolve_grid
-from debias_pipeline.parameters import resolve_parameters
+from debias_pipeline.parameters import data_folder, resolve_parameters
 
 
 class ProjectConfigLoader(OmegaConfigLoader):
@@ -49,7 +48,9 @@ class ProjectConfigLoader(OmegaConfigLoader):
     def _catalog(self) -> dict[str, Any]:
         # Worked out before: OmegaConf would hide why a parameter is refused.
         parameters = self["parameters"]
-        folder = _setting(parameters)
+        folder = data_folder(
+            parameters["dataset"], parameters["percent"], parameters["data_options"], parameters
+        )
         template = self._catalog_with(DATA_FOLDER, RESULTS_FOLDER)
         return {
             **self._catalog_with(folder, folder),
@@ -89,14 +90,3 @@ def with_store_in(project: Path, config: dict[str, Any]) -> dict[str, Any]:
     }
     tracking = {**config.get("tracking", {}), "experiment": experiment}
     return {**config, "server": server, "tracking": tracking}
-
-
-def _setting(parameters: dict[str, Any]) -> str:
-    """The folder under which a run files what it makes: `${setting:}` in catalog.yml."""
-    dataset = get_dataset(parameters["dataset"])
-    return dataset.folder(
-        parameters["percent"],
-        Path(parameters["raw_dir"]),
-        parameters["data_seed"],
-        dataset.options_type.model_validate(parameters["data_options"]),
-    )

@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, field_validator
@@ -13,7 +12,13 @@ from debias_pipeline.biased_data import get_dataset
 from debias_pipeline.biased_data.percent import parse_percent
 from debias_pipeline.errors import UserError
 from debias_pipeline.methods import method_names
-from debias_pipeline.parameters import check_overrides, resolve_recipe, unknown, validated
+from debias_pipeline.parameters import (
+    check_overrides,
+    data_folder,
+    resolve_recipe,
+    unknown,
+    validated,
+)
 
 # What stands for a cell's folders while catalog.yml is read once for all cells.
 DATA_FOLDER: Final = "<data folder>"
@@ -33,6 +38,8 @@ CELL_ENTRIES: Final = (
 )
 # These say themselves whether something is there.
 _NEVER_HOLES: Final = ("data_problem", "outcome")
+# What goes before a key of the grid where the user types it.
+_PREFIX: Final = "benchmark."
 
 
 class GridParameters(BaseModel):
@@ -154,7 +161,7 @@ def resolve_grid(
                 "dataset": dataset,
                 "percent": percent,
                 "data_options": options,
-                "data_folder": _data_folder(dataset, percent, options, run),
+                "data_folder": data_folder(dataset, percent, options, run),
                 **{
                     method: _method_parameters(
                         method,
@@ -168,9 +175,6 @@ def resolve_grid(
             }
     _check_data_options(grid)
     return resolved
-
-
-_PREFIX: Final = "benchmark."
 
 
 def cells_of(parameters: Mapping[str, Any]) -> list[Cell]:
@@ -286,7 +290,7 @@ def _method_parameters(
     if dataset not in block.get("recipes", {}):
         return {"published_accuracy": published}
     recipe = resolve_recipe(
-        method, block["recipes"][dataset], percent, overrides, prefix="benchmark.overrides."
+        method, block["recipes"][dataset], percent, overrides, prefix=f"{_PREFIX}overrides."
     )
     return {"published_accuracy": published, "recipe": recipe}
 
@@ -298,7 +302,7 @@ def _data_options(dataset: str, given: Mapping[str, Any]) -> dict[str, Any]:
         given,
         known=[*options_type.model_fields],
         what=f"option of {dataset}",
-        prefix=f"benchmark.data_options.{dataset}.",
+        prefix=f"{_PREFIX}data_options.{dataset}.",
     ).model_dump()
 
 
@@ -309,15 +313,3 @@ def _check_data_options(grid: GridParameters) -> None:
                 f"benchmark.data_options.{dataset}: the grid has no such data set; "
                 f"it has {', '.join(grid.datasets)}"
             )
-
-
-def _data_folder(
-    dataset: str, percent: str, options: Mapping[str, Any], run: Mapping[str, Any]
-) -> str:
-    biased = get_dataset(dataset)
-    return biased.folder(
-        percent,
-        Path(run["raw_dir"]),
-        run["data_seed"],
-        biased.options_type.model_validate(options),
-    )

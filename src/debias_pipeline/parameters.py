@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pydantic import (
@@ -119,6 +120,26 @@ def resolve_recipe(
         prefix=prefix,
     )
     return recipe.model_dump()
+
+
+def data_folder(
+    dataset: str, percent: str, options: Mapping[str, Any], run: Mapping[str, Any]
+) -> str:
+    """Where a data set is filed, such as cmnist/0.5pct; see `BiasedData.folder`.
+
+    Args:
+        dataset: its name.
+        percent: such as 2pct.
+        options: the data set's own.
+        run: `raw_dir` and `data_seed`.
+    """
+    biased = get_dataset(dataset)
+    return biased.folder(
+        percent,
+        Path(run["raw_dir"]),
+        run["data_seed"],
+        biased.options_type.model_validate(options),
+    )
 
 
 def check_overrides(overrides: Mapping[str, Any], methods: Iterable[str]) -> None:
