@@ -88,7 +88,7 @@ def _auroc_mean(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _protocol_name(protocol: Protocol) -> str:
-    return f"{protocol.name}*" if protocol.key == "best_on_test" else protocol.name
+    return f"{protocol.name}*" if protocol.leaks else protocol.name
 
 
 def _values(checkpoint: Mapping[str, Any] | None) -> list[str]:

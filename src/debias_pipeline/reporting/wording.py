@@ -24,6 +24,11 @@ class Protocol:
     name: str
     description: str
 
+    @property
+    def leaks(self) -> bool:
+        """Whether it looks at the test set."""
+        return self.key == "best_on_test"
+
 
 PROTOCOLS = (
     Protocol("last", "last", "the final training step: needs nothing, leaks nothing"),

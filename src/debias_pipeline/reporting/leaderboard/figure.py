@@ -8,7 +8,6 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
-from debias_pipeline.reporting.leaderboard.table import LEAKY
 from debias_pipeline.reporting.leaderboard.wording import name_of_headline
 from debias_pipeline.reporting.names import shortened
 from debias_pipeline.reporting.style import (
@@ -108,7 +107,7 @@ def _finish(axes: Axes, protocol: Protocol, percents: Sequence[str], drawn: bool
     axes.set_ylim(-0.02, 1.02)
     axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
     axes.set_xlabel("bias-conflicting training images")
-    leak = " (leaks)" if protocol.key == LEAKY else ""
+    leak = " (leaks)" if protocol.leaks else ""
     axes.set_title(f"{protocol.name}{leak}")
     if not drawn:
         axes.text(0.5, 0.5, "no figures", transform=axes.transAxes, ha="center", color=NEUTRAL)

@@ -17,7 +17,6 @@ from debias_pipeline.reporting.leaderboard.significance import (
 from debias_pipeline.reporting.wording import METRICS, PROTOCOLS, Protocol
 
 NOT_RUN, DONE, FAILED = "not run", "done", "failed"
-LEAKY = "best_on_test"
 
 _TEXTS = (
     *("dataset", "percent", "method", "protocol", "headline", "status", "error", "precision"),
@@ -138,15 +137,14 @@ def _row(cell: CellResult, protocol: Protocol, headline: str | None) -> dict[str
     outcome = cell.outcome or {}
     checkpoint = cell.figures["checkpoints"].get(protocol.key) if cell.figures else None
     scores = _summary(checkpoint, headline)
-    leaks = protocol.key == LEAKY
-    published = known(cell.published) if leaks else None
+    published = known(cell.published) if protocol.leaks else None
     mean = known(scores["mean"])
     row = {
         "dataset": cell.dataset,
         "percent": cell.percent,
         "method": cell.method,
         "protocol": protocol.key,
-        "leaks": leaks,
+        "leaks": protocol.leaks,
         "headline": headline,
         "mean": mean,
         "std": known(scores["std"]),

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from debias_pipeline.reporting.leaderboard.layout import Row, Section, sections
-from debias_pipeline.reporting.leaderboard.table import DONE, LEAKY
+from debias_pipeline.reporting.leaderboard.table import DONE
 from debias_pipeline.reporting.leaderboard.wording import figure_text, progress_in_words
 from debias_pipeline.reporting.wording import LEAK, PUBLISHED_PROTOCOL
 
@@ -44,8 +44,7 @@ def _table(section: Section) -> Table:
     for percent in section.percents:
         table.add_column(Text(percent), justify="right")
     for of_protocol in section.tables:
-        leaks = of_protocol.protocol.key == LEAKY
-        name = of_protocol.protocol.name + ("*" if leaks else "")
+        name = of_protocol.protocol.name + ("*" if of_protocol.protocol.leaks else "")
         for place, (method, rows) in enumerate(of_protocol.rows):
             table.add_row("" if place else name, Text(method), *map(_figure, rows))
             if of_protocol.has_published:
