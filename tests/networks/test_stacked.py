@@ -27,7 +27,9 @@ def test_a_shared_input_gives_what_copies_of_it_give(replicas, shared_by_replica
     plain = StackedLinear(6, 4, branches=2, generators=generators(seeds, "test"))
     inputs = torch.randn(1 if shared_by_replicas else replicas, 7, 6)
     copies = inputs.unsqueeze(1).expand(replicas, 2, 7, 6)
-    torch.testing.assert_close(shared(inputs, 0.5), plain(0.5 * copies))
+    wide = 0.5 * (inputs @ shared.weight.flatten(2))
+    outputs = wide.unflatten(2, (2, 4)).transpose(1, 2) + shared.bias.unsqueeze(2)
+    torch.testing.assert_close(outputs, plain(0.5 * copies))
 
 
 def test_initial_weights_are_those_of_torch_and_do_not_depend_on_the_number_of_replicas():

@@ -64,10 +64,11 @@ class StackedLinear(nn.Module):
 
 
 class SharedInputLinear(nn.Module):
-    """R × K independent linear layers, the K branches of a replica reading the same input.
+    """Parameters of R × K linear layers, the K branches of a replica reading the same input.
 
-    The branches lie side by side in one weight matrix per replica: one wide product is
-    faster than K narrow ones.
+    The branches lie side by side in one weight matrix per replica, [R, in_features, K,
+    out_features]: one wide product, which is the network's to compute, is faster than K narrow
+    ones.
     """
 
     def __init__(
@@ -82,27 +83,3 @@ class SharedInputLinear(nn.Module):
         stacked = StackedLinear(in_features, out_features, branches, generators)
         self.weight = nn.Parameter(stacked.weight.detach().transpose(1, 2).contiguous())
         self.bias = stacked.bias
-
-    def forward(self, inputs: Tensor, input_scale: float = 1.0) -> Tensor:
-        """Linear layers of `input_scale` × inputs.
-
-        The scale is applied to the (much narrower) product, which equals scaling the input.
-
-        Args:
-            inputs: [R, B, in_features], or [1, B, in_features] shared by all replicas.
-            input_scale: a factor on the input.
-
-        Returns:
-            [R, K, B, out_features].
-        """
-        replicas, _, branches, out_features = self.weight.shape
-        batch = inputs.shape[1]
-        weight = self.weight.flatten(2)
-        if inputs.shape[0] == 1:
-            wide = weight.transpose(0, 1).flatten(1)
-            product = (inputs[0] @ wide).view(batch, replicas, branches, out_features)
-            product = product.permute(1, 2, 0, 3)
-        else:
-            product = torch.bmm(inputs, weight)
-            product = product.view(replicas, batch, branches, out_features).transpose(1, 2)
-        return product * input_scale + self.bias.unsqueeze(2)
