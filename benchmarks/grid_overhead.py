@@ -124,11 +124,9 @@ def measure(cells: int, workers: int | None) -> Overhead:
 
 
 def _contents(project: Path, name: str) -> list[dict[str, Any]]:
-    found = project.glob(f"data/*/cmnist_mini/*/benchmark-*/*/{name}.json/**/{name}.json")
-    return [json.loads(path.read_text()) for path in found] or [
-        json.loads(path.read_text())
-        for path in project.glob(f"data/*/cmnist_mini/*/benchmark-*/*/{name}.json")
-    ]
+    # A versioned one lies in a folder of its own name.
+    found = (project / "data").rglob(f"benchmark-*/*/**/{name}.json")
+    return [json.loads(path.read_text()) for path in found if path.is_file()]
 
 
 def _span_of_cells(project: Path) -> float:

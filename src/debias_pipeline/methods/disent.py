@@ -77,13 +77,10 @@ class Disent(TwoBranchMethod):
         weights = self._weights(batch.index, losses[:, :, 0])
         intrinsic, bias = self._weighted_means(losses, weights.unsqueeze(1))
         total = self._total(intrinsic, bias)
-        named = zip(TERMS, (intrinsic, bias), strict=True)
-        terms = {
-            name: term
-            for names, means in named
-            for name, term in zip(names, means.detach().unbind(1), strict=False)
-        }
-        return Losses(total, {"loss": total.detach(), **terms}, weights)
+        terms = {"loss": total.detach()}
+        for names, means in zip(TERMS, (intrinsic, bias), strict=True):
+            terms.update(zip(names, means.detach().unbind(1), strict=False))
+        return Losses(total, terms, weights)
 
     def _total(self, intrinsic: Tensor, bias: Tensor) -> Tensor:
         """L of the means of both branches, [R, 1] or with swapped features [R, 2]."""
