@@ -112,7 +112,7 @@ class Disent(TwoBranchMethod):
         """
         own, other = self._shares(features)
         lent = self._permutations(features.shape[2], features.device)
-        of_images = torch.stack([lent, lent.argsort(1)], 1).unsqueeze(3).expand_as(other)
+        of_images = torch.stack([lent, _inverse(lent)], 1).unsqueeze(3).expand_as(other)
         return own.unsqueeze(2) + torch.stack([other, other.gather(2, of_images)], 2)
 
     def _shares(self, features: Tensor) -> tuple[Tensor, Tensor]:
@@ -162,3 +162,9 @@ class Disent(TwoBranchMethod):
             self.heads.weight[replica, branch] = state.pop("fc.weight").T
             self.heads.bias[replica, branch] = state.pop("fc.bias")
             self.encoder.load_branch_state(replica, branch, state)
+
+
+def _inverse(permutations: Tensor) -> Tensor:
+    """The inverse of each row, [R, B]."""
+    places = torch.arange(permutations.shape[1], device=permutations.device)
+    return torch.empty_like(permutations).scatter_(1, permutations, places.expand_as(permutations))

@@ -122,14 +122,14 @@ class _ThreeLayers(torch.autograd.Function):
         pixels, hidden, second, deeper, third, features, *parameters = ctx.saved_tensors
         branches = gradient.shape[1]
         of_third = _through_relu(gradient.flatten(0, 1), features)
-        of_second = _through_relu(of_third @ third.mT, deeper)
-        of_first = _through_relu(of_second @ second.mT, hidden)
+        of_second = _through_relu(of_third.bmm(third.mT), deeper)
+        of_first = _through_relu(of_second.bmm(second.mT), hidden)
         gradients = (
             pixels.mT @ _stacked_to_side_by_side(of_first * ctx.scale, branches),
             of_first.sum(1),
-            hidden.mT @ of_second,
+            hidden.mT.bmm(of_second),
             of_second.sum(1),
-            deeper.mT @ of_third,
+            deeper.mT.bmm(of_third),
             of_third.sum(1),
         )
         shaped = (
