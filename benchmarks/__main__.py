@@ -27,7 +27,7 @@ from benchmarks.parts import Parts, mlflow_run
 from benchmarks.tables import print_tables
 from benchmarks.timing import Timing
 
-SCHEMA = 1
+SCHEMA = 2
 RESULTS = Path(__file__).parent / "results" / "latest.json"
 SECTIONS = ("startup", "memory", "cmnist", "cifar10c", "naive")
 
@@ -36,17 +36,17 @@ SECTIONS = ("startup", "memory", "cmnist", "cifar10c", "naive")
 class Effort:
     """How often things are repeated."""
 
-    cmnist_rounds: int
+    cmnist_blocks: int
     cmnist_part_steps: int
-    cifar10c_rounds: int
+    cifar10c_blocks: int
     cifar10c_part_steps: int
     naive_rounds: int
     startup_rounds: int
     memory_steps: int
 
 
-FULL = Effort(120, 200, 4, 3, 5, 3, 500)
-QUICK = Effort(15, 30, 2, 2, 2, 1, 50)
+FULL = Effort(8, 200, 3, 3, 5, 3, 500)
+QUICK = Effort(2, 30, 1, 2, 2, 1, 50)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -112,7 +112,7 @@ def _cmnist(choice: Choice, effort: Effort) -> list[dict[str, Any]]:
     data, figures = cmnist_like_data(), []
     for case in choice.cases("cmnist"):
         _say(case.name)
-        timings = measure_cmnist_step(data, case, effort.cmnist_rounds)
+        timings = measure_cmnist_step(data, case, effort.cmnist_blocks)
         parts = parts_of_cmnist_run(data, case, effort.cmnist_part_steps)
         figures.append(case_figures(case, timings, parts))
     return figures
@@ -122,7 +122,7 @@ def _cifar10c(choice: Choice, effort: Effort) -> list[dict[str, Any]]:
     data, figures = cifar10c_like_data(), []
     for case in choice.cases("cifar10c"):
         _say(case.name)
-        timings = measure_cifar10c_step(data, case, effort.cifar10c_rounds)
+        timings = measure_cifar10c_step(data, case, effort.cifar10c_blocks)
         # A loop over replicas: with more of them the parts are what they are with one.
         alone = case.replicas == 1
         parts = parts_of_cifar10c_run(data, case, effort.cifar10c_part_steps) if alone else None
@@ -132,7 +132,7 @@ def _cifar10c(choice: Choice, effort: Effort) -> list[dict[str, Any]]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a tenth of the rounds")
+    parser.add_argument("--quick", action="store_true", help="repeat far less")
     parser.add_argument("--only", nargs="+", choices=SECTIONS, help="leave the others out")
     parser.add_argument(
         "--method", nargs="+", default=[], choices=methods_to_measure(), help="of the steps"

@@ -12,26 +12,29 @@ from debias_pipeline.methods import Method
 MEMORY_FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 
 
-def first_layer_products(method: Method, precision: str) -> Callable[[], None]:
-    """Forward and weight gradient of the first layer of every encoder, each on its own.
+def products(method: Method, precision: str) -> Callable[[], None]:
+    """The products of every layer of every encoder, each on its own.
+
+    They are the forward one, the weight gradient and, of all layers but the first, the input
+    gradient. The heads are left out: their products are too small to matter.
 
     Args:
         method: untrained, its encoders multi-layer perceptrons.
         precision: fp32 or bf16, the type of all factors.
     """
-    layers = [_Layer(*shape, precision) for shape in _layer_shapes(method)[:1]]
-    return _repeat(layers, encoders_of(method))
+    layers = [
+        _Layer(*shape, precision, input_gradient=number > 0)
+        for number, shape in enumerate(_layer_shapes(method))
+    ]
+    encoders = encoders_of(method)
 
+    def all_products() -> None:
+        for _ in range(encoders):
+            for layer in layers:
+                for _ in layer.products():
+                    pass
 
-def all_products(method: Method, precision: str) -> Callable[[], None]:
-    """The same of every layer of the encoders, with the input gradients of all but the first.
-
-    The heads are left out: their products are too small to matter.
-    """
-    first, *later = [_Layer(*shape, precision) for shape in _layer_shapes(method)]
-    for layer in later:
-        layer.input_gradient = True
-    return _repeat([first, *later], encoders_of(method))
+    return all_products
 
 
 def passes(method: Method, memory_format: str, precision: str) -> Callable[[], None]:
@@ -72,25 +75,15 @@ def _layer_shapes(method: Method) -> list[tuple[int, int]]:
 class _Layer:
     """The products of one linear layer."""
 
-    def __init__(self, inputs: int, outputs: int, precision: str) -> None:
+    def __init__(self, inputs: int, outputs: int, precision: str, *, input_gradient: bool) -> None:
         dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         self.inputs = torch.rand(BATCH, inputs).to(dtype)
         self.weight = torch.rand(inputs, outputs).to(dtype)
         self.gradient = torch.rand(BATCH, outputs).to(dtype)
-        self.input_gradient = False
+        self.input_gradient = input_gradient
 
     def products(self) -> Iterator[Tensor]:
         yield self.inputs @ self.weight
         yield self.inputs.T @ self.gradient
         if self.input_gradient:
             yield self.gradient @ self.weight.T
-
-
-def _repeat(layers: list[_Layer], encoders: int) -> Callable[[], None]:
-    def products() -> None:
-        for _ in range(encoders):
-            for layer in layers:
-                for _ in layer.products():
-                    pass
-
-    return products

@@ -35,7 +35,8 @@ class Choice:
 
     def cases(self, dataset: str) -> Iterator[Case]:
         """The wanted cases of a data set."""
-        methods = self.methods or methods_to_measure()
+        recipes = methods_with_recipe(dataset)
+        methods = [name for name in self.methods or methods_to_measure() if name in recipes]
         replicas = self.replicas or REPLICAS[dataset]
         precisions = self.precisions or PRECISIONS
         for method, count, precision in itertools.product(methods, replicas, precisions):
@@ -43,6 +44,6 @@ class Choice:
 
 
 def methods_to_measure() -> list[str]:
-    """The methods of published tables that this project has, the simplest first."""
-    present = method_names()
-    return [name for name in ("vanilla", "lff", "disent") if name in present]
+    """The methods that have a recipe for a measured data set, the simplest first."""
+    found = {name: None for dataset in REPLICAS for name in methods_with_recipe(dataset)}
+    return sorted(found, key=lambda name: (name not in SIMPLEST_FIRST, SIMPLEST_FIRST.get(name, 0)))

@@ -3,7 +3,7 @@
 from benchmarks.alone import passes
 from benchmarks.cases import Case
 from benchmarks.parts import Parts, measure_parts
-from benchmarks.real_steps import summaries, time_steps
+from benchmarks.real_steps import Blocks, summaries, time_steps
 from benchmarks.steps import (
     CIFAR10C_EVALUATION_FACTOR,
     cifar10c_like_data,
@@ -16,7 +16,7 @@ from debias_pipeline.evaluation import ImageData
 __all__ = ["cifar10c_like_data", "measure_cifar10c_step", "parts_of_cifar10c_run"]
 
 
-def measure_cifar10c_step(data: ImageData, case: Case, rounds: int) -> dict[str, Timing]:
+def measure_cifar10c_step(data: ImageData, case: Case, blocks: int) -> dict[str, Timing]:
     """Times of `step`, the whole of it, of `alone`, its ResNets' forward and backward passes.
 
     With one seed `alone` is also measured in the other memory format, as `alone_contiguous`.
@@ -28,8 +28,14 @@ def measure_cifar10c_step(data: ImageData, case: Case, rounds: int) -> dict[str,
     if case.replicas == 1:
         other = untrained(data, recipe, 1)
         calls["alone_contiguous"] = passes(other, "contiguous", case.precision)
+    # A step takes up to seconds: blocks as short as can be, the first of which warms up as well.
     times = time_steps(
-        data, recipe, case.replicas, case.precision, rounds=rounds, warm_up=1, calls=calls
+        data,
+        recipe,
+        case.replicas,
+        case.precision,
+        blocks=Blocks(count=blocks, steps=2, calls=2),
+        calls=calls,
     )
     return summaries(times)
 

@@ -55,15 +55,13 @@ def step_table(cases: Sequence[Mapping[str, Any]]) -> Table:
     """A row per case: times and ratios."""
     table = table_of(
         "One training step: medians in ms, quartiles in brackets",
-        (*CASE_COLUMNS, "step", "alone", "all products", "ratio", "steps/s", "seed-steps/s"),
+        (*CASE_COLUMNS, "step", "alone", "ratio", "steps/s", "seed-steps/s"),
     )
     for case in cases:
-        everything = case.get("all_products")
         table.add_row(
             *_case_cells(case),
             with_quartiles(case["step"], ".1f"),
             f"{case['alone']['median']:.1f}",
-            f"{everything['median']:.1f}" if everything else "–",
             with_quartiles(case["ratio"], ".2f"),
             f"{case['steps_per_second']:.3g}",
             f"{case['seed_steps_per_second']:.3g}",

@@ -4,12 +4,12 @@ import time
 
 import pytest
 import torch
-from benchmarks.alone import all_products, encoders_of, first_layer_products
+from benchmarks.alone import encoders_of, products
 from benchmarks.cases import Case, Choice
 from benchmarks.kedro_runs import seconds_by_package
 from benchmarks.naive import NaiveDisent, PngFiles
 from benchmarks.parts import PARTS, PIECES, measure_parts
-from benchmarks.real_steps import summaries, time_steps
+from benchmarks.real_steps import Blocks, StepTimes, summaries, time_steps
 from benchmarks.steps import published_recipe, random_data, untrained
 from benchmarks.timing import Timing
 from benchmarks.watched_kedro import _watch_first_step
@@ -36,38 +36,66 @@ def test_published_recipes_swap_features_from_the_start():
     assert published_recipe("cifar10c", "vanilla").network == "resnet18"
 
 
-def test_every_counted_step_of_a_real_run_is_timed_and_the_calls_come_between_steps(data):
+def test_steps_of_a_real_run_and_calls_take_turns_in_blocks(data, monkeypatch):
     heard = []
+    note = StepTimes.on_step
+
+    def on_step(self):
+        heard.append("step")
+        note(self)
+
+    monkeypatch.setattr(StepTimes, "on_step", on_step)
     times = time_steps(
-        data, recipe(), 2, "fp32", rounds=6, warm_up=2,
+        data, recipe(), 2, "fp32", blocks=Blocks(count=3, steps=4, calls=2), warm_up=1,
         calls={"alone": lambda: heard.append("alone"), "other": lambda: heard.append("other")},
     )  # fmt: skip
-    assert heard == ["alone", "other"] * 8
-    assert len(times.steps) == len(times.others["alone"]) == len(times.others["other"]) == 6
+    block = ["step"] * 4 + ["alone"] * 2 + ["other"] * 2
+    assert heard == ["step", *block, *block, *block]
+    # The first of each is not counted.
+    assert [len(each) for each in times.steps] == [3, 3, 3]
+    assert [len(each) for each in times.others["other"]] == [1, 1, 1]
     assert len(times.evaluations) == 1
     found = summaries(times)
     assert list(found) == ["step", "alone", "other", "ratio"]
     assert 0 < found["step"].lower <= found["step"].median <= found["step"].upper
 
 
-def test_a_call_between_steps_is_no_part_of_a_step(data, monkeypatch):
-    seconds = 0.0
+def test_a_ratio_is_of_a_blocks_median_step_to_its_median_call():
+    times = StepTimes(Blocks(count=3, steps=4), warm_up=0, calls={"alone": lambda: None})
+    times.steps = [[4.0, 6.0, 90.0], [12.0, 12.0, 12.0], [9.0, 10.0, 11.0]]
+    times.others["alone"] = [[2.0, 3.0, 70.0], [6.0], [4.0]]
+    found = summaries(times)
+    assert found["step"] == Timing(10.0, 8.0, 11.0)
+    assert found["alone"] == Timing(4.0, 3.5, 5.0)
+    assert found["ratio"] == Timing(2.0, 2.0, 2.25)
+
+
+def test_calls_are_no_part_of_a_step_and_what_follows_other_work_is_not_counted(data, monkeypatch):
+    now, waits = 0.0, {"step": 0.0, "alone": 0.0}
 
     def clock():
-        nonlocal seconds
-        seconds += 0.001
-        return seconds
+        return now
 
-    def slow():
-        nonlocal seconds
-        seconds += 1000.0
+    def alone():
+        nonlocal now
+        now += 1.0 + waits["alone"]
+        waits.update(step=50.0, alone=0.0)
+
+    note = StepTimes.on_step
+
+    def on_step(self):
+        nonlocal now
+        now += 3.0 + waits["step"]
+        waits.update(step=0.0, alone=50.0)
+        note(self)
 
     monkeypatch.setattr(time, "perf_counter", clock)
+    monkeypatch.setattr(StepTimes, "on_step", on_step)
     times = time_steps(
-        data, recipe("vanilla"), 1, "fp32", rounds=5, warm_up=1, calls={"alone": slow}
+        data, recipe("vanilla"), 1, "fp32", blocks=Blocks(2, 3, 3), calls={"alone": alone}
     )
-    assert min(times.others["alone"]) >= 1000 * 1000
-    assert max(times.steps) < 1000
+    assert times.steps == [[3000.0, 3000.0]] * 2
+    assert times.others["alone"] == [[1000.0, 1000.0]] * 2
 
 
 def test_one_value_has_no_spread():
@@ -129,11 +157,12 @@ def test_as_many_products_alone_as_there_are_encoders(data, method, branches, mo
         return product(left, right)
 
     monkeypatch.setattr(torch.Tensor, "__matmul__", counted)
-    first_layer_products(method, "bf16")()
-    assert shapes == [(256, 192, 100), (192, 256, 100)] * 3 * branches
-    shapes.clear()
-    all_products(method, "fp32")()
-    assert len(shapes) == (2 + 3 + 3) * 3 * branches
+    products(method, "bf16")()
+    assert shapes == 3 * branches * [
+        (256, 192, 100), (192, 256, 100),
+        (256, 100, 100), (100, 256, 100), (256, 100, 100),
+        (256, 100, 16), (100, 256, 16), (256, 16, 100),
+    ]  # fmt: skip
 
 
 def test_a_choice_of_cases_leaves_the_others_out():

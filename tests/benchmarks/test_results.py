@@ -22,7 +22,7 @@ def case(method="disent", step=None, ratio=None):
     return {
         "dataset": "cmnist", "method": method, "replicas": 1, "precision": "fp32",
         "step": step or spread(5.0, 4.9, 5.2), "alone": spread(2.5, 2.4, 2.6),
-        "all_products": spread(2.8), "ratio": ratio or spread(2.0, 1.9, 2.1),
+        "ratio": ratio or spread(2.0, 1.9, 2.1),
         "steps_per_second": 200.0, "seed_steps_per_second": 200.0,
         "parts": {part: 1 / len(PARTS) for part in PARTS},
     }  # fmt: skip
@@ -37,7 +37,7 @@ def results():
     }  # fmt: skip
     imports = {"seconds": 4.0, "packages": [{"package": "torch", "seconds": 1.2}]}
     return {
-        "schema": 1,
+        "schema": 2,
         "machine": {"threads": 2},
         "quick": False,
         "steps": [case("vanilla"), case("disent")],
@@ -71,13 +71,25 @@ def test_start_up_memory_and_speed_up_are_compared_too(results):
 
 
 def test_only_what_both_have_is_compared(results):
-    old = {"steps": [case("disent", ratio=2.25)]}
+    old = {"schema": 2, "steps": [case("disent", ratio=2.25)]}
     found = moves(old, results)
     assert [each.name for each in found] == [
         "cmnist disent R=1 fp32: step, ms",
         "cmnist disent R=1 fp32: ratio",
     ]
     assert found[1].old.median == 2.25
+
+
+@pytest.mark.parametrize("before", [{}, {"schema": 1}])
+def test_a_ratio_to_the_first_layers_products_only_is_not_compared(results, before):
+    of_resnets = {**case("disent"), "dataset": "cifar10c"}
+    results["steps"].append(of_resnets)
+    old = {**before, "steps": [case("disent"), of_resnets]}
+    assert [each.name for each in moves(old, results)] == [
+        "cmnist disent R=1 fp32: step, ms",
+        "cifar10c disent R=1 fp32: step, ms",
+        "cifar10c disent R=1 fp32: ratio",
+    ]
 
 
 def test_another_machine_is_named(results, capsys):
@@ -127,14 +139,14 @@ def test_the_command_leaves_what_the_readme_says(tmp_path, monkeypatch, capsys):
     bench.main([*options.split(), str(path)])
     assert "vanilla" in capsys.readouterr().out
     results = read_results(path)
-    assert results["schema"] == 1
+    assert results["schema"] == 2
     assert results["quick"] is True
     assert (results["naive"], results["startup"], results["memory"]) == (None, None, [])
     (found,) = results["steps"]
     assert [found[key] for key in ("dataset", "method", "replicas", "precision")] == [
         "cmnist", "vanilla", 2, "bf16",
     ]  # fmt: skip
-    for name in ("step", "alone", "all_products", "ratio"):
+    for name in ("step", "alone", "ratio"):
         assert set(found[name]) == {"median", "lower", "upper"}
     assert found["seed_steps_per_second"] == pytest.approx(2 * found["steps_per_second"])
     assert sum(found["parts"].values()) == pytest.approx(1)
