@@ -53,7 +53,6 @@ def test_a_cell_is_a_child_with_recipe_curve_and_figures(parent: ParentRun):
             params={"recipe": {"lr": 0.01, "network": "mlp"}},
             metrics={"last": {"accuracy": {"mean": 0.75, "std": None}}, "seconds": 2},
         )
-        cell.log_text("{}", "metrics.json")
         assert (cell.run_id, cell.experiment_id) == (
             mlflow.active_run().info.run_id,
             parent.experiment_id,
@@ -68,7 +67,6 @@ def test_a_cell_is_a_child_with_recipe_curve_and_figures(parent: ParentRun):
         "last.accuracy.mean": 0.75,
         "seconds": 2.0,
     }
-    assert mlflow.artifacts.load_text(f"{run.info.artifact_uri}/metrics.json") == "{}"
 
 
 @pytest.mark.parametrize(
@@ -85,7 +83,6 @@ def test_nothing_is_tracked_where_no_run_is_active():
     assert active_parent() is None
     with parent_elsewhere(None), resumed_parent(), cell_run("cell", {"method": "disent"}) as cell:
         cell.log({"lr": 0.1}, {"accuracy": 1.0})
-        cell.log_text("text", "file.txt")
         assert (cell.run_id, cell.experiment_id) == (None, None)
         assert mlflow.active_run() is None
 

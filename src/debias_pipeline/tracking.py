@@ -144,16 +144,6 @@ class CellRun:
             ],
         )
 
-    def log_text(self, text: str, path: str) -> None:
-        """Keep a small text, such as JSON or a page, as an artifact.
-
-        Args:
-            text: what it holds.
-            path: its name among the run's artifacts.
-        """
-        if self.run_id is not None:
-            mlflow.log_text(text, path, run_id=self.run_id)
-
 
 @contextmanager
 def cell_run(name: str, tags: Mapping[str, Any] | None = None) -> Iterator[CellRun]:
