@@ -13,6 +13,22 @@ class UserError(Exception):
         super().__init__(_joined(message))
 
 
+class RecipeError(UserError):
+    """A field of the recipe that training cannot go on with.
+
+    `{recipe}` in the message stands for the key under which people set such fields, which is
+    `recipe` in ordinary runs.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message.replace("{recipe}", "recipe"))
+        self._message = message
+
+    def with_key(self, key: str) -> UserError:
+        """The same, told to those who set recipe fields under another key."""
+        return UserError(self._message.replace("{recipe}", key))
+
+
 def one_line(error: BaseException) -> str:
     """What an error says, as one line."""
     return _joined(str(error))

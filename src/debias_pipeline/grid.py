@@ -40,6 +40,8 @@ CELL_ENTRIES: Final = (
 _NEVER_HOLES: Final = ("data_problem", "outcome")
 # What goes before a key of the grid where the user types it.
 _PREFIX: Final = "benchmark."
+# The key under which a grid sets recipe fields.
+OVERRIDES: Final = f"{_PREFIX}overrides"
 
 
 class GridParameters(BaseModel):
@@ -272,8 +274,8 @@ def _split_overrides(
     for method, fields in of_method.items():
         if not isinstance(fields, Mapping):
             raise UserError(
-                f"benchmark.overrides.{method}={fields!r} is not recipe fields: write them as in "
-                f"benchmark.overrides.{method}.steps=2000"
+                f"{OVERRIDES}.{method}={fields!r} is not recipe fields: write them as in "
+                f"{OVERRIDES}.{method}.steps=2000"
             )
         check_overrides(fields, [method])
     return common, of_method
@@ -290,7 +292,7 @@ def _method_parameters(
     if dataset not in block.get("recipes", {}):
         return {"published_accuracy": published}
     recipe = resolve_recipe(
-        method, block["recipes"][dataset], percent, overrides, prefix=f"{_PREFIX}overrides."
+        method, block["recipes"][dataset], percent, overrides, prefix=f"{OVERRIDES}."
     )
     return {"published_accuracy": published, "recipe": recipe}
 

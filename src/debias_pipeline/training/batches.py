@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import torch
 from torch import Tensor
 
-from debias_pipeline.errors import UserError
+from debias_pipeline.errors import RecipeError
 from debias_pipeline.evaluation import ImageData
 from debias_pipeline.methods import Batch
 from debias_pipeline.randomness import generators
@@ -40,12 +40,12 @@ class BatchStream:
             transform: what is done to the images.
 
         Raises:
-            UserError: if the training split has fewer images than a batch.
+            RecipeError: if the training split has fewer images than a batch.
         """
         train = data.splits["train"]
         if batch_size > len(train):
-            raise UserError(
-                f"recipe.batch_size={batch_size} is larger than the training split "
+            raise RecipeError(
+                f"{{recipe}}.batch_size={batch_size} is larger than the training split "
                 f"({len(train)} images): choose a smaller one"
             )
         self._data = data

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from debias_pipeline.errors import UserError
+from debias_pipeline.errors import RecipeError
 from debias_pipeline.evaluation import (
     CHECKPOINT_CHOICES,
     ImageData,
@@ -190,7 +190,7 @@ class Window:
         """Means of the window's loss terms, [R] each, and the speed.
 
         Raises:
-            UserError: if a loss of the window was not finite.
+            RecipeError: if a loss of the window was not finite.
         """
         terms, steps_of = self._read_back()
         self._check_finite(terms, steps_of)
@@ -250,9 +250,9 @@ class Window:
         if not bad:
             return
         step, name, replica = min(bad, key=lambda each: (each[0], each[1] == "loss"))
-        raise UserError(
+        raise RecipeError(
             f"{name} is not finite at step {step} (seed {self._method.task.seeds[replica]}): "
-            "training stopped; try a smaller recipe.lr"
+            "training stopped; try a smaller {recipe}.lr"
         )
 
 

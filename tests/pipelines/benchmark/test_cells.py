@@ -79,8 +79,8 @@ def test_the_outcome_says_what_was_run_and_what_it_cost(data):
     ("change", "error"),
     [
         ({"problem": "No raw data in data/01_raw"}, "No raw data in data/01_raw"),
-        ({"recipe": {**RECIPE, "lr": 1e30}}, "not finite"),
-        ({"recipe": {**RECIPE, "batch_size": 100}}, "batch_size=100 is larger"),
+        ({"recipe": {**RECIPE, "lr": 1e30}}, "try a smaller benchmark.overrides.lr"),
+        ({"recipe": {**RECIPE, "batch_size": 100}}, "benchmark.overrides.batch_size=100 is larger"),
     ],
 )
 def test_a_cell_that_fails_is_a_hole_with_a_reason(data, change, error, caplog):

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from debias_pipeline.errors import Hole, UserError, one_line
-from debias_pipeline.grid import setting_name
+from debias_pipeline.errors import Hole, RecipeError, UserError, one_line
+from debias_pipeline.grid import OVERRIDES, setting_name
 from debias_pipeline.pipelines.benchmark.memory import PeakMemory
 from debias_pipeline.pipelines.benchmark.threads import limited_threads
 from debias_pipeline.pipelines.evaluation.nodes import judge, predict_test
@@ -129,5 +129,7 @@ def _check_data(images: Any, manifest: Any, data_card: Any, problem: str) -> Non
 
 
 def _what_failed(error: Exception) -> str:
+    if isinstance(error, RecipeError):
+        error = error.with_key(OVERRIDES)
     text = one_line(error)
     return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"

@@ -7,7 +7,7 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 
 from debias_pipeline.errors import UserError
-from debias_pipeline.grid import Cell
+from debias_pipeline.grid import OVERRIDES, Cell
 from debias_pipeline.pipelines.benchmark.pipeline import CELL_DATA
 
 Catalog = CatalogProtocol[Any, Any]
@@ -21,7 +21,7 @@ _IN_PLACE_OF: Final = {
     "seed": "benchmark.seed",
     "seeds": "benchmark.seeds",
     "precision": "benchmark.precision",
-    "recipe": "benchmark.overrides",
+    "recipe": OVERRIDES,
 }
 
 
