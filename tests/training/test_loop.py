@@ -1,5 +1,7 @@
 """What the loop promises of every method."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,7 +10,8 @@ from tiny_runs import SHAPE, tiny_data, tiny_method, tiny_recipe
 
 from debias_pipeline.errors import UserError
 from debias_pipeline.evaluation import predict
-from debias_pipeline.methods import Task, method_names
+from debias_pipeline.losses import cross_entropy
+from debias_pipeline.methods import Losses, Task, method_names
 from debias_pipeline.training import Checkpoint, restore_method, train
 
 METHODS = method_names()
@@ -50,11 +53,14 @@ def test_a_joint_run_of_seeds_equals_runs_of_each_seed_alone(method):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_history_has_a_row_per_evaluation_and_seed_and_the_last_step(method):
-    history = run(method, seeds=(0, 1), steps=25).history
+    recipe = tiny_recipe(method, steps=25)
+    trained = tiny_method(recipe, (0, 1))
+    history = train(trained, recipe, tiny_data()).history
     assert history["step"].tolist() == [10, 10, 20, 20, 25, 25]
     assert history["seed"].tolist() == [0, 1] * 3
     accuracies = history.filter(regex="^(valid|test)_")
-    assert accuracies.shape[1] == (10 if method == "vanilla" else 12)
+    _, of_bias_branch = trained.predict_branches(torch.zeros(1, 2, 3, 6, 6))
+    assert accuracies.shape[1] == (10 if of_bias_branch is None else 12)
     assert ((accuracies >= 0) & (accuracies <= 1)).all(axis=None)
     assert (history["images_per_second"] > 0).all()
 
@@ -249,3 +255,73 @@ def test_networks_with_batch_statistics_train_jointly_and_survive_the_catalog(me
     )
     ours, theirs = (predict(each, tiny_data(), "test", "fp32").labels for each in (restored, alone))
     np.testing.assert_array_equal(ours, theirs)
+
+
+LOSS = {"loss": torch.zeros(2)}
+WRONG_LOSSES = {
+    "one loss for all seeds": (lambda each: Losses(each.mean(), LOSS), "total .* the shape []"),
+    "a loss per image": (lambda each: Losses(each, LOSS), "total .* [2, 16] where [2], a loss per"),
+    "seeds averaged": (lambda each: Losses(each.mean(0), LOSS), "total .* [16] where [2], a loss"),
+    "a term of all seeds": (
+        lambda each: Losses(each.mean(1), {"loss_a": each.detach().mean()}),
+        "terms['loss_a'] .* [] where [2], a loss",
+    ),
+    "a weight per seed": (
+        lambda each: Losses(each.mean(1), LOSS, each.detach().mean(1)),
+        "weights .* [2] where [2, 16], a weight per seed and image",
+    ),
+    "detached": (lambda each: Losses(each.detach().mean(1)), "total .* is detached"),
+    "a term with a gradient": (
+        lambda each: Losses(each.mean(1), {"loss": each.mean(1)}),
+        "terms['loss'] .* has to be detached",
+    ),
+    "a term of another name": (
+        lambda each: Losses(each.mean(1), {"penalty": LOSS["loss"]}),
+        "terms['penalty'] .* as in loss_penalty",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_LOSSES)
+def test_losses_that_would_train_something_else_are_refused_in_one_line(case, monkeypatch):
+    make, message = WRONG_LOSSES[case]
+    recipe = tiny_recipe("vanilla")
+    method = tiny_method(recipe, (0, 1))
+    monkeypatch.setattr(
+        method,
+        "losses",
+        lambda batch, step: make(cross_entropy(method.predict(batch.images), batch.labels)),
+    )
+    before = method.replica_state(0)
+    pattern = re.escape(message).replace(re.escape(" .* "), " .* ")
+    with pytest.raises(UserError, match=f"^vanilla: {pattern}"):
+        train(method, recipe, tiny_data())
+    assert all(torch.equal(each, method.replica_state(0)[name]) for name, each in before.items())
+
+
+def test_the_total_is_in_the_history_whether_or_not_a_method_names_it(monkeypatch):
+    recipe = tiny_recipe("vanilla")
+    method = tiny_method(recipe, (0, 1))
+    losses = method.losses
+    monkeypatch.setattr(method, "losses", lambda batch, step: Losses(losses(batch, step).total))
+    ours = train(method, recipe, tiny_data()).history["loss"]
+    assert ours.tolist() == run("vanilla", seeds=(0, 1)).history["loss"].tolist()
+
+
+def test_averages_of_any_name_become_columns_of_sample_weights(monkeypatch):
+    recipe = tiny_recipe("vanilla")
+    method = tiny_method(recipe, (0,))
+    own = torch.arange(64.0).view(1, 64)
+    monkeypatch.setattr(method, "image_losses", lambda: {"own": own})
+    weights = train(method, recipe, tiny_data()).sample_weights
+    assert weights["loss_average_own"].tolist() == own[0].tolist()
+    assert weights[["loss_average_intrinsic", "loss_average_bias"]].isna().all(axis=None)
+
+
+def test_predictions_of_another_shape_are_refused_in_one_line(monkeypatch):
+    recipe = tiny_recipe("vanilla")
+    method = tiny_method(recipe, (0, 1))
+    predict_one = method.predict
+    monkeypatch.setattr(method, "predict", lambda images: predict_one(images).unsqueeze(1))
+    with pytest.raises(UserError, match=r"^vanilla: .* \[2, 1, 24, 3\] where \[2, 24, 3\]"):
+        train(method, recipe, tiny_data())

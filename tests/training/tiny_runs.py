@@ -6,6 +6,7 @@ import torch
 
 from debias_pipeline.evaluation import ImageData
 from debias_pipeline.methods import Task, get_method
+from recipe_fields import required_fields
 
 SHAPE = (6, 6, 3)
 
@@ -43,6 +44,7 @@ def tiny_data(seed=0, **options):
 def tiny_recipe(method, **changes):
     fields = {"method": method, "network": "mlp", "lr": 0.01, "batch_size": 16, "steps": 30}
     fields["eval_every"] = 10
+    fields |= required_fields(method)
     if method == "disent":
         fields |= {
             "lambda_dis": 10, "lambda_swap_b": 10, "lambda_swap": 1, "swap_start": 12,

@@ -115,7 +115,8 @@ class Losses:
 
     Attributes:
         total: float32, [R], what is minimised; a replica's loss reaches its own networks only.
-        terms: the parts worth watching by name, detached, [R] each.
+        terms: the parts worth watching, detached, [R] each; their names begin with `loss`, and
+            `loss`, which is the total, may be left out.
         weights: the weight W of each image in the loss, [R, B], or None where the method
             weighs nothing.
     """
@@ -137,7 +138,7 @@ class Method(nn.Module, ABC):
     """
 
     name: ClassVar[str]
-    recipe_type: ClassVar[type[Recipe]]
+    recipe_type: ClassVar[type[Recipe]] = Recipe
 
     @abstractmethod
     def __init__(self, recipe: Recipe, task: Task) -> None:

@@ -1,6 +1,7 @@
 """What methods with an intrinsic and a bias branch share: weighing images by the two."""
 
 from abc import abstractmethod
+from typing import ClassVar
 
 from pydantic import Field
 from torch import Tensor
@@ -32,9 +33,11 @@ class TwoBranchMethod(Method):
 
     The weight W of an image is its relative difficulty: by moving averages of each branch's
     cross-entropy, how much harder the bias branch finds the image than the intrinsic branch
-    does. Prediction is by the intrinsic branch.
+    does. A method that weighs otherwise has a `weigh` of its own. Prediction is by the intrinsic
+    branch.
     """
 
+    recipe_type: ClassVar[type[Recipe]] = TwoBranchRecipe
     recipe: TwoBranchRecipe
 
     @abstractmethod
@@ -74,7 +77,19 @@ class TwoBranchMethod(Method):
         """W of every training image by its moving averages as they stand, [R, N]."""
         if self._averages is None:
             return None
-        return relative_difficulty(self._averages.of_all_images_normalised())
+        return self.weigh(self._averages.of_all_images_normalised())
+
+    def weigh(self, normalised: Tensor) -> Tensor:
+        """W of images, in `losses` and in `sample_weights`.
+
+        Args:
+            normalised: moving averages of both branches' cross-entropies, divided by the largest
+                of their class: float32 in 0..1, [R, 2, n].
+
+        Returns:
+            [R, n].
+        """
+        return relative_difficulty(normalised)
 
     def _weights(self, index: Tensor, losses: Tensor) -> Tensor:
         """W of each image after its losses have entered the moving averages, [R, B].
@@ -85,7 +100,7 @@ class TwoBranchMethod(Method):
         """
         if self._averages is None:
             raise RuntimeError("begin_training was not called")
-        return relative_difficulty(self._averages.update(index, losses.detach()))
+        return self.weigh(self._averages.update(index, losses.detach()))
 
     def _weighted_means(self, losses: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         """mean(W · CE) of the intrinsic branch and mean(GCE) of the bias branch.

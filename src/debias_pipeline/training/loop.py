@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from debias_pipeline.errors import RecipeError
+from debias_pipeline.errors import RecipeError, UserError
 from debias_pipeline.evaluation import (
     CHECKPOINT_CHOICES,
     ImageData,
@@ -74,7 +74,8 @@ def train(
         listeners: told of steps and evaluations.
 
     Raises:
-        UserError: if a loss is not finite, naming the term and the step.
+        UserError: if a loss is not finite, naming the term and the step, or if what a method
+            gives is not of the shape that it promises.
     """
     with prepared(data.device):
         return _train(method, recipe, data, headline, precision, list(listeners))
@@ -102,11 +103,11 @@ def _train(
         batch = batches.next()
         with mixed_precision(data.device, precision):
             losses = method.losses(batch, step)
+        window.add(step, losses, batch.index)
         for parameter in parameters:
             parameter.grad = None
         torch.autograd.backward(losses.total.sum())
         optimiser.step()
-        window.add(step, losses, batch.index)
         for listener in listeners:
             listener.on_step()
 
@@ -147,6 +148,41 @@ def empty_sample_weights() -> pd.DataFrame:
     )
 
 
+def check_losses(method: str, losses: Losses, drawn: tuple[int, ...]) -> None:
+    """Refuse losses that PyTorch would put up with, and train something else by.
+
+    Args:
+        method: its name.
+        losses: of a step.
+        drawn: R, B.
+
+    Raises:
+        UserError: naming what is not as `Losses` says.
+    """
+    shapes = {"total": (losses.total, drawn[:1], "a loss per seed")}
+    shapes |= {
+        f"terms['{name}']": (each, drawn[:1], "a loss per seed")
+        for name, each in losses.terms.items()
+    }
+    if losses.weights is not None:
+        shapes["weights"] = (losses.weights, drawn, "a weight per seed and image")
+    for name, (tensor, shape, meaning) in shapes.items():
+        if tuple(tensor.shape) != shape:
+            raise UserError(
+                f"{method}: {name} of its losses has the shape {list(tensor.shape)} where "
+                f"{list(shape)}, {meaning}, is needed"
+            )
+    if not losses.total.requires_grad:
+        raise UserError(f"{method}: total of its losses is detached, so that nothing can learn")
+    for name, term in losses.terms.items():
+        if term.requires_grad:
+            raise UserError(f"{method}: terms['{name}'] of its losses has to be detached")
+        if not name.startswith("loss"):
+            raise UserError(
+                f"{method}: terms['{name}'] of its losses has to be named loss…, as in loss_{name}"
+            )
+
+
 class Window:
     """What happens between two evaluations, gathered on the device."""
 
@@ -176,11 +212,13 @@ class Window:
 
     def add(self, step: int, losses: Losses, index: Tensor) -> None:
         """Take in one step; `index` is [R, B], the images' positions in the training split."""
-        names = tuple(losses.terms)
+        terms = {"loss": losses.total.detach(), **losses.terms}
+        names = tuple(terms)
         if names not in self._tables:
+            check_losses(self._method.name, losses, tuple(index.shape))
             shape = (self._size, len(names), self._method.task.replicas)
             self._tables[names] = losses.total.detach().new_empty(shape)
-        torch.stack(list(losses.terms.values()), out=self._tables[names][len(self._steps[names])])
+        torch.stack(list(terms.values()), out=self._tables[names][len(self._steps[names])])
         self._steps[names].append(step)
         if losses.weights is not None:
             self._weight_sums.scatter_add_(1, index, losses.weights.detach())
@@ -223,7 +261,7 @@ class Window:
         for replica, seed in enumerate(self._method.task.seeds):
             table = pd.DataFrame({"image_id": self._train.image_ids, "seed": seed})
             table["weight"] = self._final_weights[replica]
-            for name in ("intrinsic", "bias"):
+            for name in dict.fromkeys(("intrinsic", "bias", *averages)):
                 table[f"loss_average_{name}"] = (
                     averages[name][replica] if name in averages else np.float32("nan")
                 )

@@ -10,17 +10,16 @@ from debias_pipeline.biased_data import SetSize, get_dataset
 from debias_pipeline.methods import Batch, get_method, method_names
 from debias_pipeline.pipelines.benchmark.dry_run import Plan, PlannedCell, plan_table
 from debias_pipeline.pipelines.benchmark.timing import Speed, measure
+from recipe_fields import required_fields
 
 SIZE = SetSize(train=100, valid=30, test=50, height=6, width=6, classes=3)
 RECIPE = {"network": "mlp", "lr": 0.01, "batch_size": 16, "steps": 1000, "eval_every": 300}
-OF_DISENT = {
-    "lambda_dis": 1, "lambda_swap_b": 1, "lambda_swap": 1, "swap_start": 500, "decay_every": 500,
-    "gamma": 0.5,
-}  # fmt: skip
+OF_DISENT = {"swap_start": 500, "decay_every": 500}
 
 
 def recipe(method):
-    return {"method": method, **RECIPE, **(OF_DISENT if method == "disent" else {})}
+    changes = OF_DISENT if method == "disent" else {}
+    return {"method": method, **RECIPE, **required_fields(method), **changes}
 
 
 def test_a_cell_is_its_steps_its_evaluations_and_three_predictions_of_the_test_split():
