@@ -1,8 +1,10 @@
 """Parameters and recipes: the published table, defaults, overrides, and what is refused."""
 
+import re
 from pathlib import Path
 
 import pytest
+from kedro.config import OmegaConfigLoader
 
 from debias_pipeline.config_loader import ProjectConfigLoader
 from debias_pipeline.errors import UserError
@@ -158,3 +160,41 @@ def test_a_method_without_a_recipe_for_the_data_set_has_none():
     assert resolved["vanilla"] == {"published_accuracy": None}
     # No block at all: just as little, rather than an error of every command.
     assert resolved["disent"] == {"published_accuracy": None}
+
+
+def base_parameters():
+    config = OmegaConfigLoader(str(CONF), default_run_env="local", base_env="base")["parameters"]
+    return {key: value for key, value in config.items() if key != "benchmark"}
+
+
+HARD = {"network": "mlp", "lr": 0.01, "batch_size": 256, "steps": 4000}
+WRONG_BLOCKS = {
+    "of no method": ({"vanila": {"recipes": {}}}, "Unknown method 'vanila'. Did you mean vanilla?"),
+    "recipes without their key": (
+        {"vanilla": {"cmnist_mini": HARD}},
+        "Unknown key of vanilla 'cmnist_mini'. Choose from: recipes, published_accuracy",
+    ),
+    "an unknown field": (
+        {"vanilla": {"recipes": {"cmnist_mini": {**HARD, "step": 3}}}},
+        "Unknown field of vanilla's recipe 'step'. Did you mean steps?",
+    ),
+    "a field that is not given": (
+        {"disent": {"recipes": {"cmnist_mini": {**HARD, "lambda_dis": 1}}}},
+        "The recipe of disent lacks lambda_swap_b, lambda_swap, swap_start, decay_every, gamma",
+    ),
+    "an empty block": ({"vanilla": None}, "vanilla=None holds no keys"),
+    "no recipes": ({"vanilla": {"recipes": None}}, "vanilla.recipes=None holds no keys"),
+    "an empty recipe": (
+        {"vanilla": {"recipes": {"cmnist_mini": None}}},
+        "vanilla.recipes.cmnist_mini=None holds no keys",
+    ),
+    "a list": ({"vanilla": [HARD]}, "vanilla=[{"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_BLOCKS)
+def test_a_wrong_block_of_recipes_is_told_with_its_method_and_file(case):
+    changes, message = WRONG_BLOCKS[case]
+    with pytest.raises(UserError, match=re.escape(message)) as refused:
+        resolve_parameters({**base_parameters(), **changes})
+    assert "conf/base/parameters_recipes.yml" in str(refused.value)

@@ -18,9 +18,13 @@ from pydantic import (
 from debias_pipeline.biased_data import get_dataset
 from debias_pipeline.biased_data.percent import parse_percent
 from debias_pipeline.errors import UserError
-from debias_pipeline.methods import get_method, method_names
+from debias_pipeline.methods import Recipe, get_method, method_names
 
 Model = TypeVar("Model", bound=BaseModel)
+
+RECIPES_FILE = "conf/base/parameters_recipes.yml"
+# What a method's block there holds.
+BLOCK = ("recipes", "published_accuracy")
 
 
 class RunParameters(BaseModel):
@@ -63,6 +67,7 @@ def resolve_parameters(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     blocks = {name: config.get(name, {}) for name in method_names()}
     chosen = {key: value for key, value in config.items() if key not in blocks}
+    _check_blocks(blocks, chosen)
     options_type = get_dataset(chosen["dataset"]).options_type
     options = {key: chosen.pop(key) for key in options_type.model_fields if key in chosen}
     known = [*RunParameters.model_fields, *options_type.model_fields]
@@ -105,13 +110,14 @@ def resolve_recipe(
         Every field of the method's recipe, as plain values.
 
     Raises:
-        UserError: if a value is not one that its field may have.
+        UserError: if a field is unknown or not given, or its value is not one that it may have.
     """
     recipe_type = get_method(method).recipe_type
     published = {key: value for key, value in table.items() if key != "at"}
     exceptions = table.get("at", {}).get(percent, {})
     mine = {key: value for key, value in overrides.items() if key in recipe_type.model_fields}
     fields = {"method": method, **published, **exceptions, **mine}
+    _check_fields(method, fields, recipe_type, prefix)
     recipe = validated(
         recipe_type,
         fields,
@@ -120,6 +126,43 @@ def resolve_recipe(
         prefix=prefix,
     )
     return recipe.model_dump()
+
+
+def _check_blocks(blocks: Mapping[str, Any], others: Mapping[str, Any]) -> None:
+    """Refuse a block of recipes that would be overlooked."""
+    for key, value in others.items():
+        if isinstance(value, Mapping) and set(BLOCK) & set(value):
+            raise UserError(f"{unknown('method', key, method_names())} ({RECIPES_FILE})")
+    for method, block in blocks.items():
+        _check_mapping(method, block)
+        for key, tables in block.items():
+            if key not in BLOCK:
+                raise UserError(f"{unknown(f'key of {method}', key, BLOCK)} ({RECIPES_FILE})")
+            _check_mapping(f"{method}.{key}", tables)
+            for dataset, table in tables.items():
+                _check_mapping(f"{method}.{key}.{dataset}", table)
+
+
+def _check_mapping(place: str, value: object) -> None:
+    if not isinstance(value, Mapping):
+        raise UserError(f"{place}={value!r} holds no keys with values ({RECIPES_FILE})")
+
+
+def _check_fields(
+    method: str, fields: Mapping[str, Any], recipe_type: type[Recipe], prefix: str
+) -> None:
+    """Tell of which method's recipe a field is wrong, which a field alone does not say."""
+    known = recipe_type.model_fields
+    for key in fields:
+        if key not in known:
+            text = unknown(f"field of {method}'s recipe", key, sorted({*known} - {"method"}))
+            raise UserError(f"{text} ({RECIPES_FILE})")
+    lacking = [name for name, each in known.items() if each.is_required() and name not in fields]
+    if lacking:
+        raise UserError(
+            f"The recipe of {method} lacks {', '.join(lacking)}: add to its block in "
+            f"{RECIPES_FILE}, or for this run {prefix}{lacking[0]}=…"
+        )
 
 
 def data_folder(
