@@ -4,9 +4,10 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from debias_pipeline.methods import method_names
+from benchmarks.steps import methods_with_recipe
 
 PRECISIONS = ("fp32", "bf16")
+SIMPLEST_FIRST = ("vanilla", "lff", "disent")
 REPLICAS = {"cmnist": (1, 3, 5, 12), "cifar10c": (1, 3)}
 
 
@@ -45,5 +46,6 @@ class Choice:
 
 def methods_to_measure() -> list[str]:
     """The methods that have a recipe for a measured data set, the simplest first."""
-    found = {name: None for dataset in REPLICAS for name in methods_with_recipe(dataset)}
-    return sorted(found, key=lambda name: (name not in SIMPLEST_FIRST, SIMPLEST_FIRST.get(name, 0)))
+    found = {name for dataset in REPLICAS for name in methods_with_recipe(dataset)}
+    ours = [name for name in SIMPLEST_FIRST if name in found]
+    return [*ours, *sorted(found.difference(ours))]

@@ -9,7 +9,7 @@ import torch
 from omegaconf import OmegaConf
 
 from debias_pipeline.evaluation import ImageData
-from debias_pipeline.methods import Method, Recipe, Task, get_method
+from debias_pipeline.methods import Method, Recipe, Task, get_method, method_names
 
 RECIPES = Path(__file__).parents[1] / "conf/base/parameters_recipes.yml"
 CLASSES, BATCH = 10, 256
@@ -70,6 +70,12 @@ def published_recipe(dataset: str, method: str, **changes: object) -> Recipe:
         fields["swap_start"] = 0
     recipe_type = get_method(method).recipe_type
     return recipe_type.model_validate({"method": method, **fields, **changes})
+
+
+def methods_with_recipe(dataset: str) -> list[str]:
+    """The methods that have a recipe for a data set, sorted."""
+    recipes = OmegaConf.to_container(OmegaConf.load(RECIPES))
+    return [name for name in method_names() if dataset in recipes.get(name, {}).get("recipes", {})]
 
 
 def untrained(data: ImageData, recipe: Recipe, replicas: int) -> Method:
