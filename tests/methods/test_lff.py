@@ -190,3 +190,13 @@ def test_two_networks_of_vanillas_architecture():
         return sum(each.numel() for each in networks.parameters())
 
     assert size(method) == 2 * size(of_vanilla)
+
+
+def test_a_method_that_weighs_otherwise_says_so_once(monkeypatch):
+    """`weigh` decides W in the losses and in `sample_weights` alike."""
+    monkeypatch.setattr(get_method("lff"), "weigh", lambda _, normalised: normalised[:, BIAS] / 2)
+    method, losses, batch = stepped()
+    normalised = method._averages.of_all_images_normalised()[:, BIAS] / 2
+    torch.testing.assert_close(method.image_weights(), normalised)
+    torch.testing.assert_close(losses.weights, normalised.gather(1, batch.index))
+    assert (losses.weights > 0).any()
