@@ -39,6 +39,7 @@ from debias_pipeline.pipelines.benchmark import (
 )
 from debias_pipeline.reporting import headline_table
 from debias_pipeline.reporting.leaderboard import leaderboard_tables
+from debias_pipeline.runners import ON_OTHER_MACHINES
 from debias_pipeline.tracking import CellRun
 from debias_pipeline.training import choose_device
 
@@ -78,7 +79,8 @@ class PreflightHooks:
         if set(run_params["pipeline_names"] or ["__default__"]) <= set(GRID_PIPELINES):
             check_typed(run_params["runtime_params"] or {})
         check_cells(chosen_cells(cells_of(parameters), pipeline), pipeline, catalog)
-        if not _computes_elsewhere(run_params):
+        # The workers of a cluster have devices of their own.
+        if run_params["runner"] != ON_OTHER_MACHINES:
             choose_device(parameters["device"])
         trained = _methods_of(pipeline, "params:{}.recipe")
         for method in trained:
@@ -208,12 +210,6 @@ def _tags_of_grid(cells: list[Cell]) -> dict[str, str]:
         "method": listed(cell.method for cell in cells),
         "seeds": listed(cells[0].seeds),
     }
-
-
-def _computes_elsewhere(run_params: dict[str, Any]) -> bool:
-    """Whether the workers of a cluster compute, which have devices of their own."""
-    joined = bool(os.environ.get("DASK_SCHEDULER_ADDRESS"))
-    return joined and "DaskRunner" in str(run_params["runner"])
 
 
 def _methods_of(pipeline: Pipeline, dataset: str) -> list[str]:

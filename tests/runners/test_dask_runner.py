@@ -20,6 +20,7 @@ from kedro.framework.project import configure_project
 from kedro.io import DataCatalog, MemoryDataset, Version
 from kedro.pipeline import Pipeline, node
 from kedro.runner import SequentialRunner
+from kedro.utils import load_obj
 
 from debias_pipeline.errors import UserError
 from debias_pipeline.hooks import PreflightHooks
@@ -169,6 +170,12 @@ def test_devices_are_looked_for_where_nodes_run(monkeypatch: pytest.MonkeyPatch)
             check(runner, address)
 
 
+def test_ordinary_runs_start_without_dask():
+    loaded = "import sys, debias_pipeline.settings; print('distributed' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1:] == ["False"], done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("options", [{"workers": 0}, {"threads": "two"}])
 def test_numbers_that_are_none_are_refused(options: dict[str, Any]):
     with pytest.raises(UserError, match="is no positive whole number: --runner-params="):
@@ -180,7 +187,7 @@ def test_the_remedy_is_named_where_dask_is_missing(monkeypatch: pytest.MonkeyPat
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(UserError, match=r'pip install "debias-pipeline\[dask\]"'):
-        __import__("debias_pipeline.runners")
+        load_obj("debias_pipeline.runners.DaskRunner")
 
 
 # --- Processes that end -------------------------------------------------------------------------

@@ -1,14 +1,33 @@
 """Other ways to run a pipeline than one node after the other."""
 
+from typing import TYPE_CHECKING, Any, Final
+
 from debias_pipeline.errors import UserError
 
-try:
+if TYPE_CHECKING:
     from debias_pipeline.runners.dask_runner import DaskRunner
-except ModuleNotFoundError as error:
-    if error.name not in ("dask", "distributed"):
-        raise
-    raise UserError(
-        'DaskRunner needs Dask, which is not installed: pip install "debias-pipeline[dask]"'
-    ) from error
 
-__all__ = ["DaskRunner"]
+__all__ = ["ON_OTHER_MACHINES", "DaskRunner"]
+
+# The text of a runner whose nodes compute on machines of which this one knows nothing: all that
+# Kedro tells hooks of a runner is its text.
+ON_OTHER_MACHINES: Final = "Dask cluster that is joined"
+
+
+def __getattr__(name: str) -> Any:
+    """Import Dask only when its runner is asked for, as ordinary runs do without.
+
+    Raises:
+        UserError: if Dask is not installed.
+    """
+    if name != "DaskRunner":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        from debias_pipeline.runners.dask_runner import DaskRunner
+    except ModuleNotFoundError as error:
+        if error.name not in ("dask", "distributed"):
+            raise
+        raise UserError(
+            'DaskRunner needs Dask, which is not installed: pip install "debias-pipeline[dask]"'
+        ) from error
+    return DaskRunner

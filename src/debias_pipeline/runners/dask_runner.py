@@ -22,7 +22,7 @@ from kedro.runner.task import Task
 from pluggy import PluginManager
 
 from debias_pipeline.errors import UserError
-from debias_pipeline.runners import cluster
+from debias_pipeline.runners import ON_OTHER_MACHINES, cluster
 from debias_pipeline.runners.worker import Ending, Origin, run_task
 from debias_pipeline.tracking import active_parent, end_running_children
 
@@ -67,6 +67,10 @@ class DaskRunner(AbstractRunner):
                     f"--runner-params={name}=2"
                 )
         self._workers, self._threads = workers, threads
+
+    def __str__(self) -> str:
+        """What Kedro tells hooks of the runner."""
+        return ON_OTHER_MACHINES if cluster.scheduler_address() else type(self).__name__
 
     def _run(
         self,
