@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from debias_pipeline.reporting.formatting import DASH, known, mean_and_std
+from debias_pipeline.reporting.rich_table import plain_table
 from debias_pipeline.reporting.wording import (
     LEAK,
     METRIC_BY_KEY,
@@ -39,15 +39,9 @@ def headline_table(
     if not metrics:
         raise ValueError("A table needs the metrics of at least one method.")
     first = metrics[0]
-    table = Table(
-        title=Text(f"{first['dataset']} {first['percent']}: test accuracy in %", style="bold"),
+    table = plain_table(
+        f"{first['dataset']} {first['percent']}: test accuracy in %",
         caption=_caption(first["headline"], any(map(_has_figure(published), metrics))),
-        title_justify="left",
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
     )
     table.add_column("Method", style="bold", overflow="fold", min_width=7)
     table.add_column("Checkpoint")

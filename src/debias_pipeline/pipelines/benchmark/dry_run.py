@@ -6,9 +6,7 @@ from typing import Any
 
 import torch
 from kedro.io import CatalogProtocol
-from rich import box
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from debias_pipeline.biased_data import SetSize, get_dataset
@@ -16,6 +14,7 @@ from debias_pipeline.grid import CELL_ENTRIES, Cell
 from debias_pipeline.pipelines.benchmark.threads import limited_threads
 from debias_pipeline.pipelines.benchmark.timing import Speed, measure
 from debias_pipeline.reporting.leaderboard.wording import duration
+from debias_pipeline.reporting.rich_table import plain_table
 from debias_pipeline.training import choose_device
 
 Catalog = CatalogProtocol[Any, Any]
@@ -112,7 +111,7 @@ def _size(cell: Cell, catalog: Catalog) -> SetSize | None:
 
 def plan_table(plan: Plan) -> Group:
     """A plan for people."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table = plain_table(gap=2)
     table.add_column("Cell", overflow="fold")
     table.add_column("State", overflow="fold")
     table.add_column("Time", justify="right", no_wrap=True)

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from rich import box
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -11,6 +10,7 @@ from rich.text import Text
 from debias_pipeline.reporting.leaderboard.layout import Row, Section, sections
 from debias_pipeline.reporting.leaderboard.table import DONE
 from debias_pipeline.reporting.leaderboard.wording import figure_text, progress_in_words
+from debias_pipeline.reporting.rich_table import plain_table
 from debias_pipeline.reporting.wording import LEAK, PUBLISHED_PROTOCOL
 
 
@@ -31,14 +31,7 @@ def leaderboard_tables(leaderboard: Mapping[str, Any]) -> Group:
 
 
 def _table(section: Section) -> Table:
-    table = Table(
-        title=Text(f"{section.dataset}: {section.headline_name.lower()} in %", style="bold"),
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-    )
+    table = plain_table(f"{section.dataset}: {section.headline_name.lower()} in %")
     table.add_column("Checkpoint")
     table.add_column("Method", style="bold", overflow="fold", min_width=7)
     for percent in section.percents:
