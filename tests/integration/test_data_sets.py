@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from metric_names import ACCURACIES
 from PIL import Image
 from throwaway_project import CHECKOUT, Project, make_project
 
@@ -23,13 +24,6 @@ from debias_pipeline.reporting import figures as drawing
 from debias_pipeline.reporting.style import to_svg as write_svg
 
 METHODS = ("vanilla", "disent")
-ACCURACIES = (
-    "accuracy",
-    "group_balanced_accuracy",
-    "aligned_accuracy",
-    "conflicting_accuracy",
-    "worst_group_accuracy",
-)
 # Four steps of a small network: what is tested is that all stages fit each data set.
 TINY = {
     "device": "cpu",

@@ -15,6 +15,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from metric_names import ACCURACIES
 from throwaway_project import Project
 
 from debias_pipeline.biased_data.manifest import Manifest
@@ -25,13 +26,6 @@ SEEDS = (0, 1)
 EVALUATED = (20, 40, 60)
 TRAIN, TEST = 3500, 1000
 CHOICES = ("last", "selected", "best_on_test")
-ACCURACIES = (
-    "accuracy",
-    "group_balanced_accuracy",
-    "aligned_accuracy",
-    "conflicting_accuracy",
-    "worst_group_accuracy",
-)
 BIAS_BRANCH = "bias_branch_accuracy"
 LOSS_TERMS = {
     "vanilla": ["loss"],
