@@ -59,9 +59,8 @@ def pipelines_of_grid(cells: Sequence[Cell]) -> dict[str, Pipeline]:
     Args:
         cells: see `grid.cells_of`.
     """
-    ranking = leaderboard.create_pipeline(cells)
-    grid = {"benchmark": benchmark.create_pipeline(cells) + ranking, "leaderboard": ranking}
-    return {name: each.tag(benchmark.GRID_TAG) for name, each in grid.items()}
+    ranking = leaderboard.create_pipeline(cells, tags=[benchmark.GRID_TAG])
+    return {"benchmark": benchmark.create_pipeline(cells) + ranking, "leaderboard": ranking}
 
 
 def baseline_first(methods: Iterable[str]) -> list[str]:

@@ -1,6 +1,7 @@
 """The grid as a pipeline: a namespace per setting and per cell, one node per cell."""
 
 import pytest
+from kedro.pipeline import Node
 
 from debias_pipeline.grid import CELL_ENTRIES, Cell
 from debias_pipeline.pipeline_registry import pipelines_of_grid
@@ -71,3 +72,16 @@ def test_the_tag_data_makes_the_data_only(grid):
 
 def test_without_cells_there_is_nothing_to_run():
     assert not create_pipeline([]).nodes
+
+
+def test_the_leaderboards_many_inputs_are_hashed_once_however_many_cells(monkeypatch):
+    hashed = []
+
+    def counted(node):
+        hashed.append(node.name)
+        return hash(node._unique_key)
+
+    monkeypatch.setattr(Node, "__hash__", counted)
+    cells = [cell(f"{each + 1}pct", "vanilla") for each in range(30)]
+    pipelines_of_grid(cells)["benchmark"].filter(tags=["vanilla"])
+    assert hashed.count("rank") == 1

@@ -59,6 +59,7 @@ def _data(cells: Sequence[Cell]) -> Pipeline:
         namespace=first.setting,
         parameters=set(DATA_PARAMETERS),
         tags={
+            GRID_TAG,
             "data",
             first.dataset,
             first.percent,
@@ -90,5 +91,5 @@ def _cell(cell: Cell) -> Pipeline:
             **{f"params:{name}": f"params:{cell.setting}.{name}" for name in of_setting},
             **{name: name for name in CELL_PARAMETERS.values()},
         },
-        tags={"cell", cell.dataset, cell.percent, cell.setting, cell.method},
+        tags={GRID_TAG, "cell", cell.dataset, cell.percent, cell.setting, cell.method},
     )
