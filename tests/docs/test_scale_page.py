@@ -34,10 +34,12 @@ def shown(language: str) -> str:
     return str(block)
 
 
-def test_slurm_job_is_the_one_shown(capsys: pytest.CaptureFixture[str]) -> None:
+def test_slurm_job_is_the_one_shown() -> None:
     pytest.importorskip("dask_jobqueue")
-    script("slurm").main(["--threads=4", "--memory=8GiB", "--gpu", "--job-script"])
-    made = re.sub(r"\S+ (-m \S+) \S+://\S+", r"<python> \1 <scheduler>", capsys.readouterr().out)
+    slurm = script("slurm")
+    with slurm.make_cluster(slurm.parse(["--threads=4", "--memory=8GiB", "--gpu"])) as cluster:
+        job = cluster.job_script()
+    made = re.sub(r"\S+ (-m \S+) \S+://\S+", r"<python> \1 <scheduler>", job)
     assert made.strip() == shown("bash").strip()
 
 
