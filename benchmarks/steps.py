@@ -1,7 +1,9 @@
 """Made-up data of the published sizes, published recipes, and untrained networks."""
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -63,8 +65,7 @@ def published_recipe(dataset: str, method: str, **changes: object) -> Recipe:
         method: its name.
         changes: fields to set on top.
     """
-    recipes = OmegaConf.to_container(OmegaConf.load(RECIPES))
-    fields = dict(recipes[method]["recipes"][dataset])
+    fields = dict(_recipes()[method]["recipes"][dataset])
     fields.pop("at", None)
     if "swap_start" in fields:
         fields["swap_start"] = 0
@@ -74,8 +75,13 @@ def published_recipe(dataset: str, method: str, **changes: object) -> Recipe:
 
 def methods_with_recipe(dataset: str) -> list[str]:
     """The methods that have a recipe for a data set, sorted."""
-    recipes = OmegaConf.to_container(OmegaConf.load(RECIPES))
+    recipes = _recipes()
     return [name for name in method_names() if dataset in recipes.get(name, {}).get("recipes", {})]
+
+
+@cache
+def _recipes() -> dict[str, Any]:
+    return OmegaConf.to_container(OmegaConf.load(RECIPES))
 
 
 def untrained(data: ImageData, recipe: Recipe, replicas: int) -> Method:

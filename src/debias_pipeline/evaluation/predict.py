@@ -7,9 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from debias_pipeline.errors import UserError
 from debias_pipeline.evaluation.data import ImageData
-from debias_pipeline.methods import Method
+from debias_pipeline.methods import Method, check_shape
 
 # Large enough for full speed, small enough to stay in cache and in a small device's memory.
 IMAGES_AT_ONCE = 1000
@@ -54,22 +53,19 @@ def predict(method: Method, data: ImageData, split: str, precision: str) -> Pred
         for rows in torch.split(data.splits[split].rows, IMAGES_AT_ONCE):
             images = method.recipe.transform.for_evaluation(data.gather(rows))
             logits, bias_logits = method.predict_branches(images.unsqueeze(0))
-            _check_shape(method, logits, len(rows))
+            _check(method, logits, len(rows))
             labels.append(logits.argmax(-1))
             if bias_logits is not None:
-                _check_shape(method, bias_logits, len(rows))
+                _check(method, bias_logits, len(rows))
                 bias_branch.append(bias_logits.argmax(-1))
     method.train(was_training)
     return Predictions(_joined(labels), _joined(bias_branch) if bias_branch else None)
 
 
-def _check_shape(method: Method, logits: torch.Tensor, images: int) -> None:
+def _check(method: Method, logits: torch.Tensor, images: int) -> None:
     shape = (method.task.replicas, images, method.task.classes)
-    if tuple(logits.shape) != shape:
-        raise UserError(
-            f"{method.name}: its predictions have the shape {list(logits.shape)} where "
-            f"{list(shape)}, seeds × images × classes, is needed"
-        )
+    what = f"{method.name}: its predictions have"
+    check_shape(what, logits, shape, "seeds × images × classes")
 
 
 def _joined(parts: list[torch.Tensor]) -> npt.NDArray[np.int64]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 
 from debias_pipeline.errors import UserError
-from debias_pipeline.methods.base import Batch, Losses, Method, Recipe, Task
+from debias_pipeline.methods.base import Batch, Losses, Method, Recipe, Task, check_shape
 
 __all__ = [
     "Batch",
@@ -14,6 +14,7 @@ __all__ = [
     "Method",
     "Recipe",
     "Task",
+    "check_shape",
     "get_method",
     "method_names",
     "methods_by_name",

@@ -9,6 +9,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 
+from debias_pipeline.errors import UserError
 from debias_pipeline.networks import check_same_tensors, encoder_names, is_encoder
 from debias_pipeline.transforms import Transform
 
@@ -124,6 +125,24 @@ class Losses:
     total: Tensor
     terms: Mapping[str, Tensor] = field(default_factory=dict)
     weights: Tensor | None = None
+
+
+def check_shape(what: str, tensor: Tensor, shape: tuple[int, ...], meaning: str) -> None:
+    """Refuse what a method gives in another shape than it promises.
+
+    Args:
+        what: names the tensor, its method first.
+        tensor: what the method gave.
+        shape: what it promises.
+        meaning: of the shape's axes, in words.
+
+    Raises:
+        UserError: naming both shapes.
+    """
+    if tuple(tensor.shape) != shape:
+        raise UserError(
+            f"{what} the shape {list(tensor.shape)} where {list(shape)}, {meaning}, is needed"
+        )
 
 
 class Method(nn.Module, ABC):

@@ -20,7 +20,7 @@ from debias_pipeline.evaluation import (
     predict,
 )
 from debias_pipeline.evaluation.predict import mixed_precision
-from debias_pipeline.methods import Losses, Method, Recipe
+from debias_pipeline.methods import Losses, Method, Recipe, check_shape
 from debias_pipeline.training.batches import BatchStream
 from debias_pipeline.training.checkpoint import Keeper, Kept
 from debias_pipeline.training.device import prepared
@@ -167,11 +167,7 @@ def check_losses(method: str, losses: Losses, drawn: tuple[int, ...]) -> None:
     if losses.weights is not None:
         shapes["weights"] = (losses.weights, drawn, "a weight per seed and image")
     for name, (tensor, shape, meaning) in shapes.items():
-        if tuple(tensor.shape) != shape:
-            raise UserError(
-                f"{method}: {name} of its losses has the shape {list(tensor.shape)} where "
-                f"{list(shape)}, {meaning}, is needed"
-            )
+        check_shape(f"{method}: {name} of its losses has", tensor, shape, meaning)
     if not losses.total.requires_grad:
         raise UserError(f"{method}: total of its losses is detached, so that nothing can learn")
     for name, term in losses.terms.items():
