@@ -150,7 +150,7 @@ def test_the_bias_network_reaches_the_debiased_one_through_its_weights_only(monk
     assert not torch.allclose(method.heads.weight.grad[:, 0], changed.heads.weight.grad[:, 0])
     # With the same W whatever the networks say, nothing of the change is left.
     monkeypatch.setattr(
-        get_method("lff"), "_weights", lambda _, index, losses: torch.full(index.shape, 0.3)
+        get_method("lff"), "weigh", lambda _, normalised: torch.full_like(normalised[:, 0], 0.3)
     )
     (method, *_), (changed, *_) = stepped(), stepped(change=other_bias)
     pairs = zip(gradients(method, INTRINSIC), gradients(changed, INTRINSIC), strict=True)

@@ -1,6 +1,10 @@
 """Per-image losses and the moving averages that are kept of them."""
 
-from debias_pipeline.losses.cross_entropy import cross_entropy, generalised_cross_entropy
+from debias_pipeline.losses.cross_entropy import (
+    cross_entropy,
+    generalised_cross_entropy,
+    generalised_cross_entropy_factor,
+)
 from debias_pipeline.losses.moving_average import ClassNormalisedAverage
 from debias_pipeline.losses.relative_difficulty import BIAS, INTRINSIC, relative_difficulty
 
@@ -10,5 +14,6 @@ __all__ = [
     "ClassNormalisedAverage",
     "cross_entropy",
     "generalised_cross_entropy",
+    "generalised_cross_entropy_factor",
     "relative_difficulty",
 ]

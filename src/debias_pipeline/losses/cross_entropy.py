@@ -40,4 +40,17 @@ def generalised_cross_entropy(losses: Tensor, q: float) -> Tensor:
     Returns:
         [...].
     """
-    return losses * (q * torch.exp(-q * losses.detach()))
+    return losses * generalised_cross_entropy_factor(losses.detach(), q)
+
+
+def generalised_cross_entropy_factor(losses: Tensor, q: float) -> Tensor:
+    """What the generalised cross-entropy multiplies the cross-entropy by: q · p_y^q.
+
+    Args:
+        losses: cross-entropies, detached, [...]; p_y is exp(−loss).
+        q: see `generalised_cross_entropy`.
+
+    Returns:
+        [...].
+    """
+    return torch.exp(losses * -q).mul_(q)

@@ -98,7 +98,8 @@ class ClassNormalisedAverage(nn.Module):
 
     def _leaves(self, index: Tensor) -> Tensor:
         """Where the averages of images lie: [R, n] → [R, K, n]."""
-        return self._leaf_of[index].unsqueeze(1) + self._offsets
+        leaves = self._leaf_of.index_select(0, index.flatten())
+        return leaves.view(len(index), 1, -1) + self._offsets
 
     def _renew_maxima(self, entries: Tensor) -> None:
         for level in range(self.depth):

@@ -18,8 +18,8 @@ from debias_pipeline.methods.two_branches import TwoBranchMethod, TwoBranchRecip
 from debias_pipeline.networks import StackedLinear, build_encoder, check_same_tensors
 from debias_pipeline.randomness import generators
 
-# Of the intrinsic and the bias branch: plain, swapped.
-TERMS = (("loss_intrinsic", "loss_swap_intrinsic"), ("loss_bias", "loss_swap_bias"))
+# The latter two are of swapped features.
+TERMS = ("loss_intrinsic", "loss_bias", "loss_swap_intrinsic", "loss_swap_bias")
 
 # Of published checkpoint files: best_model_l.th, best_model_b.th.
 PUBLISHED_SUFFIXES = {"l": INTRINSIC, "b": BIAS}
@@ -58,6 +58,7 @@ class Disent(TwoBranchMethod):
     name: ClassVar[str] = "disent"
     recipe_type: ClassVar[type[Recipe]] = DisentRecipe
     recipe: DisentRecipe
+    _shares_of_loss: Tensor
 
     def __init__(self, recipe: Recipe, task: Task) -> None:
         """See `Method`."""
@@ -66,6 +67,7 @@ class Disent(TwoBranchMethod):
         self.encoder = build_encoder(recipe.network, task.image_shape, 2, initial)
         self.heads = StackedLinear(2 * self.encoder.features, task.classes, 2, initial)
         self._permuters = generators(task.seeds, "feature swap")
+        self.register_buffer("_shares_of_loss", _shares_of_loss(recipe), persistent=False)
 
     def losses(self, batch: Batch, step: int) -> Losses:
         """L = L_dis + λ_swap · L_swap, the latter once `step` is past `swap_start`."""
@@ -74,21 +76,10 @@ class Disent(TwoBranchMethod):
         logits = self._logits_with_swap(features) if swapping else self._logits(features)
         labels = batch.labels[:, None, None].expand(logits.shape[:-1])
         losses = cross_entropy(logits, labels)
-        weights = self._weights(batch.index, losses[:, :, 0])
-        intrinsic, bias = self._weighted_means(losses, weights.unsqueeze(1))
-        total = self._total(intrinsic, bias)
-        terms = {"loss": total.detach()}
-        for names, means in zip(TERMS, (intrinsic, bias), strict=True):
-            terms.update(zip(names, means.detach().unbind(1), strict=False))
-        return Losses(total, terms, weights)
-
-    def _total(self, intrinsic: Tensor, bias: Tensor) -> Tensor:
-        """L of the means of both branches, [R, 1] or with swapped features [R, 2]."""
-        recipe = self.recipe
-        total = intrinsic[:, 0] + recipe.lambda_dis * bias[:, 0]
-        if intrinsic.shape[1] == 1:
-            return total
-        return total + recipe.lambda_swap * (intrinsic[:, 1] + recipe.lambda_swap_b * bias[:, 1])
+        shares = self._shares_of_loss if swapping else self._shares_of_loss[:, :1]
+        total, means, weights = self._weighed(losses, batch.index, shares)
+        terms = zip(TERMS, means.mT.flatten(1).unbind(1), strict=False)
+        return Losses(total, dict(terms), weights)
 
     def _logits(self, features: Tensor) -> Tensor:
         """Logits of C_i([z_i ; stop(z_b)]) and C_b([stop(z_i) ; z_b]).
@@ -162,6 +153,12 @@ class Disent(TwoBranchMethod):
             self.heads.weight[replica, branch] = state.pop("fc.weight").T
             self.heads.bias[replica, branch] = state.pop("fc.bias")
             self.encoder.load_branch_state(replica, branch, state)
+
+
+def _shares_of_loss(recipe: DisentRecipe) -> Tensor:
+    """What the four terms count: of the intrinsic and the bias branch, plain and swapped."""
+    swapped = recipe.lambda_swap
+    return torch.tensor([[1, swapped], [recipe.lambda_dis, swapped * recipe.lambda_swap_b]])
 
 
 def _inverse(permutations: Tensor) -> Tensor:

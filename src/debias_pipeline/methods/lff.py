@@ -34,11 +34,10 @@ class Lff(TwoBranchMethod):
         del step
         labels = batch.labels.unsqueeze(1).expand(-1, 2, -1)
         losses = cross_entropy(self.branch_logits(batch.images), labels)
-        weights = self._weights(batch.index, losses)
-        intrinsic, bias = self._weighted_means(losses, weights)
-        terms = {"loss": intrinsic + bias, "loss_intrinsic": intrinsic, "loss_bias": bias}
-        detached = {name: term.detach() for name, term in terms.items()}
-        return Losses(terms["loss"], detached, weights)
+        shares = losses.new_ones(2, 1)
+        total, means, weights = self._weighed(losses.unsqueeze(2), batch.index, shares)
+        intrinsic, bias = means.squeeze(2).unbind(1)
+        return Losses(total, {"loss_intrinsic": intrinsic, "loss_bias": bias}, weights)
 
     def branch_logits(self, images: Tensor) -> Tensor:
         """See `TwoBranchMethod`: f_d and f_b."""

@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from typing import ClassVar
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -10,7 +11,7 @@ from debias_pipeline.losses import (
     BIAS,
     INTRINSIC,
     ClassNormalisedAverage,
-    generalised_cross_entropy,
+    generalised_cross_entropy_factor,
     relative_difficulty,
 )
 from debias_pipeline.methods.base import Method, Recipe, Task
@@ -91,27 +92,32 @@ class TwoBranchMethod(Method):
         """
         return relative_difficulty(normalised)
 
-    def _weights(self, index: Tensor, losses: Tensor) -> Tensor:
-        """W of each image after its losses have entered the moving averages, [R, B].
+    def _weighed(
+        self, losses: Tensor, index: Tensor, shares: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The method's loss from cross-entropies, and what it is made of.
+
+        W and the factor of the generalised cross-entropy are constants to the gradient, so that
+        all of it flows through the cross-entropies, each times one number.
 
         Args:
+            losses: cross-entropies of both branches, [R, 2, S, B]: S kinds of features; those of
+                kind 0, the images' own, enter the moving averages.
             index: int64, [R, B], positions in the training split.
-            losses: cross-entropies of both branches, [R, 2, B].
+            shares: what mean(W · CE) and mean(GCE) count in the loss, [2, S].
+
+        Returns:
+            The loss, [R]; mean(W · CE) of the intrinsic branch and mean(GCE) of the bias branch,
+            [R, 2, S], detached; W of each image after its losses have entered the averages, [R, B].
         """
         if self._averages is None:
             raise RuntimeError("begin_training was not called")
-        return self.weigh(self._averages.update(index, losses.detach()))
-
-    def _weighted_means(self, losses: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-        """mean(W · CE) of the intrinsic branch and mean(GCE) of the bias branch.
-
-        Args:
-            losses: cross-entropies of both branches, [R, 2, …, B].
-            weights: W, [R, …, B] or such that it expands to it.
-
-        Returns:
-            [R, …] each.
-        """
-        intrinsic = (weights * losses[:, INTRINSIC]).mean(-1)
-        bias = generalised_cross_entropy(losses[:, BIAS], self.recipe.q).mean(-1)
-        return intrinsic, bias
+        with torch.no_grad():
+            values = losses.detach()
+            weights = self.weigh(self._averages.update(index, values[:, :, 0]))
+            of_intrinsic = weights.unsqueeze(1).expand_as(values[:, INTRINSIC])
+            of_bias = generalised_cross_entropy_factor(values[:, BIAS], self.recipe.q)
+            factors = torch.stack([of_intrinsic, of_bias], 1)
+            means = (factors * values).mean(-1)
+            factors *= shares.unsqueeze(-1) / index.shape[1]
+        return (losses * factors).sum((1, 2, 3)), means, weights

@@ -54,33 +54,31 @@ class BatchStream:
         self._shufflers = generators(seeds, "shuffle")
         self._transform = transform
         self._augmenters = generators(seeds, "augmentation")
-        self._batches: tuple[Tensor, ...] = ()
+        self._batches: list[tuple[Tensor, Tensor, Tensor]] = []
         self._batch_size = batch_size
         self._position = 0
         self._reader = ThreadPoolExecutor(1, "gather") if data.on_disk else None
-        self._ahead: deque[tuple[Tensor, Future[Tensor]]] = deque()
+        self._ahead: deque[tuple[Tensor, Tensor, Future[Tensor]]] = deque()
 
     def next(self) -> Batch:
         """The next batch, transformed, on the data's device."""
-        index, pixels = self._gathered()
+        index, labels, pixels = self._gathered()
         images = self._transform.for_training(pixels, self._augmenters)
-        return Batch(images.view(*index.shape, *images.shape[1:]), self._labels[index], index)
+        return Batch(images.view(*index.shape, *images.shape[1:]), labels, index)
 
-    def _gathered(self) -> tuple[Tensor, Tensor]:
-        """Positions, [R, B], and pixels, uint8, [R · B, H, W, 3], of the next batch."""
+    def _gathered(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Positions and labels, [R, B], and pixels, uint8, [R · B, H, W, 3], of the next batch."""
         if self._reader is None:
-            index = self._draw()
-            return index, self._gather(index)
+            index, labels, rows = self._draw()
+            return index, labels, self._data.gather(rows)
         while len(self._ahead) <= BATCHES_AHEAD:
-            index = self._draw()
-            self._ahead.append((index, self._reader.submit(self._gather, index)))
-        index, pixels = self._ahead.popleft()
-        return index, pixels.result()
+            index, labels, rows = self._draw()
+            self._ahead.append((index, labels, self._reader.submit(self._data.gather, rows)))
+        index, labels, pixels = self._ahead.popleft()
+        return index, labels, pixels.result()
 
-    def _gather(self, index: Tensor) -> Tensor:
-        return self._data.gather(self._rows[index].flatten())
-
-    def _draw(self) -> Tensor:
+    def _draw(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Positions and labels, [R, B], and rows, [R · B], of the batch after those drawn."""
         if self._position == len(self._batches):
             self._shuffle()
         self._position += 1
@@ -91,5 +89,10 @@ class BatchStream:
         orders = [torch.randperm(images, generator=each) for each in self._shufflers]
         whole = images - images % self._batch_size
         order = torch.stack(orders)[:, :whole].to(self._data.device, non_blocking=True)
-        self._batches = torch.split(order, self._batch_size, 1)
+        batches = torch.split(order, self._batch_size, 1)
+        # Looked up once a pass: at every step it would be two more operations, which a small
+        # network's step notices.
+        labels = torch.split(self._labels[order], self._batch_size, 1)
+        rows = [self._rows[each].flatten() for each in batches]
+        self._batches = list(zip(batches, labels, rows, strict=True))
         self._position = 0

@@ -94,7 +94,7 @@ def _train(
     batches = BatchStream(data, seeds, recipe.batch_size, recipe.transform)
     parameters = list(method.parameters())
     optimiser = torch.optim.Adam(parameters, lr=recipe.lr, fused=True)
-    window = Window(method, data, min(recipe.eval_every, recipe.steps))
+    window = Window(method, data, recipe)
     keeper = Keeper(method)
     history: list[dict[str, Any]] = []
     method.train()
@@ -106,7 +106,7 @@ def _train(
         window.add(step, losses, batch.index)
         for parameter in parameters:
             parameter.grad = None
-        torch.autograd.backward(losses.total.sum())
+        torch.autograd.backward(losses.total, torch.ones_like(losses.total))
         optimiser.step()
         for listener in listeners:
             listener.on_step()
@@ -114,7 +114,7 @@ def _train(
         done = step + 1
         if done % recipe.eval_every and done < recipe.steps:
             continue
-        means = window.close(recipe.batch_size, keep_weights=done == recipe.steps)
+        means = window.close()
         rows = _evaluate(method, data, precision)
         for replica, row in enumerate(rows):
             _offer(keeper, replica, done, row, headline)
@@ -123,7 +123,7 @@ def _train(
         history.extend(rows)
         for listener in listeners:
             listener.on_evaluation(done, rows)
-        window.open()
+        window.open(done)
 
     for replica in range(len(seeds)):
         keeper.offer("last", replica, recipe.steps, score=recipe.steps)
@@ -182,28 +182,27 @@ def check_losses(method: str, losses: Losses, drawn: tuple[int, ...]) -> None:
 class Window:
     """What happens between two evaluations, gathered on the device."""
 
-    def __init__(self, method: Method, data: ImageData, steps: int) -> None:
-        """Set up.
+    def __init__(self, method: Method, data: ImageData, recipe: Recipe) -> None:
+        """Set up the first window.
 
         Args:
             method: being trained.
             data: being trained on.
-            steps: the most that a window holds.
+            recipe: says when to evaluate.
         """
-        self._method, self._train, self._size = method, data.splits["train"], steps
+        self._method, self._train, self._recipe = method, data.splits["train"], recipe
         shape = (method.task.replicas, len(self._train))
         self._weight_sums = torch.zeros(shape, device=data.device)
         self._visits = torch.zeros(shape, device=data.device)
         # One table for each set of terms that steps have had: many small tensors that live as long
         # as the window would scatter over the heap, and keep it from being used again.
         self._tables: dict[tuple[str, ...], Tensor] = {}
-        self.open()
+        self.open(0)
 
-    def open(self) -> None:
-        """Start a new window."""
+    def open(self, done: int) -> None:
+        """Start a new window after `done` steps."""
         self._steps: dict[tuple[str, ...], list[int]] = defaultdict(list)
-        self._weight_sums.zero_()
-        self._visits.zero_()
+        self._is_last = self._recipe.steps - done <= self._recipe.eval_every
         self._opened = time.perf_counter()
 
     def add(self, step: int, losses: Losses, index: Tensor) -> None:
@@ -212,15 +211,17 @@ class Window:
         names = tuple(terms)
         if names not in self._tables:
             check_losses(self._method.name, losses, tuple(index.shape))
-            shape = (self._size, len(names), self._method.task.replicas)
+            size = min(self._recipe.eval_every, self._recipe.steps)
+            shape = (size, len(names), self._method.task.replicas)
             self._tables[names] = losses.total.detach().new_empty(shape)
         torch.stack(list(terms.values()), out=self._tables[names][len(self._steps[names])])
         self._steps[names].append(step)
-        if losses.weights is not None:
+        # `sample_weights` is of the last window.
+        if self._is_last and losses.weights is not None:
             self._weight_sums.scatter_add_(1, index, losses.weights.detach())
             self._visits.scatter_add_(1, index, torch.ones_like(losses.weights))
 
-    def close(self, batch_size: int, *, keep_weights: bool) -> dict[str, Any]:
+    def close(self) -> dict[str, Any]:
         """Means of the window's loss terms, [R] each, and the speed.
 
         Raises:
@@ -232,8 +233,8 @@ class Window:
         steps = sum(len(at) for at in self._steps.values())
         replicas = self._method.task.replicas
         means: dict[str, Any] = {name: values.mean(0).tolist() for name, values in terms.items()}
-        means["images_per_second"] = [steps * batch_size / seconds] * replicas
-        if keep_weights:
+        means["images_per_second"] = [steps * self._recipe.batch_size / seconds] * replicas
+        if self._is_last:
             self._final_weights = self._mean_weights()
         return means
 
