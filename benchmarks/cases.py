@@ -8,7 +8,7 @@ from benchmarks.steps import methods_with_recipe
 
 PRECISIONS = ("fp32", "bf16")
 SIMPLEST_FIRST = ("vanilla", "lff", "disent")
-REPLICAS = {"cmnist": (1, 3, 5, 12), "cifar10c": (1, 3)}
+REPLICAS = {"cmnist": (1, 3, 5, 12), "cifar10c": (1, 3, 5, 12)}
 
 
 @dataclass(frozen=True)

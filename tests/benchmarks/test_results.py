@@ -6,10 +6,20 @@ import json
 
 import benchmarks.__main__ as bench
 import pytest
-from benchmarks.compare import UnreadableResultsError, comparison_table, moves, read_results
+from benchmarks.before_after import over_rounds
+from benchmarks.compare import (
+    Move,
+    UnreadableResultsError,
+    comparison_table,
+    moves,
+    read_results,
+)
 from benchmarks.parts import PARTS
 from benchmarks.steps import cmnist_like_data
 from benchmarks.tables import print_tables
+from benchmarks.timing import Timing
+
+from benchmarks import before_after
 
 SMALL = {"train": 300, "valid": 20, "test": 20}
 
@@ -154,3 +164,42 @@ def test_the_command_leaves_what_the_readme_says(tmp_path, monkeypatch, capsys):
     # What it prints when nothing changed.
     bench.print_comparison(results, json.loads(path.read_text()))
     assert "+0.0" in capsys.readouterr().out
+
+
+def test_over_rounds_a_figure_is_the_median_of_its_medians():
+    rounds = [
+        [Move("step", Timing(old, 0.0, 90.0), Timing(new, 0.0, 90.0)), Move("ratio", *halves)]
+        for old, new, halves in zip(
+            (6.0, 8.0, 7.0),
+            (3.0, 5.0, 4.0),
+            [(Timing.of([1.0]), Timing.of([0.5]))] * 3,
+            strict=True,
+        )
+    ]
+    step, ratio = over_rounds(rounds)
+    assert step == Move("step", Timing(7.0, 6.5, 7.5), Timing(4.0, 3.5, 4.5))
+    assert step.beyond_spread
+    assert ratio == Move("ratio", Timing(1.0, 1.0, 1.0), Timing(0.5, 0.5, 0.5))
+
+
+def test_before_and_after_take_turns_and_pass_on_what_is_to_be_measured(
+    monkeypatch, tmp_path, results, capsys
+):
+    (tmp_path / "debias_pipeline").mkdir()
+    asked = []
+
+    def measured(sources, choice):
+        asked.append((sources.parent.name, list(choice)))
+        return results
+
+    monkeypatch.setattr(before_after, "_measured", measured)
+    before_after.main([str(tmp_path), "--rounds", "2", "--method", "disent"])
+    assert [choice for _, choice in asked] == [["--method", "disent"]] * 4
+    assert [place == tmp_path.parent.name for place, _ in asked] == [True, False] * 2
+    assert "cmnist disent R=1 fp32: step, ms" in capsys.readouterr().out
+
+
+def test_sources_that_are_not_the_packages_are_refused(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        before_after.main([str(tmp_path)])
+    assert "holds no debias_pipeline: name its folder src" in capsys.readouterr().err

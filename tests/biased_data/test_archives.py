@@ -140,7 +140,7 @@ def test_names_that_lead_out_are_refused(tmp_path, scratch, kind, name):
 
 
 @given(st.lists(st.sampled_from(["..", ".", "a", "b", "", "C:", "\\", "~"]), max_size=6))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_nothing_is_ever_written_outside(parts):
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
@@ -280,7 +280,7 @@ def test_no_archive_at_all(tmp_path, content):
 @given(
     st.binary(max_size=2000), st.sampled_from([b"", b"PK\x03\x04", b"\x1f\x8b\x08\x00", b"BZh9"])
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_any_bytes_give_one_line_or_files(content, start):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "set.zip")

@@ -316,7 +316,7 @@ def test_column_names_of_the_manifest_are_set_apart(small_dir):
 
 
 @given(counts=st.lists(st.integers(3, 12), min_size=2, max_size=4), seed=st.integers(0, 9))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_labels_survive_whatever_the_counts(tmp_path_factory, counts, seed):
     raw_dir = tmp_path_factory.mktemp("drawn")
     label = [value for value, n in enumerate(counts) for _ in range(n)]

@@ -69,7 +69,7 @@ def test_a_tree_is_as_deep_as_its_largest_class_asks_for():
     assert averages([0] * 40_000 + [1] * 900_000).depth == 2
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 3), st.integers(1, 2), st.integers(1, 200))
 def test_equals_a_scan_of_the_whole_split(depth, seed, replicas, branches, images):
     random = np.random.default_rng(seed)

@@ -67,7 +67,7 @@ class Disent(TwoBranchMethod):
         self.encoder = build_encoder(recipe.network, task.image_shape, 2, initial)
         self.heads = StackedLinear(2 * self.encoder.features, task.classes, 2, initial)
         self._permuters = generators(task.seeds, "feature swap")
-        self.register_buffer("_shares_of_loss", _shares_of_loss(recipe), persistent=False)
+        self.register_buffer("_shares_of_loss", _shares_of_loss(self.recipe), persistent=False)
 
     def losses(self, batch: Batch, step: int) -> Losses:
         """L = L_dis + λ_swap · L_swap, the latter once `step` is past `swap_start`."""
