@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -21,8 +22,15 @@ def test_a_missing_device_is_refused_in_one_line():
         choose_device("cuda")
 
 
-def test_denormal_numbers_count_again_after_training():
-    smallest = torch.tensor(1e-40)
+def test_denormal_numbers_are_zero_while_training_and_count_again_afterwards_on_all_threads():
+    # Long enough that PyTorch's threads share the work, and there before it starts.
+    smallest = torch.from_numpy(np.full(2**21, 1e-40, np.float32))
+
+    def share_that_counts():
+        bits = (smallest * 1.0).view(torch.int32)
+        return (bits != 0).float().mean().item()
+
+    assert share_that_counts() == 1
     with prepared(torch.device("cpu")):
-        pass
-    assert (smallest * 1.0).item() > 0
+        assert share_that_counts() == 0
+    assert share_that_counts() == 1

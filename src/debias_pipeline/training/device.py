@@ -2,12 +2,15 @@
 
 import ctypes
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 
 from debias_pipeline.errors import UserError
+
+# Of OpenMP 5's omp_pause_resource_t.
+OMP_PAUSE_SOFT = 1
 
 
 def choose_device(name: str) -> torch.device:
@@ -40,7 +43,7 @@ def prepare(device: torch.device) -> None:
     """
     if device.type != "cpu":
         return
-    torch.set_flush_denormal(True)
+    _flush_denormals(True)
     if sys.platform == "linux":
         _keep_freed_memory()
 
@@ -52,13 +55,31 @@ def prepared(device: torch.device) -> Iterator[None]:
     try:
         yield
     finally:
-        torch.set_flush_denormal(False)
+        if device.type == "cpu":
+            _flush_denormals(False)
+
+
+def _flush_denormals(flush: bool) -> None:
+    """Let denormal numbers count as zero, or again as what they are, on all threads.
+
+    PyTorch sets this for the calling thread, and threads that OpenMP starts later take it over.
+    Those that it has are let go: else only one thread's share of each operation would have it.
+    """
+    torch.set_flush_denormal(flush)
+    pause = None if sys.platform == "win32" else _c_function("omp_pause_resource_all")
+    if pause is not None:
+        pause(OMP_PAUSE_SOFT)
 
 
 def _keep_freed_memory() -> None:
     """Let the C library keep what is freed; only glibc has the call."""
     trim_threshold, mmap_threshold, never = -1, -3, 2**31 - 1
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    mallopt = _c_function("mallopt")
     if mallopt is not None:
         mallopt(trim_threshold, never)
         mallopt(mmap_threshold, never)
+
+
+def _c_function(name: str) -> Callable[..., int] | None:
+    """A function of the C libraries that this process has loaded, if one of them has it."""
+    return getattr(ctypes.CDLL(None), name, None)
