@@ -13,7 +13,7 @@ from benchmarks.parts import EVAL_EVERY, PARTS
 from benchmarks.timing import Timing
 
 CASE_COLUMNS = ("data", "method", "R", "precision")
-TEXT_COLUMNS = ("data", "method", "precision", "trained by", "figure")
+TEXT_COLUMNS = ("data", "method", "precision", "trained by", "figure", "line")
 HEADER_WIDTH = 12
 
 
