@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from small_folders import write_image
 
 TRAIN_IMAGES = 240
 TEST_IMAGES = 60
@@ -83,3 +84,11 @@ def make_published() -> Callable[..., Path]:
 @pytest.fixture
 def make_mnist() -> Callable[..., Path]:
     return write_mnist
+
+
+@pytest.fixture
+def small_dir(tmp_path) -> Path:
+    """Forty 8 × 6 images in small/, without a table."""
+    for i in range(40):
+        write_image(tmp_path / "small" / "images" / f"{i}", "png", i, (8, 6))
+    return tmp_path / "small"

@@ -1,5 +1,4 @@
 import json
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -9,35 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from pydantic import ValidationError
+from small_folders import BIASES, LABELS, build, put, refusal, rows_of, write_image
 
-from debias_pipeline.biased_data import BiasedData, get_dataset
+from debias_pipeline.biased_data import get_dataset
 from debias_pipeline.biased_data.folder import FolderOptions
 from debias_pipeline.biased_data.manifest import Manifest
 from debias_pipeline.errors import UserError
 
 KINDS = ["png", "jpg", "gif", "palette", "grey", "deep", "alpha", "turned", "webp", "bmp"]
-LABELS, BIASES = ("camel", "cow"), ("grass", "sand")
-
-
-def write_image(path: Path, kind: str, value: int, size: tuple[int, int]) -> Path:
-    """Write an image that a viewer shows in one colour, (value, value, value)."""
-    suffix = {"jpg": "jpg", "turned": "jpg", "gif": "gif", "webp": "webp", "bmp": "bmp"}
-    path = path.with_suffix(f".{suffix.get(kind, 'png')}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    image = Image.new("RGB", size, (value,) * 3)
-    if kind == "grey":
-        image = image.convert("L")
-    elif kind == "palette":
-        image = image.quantize(4)
-    elif kind == "deep":
-        image = Image.fromarray(np.full(size[::-1], value * 257, np.uint16))
-    elif kind == "alpha":
-        # What shines through is white.
-        image = Image.new("RGBA", size, (0, 0, 0, 255 - value))
-    exif = Image.Exif()
-    exif[0x0112] = 6 if kind == "turned" else 1
-    image.save(path, exif=exif, **({"lossless": True} if kind == "webp" else {}))
-    return path
 
 
 def write_mixed(raw_dir: Path) -> pd.DataFrame:
@@ -66,41 +44,6 @@ def mixed_dir(tmp_path_factory) -> Path:
     raw_dir = tmp_path_factory.mktemp("mixed")
     write_mixed(raw_dir).to_csv(raw_dir / "table.csv", index=False)
     return raw_dir
-
-
-@pytest.fixture
-def small_dir(tmp_path) -> Path:
-    """Forty 8 × 6 images in small/, without a table."""
-    for i in range(40):
-        write_image(tmp_path / "small" / "images" / f"{i}", "png", i, (8, 6))
-    return tmp_path / "small"
-
-
-def rows_of(n: int = 40) -> list[dict[str, object]]:
-    return [
-        {"path": f"images/{i}.png", "label": LABELS[i % 2], "bias": BIASES[i % 2]} for i in range(n)
-    ]
-
-
-def put(raw_dir: Path, rows, name: str = "table.csv") -> Path:
-    frame = pd.DataFrame(rows)
-    if name.endswith(".csv"):
-        frame.to_csv(raw_dir / name, index=False)
-    else:
-        frame.to_parquet(raw_dir / name)
-    return raw_dir
-
-
-def build(raw_dir: Path, seed: int = 0, **options) -> BiasedData:
-    return get_dataset("folder").build("2pct", raw_dir, seed, FolderOptions(**options))
-
-
-def refusal(raw_dir: Path, **options) -> str:
-    with pytest.raises(UserError) as caught:
-        build(raw_dir, **options)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
 
 
 # --- 300 images of mixed kinds ----------------------------------------------------------------
@@ -161,102 +104,13 @@ def test_same_seed_same_bytes_other_seed_other_splits(mixed_dir):
     assert not one.manifest["source"].equals(other.manifest["source"])
 
 
-# --- Class folders ----------------------------------------------------------------------------
-
-
-def test_class_folders(tmp_path, caplog):
-    for i in range(40):
-        write_image(tmp_path / ("cat" if i % 2 else "dog/deep") / str(i), "png", i, (8, 6))
-    (tmp_path / "cat" / "notes.txt").touch()
-    (tmp_path / "README.md").touch()
-    (tmp_path / ".git").mkdir()
-    with caplog.at_level(logging.WARNING):
-        data = build(tmp_path)
-    assert "Passed over 2 files" in caplog.text
-    assert data.images.shape == (40, 6, 8, 3)
-    assert data.data_card["label_names"] == ["cat", "dog"]
-    names = data.manifest["source"].str.split("/").str[0]
-    assert (names == np.array(["cat", "dog"])[data.manifest["label"]]).all()
-    assert data.manifest["split"].value_counts().to_dict() == {"train": 28, "test": 8, "valid": 4}
-
-
-@pytest.mark.parametrize("valid", ["val", "valid", "validation", None])
-def test_class_folders_in_split_folders(tmp_path, valid):
-    for split in ("train", valid, "test"):
-        for i in range(20 if split else 0):
-            write_image(tmp_path / split / "ab"[i % 2] / str(i), "png", i, (8, 6))
-    counts = build(tmp_path).manifest["split"].value_counts().to_dict()
-    assert counts["test"] == 20
-    assert counts["train"] + counts["valid"] == (40 if valid else 20)
-    assert counts["valid"] == 20 if valid else 2 <= counts["valid"] <= 3
-
-
-def test_a_class_may_be_called_train(tmp_path):
-    for i in range(40):
-        write_image(tmp_path / ("train" if i % 2 else "bus") / str(i), "png", i, (8, 6))
-    assert build(tmp_path).data_card["label_names"] == ["bus", "train"]
+# --- Labels, bias and columns -----------------------------------------------------------------
 
 
 def test_numbers_as_folder_names_sort_as_numbers(tmp_path):
     for i in range(44):
         write_image(tmp_path / str(i % 11) / str(i), "png", i, (8, 6))
     assert build(tmp_path).data_card["label_names"] == [str(i) for i in range(11)]
-
-
-def test_wrong_class_folders_are_told(tmp_path):
-    for i in range(4):
-        write_image(tmp_path / "raw" / "train" / "ab"[i % 2] / str(i), "png", i, (8, 6))
-    raw_dir = tmp_path / "raw"
-    (raw_dir / "extra").mkdir()
-    (raw_dir / "test").mkdir()
-    (raw_dir / "train" / "c").mkdir()
-    (tmp_path / "outside").mkdir()
-    (raw_dir / "train" / "d").symlink_to(tmp_path / "outside")
-    (raw_dir / "train" / "a" / "loop").symlink_to(raw_dir / "train")
-    message = refusal(raw_dir)
-    for complaint in (
-        "extra: is neither train, valid nor test",
-        "test: the test split has no class folders",
-        "train/c: no images",
-        "train/d: leads out of raw_dir",
-        "train/a/loop: is a link to a folder",
-    ):
-        assert message.count(complaint) == 1
-
-
-# --- Tables -----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ["table.csv", "table.parquet"])
-def test_tables_of_both_kinds(small_dir, name):
-    data = build(put(small_dir, rows_of(), name))
-    assert len(data.images) == 40
-    assert data.data_card["image_shape"] == [6, 8, 3]
-    assert name in data.data_card["origin"]
-
-
-@pytest.mark.parametrize("separator", [",", ";", "\t"])
-def test_separators_and_marks_of_spreadsheets(small_dir, separator):
-    pd.DataFrame(rows_of()).to_csv(
-        small_dir / "table.csv", index=False, sep=separator, encoding="utf-8-sig"
-    )
-    with (small_dir / "table.csv").open("a") as file:
-        file.write(f"\n{separator * 2}\n\n")
-    assert len(build(small_dir).images) == 40
-
-
-def test_paths_written_on_windows(small_dir):
-    rows = [row | {"path": str(row["path"]).replace("/", "\\")} for row in rows_of()]
-    assert build(put(small_dir, rows)).manifest["source"].str.startswith("images/").all()
-
-
-def test_given_splits_are_kept_and_sorted(small_dir):
-    names = ["test", "Train", "val", "train"]
-    rows = [row | {"split": names[i % 4], "label": i // 4 % 2} for i, row in enumerate(rows_of())]
-    data = build(put(small_dir, rows))
-    assert data.manifest["split"].tolist() == ["train"] * 20 + ["valid"] * 10 + ["test"] * 10
-    assert (data.images[:, 0, 0, 0] == data.manifest["source"].str[7:-4].astype(int)).all()
-    assert "drawn" not in data.data_card["origin"]
 
 
 @pytest.mark.parametrize(
@@ -437,54 +291,6 @@ def test_splits_without_images_or_labels_are_told(small_dir):
     rows[0]["split"] = "test"
     assert "label 'horse': no image in the train split" in refusal(put(small_dir, rows))
     assert "split: no images, and too few to draw it from" in refusal(put(small_dir, rows_of(4)))
-
-
-@pytest.mark.parametrize(
-    ("content", "complaint"),
-    [
-        (b"file,label\na.png,1\n", "lacks the column path: it has 'file', 'label'; it needs path"),
-        (b"a,b\n1,2\n", "lacks the column path and label"),
-        (b"path,label, label\na,1,2\n", "has the column label twice"),
-        (b"path,label\n", "has no rows"),
-        (b"path,label\n,\n\n", "has no rows"),
-        (b"", "is empty"),
-        (b"path,label\n\xe9t\xe9.png,1\n", "is not UTF-8 (invalid continuation byte at byte"),
-        (b"path,label\na.png,1\nb,c.png,1\n", "is no well-formed CSV"),
-        (b"path,label\nb,c.png,1\na.png,1\n", "is no well-formed CSV"),
-        (b'path,label\n"a.png,1\n', "is no well-formed CSV"),
-    ],
-)
-def test_broken_csv_is_told(small_dir, content, complaint):
-    (small_dir / "table.csv").write_bytes(content)
-    assert complaint in refusal(small_dir)
-
-
-def test_broken_parquet_is_told(small_dir):
-    (small_dir / "table.parquet").write_bytes(b"PAR1nothing")
-    assert "no parquet file" in refusal(small_dir)
-    put(small_dir, [{"a": 1}], "table.parquet")
-    assert "lacks the column path and label: it has 'a'" in refusal(small_dir)
-
-
-def test_choice_of_table(small_dir, tmp_path):
-    put(small_dir, rows_of(), "a.csv")
-    put(small_dir, rows_of(20), "b.parquet")
-    assert "a.csv, b.parquet" in refusal(small_dir)
-    assert len(build(small_dir, table="b.parquet").images) == 20
-    assert "is no file" in refusal(small_dir, table="c.csv")
-    (tmp_path / "out.csv").touch()
-    (small_dir / "link.csv").symlink_to(tmp_path / "out.csv")
-    for name in ("../out.csv", str(tmp_path / "out.csv"), "link.csv"):
-        assert "leads out of raw_dir" in refusal(small_dir, table=name)
-    (small_dir / "c.txt").touch()
-    assert "neither .csv nor .parquet" in refusal(small_dir, table="c.txt")
-
-
-def test_nothing_there(tmp_path):
-    assert "does not exist" in refusal(tmp_path / "none")
-    (tmp_path / "file.txt").touch()
-    assert "neither a table nor class folders" in refusal(tmp_path)
-    assert "it does not exist" in refusal(tmp_path / "data/01_raw")
 
 
 def test_image_size_must_make_sense():

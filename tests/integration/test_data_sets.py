@@ -20,7 +20,7 @@ from PIL import Image
 from throwaway_project import CHECKOUT, Project, make_project
 
 from debias_pipeline.biased_data.cifar10 import CLASS_NAMES
-from debias_pipeline.reporting import figures as drawing
+from debias_pipeline.reporting import comparison_figures, method_figures
 from debias_pipeline.reporting.style import to_svg as write_svg
 
 METHODS = ("vanilla", "disent")
@@ -177,7 +177,8 @@ def of_table(
     pd.DataFrame(rows).to_csv(raw_dir / "table.csv", index=False)
     setting = {"dataset": "folder", "raw_dir": str(raw_dir)}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(drawing, "to_svg", noting_texts(drawn_texts))
+        for drawing in (method_figures, comparison_figures):
+            patch.setattr(drawing, "to_svg", noting_texts(drawn_texts))
         ran(project, **setting, **TINY_DISENT)
     return project.catalog(**setting).load
 

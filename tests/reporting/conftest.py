@@ -1,4 +1,5 @@
 import pytest
+from made_up_reports import compare, comparison_report, draw, method_report
 from made_up_runs import Run, make_run
 
 
@@ -20,3 +21,23 @@ def without_bias_labels() -> Run:
 @pytest.fixture(scope="session")
 def one_seed() -> Run:
     return make_run(seeds=(0,))
+
+
+@pytest.fixture(scope="session")
+def figures(disent: Run) -> dict[str, str]:
+    return draw(disent)
+
+
+@pytest.fixture(scope="session")
+def compared(vanilla: Run, disent: Run) -> dict[str, str]:
+    return compare(vanilla, disent)
+
+
+@pytest.fixture(scope="session")
+def method_page(disent: Run, figures: dict[str, str]) -> str:
+    return method_report(disent, figures, 0.8479)
+
+
+@pytest.fixture(scope="session")
+def comparison_page(vanilla: Run, disent: Run) -> str:
+    return comparison_report(vanilla, disent, published={"vanilla": 0.6586, "disent": 0.8479})

@@ -3,7 +3,8 @@
 import numpy as np
 
 from debias_pipeline.reporting import draw_contact_sheet
-from debias_pipeline.reporting.report import _CONTACT_SHEET, _METHOD_FIGURES, _figures
+from debias_pipeline.reporting.figure_blocks import figure_blocks
+from debias_pipeline.reporting.method_report import _CONTACT_SHEET, _METHOD_FIGURES
 
 
 def sheet(name="fog"):
@@ -18,6 +19,7 @@ def test_the_same_sheet_gives_the_same_svg():
 
 
 def test_pages_of_sets_without_a_sheet_do_not_speak_of_one():
-    assert _CONTACT_SHEET.title not in [each["title"] for each in _figures(_METHOD_FIGURES, {})]
-    shown = _figures(_METHOD_FIGURES, {"contact_sheet": sheet()})
+    shown = figure_blocks(_METHOD_FIGURES, {})
+    assert _CONTACT_SHEET.title not in [each["title"] for each in shown]
+    shown = figure_blocks(_METHOD_FIGURES, {"contact_sheet": sheet()})
     assert _CONTACT_SHEET.title in [each["title"] for each in shown]

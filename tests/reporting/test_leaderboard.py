@@ -8,9 +8,10 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from browser import CHROMIUM, chromium
+from html_tables import Table
 from made_up_grids import a_grid, done, failed
 from rich.console import Console
-from test_report import CHROMIUM, Table, _chromium
 
 from debias_pipeline.errors import UserError
 from debias_pipeline.reporting.leaderboard import (
@@ -285,7 +286,7 @@ def test_browser_renders_the_page(page: str, tmp_path: Path) -> None:
     file = tmp_path / "leaderboard.html"
     file.write_text(page, encoding="utf-8")
     screenshot = tmp_path / "leaderboard.png"
-    dom = _chromium(tmp_path, "--dump-dom", f"--screenshot={screenshot}", file.as_uri())
+    dom = chromium(tmp_path, "--dump-dom", f"--screenshot={screenshot}", file.as_uri())
     assert Table(dom, "cmnist-last").rows[3] == ["disent", "not run", "85.0 ± 1.0 best"]
 
 

@@ -13,8 +13,9 @@ from pydantic import Field
 
 from debias_pipeline.biased_data.base import BiasedData, BiasedDataset, DataOptions, Headline
 from debias_pipeline.biased_data.decoding import Size, decode_images, image_sizes
-from debias_pipeline.biased_data.folder_listing import Listing, list_folder
+from debias_pipeline.biased_data.folder_listing import list_folder
 from debias_pipeline.biased_data.image_files import problems_error
+from debias_pipeline.biased_data.listing import Listing
 from debias_pipeline.biased_data.manifest import (
     SPLITS,
     UNKNOWN_BIAS,

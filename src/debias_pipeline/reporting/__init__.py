@@ -1,8 +1,10 @@
 """From tables to figures to self-contained HTML: pure functions, no files, no network."""
 
+from debias_pipeline.reporting.comparison_figures import draw_comparison_figures
+from debias_pipeline.reporting.comparison_report import write_comparison_report
 from debias_pipeline.reporting.contact_sheet import draw_contact_sheet
-from debias_pipeline.reporting.figures import draw_comparison_figures, draw_figures
-from debias_pipeline.reporting.report import write_comparison_report, write_method_report
+from debias_pipeline.reporting.method_figures import draw_figures
+from debias_pipeline.reporting.method_report import write_method_report
 from debias_pipeline.reporting.terminal import headline_table
 
 __all__ = [

@@ -1,0 +1,87 @@
+"""Batches of images corrupted: all in one way, or each in a way of its own."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from debias_pipeline.biased_data.corruptions.kinds import (
+    CORRUPTION_NAMES,
+    CORRUPTIONS,
+    SEVERITIES,
+    Corruption,
+)
+from debias_pipeline.biased_data.corruptions.planes import SIDE, Bytes
+
+# Small enough for a chunk's float copies to stay near the processor.
+_CHUNK: Final = 256
+
+
+def corrupt(images: Bytes, name: str, severity: int, rng: np.random.Generator) -> Bytes:
+    """Corrupt all images in the same way.
+
+    Corrupting them one by one with the same generator gives the same bytes.
+
+    Args:
+        images: uint8, N × 32 × 32 × 3, RGB.
+        name: one of `CORRUPTION_NAMES`.
+        severity: 1 to 5.
+        rng: gives each image its seed.
+
+    Returns:
+        uint8, N × 32 × 32 × 3; `images` stays as it was.
+
+    Raises:
+        ValueError: if `name`, `severity`, or the shape or type of `images` is none of these.
+    """
+    if name not in CORRUPTION_NAMES:
+        raise ValueError(f"No corruption {name!r}: choose one of {', '.join(CORRUPTION_NAMES)}")
+    corrupted = images.copy()
+    corrupt_each(corrupted, np.full(len(images), CORRUPTION_NAMES.index(name)), severity, rng)
+    return corrupted
+
+
+def corrupt_each(
+    images: Bytes,
+    kinds: npt.NDArray[np.integer[Any]],
+    severity: int,
+    rng: np.random.Generator,
+) -> None:
+    """Corrupt every image in a way of its own, in place, so that a large set is kept only once.
+
+    Args:
+        images: uint8, N × 32 × 32 × 3, RGB; written over.
+        kinds: int, N, indices into `CORRUPTIONS`.
+        severity: 1 to 5.
+        rng: gives each image its seed.
+
+    Raises:
+        ValueError: if `kinds`, `severity`, or the shape or type of `images` is none of these.
+    """
+    if severity not in SEVERITIES:
+        raise ValueError(f"severity={severity} is not one of {SEVERITIES}")
+    if images.dtype != np.uint8 or images.shape[1:] != (SIDE, SIDE, 3):
+        raise ValueError(
+            f"Images must be uint8, N x 32 x 32 x 3, not {images.dtype} {images.shape}"
+        )
+    if not set(np.unique(kinds)) <= set(range(len(CORRUPTIONS))):
+        raise ValueError(f"Kinds must be in 0..{len(CORRUPTIONS) - 1}")
+    seeds = rng.integers(2**63, size=len(images), dtype=np.uint64)
+
+    def work(task: tuple[Corruption, npt.NDArray[np.intp]]) -> None:
+        corruption, rows = task
+        constants = corruption.constants[severity - 1]
+        images[rows] = corruption.apply(images[rows], constants, seeds[rows])
+
+    tasks = [
+        (corruption, rows[start : start + _CHUNK])
+        for kind, corruption in enumerate(CORRUPTIONS)
+        for rows in [np.flatnonzero(kinds == kind)]
+        for start in range(0, len(rows), _CHUNK)
+    ]
+    # Threads, as NumPy, SciPy and Pillow work mostly without holding the interpreter.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for _ in pool.map(work, tasks):
+            pass

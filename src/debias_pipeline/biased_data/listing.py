@@ -1,0 +1,48 @@
+"""The images of a user's own folder as they are listed there, whatever lists them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pandas as pd
+
+# The split that is meant, by what people call it.
+SPLIT_NAMES: Final = {
+    "train": "train",
+    "training": "train",
+    "valid": "valid",
+    "val": "valid",
+    "validation": "valid",
+    "test": "test",
+    "testing": "test",
+}
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The images of a folder as they are listed there, before any is opened.
+
+    Attributes:
+        where: the table or folder that lists them.
+        is_table: which of the two.
+        rows: how each row is told to people.
+        path: N, in `raw_dir`.
+        source: N, relative to `raw_dir`.
+        label: N texts as written; "" where there is none.
+        bias: likewise.
+        split: N of "train", "valid", "test"; "" where none is given.
+        extra: the table's further columns, N rows.
+        problems: what is wrong so far; each begins with its place.
+    """
+
+    where: Path
+    is_table: bool
+    rows: Sequence[str]
+    path: Sequence[Path]
+    source: Sequence[str]
+    label: Sequence[str]
+    bias: Sequence[str]
+    split: Sequence[str]
+    extra: pd.DataFrame | None
+    problems: Sequence[str]

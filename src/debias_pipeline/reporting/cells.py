@@ -1,0 +1,87 @@
+"""Table cells of a report: a figure, and what it says when pointed at."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from debias_pipeline.reporting.formatting import (
+    DASH,
+    known,
+    mean_and_std,
+    percentage,
+    percentage_over_seeds,
+    points,
+    seed_values,
+    steps_over_seeds,
+)
+from debias_pipeline.reporting.wording import NO_SELECTION, PUBLISHED_PROTOCOL, Metric, Protocol
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A table cell.
+
+    Attributes:
+        text: what it shows.
+        title: what it says when pointed at: the seeds' values, or why there is no figure.
+        note: a second, smaller line.
+        published: whether it stands in the column of published figures.
+    """
+
+    text: str
+    title: str = ""
+    note: str = ""
+    published: bool = False
+
+
+def metric_cell(checkpoint: Mapping[str, Any] | None, metric: Metric) -> Cell:
+    """A metric over seeds.
+
+    Args:
+        checkpoint: its metrics; None where there is no such checkpoint.
+        metric: which of them.
+    """
+    if checkpoint is None:
+        return Cell(DASH, f"no checkpoint: {NO_SELECTION}")
+    summary = checkpoint.get(metric.key)
+    text = percentage_over_seeds(summary)
+    if text == DASH:
+        return Cell(DASH, f"no figure: {metric.needs}")
+    return Cell(text, f"by seed: {seed_values(summary)}")
+
+
+def published_cell(
+    checkpoint: Mapping[str, Any] | None,
+    protocol: Protocol,
+    headline: str,
+    published: float | None,
+) -> Cell:
+    """The published figure and, under it, how far the measured one lies from it.
+
+    Args:
+        checkpoint: the measured metrics; None where there is no such checkpoint.
+        protocol: a figure stands only beside the one that leaks, as published ones are such.
+        headline: key of the metric that the figure is of.
+        published: fraction in 0..1; None where there is none.
+    """
+    if not protocol.leaks or published is None:
+        why = "the published figure is best over evaluation steps on the test set"
+        return Cell(DASH, why, published=True)
+    mean = known(checkpoint[headline]["mean"]) if checkpoint else None
+    note = "" if mean is None else f"measured {points(mean - published)}"
+    return Cell(percentage(published, 2), PUBLISHED_PROTOCOL, note, published=True)
+
+
+def step_cell(checkpoint: Mapping[str, Any] | None) -> Cell:
+    """The step of a checkpoint; None where there is no such checkpoint."""
+    if checkpoint is None:
+        return Cell(DASH, f"no checkpoint: {NO_SELECTION}")
+    return Cell(steps_over_seeds(checkpoint["step"]), "lowest to highest over seeds")
+
+
+def auroc_cell(metrics: Mapping[str, Any]) -> Cell:
+    """How well a method's weights find the bias-conflicting training images."""
+    text = mean_and_std(metrics.get("conflict_detection_auroc"), 1, 3)
+    if text == DASH:
+        return Cell(DASH, "needs a method that weighs training images, and their bias labels")
+    return Cell(text)

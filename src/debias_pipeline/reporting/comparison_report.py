@@ -1,0 +1,133 @@
+"""The report that compares methods with the first of them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from debias_pipeline.reporting.cells import Cell, auroc_cell, metric_cell, published_cell, step_cell
+from debias_pipeline.reporting.data_section import data_section
+from debias_pipeline.reporting.figure_blocks import NO_BIAS_LABELS, FigureText, figure_blocks
+from debias_pipeline.reporting.findings import findings
+from debias_pipeline.reporting.formatting import DASH, known, points
+from debias_pipeline.reporting.pages import render
+from debias_pipeline.reporting.run_command import run_command
+from debias_pipeline.reporting.wording import (
+    AUROC,
+    PROTOCOLS,
+    Protocol,
+    metrics_with_headline_first,
+)
+
+_COMPARISON_FIGURES = {
+    "compared_metrics": FigureText(
+        "Metrics at the last step",
+        "All on the test split. The gap between aligned and conflicting is the cost of the "
+        "shortcut.",
+        "Chart of unbiased, aligned, conflicting and worst-group accuracy by method",
+        "Left out: there are no metrics.",
+    ),
+    "compared_learning_curves": FigureText(
+        "Learning curves",
+        "Accuracy on the test split. Line: mean over seeds. Band: lowest to highest seed.",
+        "Line charts of unbiased and bias-conflicting accuracy against step by method",
+        "Left out: there is no history.",
+    ),
+    "compared_group_heat_maps": FigureText(
+        "Accuracy by group",
+        "Accuracy (%) of the last step by label and bias, mean over seeds; darker is "
+        "better. Bias-aligned groups have a blue outline.",
+        "Heat maps of accuracy by label and bias, one for each method",
+        NO_BIAS_LABELS,
+    ),
+}
+
+
+def write_comparison_report(
+    metrics: Sequence[Mapping[str, Any]],
+    figures: Mapping[str, str],
+    histories: Mapping[str, pd.DataFrame],
+    data_card: Mapping[str, Any],
+    published: Mapping[str, float | None] | None = None,
+) -> str:
+    """Write the report that compares several methods with the first.
+
+    Args:
+        metrics: of each method on the same data set, the baseline first.
+        figures: SVG text or `data:` addresses by name, from `draw_comparison_figures`.
+        histories: each method's history, by method; tells which seeds were run.
+        data_card: what is worth knowing about the data set.
+        published: fraction in the paper's Table 1 by method, where it has one.
+
+    Returns:
+        A whole HTML page that loads nothing.
+
+    Raises:
+        ValueError: if there are no metrics.
+    """
+    if not metrics:
+        raise ValueError("A comparison needs the metrics of at least one method.")
+    published = published or {}
+    baseline = metrics[0]
+    return render(
+        "comparison_report.html.jinja",
+        metrics=baseline,
+        methods=[of_method["method"] for of_method in metrics],
+        columns=metrics_with_headline_first(baseline["headline"]),
+        sections=_comparison_sections(metrics, published),
+        published=any(known(value) is not None for value in published.values()),
+        findings=findings(metrics),
+        auroc_explained=AUROC,
+        figures=figure_blocks(_COMPARISON_FIGURES, figures),
+        commands=[run_command(m["method"], m, histories[m["method"]]) for m in metrics],
+        **data_section(metrics, data_card),
+    )
+
+
+def _comparison_sections(
+    metrics: Sequence[Mapping[str, Any]], published: Mapping[str, float | None]
+) -> list[tuple[Protocol, list[tuple[str, list[Cell]]]]]:
+    with_published = any(known(value) is not None for value in published.values())
+    sections = []
+    for protocol in PROTOCOLS:
+        rows = []
+        for of_method in metrics:
+            cells = _compared_cells(of_method, metrics[0], protocol)
+            if with_published:
+                cells.insert(1, _compared_published(of_method, protocol, published))
+            rows.append((of_method["method"], cells))
+        sections.append((protocol, rows))
+    return sections
+
+
+def _compared_cells(
+    metrics: Mapping[str, Any], baseline: Mapping[str, Any], protocol: Protocol
+) -> list[Cell]:
+    checkpoint = metrics["checkpoints"].get(protocol.key)
+    base = baseline["checkpoints"].get(protocol.key)
+    cells = []
+    for metric in metrics_with_headline_first(baseline["headline"]):
+        cell = metric_cell(checkpoint, metric)
+        note = "" if metrics is baseline else _difference(checkpoint, base, metric.key)
+        cells.append(Cell(cell.text, cell.title, note))
+    return [*cells, step_cell(checkpoint), auroc_cell(metrics)]
+
+
+def _difference(
+    checkpoint: Mapping[str, Any] | None, base: Mapping[str, Any] | None, key: str
+) -> str:
+    if checkpoint is None or base is None:
+        return ""
+    mean, base_mean = known(checkpoint[key]["mean"]), known(base[key]["mean"])
+    return "" if mean is None or base_mean is None else points(mean - base_mean)
+
+
+def _compared_published(
+    metrics: Mapping[str, Any], protocol: Protocol, published: Mapping[str, float | None]
+) -> Cell:
+    figure = known(published.get(metrics["method"]))
+    if figure is None:
+        why = "the paper's Table 1 has no figure for this method here"
+        return Cell(DASH, why, published=True)
+    checkpoint = metrics["checkpoints"].get(protocol.key)
+    return published_cell(checkpoint, protocol, metrics["headline"], figure)

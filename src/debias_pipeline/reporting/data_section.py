@@ -1,0 +1,95 @@
+"""What a report says of the data set: facts, splits, and whether the test split is unbiased."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from debias_pipeline.reporting.formatting import DASH, known, percentage
+from debias_pipeline.reporting.wording import METRIC_BY_KEY, PUBLISHED_PROTOCOL, UNBIASED_ACCURACY
+
+
+def data_section(
+    metrics: Sequence[Mapping[str, Any]], data_card: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What the templates of both reports need to know of the data set.
+
+    Args:
+        metrics: of each method on the page; at least one.
+        data_card: what is worth knowing about the data set.
+
+    Returns:
+        Values by their names in the templates.
+    """
+    return {
+        "card": data_card,
+        "facts": _facts(data_card),
+        "splits": _split_rows(data_card),
+        "warning": _test_split_warning(data_card),
+        "seeds": _seeds_in_words(metrics),
+        "headline": METRIC_BY_KEY[metrics[0]["headline"]],
+        "unbiased_accuracy": UNBIASED_ACCURACY,
+        "published_protocol": PUBLISHED_PROTOCOL,
+    }
+
+
+def _seeds_in_words(metrics: Sequence[Mapping[str, Any]]) -> str:
+    counts = {
+        each["method"]: len(each["checkpoints"]["last"]["accuracy"]["per_seed"]) for each in metrics
+    }
+    if len(set(counts.values())) > 1:
+        of_each = ", ".join(f"{method} {count}" for method, count in counts.items())
+        return f"mean ± standard deviation over seeds, of which there are: {of_each}"
+    count = next(iter(counts.values()))
+    if count == 1:
+        return "one seed, so no standard deviation"
+    return f"mean ± standard deviation over {count} seeds"
+
+
+def _facts(data_card: Mapping[str, Any]) -> dict[str, str]:
+    height, width, *_ = data_card["image_shape"]
+    facts = {
+        "Data set": f"{data_card['dataset']}, {data_card['percent']}",
+        "Label": _attribute(data_card, "label"),
+        "Bias attribute": _attribute(data_card, "bias"),
+        "Images": f"{height} pixels high, {width} wide",
+        "Origin": str(data_card["origin"]),
+        "Seed of the data": str(data_card["seed"]),
+    }
+    return {name: text for name, text in facts.items() if text not in ("", "None")}
+
+
+def _attribute(data_card: Mapping[str, Any], attribute: str) -> str:
+    names = [str(name) for name in data_card[f"{attribute}_names"]]
+    name = data_card[f"{attribute}_name"]
+    if not names:
+        return f"{name}: not labelled"
+    shown = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+    return f"{name}, {len(names)} values: {shown}"
+
+
+def _split_rows(data_card: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    rows = []
+    for split, facts in data_card["splits"].items():
+        count, fraction = known(facts.get("conflicting")), known(facts.get("conflicting_fraction"))
+        text = DASH if count is None else f"{count:,.0f}"
+        rows.append((split, f"{facts['images']:,}", text, percentage(fraction, 2)))
+    return rows
+
+
+def _test_split_warning(data_card: Mapping[str, Any]) -> str:
+    """Whether the test split deserves the word unbiased, as far as the card can tell."""
+    test = data_card["splits"].get("test", {})
+    fraction = known(test.get("conflicting_fraction"))
+    if fraction is None:
+        return (
+            "The test images carry no bias labels, so whether their bias is independent of the "
+            "label can't be checked here. If the test split is as biased as the training split, "
+            "the accuracy below is flattering."
+        )
+    values = len(data_card["bias_names"])
+    # With k bias values, independence of a uniform bias leaves 1 - 1/k of the images conflicting.
+    if values > 1 and fraction < 0.5 * (1 - 1 / values):
+        return (
+            f"Only {percentage(fraction)} of the test images are bias-conflicting: the test split "
+            "is biased itself, so go by the group-balanced, conflicting and worst-group accuracy."
+        )
+    return ""

@@ -1,0 +1,58 @@
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from made_up_reports import draw
+from made_up_runs import Run
+
+from debias_pipeline.reporting.image_grids import highest_weights
+
+
+@pytest.mark.parametrize("shape", [(224, 224), (40, 90), (150, 60)])
+def test_photos_stay_small(disent: Run, shape: tuple[int, int]) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (len(disent.manifest), *shape, 3))
+    drawn = draw(replace(disent, images=noise.astype(np.uint8)))
+    assert sum(map(len, drawn.values())) < 2_400_000
+
+
+def test_only_the_rows_shown_are_read(disent: Run) -> None:
+    class Counting(np.ndarray):
+        read = 0
+
+        def __getitem__(self, key: object) -> object:
+            Counting.read += 1
+            assert isinstance(key, int)
+            return np.asarray(super().__getitem__(key))
+
+    draw(replace(disent, images=disent.images.view(Counting)))
+    assert 0 < Counting.read <= 100
+
+
+def test_the_highest_mean_weights_over_seeds_come_first() -> None:
+    weights = pd.DataFrame(
+        {
+            "image_id": [5, 6, 7, 5, 6, 7],
+            "seed": [0, 0, 0, 1, 1, 1],
+            "weight": [0.9, 0.5, 0.2, 0.1, 0.7, 0.4],
+        }
+    )
+    highest = highest_weights(weights)
+    assert list(highest.index) == [6, 5, 7]
+    assert highest.to_list() == pytest.approx([0.6, 0.5, 0.3])
+
+
+def test_images_are_looked_up_by_id(disent: Run, figures: dict[str, str]) -> None:
+    shuffled = disent.manifest.sample(frac=1, random_state=0)
+    order = shuffled.index.to_numpy()
+    run = replace(disent, images=disent.images[order], manifest=shuffled)
+    assert draw(run)["most_conflicting"] == figures["most_conflicting"]
+
+
+def test_two_labels_fill_the_width_of_ten(disent: Run) -> None:
+    manifest = disent.manifest.assign(
+        label=disent.manifest["label"] % 2, bias=disent.manifest["bias"] % 2
+    )
+    conflicting = pd.array(manifest["label"] != manifest["bias"], dtype="boolean")
+    run = replace(disent, manifest=manifest.assign(conflicting=conflicting))
+    assert draw(run)["sample_grid"].count("<image") > 40

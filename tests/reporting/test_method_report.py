@@ -1,0 +1,116 @@
+import copy
+from dataclasses import replace
+
+from html_tables import Table
+from made_up_reports import BEST_ON_TEST, draw, method_report
+from made_up_runs import Run, make_run
+
+
+def test_headline_table_shows_mean_and_std(method_page: str) -> None:
+    head, last, selected, best = Table(method_page, "headline").rows
+    assert head[1].startswith("Unbiased accuracy accuracy on the test split")
+    assert last[:2] == [
+        "last the final training step: needs nothing, leaks nothing",
+        "59.5 ± 0.7 %",
+    ]
+    assert last[3:] == [
+        "58.5 ± 0.7 %",
+        "97.5 ± 0.7 %",
+        "56.5 ± 0.7 %",
+        "18.5 ± 0.7 %",
+        "4,000",
+    ]
+    assert selected[-1] == "3,000–3,200"
+    assert best[0] == f"best on test {BEST_ON_TEST}"
+
+
+def test_published_figure_stands_beside_best_on_test_only(method_page: str) -> None:
+    table = Table(method_page, "headline")
+    head, last, selected, best = table.rows
+    assert head[2] == "Published"
+    assert (last[2], selected[2]) == ("–", "–")
+    assert best[2] == "84.79 % measured −23.3"
+    assert "paper's Table 1: mean of 3 runs" in table.titles[3, 2]
+
+
+def test_without_a_published_figure_there_is_no_such_column(disent: Run) -> None:
+    assert "Published" not in " ".join(Table(method_report(disent), "headline").rows[0])
+
+
+def test_one_seed_shows_no_std(one_seed: Run) -> None:
+    html = method_report(one_seed)
+    assert Table(html, "headline").rows[1][1] == "60.0 %"
+    assert "one seed, so no standard deviation" in html
+
+
+def test_null_shows_as_a_dash_and_says_why(without_bias_labels: Run) -> None:
+    html = method_report(without_bias_labels)
+    table = Table(html, "headline")
+    assert table.rows[1][2:6] == ["–"] * 4
+    assert "needs bias labels on the test split" in table.titles[1, 4]
+    assert "validation split" in table.titles[2, 1]
+    assert "nan" not in html.split("<h2>Figures")[0].lower()
+    assert "None" not in html.split("<h2>Figures")[0]
+
+
+def test_what_is_left_out_is_explained(vanilla: Run, without_bias_labels: Run) -> None:
+    html = method_report(vanilla, draw(vanilla))
+    assert html.count("this method gives no weights to training images") == 2
+    assert html.count("Left out") == 2
+    html = method_report(without_bias_labels, draw(without_bias_labels))
+    assert "the test images carry no bias labels, so there are no groups" in html
+    assert "can&#39;t be checked here" in html
+
+
+def test_a_biased_test_split_is_called_so(disent: Run, method_page: str) -> None:
+    card = copy.deepcopy(disent.data_card)
+    card["splits"]["test"]["conflicting_fraction"] = 0.018
+    html = method_report(replace(disent, data_card=card))
+    assert "Only 1.8 % of the test images are bias-conflicting" in html
+    assert 'class="warning"' not in method_page
+
+
+def test_headline_of_the_data_set_comes_first() -> None:
+    html = method_report(make_run(headline="conflicting_accuracy"), published=0.6387)
+    head, _, _, best = Table(html, "headline").rows
+    assert head[1] == "Conflicting"
+    assert best[1:3] == ["58.5 ± 0.7 %", "63.87 % measured −5.4"]
+    assert head[3].startswith("Unbiased accuracy")
+
+
+def test_worst_group_is_first_and_empty_groups_last(method_page: str, disent: Run) -> None:
+    rows = Table(method_page, "groups").rows[1:]
+    assert len(rows) == 100
+    last = disent.group_accuracy.query("checkpoint == 'last'").astype({"accuracy": "float64"})
+    worst = last.groupby(["label", "bias"])["accuracy"].mean().min()
+    assert rows[0][-1].startswith(f"{100 * worst:.1f}")
+    assert rows[-1] == ["3", "plum", "conflicting", "0", "–"]
+    assert {row[2] for row in rows} >= {"aligned", "conflicting"}
+
+
+def test_command_and_recipe_are_there(method_page: str) -> None:
+    command = "kedro run --pipeline=disent --params dataset=cmnist_mini,percent=2pct,seed=3,seeds=2"
+    assert command in method_page
+    assert ["swap_start", "1000"] in Table(method_page, "recipe").rows
+    assert "0.971 ± 0.003" in method_page
+
+
+def test_the_bias_branch_is_shown_beside_what_the_bias_alone_would_get(
+    method_page: str, disent: Run, vanilla: Run, without_bias_labels: Run
+) -> None:
+    aligned = 1 - disent.data_card["splits"]["test"]["conflicting_fraction"]
+    assert (
+        "At the last step the bias branch gets 11.8 ± 0.7 % of the test images right; a classifier "
+        f"that goes by the bias and nothing else gets {100 * aligned:.1f} %, the bias-aligned ones."
+    ) in method_page
+    assert "the bias branch gets 11.8 ± 0.7 % of the test images right.<" in method_report(
+        without_bias_labels
+    )
+    assert "bias branch" not in method_report(vanilla)
+
+
+def test_metrics_of_before_bias_branches_were_judged_are_still_shown(disent: Run) -> None:
+    metrics = copy.deepcopy(disent.metrics)
+    for figures in metrics["checkpoints"].values():
+        del figures["bias_branch_accuracy"]
+    assert "bias branch" not in method_report(replace(disent, metrics=metrics))
