@@ -63,7 +63,6 @@ def _measured(sources: Path, choice: Sequence[str]) -> Mapping[str, Any]:
             [*command, *choice],
             env={**os.environ, "PYTHONPATH": path},
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
             check=True,
         )
         return read_results(results)

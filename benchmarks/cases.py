@@ -8,7 +8,8 @@ from benchmarks.steps import methods_with_recipe
 
 PRECISIONS = ("fp32", "bf16")
 SIMPLEST_FIRST = ("vanilla", "lff", "disent")
-REPLICAS = {"cmnist": (1, 3, 5, 12), "cifar10c": (1, 3, 5, 12)}
+DATASETS = ("cmnist", "cifar10c")
+REPLICAS = (1, 3, 5, 12)
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Choice:
         """The wanted cases of a data set."""
         recipes = methods_with_recipe(dataset)
         methods = [name for name in self.methods or methods_to_measure() if name in recipes]
-        replicas = self.replicas or REPLICAS[dataset]
+        replicas = self.replicas or REPLICAS
         precisions = self.precisions or PRECISIONS
         for method, count, precision in itertools.product(methods, replicas, precisions):
             yield Case(dataset, method, count, precision)
@@ -46,6 +47,6 @@ class Choice:
 
 def methods_to_measure() -> list[str]:
     """The methods that have a recipe for a measured data set, the simplest first."""
-    found = {name for dataset in REPLICAS for name in methods_with_recipe(dataset)}
+    found = {name for dataset in DATASETS for name in methods_with_recipe(dataset)}
     ours = [name for name in SIMPLEST_FIRST if name in found]
     return [*ours, *sorted(found.difference(ours))]

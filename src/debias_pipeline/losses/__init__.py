@@ -2,7 +2,6 @@
 
 from debias_pipeline.losses.cross_entropy import (
     cross_entropy,
-    generalised_cross_entropy,
     generalised_cross_entropy_factor,
 )
 from debias_pipeline.losses.moving_average import ClassNormalisedAverage
@@ -13,7 +12,6 @@ __all__ = [
     "INTRINSIC",
     "ClassNormalisedAverage",
     "cross_entropy",
-    "generalised_cross_entropy",
     "generalised_cross_entropy_factor",
     "relative_difficulty",
 ]

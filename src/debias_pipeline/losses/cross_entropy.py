@@ -26,29 +26,16 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     return losses.view(labels.shape)
 
 
-def generalised_cross_entropy(losses: Tensor, q: float) -> Tensor:
-    """Generalised cross-entropy as the published code of LfF and DisEnt computes it.
+def generalised_cross_entropy_factor(losses: Tensor, q: float) -> Tensor:
+    """What generalised cross-entropy multiplies cross-entropy by: q · p_y^q, a constant.
 
-    Cross-entropy weighted by q · p_y^q, the weight detached, where p_y is the probability
-    of the image's label. Its gradient is q times that of (1 − p_y^q) / q, the loss of
+    As the published code of LfF and DisEnt computes it; p_y is the probability of the image's
+    label. The gradient of the product is q times that of (1 − p_y^q) / q, the loss of
     Zhang & Sabuncu (NeurIPS 2018, equation 6): images that are easy already count more.
 
     Args:
-        losses: cross-entropies, [...]; p_y is exp(−loss).
-        q: 0 (plain cross-entropy's gradient) to 1 (mean absolute error's).
-
-    Returns:
-        [...].
-    """
-    return losses * generalised_cross_entropy_factor(losses.detach(), q)
-
-
-def generalised_cross_entropy_factor(losses: Tensor, q: float) -> Tensor:
-    """What the generalised cross-entropy multiplies the cross-entropy by: q · p_y^q.
-
-    Args:
         losses: cross-entropies, detached, [...]; p_y is exp(−loss).
-        q: see `generalised_cross_entropy`.
+        q: 0 (plain cross-entropy's gradient) to 1 (mean absolute error's).
 
     Returns:
         [...].
