@@ -81,8 +81,21 @@ def test_split_folders_without_class_folders_are_refused(tmp_path):
 def test_classes_may_have_folders_of_their_own(tmp_path):
     for i in range(40):
         place = ("cat/indoors", "dog/garden", "dog/indoors")[i % 3]
-        write_image(tmp_path / place / str(i), "png", i, (8, 6))
-    assert build(tmp_path).data_card["label_names"] == ["cat", "dog"]
+        write_image(tmp_path / "some" / place / str(i), "png", i, (8, 6))
+        write_image(tmp_path / "one" / "ab"[i % 2] / "images" / str(i), "png", i, (8, 6))
+    assert build(tmp_path / "some").data_card["label_names"] == ["cat", "dog"]
+    assert build(tmp_path / "one").data_card["label_names"] == ["a", "b"]
+
+
+def test_thumbnails_of_a_network_disk_are_no_images(tmp_path):
+    for i in range(40):
+        write_image(tmp_path / "ab"[i % 2] / str(i), "png", i, (8, 6))
+        write_image(tmp_path / "ab"[i % 2] / "@eaDir" / str(i) / "THUMB_M", "jpg", i, (8, 6))
+    write_image(tmp_path / "@eaDir" / "x", "jpg", 0, (8, 6))
+    (tmp_path / "a" / "THUMBS.DB").touch()
+    data = build(tmp_path)
+    assert len(data.images) == 40
+    assert data.data_card["label_names"] == ["a", "b"]
 
 
 @pytest.mark.parametrize(

@@ -107,9 +107,8 @@ def _check_tops_are_classes(raw_dir: Path, inner: Mapping[Path, set[str]]) -> No
             f"table."
         )
     contents = list(inner.values())
-    alike = (
-        len(contents) > 1 and bool(contents[0]) and all(each == contents[0] for each in contents)
-    )
+    # A split holds at least two classes; a single folder in each class is e.g. cat/images/.
+    alike = len(contents) > 1 and len(contents[0]) > 1 and contents.count(contents[0]) == len(inner)
     if alike or (len(named) > 1 and any(inner[top] for top in named)):
         raise UserError(
             f"{_names(inner if alike else named)} in {raw_dir} look like splits: rename them to "

@@ -227,7 +227,7 @@ def _without_unknown(texts: list[str], where: Path) -> list[str]:
     unknown = str(UNKNOWN_BIAS)
     others = set(texts) - {"", unknown}
     count = texts.count(unknown)
-    if not count or (len(others) == 1 and _WHOLE_NUMBER.fullmatch(others.pop())):
+    if not count or (len(others) == 1 and _WHOLE_NUMBER.fullmatch(next(iter(others)))):
         return texts
     logger.warning(
         "%s: %s rows have the bias -1, which is taken as unknown next to %s; if it is a value of "
