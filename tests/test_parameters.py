@@ -154,6 +154,7 @@ def test_a_method_without_a_recipe_for_the_data_set_has_none():
     config = {
         "dataset": "cmnist_mini", "percent": "2pct", "raw_dir": "x", "data_seed": 0, "seed": 0,
         "seeds": 1, "device": "cpu", "precision": "fp32", "recipe": {}, "pretrained": "",
+        "resume": True,
         "vanilla": {"recipes": {}},
     }  # fmt: skip
     resolved = resolve_parameters(config)
