@@ -111,5 +111,6 @@ def test_split_warning(metrics: Sequence[Mapping[str, Any]], data_card: Mapping[
     return (
         f"{'Only ' if few else ''}{percentage(fraction)} of the test images are bias-conflicting, "
         f"and bias and label are associated (Cramér's V {association:.2f}; 0 if independent): "
-        "the test split is biased itself, so go by the group-balanced, conflicting and worst-group accuracy."
+        "the test split is biased itself, so go by the group-balanced, conflicting and worst-group "
+        "accuracy."
     )
