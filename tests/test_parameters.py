@@ -180,7 +180,7 @@ WRONG_BLOCKS = {
     ),
     "a field that is not given": (
         {"disent": {"recipes": {"cmnist_mini": {**HARD, "lambda_dis": 1}}}},
-        "The recipe of disent lacks lambda_swap_b, lambda_swap, swap_start, decay_every, gamma",
+        "The recipe of disent lacks decay_every, gamma, lambda_swap_b, lambda_swap, swap_start",
     ),
     "an empty block": ({"vanilla": None}, "vanilla=None holds no keys"),
     "no recipes": ({"vanilla": {"recipes": None}}, "vanilla.recipes=None holds no keys"),

@@ -1,5 +1,7 @@
 """Hyper-parameters that every method has."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from debias_pipeline.networks import encoder_names, is_encoder
@@ -12,7 +14,13 @@ class Recipe(BaseModel):
     Attributes:
         method: name of the method.
         network: name of the encoder.
-        lr: learning rate of Adam at the start.
+        lr: learning rate at the start.
+        optimiser: adam (default betas) or sgd.
+        momentum: of sgd.
+        weight_decay: factor of the L2 penalty, which is added to the gradient.
+        schedule: constant, or step: multiply the learning rate by `gamma` every `decay_every`
+            steps.
+        decay_every, gamma: see `schedule`; None if the schedule is constant.
         batch_size: images per step and seed.
         steps: number of updates.
         eval_every: steps between two evaluations.
@@ -24,6 +32,12 @@ class Recipe(BaseModel):
     method: str
     network: str
     lr: float = Field(gt=0, allow_inf_nan=False)
+    optimiser: Literal["adam", "sgd"] = "adam"
+    momentum: float = Field(default=0.0, ge=0, lt=1)
+    weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    schedule: Literal["constant", "step"] = "constant"
+    decay_every: int | None = Field(default=None, gt=0, validate_default=True)
+    gamma: float | None = Field(default=None, gt=0, le=1, validate_default=True)
     batch_size: int = Field(gt=0)
     steps: int = Field(gt=0)
     eval_every: int = Field(default=500, gt=0)
@@ -50,6 +64,24 @@ class Recipe(BaseModel):
             )
         return name
 
+    @field_validator("momentum")
+    @classmethod
+    def _momentum_needs_sgd(cls, value: float, info: ValidationInfo) -> float:
+        if value and info.data.get("optimiser") == "adam":
+            raise ValueError("adam has no momentum; set optimiser=sgd as well")
+        return value
+
+    @field_validator("decay_every", "gamma")
+    @classmethod
+    def _decays_belong_to_the_step_schedule(
+        cls, value: float | None, info: ValidationInfo
+    ) -> float | None:
+        schedule = info.data.get("schedule")
+        if schedule == "step" and value is None:
+            raise ValueError("schedule=step needs both decay_every and gamma")
+        # recipe.gamma=… is given to all methods of a run, also to those that do not decay.
+        return None if schedule == "constant" else value
+
     @property
     def transform(self) -> Transform:
         """What is done to images before the network sees them."""
@@ -61,7 +93,18 @@ class Recipe(BaseModel):
             return image_shape
         return (self.resize, self.resize, image_shape[2])
 
+    @property
+    def decay_start(self) -> int:
+        """The step from which decays of the step schedule are counted."""
+        return 0
+
     def learning_rate(self, step: int) -> float:
-        """The learning rate of an update; steps count from 0."""
-        del step
-        return self.lr
+        """Return the learning rate of an update: lr · γ^⌊(step − start) / decay_every⌋.
+
+        Args:
+            step: number of updates before this one.
+        """
+        if self.decay_every is None or self.gamma is None:
+            return self.lr
+        decays = max(0, step - self.decay_start) // self.decay_every
+        return self.lr * self.gamma**decays
