@@ -24,7 +24,7 @@ class Recipe(BaseModel):
         batch_size: images per step and seed.
         steps: number of updates.
         eval_every: steps between two evaluations.
-        resize, crop_padding, flip, normalise: see `transforms.Transform`.
+        square, resize, centre_crop, crop_padding, flip, normalise: see `transforms.Transform`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -41,15 +41,19 @@ class Recipe(BaseModel):
     batch_size: int = Field(gt=0)
     steps: int = Field(gt=0)
     eval_every: int = Field(default=500, gt=0)
+    square: bool = False
     resize: int | None = Field(default=None, gt=0)
+    centre_crop: int | None = Field(default=None, gt=0)
     crop_padding: int = Field(default=0, ge=0)
     flip: bool = False
-    normalise: bool = False
+    normalise: Literal["none", "cifar10", "imagenet"] = "none"
 
     @field_validator("*", mode="before")
     @classmethod
     def _numbers_are_no_booleans(cls, value: object, info: ValidationInfo) -> object:
         field = cls.model_fields[str(info.field_name)]
+        if isinstance(value, bool) and info.field_name == "normalise":
+            raise ValueError("write cifar10 (what true meant), imagenet or none")
         if isinstance(value, bool) and field.annotation is not bool:
             raise ValueError("this field is not true or false")
         return value
@@ -85,13 +89,23 @@ class Recipe(BaseModel):
     @property
     def transform(self) -> Transform:
         """What is done to images before the network sees them."""
-        return Transform(self.resize, self.crop_padding, self.flip, self.normalise)
+        return Transform(
+            square=self.square,
+            resize=self.resize,
+            centre_crop=self.centre_crop,
+            crop_padding=self.crop_padding,
+            flip=self.flip,
+            normalise=self.normalise,
+        )
 
     def network_input(self, image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
-        """Height, width, channels of images of a shape once they are transformed."""
-        if self.resize is None:
-            return image_shape
-        return (self.resize, self.resize, image_shape[2])
+        """Return height, width, channels of images of a shape once they are transformed.
+
+        Raises:
+            RecipeError: if the images are smaller than the centre crop.
+        """
+        height, width, channels = image_shape
+        return (*self.transform.output_size(height, width), channels)
 
     @property
     def decay_start(self) -> int:
