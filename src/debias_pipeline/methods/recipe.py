@@ -4,7 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from debias_pipeline.networks import encoder_names, is_encoder
+from debias_pipeline.errors import RecipeError
+from debias_pipeline.networks import TORCHVISION_NETWORKS, encoder_names, smallest_image
 from debias_pipeline.transforms import Transform
 
 
@@ -14,6 +15,8 @@ class Recipe(BaseModel):
     Attributes:
         method: name of the method.
         network: name of the encoder.
+        weights: where a torchvision network starts from: none (random), imagenet, or a local
+            file; see `networks.pretrained`. The head always starts from random weights.
         lr: learning rate at the start.
         optimiser: adam (default betas) or sgd.
         momentum: of sgd.
@@ -31,6 +34,7 @@ class Recipe(BaseModel):
 
     method: str
     network: str
+    weights: str = "none"
     lr: float = Field(gt=0, allow_inf_nan=False)
     optimiser: Literal["adam", "sgd"] = "adam"
     momentum: float = Field(default=0.0, ge=0, lt=1)
@@ -61,12 +65,20 @@ class Recipe(BaseModel):
     @field_validator("network")
     @classmethod
     def _network_exists(cls, name: str) -> str:
-        if not is_encoder(name):
-            raise ValueError(
-                f"there is no such network; choose from {', '.join(encoder_names())} "
-                "or torchvision's classification networks, such as resnet18"
-            )
+        if name not in encoder_names():
+            raise ValueError(f"there is no such network; choose from {', '.join(encoder_names())}")
         return name
+
+    @field_validator("weights")
+    @classmethod
+    def _weights_are_of_torchvision(cls, value: str, info: ValidationInfo) -> str:
+        network = info.data.get("network", "")
+        if value != "none" and network not in TORCHVISION_NETWORKS:
+            raise ValueError(
+                f"{network} starts from random weights only; set weights=none, or choose one of "
+                f"{', '.join(TORCHVISION_NETWORKS)}"
+            )
+        return value
 
     @field_validator("momentum")
     @classmethod
@@ -102,10 +114,16 @@ class Recipe(BaseModel):
         """Return height, width, channels of images of a shape once they are transformed.
 
         Raises:
-            RecipeError: if the images are smaller than the centre crop.
+            RecipeError: if the images are too small for the centre crop or the network.
         """
-        height, width, channels = image_shape
-        return (*self.transform.output_size(height, width), channels)
+        height, width = self.transform.output_size(*image_shape[:2])
+        needed = smallest_image(self.network)
+        if min(height, width) < needed:
+            raise RecipeError(
+                f"{{recipe}}.network={self.network}: images of {height} × {width} pixels are too "
+                f"small, it needs {needed} × {needed}; try {{recipe}}.resize=224"
+            )
+        return height, width, image_shape[2]
 
     @property
     def decay_start(self) -> int:
