@@ -31,6 +31,7 @@ from debias_pipeline.pipelines.benchmark import (
     plan,
     plan_table,
 )
+from debias_pipeline.stopping import Stopped, stopping_at_once
 from debias_pipeline.training import Checkpoint, write_published
 
 
@@ -90,8 +91,11 @@ def _explaining(callback: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(callback)
     def run(*args: Any, **kwargs: Any) -> Any:
         try:
-            with _without_what_is_explained():
+            with stopping_at_once(), _without_what_is_explained():
                 return callback(*args, **kwargs)
+        except Stopped as stopped:
+            click.echo(stopped, err=True)
+            raise SystemExit(stopped.exit_code) from stopped
         except Exception as error:
             message = explanation(error)
             if message is None:

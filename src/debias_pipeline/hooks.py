@@ -45,6 +45,9 @@ from debias_pipeline.training import choose_device
 
 Catalog = CatalogProtocol[Any, Any]
 
+# The catalog entry that gives a node the place for its snapshots.
+SNAPSHOTS = "snapshots"
+
 # It sets itself to INFO when it is imported, after conf/logging.yml was read.
 logging.getLogger("kedro_mlflow").setLevel(logging.WARNING)
 
@@ -158,6 +161,27 @@ class TrackingHooks:
         if artifact_path and mlflow.active_run():
             with local_file(dataset) as path:
                 mlflow.log_artifact(str(path), artifact_path)
+
+
+class SnapshotHooks:
+    """Removes the snapshots of a training run once all that it made is saved."""
+
+    _catalog: Catalog
+
+    @hook_impl
+    def before_node_run(self, catalog: Catalog) -> None:
+        """Keep the catalog, also in a process that only runs nodes."""
+        self._catalog = catalog
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
+        """Remove snapshots after the last output of the node that took them."""
+        store = next((name for name in node.inputs if name.split(".")[-1] == SNAPSHOTS), None)
+        if store is None or dataset_name != node.outputs[-1]:
+            return
+        # A trial that failed keeps its snapshots.
+        if data["settings_digest"]:
+            self._catalog.load(store).clear(data["settings_digest"])
 
 
 class SummaryHooks:

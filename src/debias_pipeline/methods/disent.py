@@ -66,7 +66,7 @@ class Disent(TwoBranchMethod):
         initial = generators(task.seeds, "initial weights")
         self.encoder = build_encoder(recipe.network, task.image_shape, 2, initial, recipe.weights)
         self.heads = StackedLinear(2 * self.encoder.features, task.classes, 2, initial)
-        self._permuters = generators(task.seeds, "feature swap")
+        self._permuters = self.random_stream("feature swap")
         self.register_buffer("_shares_of_loss", _shares_of_loss(self.recipe), persistent=False)
 
     def losses(self, batch: Batch, step: int) -> Losses:
