@@ -36,6 +36,8 @@ CELL_ENTRIES: Final = (
     "group_accuracy",
     "outcome",
 )
+# What a trial is given that is not shared by the trials of its setting.
+CELL_SNAPSHOTS: Final = "snapshots"
 # These say themselves whether something is there.
 _NEVER_HOLES: Final = ("data_problem", "outcome")
 # What goes before a key of the grid where the user types it.
@@ -229,6 +231,8 @@ def grid_catalog(template: Mapping[str, Any], cells: Iterable[Cell]) -> dict[str
         }
         for name in SETTING_ENTRIES:
             entries[f"{cell.setting}.{name}"] = _of_setting(name, template[name], words, cell)
+        store = _filled(template[f"{{method}}.{CELL_SNAPSHOTS}"], words)
+        entries[f"{cell.name}.{CELL_SNAPSHOTS}"] = store
         for name in CELL_ENTRIES:
             entry = _filled(template[f"{{method}}.{name}"], words)
             entries[f"{cell.name}.{name}"] = entry if name in _NEVER_HOLES else _or_hole(entry)

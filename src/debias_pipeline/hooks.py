@@ -45,6 +45,9 @@ from debias_pipeline.training import choose_device
 
 Catalog = CatalogProtocol[Any, Any]
 
+# The catalog entry that gives a node the place for its snapshots.
+SNAPSHOTS = "snapshots"
+
 # It sets itself to INFO when it is imported, after conf/logging.yml was read.
 logging.getLogger("kedro_mlflow").setLevel(logging.WARNING)
 
@@ -160,6 +163,27 @@ class TrackingHooks:
                 mlflow.log_artifact(str(path), artifact_path)
 
 
+class SnapshotHooks:
+    """Removes the snapshots of a training run once all that it made is saved."""
+
+    _catalog: Catalog
+
+    @hook_impl
+    def before_node_run(self, catalog: Catalog) -> None:
+        """Keep the catalog, also in a process that only runs nodes."""
+        self._catalog = catalog
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
+        """Remove snapshots after the last output of the node that took them."""
+        store = next((name for name in node.inputs if name.split(".")[-1] == SNAPSHOTS), None)
+        if store is None or dataset_name != node.outputs[-1]:
+            return
+        # A trial that failed keeps its snapshots.
+        if data["settings_digest"]:
+            self._catalog.load(store).clear(data["settings_digest"])
+
+
 class SummaryHooks:
     """Ends a run with its results: the headline table and where the reports are."""
 
@@ -179,7 +203,7 @@ class SummaryHooks:
             published = {
                 each["method"]: parameters[each["method"]]["published_accuracy"] for each in metrics
             }
-            Console().print(headline_table(metrics, published))
+            Console().print(headline_table(metrics, published, catalog.load("data_card")))
         if "leaderboard_json" in outputs:
             Console().print(leaderboard_tables(catalog.load("leaderboard_json")))
         for name in sorted(name for name in outputs if name.endswith(("report", "_page"))):

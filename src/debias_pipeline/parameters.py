@@ -9,6 +9,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    StrictBool,
     StrictInt,
     StrictStr,
     ValidationError,
@@ -41,6 +42,7 @@ class RunParameters(BaseModel):
     seeds: StrictInt = Field(ge=1)
     device: Literal["auto", "cpu", "cuda", "mps"]
     precision: Literal["fp32", "bf16"]
+    resume: StrictBool
     recipe: dict[str, Any]
     pretrained: StrictStr
 

@@ -1,9 +1,9 @@
 """Project settings read by Kedro."""
 
 from debias_pipeline.config_loader import ProjectConfigLoader
-from debias_pipeline.hooks import PreflightHooks, SummaryHooks, TrackingHooks
+from debias_pipeline.hooks import PreflightHooks, SnapshotHooks, SummaryHooks, TrackingHooks
 
-HOOKS = (PreflightHooks(), TrackingHooks(), SummaryHooks())
+HOOKS = (PreflightHooks(), TrackingHooks(), SnapshotHooks(), SummaryHooks())
 CONFIG_LOADER_CLASS = ProjectConfigLoader
 CONFIG_LOADER_ARGS = {
     "base_env": "base",

@@ -32,6 +32,15 @@ class StepMetrics:
         """
         self._method = method
 
+    def on_resume(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Log the whole history so far, so that the curves of the new run are complete."""
+        del step
+        of_step: dict[int, list[Mapping[str, Any]]] = {}
+        for row in rows:
+            of_step.setdefault(row["step"], []).append(row)
+        for step, of_seeds in of_step.items():
+            self.on_evaluation(step, of_seeds)
+
     def on_step(self) -> None:
         """A single step is not logged."""
 

@@ -14,7 +14,7 @@ Catalog = CatalogProtocol[Any, Any]
 
 GRID_PIPELINES: Final = ("benchmark", "leaderboard")
 # What --params may say of a grid, and what stands for the parameters of an ordinary run.
-_OF_GRID: Final = ("benchmark", "raw_dir", "data_seed", "device")
+_OF_GRID: Final = ("benchmark", "raw_dir", "data_seed", "device", "resume")
 _IN_PLACE_OF: Final = {
     "dataset": "benchmark.datasets",
     "percent": "benchmark.percents",
