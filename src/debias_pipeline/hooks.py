@@ -210,7 +210,7 @@ class SummaryHooks:
             published = {
                 each["method"]: parameters[each["method"]]["published_accuracy"] for each in metrics
             }
-            Console().print(headline_table(metrics, published))
+            Console().print(headline_table(metrics, published, catalog.load("data_card")))
         if "leaderboard_json" in outputs:
             Console().print(leaderboard_tables(catalog.load("leaderboard_json")))
         for name in sorted(name for name in outputs if name.endswith(("report", "_page"))):

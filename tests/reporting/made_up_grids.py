@@ -18,6 +18,7 @@ def make_metrics(
     percent: str = "2pct",
     headline: str = "accuracy",
     selected: bool = True,
+    unbiased_test: bool | None = True,
 ) -> dict[str, Any]:
     """Every metric of every checkpoint is `per_seed`."""
     checkpoint = {key: summary(*per_seed) for key in METRIC_KEYS}
@@ -27,6 +28,7 @@ def make_metrics(
         "percent": percent,
         "method": method,
         "headline": headline,
+        "unbiased_test": unbiased_test,
         "seeds": list(seeds),
         "checkpoints": {
             "last": checkpoint,

@@ -300,3 +300,25 @@ def links(page: str) -> list[str]:
 
     Links().feed(page)
     return found
+
+
+@pytest.mark.parametrize("unbiased", [False, None])
+def test_accuracy_on_a_test_split_that_may_be_biased_is_not_called_unbiased(unbiased) -> None:
+    leaderboard = make_leaderboard(
+        [
+            done("vanilla", [0.6, 0.7, 0.8], unbiased_test=unbiased),
+            done("vanilla", [0.3, 0.4, 0.5], percent="0.5pct"),
+        ]
+    )
+    figures = draw_leaderboard_figures(leaderboard)
+    console = Console(width=100, file=io.StringIO())
+    console.print(leaderboard_tables(leaderboard))
+    for text in (
+        write_leaderboard_page(leaderboard, figures),
+        write_leaderboard_table(leaderboard),
+        console.file.getvalue(),  # type: ignore[attr-defined]
+    ):
+        assert "Unbiased" not in text
+        assert "est accuracy" in text
+        assert "The test split (2pct) is not known to be unbiased" in " ".join(text.split())
+    assert "nbiased" not in figures["cmnist"]

@@ -1,7 +1,7 @@
 import io
 
 import pytest
-from made_up_runs import Run
+from made_up_runs import Run, make_run
 from rich.console import Console
 
 from debias_pipeline.reporting import headline_table
@@ -9,7 +9,7 @@ from debias_pipeline.reporting import headline_table
 
 def rendered(runs: list[Run], published: dict[str, float | None], width: int) -> str:
     console = Console(width=width, file=io.StringIO(), legacy_windows=False)
-    console.print(headline_table([run.metrics for run in runs], published))
+    console.print(headline_table([run.metrics for run in runs], published, runs[0].data_card))
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert all(len(line.rstrip()) <= width for line in text.splitlines())
     return text
@@ -27,8 +27,24 @@ def test_every_figure_is_whole(vanilla: Run, disent: Run, width: int) -> None:
 def test_unbiased_accuracy_is_defined_and_the_leak_named(disent: Run) -> None:
     text = " ".join(rendered([disent], {}, 100).split())
     assert "Unbiased accuracy is the accuracy on the test split" in text
+    assert "biased itself" not in text
     assert "chosen on the test set, as published code does" in text
     assert "published†" not in text
+
+
+@pytest.mark.parametrize(
+    ("run", "warning"),
+    [
+        (make_run(biased_test=True), "the test split is biased itself"),
+        (make_run(bias_labels=False), "The test images carry no bias labels"),
+    ],
+    ids=["biased", "no bias labels"],
+)
+def test_accuracy_is_not_called_unbiased_without_a_reason(run: Run, warning: str) -> None:
+    text = " ".join(rendered([run], {}, 80).split())
+    assert "nbiased" not in text.replace("is not known to be unbiased", "")
+    assert "Test accuracy is the accuracy on the test split." in text
+    assert warning in text
 
 
 def test_null_is_a_dash(without_bias_labels: Run) -> None:
@@ -46,4 +62,4 @@ def test_names_are_not_markup(disent: Run) -> None:
 
 def test_table_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one method"):
-        headline_table([], {})
+        headline_table([], {}, {})

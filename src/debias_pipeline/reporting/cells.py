@@ -34,15 +34,35 @@ class Cell:
     published: bool = False
 
 
-def metric_cell(checkpoint: Mapping[str, Any] | None, metric: Metric) -> Cell:
-    """A metric over seeds.
+def why_no_checkpoint(protocol: Protocol, data_card: Mapping[str, Any]) -> str:
+    """Say why a method has no checkpoint of this protocol.
+
+    Args:
+        protocol: by which no checkpoint was picked.
+        data_card: counts the bias-conflicting images of the validation split.
+    """
+    valid = data_card["splits"]["valid"]
+    if protocol.key == "selected" and known(valid["conflicting"]) is None:
+        return f"no checkpoint: {NO_SELECTION}"
+    if protocol.key == "selected" and valid["conflicting"] == 0:
+        return "no checkpoint: there is no bias-conflicting image in the validation split"
+    if protocol.key == "selected" and valid["conflicting_fraction"] == 1:
+        return "no checkpoint: there is no bias-aligned image in the validation split"
+    return "no checkpoint: the networks of a single step were evaluated"
+
+
+def metric_cell(
+    checkpoint: Mapping[str, Any] | None, metric: Metric, why_no_checkpoint: str
+) -> Cell:
+    """Return a metric over seeds.
 
     Args:
         checkpoint: its metrics; None where there is no such checkpoint.
         metric: which of them.
+        why_no_checkpoint: see the function of that name.
     """
     if checkpoint is None:
-        return Cell(DASH, f"no checkpoint: {NO_SELECTION}")
+        return Cell(DASH, why_no_checkpoint)
     summary = checkpoint.get(metric.key)
     text = percentage_over_seeds(summary)
     if text == DASH:
@@ -72,10 +92,10 @@ def published_cell(
     return Cell(percentage(published, 2), PUBLISHED_PROTOCOL, note, published=True)
 
 
-def step_cell(checkpoint: Mapping[str, Any] | None) -> Cell:
-    """The step of a checkpoint; None where there is no such checkpoint."""
+def step_cell(checkpoint: Mapping[str, Any] | None, why_no_checkpoint: str) -> Cell:
+    """Return the step of a checkpoint; None where there is no such checkpoint."""
     if checkpoint is None:
-        return Cell(DASH, f"no checkpoint: {NO_SELECTION}")
+        return Cell(DASH, why_no_checkpoint)
     return Cell(steps_over_seeds(checkpoint["step"]), "lowest to highest over seeds")
 
 

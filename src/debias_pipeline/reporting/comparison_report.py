@@ -5,7 +5,14 @@ from typing import Any
 
 import pandas as pd
 
-from debias_pipeline.reporting.cells import Cell, auroc_cell, metric_cell, published_cell, step_cell
+from debias_pipeline.reporting.cells import (
+    Cell,
+    auroc_cell,
+    metric_cell,
+    published_cell,
+    step_cell,
+    why_no_checkpoint,
+)
 from debias_pipeline.reporting.data_section import data_section
 from debias_pipeline.reporting.figure_blocks import NO_BIAS_LABELS, FigureText, figure_blocks
 from debias_pipeline.reporting.findings import findings
@@ -15,6 +22,7 @@ from debias_pipeline.reporting.run_command import run_command
 from debias_pipeline.reporting.wording import (
     AUROC,
     PROTOCOLS,
+    Metric,
     Protocol,
     metrics_with_headline_first,
 )
@@ -24,13 +32,13 @@ _COMPARISON_FIGURES = {
         "Metrics at the last step",
         "All on the test split. The gap between aligned and conflicting is the cost of the "
         "shortcut.",
-        "Chart of unbiased, aligned, conflicting and worst-group accuracy by method",
+        "Chart of test, aligned, conflicting and worst-group accuracy by method",
         "Left out: there are no metrics.",
     ),
     "compared_learning_curves": FigureText(
         "Learning curves",
         "Accuracy on the test split. Line: mean over seeds. Band: lowest to highest seed.",
-        "Line charts of unbiased and bias-conflicting accuracy against step by method",
+        "Line charts of the accuracy on all and on bias-conflicting test images by method",
         "Left out: there is no history.",
     ),
     "compared_group_heat_maps": FigureText(
@@ -73,8 +81,8 @@ def write_comparison_report(
         "comparison_report.html.jinja",
         metrics=baseline,
         methods=[of_method["method"] for of_method in metrics],
-        columns=metrics_with_headline_first(baseline["headline"]),
-        sections=_comparison_sections(metrics, published),
+        columns=_columns(baseline),
+        sections=_comparison_sections(metrics, data_card, published),
         published=any(known(value) is not None for value in published.values()),
         findings=findings(metrics),
         auroc_explained=AUROC,
@@ -84,15 +92,22 @@ def write_comparison_report(
     )
 
 
+def _columns(baseline: Mapping[str, Any]) -> list[Metric]:
+    return metrics_with_headline_first(baseline["headline"], baseline.get("unbiased_test"))
+
+
 def _comparison_sections(
-    metrics: Sequence[Mapping[str, Any]], published: Mapping[str, float | None]
+    metrics: Sequence[Mapping[str, Any]],
+    data_card: Mapping[str, Any],
+    published: Mapping[str, float | None],
 ) -> list[tuple[Protocol, list[tuple[str, list[Cell]]]]]:
     with_published = any(known(value) is not None for value in published.values())
     sections = []
     for protocol in PROTOCOLS:
         rows = []
+        missing = why_no_checkpoint(protocol, data_card)
         for of_method in metrics:
-            cells = _compared_cells(of_method, metrics[0], protocol)
+            cells = _compared_cells(of_method, metrics[0], protocol, missing)
             if with_published:
                 cells.insert(1, _compared_published(of_method, protocol, published))
             rows.append((of_method["method"], cells))
@@ -101,16 +116,18 @@ def _comparison_sections(
 
 
 def _compared_cells(
-    metrics: Mapping[str, Any], baseline: Mapping[str, Any], protocol: Protocol
+    metrics: Mapping[str, Any], baseline: Mapping[str, Any], protocol: Protocol, missing: str
 ) -> list[Cell]:
     checkpoint = metrics["checkpoints"].get(protocol.key)
     base = baseline["checkpoints"].get(protocol.key)
     cells = []
-    for metric in metrics_with_headline_first(baseline["headline"]):
-        cell = metric_cell(checkpoint, metric)
+    for metric in _columns(baseline):
+        cell = metric_cell(checkpoint, metric, missing)
         note = "" if metrics is baseline else _difference(checkpoint, base, metric.key)
         cells.append(Cell(cell.text, cell.title, note))
-    return [*cells, step_cell(checkpoint), auroc_cell(metrics)]
+    # It belongs to the training run, whatever the checkpoint.
+    auroc = auroc_cell(metrics) if protocol == PROTOCOLS[0] else Cell("")
+    return [*cells, step_cell(checkpoint, missing), auroc]
 
 
 def _difference(

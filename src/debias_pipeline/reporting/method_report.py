@@ -6,7 +6,14 @@ from typing import Any
 
 import pandas as pd
 
-from debias_pipeline.reporting.cells import Cell, auroc_cell, metric_cell, published_cell, step_cell
+from debias_pipeline.reporting.cells import (
+    Cell,
+    auroc_cell,
+    metric_cell,
+    published_cell,
+    step_cell,
+    why_no_checkpoint,
+)
 from debias_pipeline.reporting.data_section import data_section
 from debias_pipeline.reporting.figure_blocks import NO_BIAS_LABELS, FigureText, figure_blocks
 from debias_pipeline.reporting.formatting import DASH, known, percentage, percentage_over_seeds
@@ -33,10 +40,10 @@ _CONTACT_SHEET = FigureText(
 _METHOD_FIGURES = {
     "learning_curves": FigureText(
         "Learning curves",
-        "Solid lines are the unbiased test split, thin dashed lines the validation split, which is "
-        "as biased as the training split and so flatters a model that learned the shortcut. "
+        "Solid lines are the test split, thin dashed lines the validation split. A split that is "
+        "as biased as the training split flatters a model that learned the shortcut. "
         "Stars mark the best step on the test set, which no one may select by.",
-        "Line chart of unbiased, bias-aligned and bias-conflicting accuracy against step",
+        "Line chart of the accuracy on all, bias-aligned and bias-conflicting images against step",
         "Left out: there is no history.",
     ),
     "group_heat_map": FigureText(
@@ -107,8 +114,8 @@ def write_method_report(
     return render(
         "method_report.html.jinja",
         metrics=metrics,
-        columns=metrics_with_headline_first(metrics["headline"]),
-        rows=_protocol_rows(metrics, published_accuracy),
+        columns=metrics_with_headline_first(metrics["headline"], metrics.get("unbiased_test")),
+        rows=_protocol_rows(metrics, data_card, published_accuracy),
         published=known(published_accuracy) is not None,
         auroc=auroc_cell(metrics),
         auroc_explained=AUROC,
@@ -124,19 +131,24 @@ def write_method_report(
 
 
 def _protocol_rows(
-    metrics: Mapping[str, Any], published: float | None
+    metrics: Mapping[str, Any], data_card: Mapping[str, Any], published: float | None
 ) -> list[tuple[Protocol, list[Cell]]]:
-    return [(protocol, _cells(metrics, protocol, published)) for protocol in PROTOCOLS]
+    return [
+        (protocol, _cells(metrics, protocol, why_no_checkpoint(protocol, data_card), published))
+        for protocol in PROTOCOLS
+    ]
 
 
-def _cells(metrics: Mapping[str, Any], protocol: Protocol, published: float | None) -> list[Cell]:
+def _cells(
+    metrics: Mapping[str, Any], protocol: Protocol, missing: str, published: float | None
+) -> list[Cell]:
     """A row: the headline, the published figure where there is one, the other metrics, the step."""
     checkpoint = metrics["checkpoints"].get(protocol.key)
-    ordered = metrics_with_headline_first(metrics["headline"])
-    cells = [metric_cell(checkpoint, metric) for metric in ordered]
+    ordered = metrics_with_headline_first(metrics["headline"], metrics.get("unbiased_test"))
+    cells = [metric_cell(checkpoint, metric, missing) for metric in ordered]
     if known(published) is not None:
         cells.insert(1, published_cell(checkpoint, protocol, metrics["headline"], published))
-    return [*cells, step_cell(checkpoint)]
+    return [*cells, step_cell(checkpoint, missing)]
 
 
 def _bias_branch_finding(metrics: Mapping[str, Any], data_card: Mapping[str, Any]) -> str:

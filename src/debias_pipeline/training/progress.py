@@ -50,7 +50,7 @@ class Progress:
         valid, test = (
             sum(row[f"{split}_accuracy"] for row in rows) / len(rows) for split in ("valid", "test")
         )
-        accuracy = f"valid {valid:.1%}, unbiased test {test:.1%}"
+        accuracy = f"valid {valid:.1%}, test {test:.1%}"
         if not self._bar.disable:
             self._bar.set_postfix_str(accuracy)
             return

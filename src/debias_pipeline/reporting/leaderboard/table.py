@@ -24,6 +24,7 @@ _TEXTS = (
 )
 _COUNTS = ("n_seeds", "steps", "peak_memory_bytes", "threads")
 _FLAGS = ("leaks", "is_best")
+_FLAGS_OR_NULL = ("unbiased_test",)
 _LISTS = ("seeds", "per_seed")
 
 
@@ -97,14 +98,16 @@ def leaderboard_frame(leaderboard: Mapping[str, Any]) -> pd.DataFrame:
         leaderboard: from `make_leaderboard`.
 
     Returns:
-        A row per cell and protocol: texts as string, counts as Int64, flags as bool, `seeds` and
-        `per_seed` as lists, everything else as float64 with NaN where unknown.
+        A row per cell and protocol: texts as string, counts as Int64, flags as bool or (if they
+        may be unknown) boolean, `seeds` and `per_seed` as lists, everything else as float64 with
+        NaN where unknown.
     """
     frame = pd.DataFrame(leaderboard["rows"])
     kinds = {
         **dict.fromkeys(_TEXTS, "string"),
         **dict.fromkeys(_COUNTS, "Int64"),
         **dict.fromkeys(_FLAGS, "bool"),
+        **dict.fromkeys(_FLAGS_OR_NULL, "boolean"),
         **dict.fromkeys(_LISTS, "object"),
     }
     return frame.astype({str(name): kinds.get(str(name), "float64") for name in frame})
@@ -146,6 +149,7 @@ def _row(cell: CellResult, protocol: Protocol, headline: str | None) -> dict[str
         "protocol": protocol.key,
         "leaks": protocol.leaks,
         "headline": headline,
+        "unbiased_test": cell.figures.get("unbiased_test") if cell.figures else None,
         "mean": mean,
         "std": known(scores["std"]),
         "n_seeds": len(scores["per_seed"]) or None,

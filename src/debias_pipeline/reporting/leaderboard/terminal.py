@@ -65,4 +65,6 @@ def _caption(section: Section) -> Text:
         lines.append(f"† {PUBLISHED_PROTOCOL}")
     if any(row is not None and row["is_best"] for row in rows):
         lines.append("‡ best beyond noise: paired t-test over seeds, corrected; see the page")
-    return Text("\n".join([*lines, *section.failures]), style="dim")
+    return Text(
+        "\n".join([*lines, *filter(None, [section.warning]), *section.failures]), style="dim"
+    )
