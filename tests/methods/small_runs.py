@@ -42,18 +42,17 @@ class RecordedRun:
 
     Attributes:
         method: as trained.
-        begun: copies of the method's networks when each stage began, by the stage's name.
         steps: positions of the batch's images and the total loss, of the first replica.
     """
 
-    def __init__(self, recipe, data, seeds=(0,), make_copy=lambda method: None):
+    def __init__(self, recipe, data, seeds=(0,), on_begin=lambda stage, method: None):
         self.method = get_method(recipe.method)(recipe, Task(SHAPE, 10, seeds))
-        self.begun, self.steps = {}, []
+        self.steps = []
         begin, losses = self.method.begin, self.method.losses
 
         def recorded_begin(stage, run):
             plan = begin(stage, run)
-            self.begun[stage.name] = make_copy(self.method)
+            on_begin(stage, self.method)
             return plan
 
         def recorded_losses(batch, step):

@@ -24,6 +24,10 @@ def few_images(**changes):
     return method, plan, Batch(torch.zeros(2, 4, 3, 2, 2), LABELS.expand(2, -1), index)
 
 
+def copy(method, network):
+    copy_network(method.encoder, method.head, 0, *network)
+
+
 # The adjustment is defined where every group has images: two here, of each of 10 × 3.
 @pytest.mark.parametrize("case", ["groups without images", "adjusted"])
 def test_fifty_steps_equal_a_literal_transcription(case):
@@ -37,11 +41,7 @@ def test_fifty_steps_equal_a_literal_transcription(case):
     assert (0 in literal.sizes) != adjusted
     with double_precision():
         data = data_of(random, labels, bias)
-        run = RecordedRun(
-            of_recipe,
-            data,
-            make_copy=lambda method: copy_network(method.encoder, method.head, 0, *literal.network),
-        )
+        run = RecordedRun(of_recipe, data, on_begin=lambda _, method: copy(method, literal.network))
         literal.start_optimiser(of_recipe.lr)
         shuffler, drawn = generator(0, "shuffle"), []
         for index, loss in run.steps:
@@ -55,7 +55,7 @@ def test_fifty_steps_equal_a_literal_transcription(case):
     np.testing.assert_allclose(run.method._q[0], literal.q, rtol=1e-6)
     # q has moved, so that it was worth comparing.
     assert max(literal.q) > 1.1 * min(literal.q)
-    copy_network(run.method.encoder, run.method.head, 0, *trained.network)
+    copy(run.method, trained.network)
     expected = literal.network.state_dict()
     for name, tensor in trained.network.state_dict().items():
         torch.testing.assert_close(tensor, expected[name], rtol=1e-5, atol=1e-8)

@@ -15,17 +15,14 @@ from debias_pipeline.methods.base import (
     MAIN,
     Batch,
     Losses,
-    Method,
     Optimiser,
     Plan,
     Recipe,
     Run,
     Sampling,
     Stage,
-    Task,
 )
-from debias_pipeline.networks import StackedLinear, build_encoder
-from debias_pipeline.randomness import generators
+from debias_pipeline.methods.vanilla import Vanilla
 
 
 class GroupDroRecipe(Recipe):
@@ -40,10 +37,11 @@ class GroupDroRecipe(Recipe):
     adjustment: float = Field(default=0.0, ge=0, allow_inf_nan=False)
 
 
-class GroupDro(Method):
-    """One network, trained on the losses of all groups (label, bias), the worst weighted most.
+class GroupDro(Vanilla):
+    """Vanilla's network, trained on the losses of all groups, the worst weighted most.
 
-    There is a group for each of the C labels and A bias values of the training split, G = C · A.
+    A group is a pair of a label and a bias value of the training split; of C labels and A bias
+    values there are G = C · A.
     Images are drawn so that all groups are equally frequent.
     """
 
@@ -55,13 +53,6 @@ class GroupDro(Method):
     _numbers: Tensor
     _adjustments: Tensor
     _q: Tensor
-
-    def __init__(self, recipe: Recipe, task: Task) -> None:
-        """See `Method`."""
-        super().__init__(recipe, task)
-        initial = generators(task.seeds, "initial weights")
-        self.encoder = build_encoder(recipe.network, task.image_shape, 1, initial)
-        self.head = StackedLinear(self.encoder.features, task.classes, 1, initial)
 
     def begin(self, stage: Stage, run: Run) -> Plan:
         """See `Method`."""
@@ -99,8 +90,3 @@ class GroupDro(Method):
             factors = (self._q / counts).gather(1, groups)
             constant = (self._q * self._adjustments).sum(1)
         return Losses((factors * losses).sum(1) + constant)
-
-    def predict(self, images: Tensor) -> Tensor:
-        """See `Method`."""
-        logits: Tensor = self.head(self.encoder(images))
-        return logits[:, 0]
