@@ -52,6 +52,8 @@ def tiny_recipe(method, **changes):
         }  # fmt: skip
     if method == "jtt":
         fields |= {"first_steps": 8, "up": 3}
+    if method == "lff_be":
+        fields |= {"ensemble_steps": 8, "ensemble_confidence": 0.4}
     return get_method(method).recipe_type(**{**fields, **changes})
 
 
