@@ -9,7 +9,7 @@ from kedro.config import OmegaConfigLoader
 from debias_pipeline.config_loader import ProjectConfigLoader
 from debias_pipeline.errors import UserError
 from debias_pipeline.methods import get_method
-from debias_pipeline.parameters import check_overrides, resolve_parameters
+from debias_pipeline.parameters import DEFAULTS, RunParameters, check_overrides, resolve_parameters
 
 CONF = Path(__file__).parents[1] / "conf"
 PERCENTS = ("0.5pct", "1pct", "2pct", "5pct")
@@ -160,6 +160,24 @@ def test_a_method_without_a_recipe_for_the_data_set_has_none():
     assert resolved["vanilla"] == {"published_accuracy": None}
     # No block at all: just as little, rather than an error of every command.
     assert resolved["disent"] == {"published_accuracy": None}
+
+
+def test_defaults_that_commands_leave_out_are_those_of_the_configuration():
+    base = base_parameters()
+    assert {key: base[key] for key in DEFAULTS} == DEFAULTS
+    resolved = resolve_parameters(base)
+    assert resolved["typed"] == {"dataset": "cmnist_mini", "percent": "2pct", "recipe": {}}
+
+
+def test_what_is_not_at_its_default_is_typed():
+    typed = {"dataset": "cifar10c", "percent": "5pct", "severity": 2, "raw_dir": "x"}
+    typed |= {"recipe": {"steps": 7}, "device": "cpu", "precision": "bf16", "data_seed": 3}
+    assert resolve_parameters({**base_parameters(), **typed})["typed"] == typed
+
+
+def test_every_parameter_is_typed_or_known_to_have_no_part_in_results():
+    elsewhere = {"dataset", "percent", "seed", "seeds", "recipe", "pretrained", "resume"}
+    assert {*RunParameters.model_fields} == {*DEFAULTS} | elsewhere
 
 
 def base_parameters():

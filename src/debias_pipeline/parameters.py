@@ -28,6 +28,10 @@ RECIPES_FILE = "conf/base/parameters_recipes.yml"
 BLOCK = ("recipes", "published_accuracy")
 
 
+# Values of conf/base/parameters.yml that a command need not name.
+DEFAULTS = {"raw_dir": "data/01_raw", "data_seed": 0, "device": "auto", "precision": "fp32"}
+
+
 class RunParameters(BaseModel):
     """The parameters of a run; see conf/base/parameters.yml."""
 
@@ -61,8 +65,9 @@ def resolve_parameters(config: Mapping[str, Any]) -> dict[str, Any]:
             of the data set's options, and a block `recipes`, `published_accuracy` per method.
 
     Returns:
-        The fields of RunParameters, `data_options`, and `recipe`, `published_accuracy` per
-        method; `recipe` only where there is one for the data set.
+        The fields of RunParameters, `data_options`, `typed` (see `typed_parameters`), and
+        `recipe`, `published_accuracy` per method; `recipe` only where there is one for the data
+        set.
 
     Raises:
         UserError: if a parameter is not what it may be.
@@ -81,6 +86,7 @@ def resolve_parameters(config: Mapping[str, Any]) -> dict[str, Any]:
             options_type, options, known=known, what="parameter"
         ).model_dump(),
     }
+    resolved["typed"] = typed_parameters(resolved)
     for name, block in blocks.items():
         published = block.get("published_accuracy", {}).get(run.dataset, {})
         resolved[name] = {"published_accuracy": published.get(run.percent)}
@@ -89,6 +95,31 @@ def resolve_parameters(config: Mapping[str, Any]) -> dict[str, Any]:
             resolved[name]["recipe"] = resolve_recipe(name, table, run.percent, run.recipe)
     check_overrides(run.recipe, blocks)
     return resolved
+
+
+def typed_parameters(run: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `--params` of a command must name to make a run of these parameters again.
+
+    Args:
+        run: the fields of RunParameters, and `data_options`.
+
+    Returns:
+        Data set, percent, and whatever is not at its default; `recipe` holds the fields that were
+        overridden. The seeds, which the training record has, are left out.
+    """
+    options = get_dataset(run["dataset"]).options_type.model_fields
+    return {
+        "dataset": run["dataset"],
+        "percent": run["percent"],
+        **{key: run[key] for key, default in DEFAULTS.items() if run[key] != default},
+        **{
+            key: value
+            for key, value in run["data_options"].items()
+            if value != options[key].default
+        },
+        **({"pretrained": run["pretrained"]} if run["pretrained"] else {}),
+        "recipe": run["recipe"],
+    }
 
 
 def resolve_recipe(

@@ -40,11 +40,12 @@ def create_pipeline(method: str) -> Pipeline:
                     "metrics",
                     "figures",
                     "data_figures",
-                    "history",
                     "group_accuracy",
                     "manifest",
                     "data_card",
                     "training_record",
+                    "params:recipe",
+                    "params:typed",
                     "params:published_accuracy",
                 ],
                 outputs="report",
@@ -56,6 +57,7 @@ def create_pipeline(method: str) -> Pipeline:
         reporting,
         namespace=method,
         inputs={"images", "manifest", "data_card", "data_figures"},
+        parameters={"params:typed"},
         tags=["reporting"],
     )
 
@@ -83,7 +85,12 @@ def create_comparison(methods: Sequence[str]) -> Pipeline:
                 inputs={
                     "figures": "comparison_figures",
                     "data_card": "data_card",
-                    **_of_each(methods, "metrics", "history", "params:published_accuracy"),
+                    "typed": "params:typed",
+                    **_of_each(
+                        methods,
+                        *("metrics", "training_record"),
+                        *("params:recipe", "params:published_accuracy"),
+                    ),
                 },
                 outputs="comparison_report",
                 name="compare",
