@@ -12,12 +12,15 @@ from debias_pipeline.pipelines.reporting.nodes import (
 )
 
 
-def create_pipeline(method: str) -> Pipeline:
+def create_pipeline(method: str, parameters_of: str | None = None) -> Pipeline:
     """Metrics, history, weights → figures → report of a method.
 
     Args:
         method: the namespace.
+        parameters_of: the method whose recipe and published accuracy are shown, if the namespace
+            is no method.
     """
+    owner = parameters_of or method
     reporting = pipeline(
         [
             node(
@@ -57,7 +60,13 @@ def create_pipeline(method: str) -> Pipeline:
         reporting,
         namespace=method,
         inputs={"images", "manifest", "data_card", "data_figures"},
-        parameters={"params:typed"},
+        parameters={
+            "params:typed": "params:typed",
+            **{
+                f"params:{name}": f"params:{owner}.{name}"
+                for name in ("recipe", "published_accuracy")
+            },
+        },
         tags=["reporting"],
     )
 
