@@ -71,12 +71,13 @@ def test_recipes_of_lff_are_those_of_vanilla(dataset, percent):
 @pytest.mark.parametrize("method", ["vanilla", "disent", "lff"])
 def test_networks_and_transforms_are_those_of_the_data_set(method):
     assert recipe(method, dataset="cmnist").network == "mlp"
-    assert recipe(method, dataset="cmnist").transform.normalise is False
+    assert recipe(method, dataset="cmnist").transform.normalise == "none"
     cifar = recipe(method, dataset="cifar10c")
     assert (cifar.network, cifar.resize, cifar.crop_padding) == ("resnet18", None, 4)
     bffhq = recipe(method, dataset="bffhq")
     assert (bffhq.network, bffhq.resize, bffhq.crop_padding) == ("resnet18", 224, 4)
-    assert cifar.flip and cifar.normalise and bffhq.flip and bffhq.normalise
+    assert cifar.flip and bffhq.flip
+    assert cifar.normalise == bffhq.normalise == "cifar10"
 
 
 def test_published_accuracies_go_with_data_set_and_percent():
@@ -125,6 +126,7 @@ def test_a_field_that_no_method_of_the_run_has_is_refused():
         ({"recipe": {"steps": 1.5}}, "recipe.steps=1.5: "),
         ({"recipe": {"lr": float("nan")}}, "recipe.lr=nan: "),
         ({"recipe": {"network": "resnet19"}}, "recipe.network='resnet19': .*resnet20"),
+        ({"recipe": {"normalise": True}}, "recipe.normalise=True: .*cifar10.*imagenet or none"),
         ({"recipe": {"lr": True}}, "recipe.lr=True: .*not true or false"),
         ({"recipe": 3}, "recipe=3: "),
     ],
@@ -154,6 +156,7 @@ def test_a_method_without_a_recipe_for_the_data_set_has_none():
     config = {
         "dataset": "cmnist_mini", "percent": "2pct", "raw_dir": "x", "data_seed": 0, "seed": 0,
         "seeds": 1, "device": "cpu", "precision": "fp32", "recipe": {}, "pretrained": "",
+        "resume": True,
         "vanilla": {"recipes": {}},
     }  # fmt: skip
     resolved = resolve_parameters(config)

@@ -241,7 +241,7 @@ def test_a_checkpoint_of_other_networks_is_refused_in_one_line():
 def test_networks_with_batch_statistics_train_jointly_and_survive_the_catalog(method):
     changes = {"swap_start": 2} if method == "disent" else {}
     changes |= {"network": "resnet20", "steps": 6, "eval_every": 3, "crop_padding": 1}
-    recipe = tiny_recipe(method, flip=True, normalise=True, **changes)
+    recipe = tiny_recipe(method, flip=True, normalise="cifar10", **changes)
     together = train(tiny_method(recipe, (1, 2)), recipe, tiny_data())
     alone = tiny_method(recipe, (2,))
     single = train(alone, recipe, tiny_data())

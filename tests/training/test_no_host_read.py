@@ -134,7 +134,7 @@ def test_a_step_of_any_method_reads_nothing_from_the_device(name, precision):
 
 @pytest.mark.parametrize("name", method_names())
 def test_nor_do_random_crops_and_convolutions(name):
-    changes = {"network": "resnet20", "crop_padding": 1, "flip": True, "normalise": True}
+    changes = {"network": "resnet20", "crop_padding": 1, "flip": True, "normalise": "cifar10"}
     changes |= {"steps": 4, "eval_every": 2} | ({"swap_start": 2} if name == "disent" else {})
     recipe = tiny_recipe(name, **changes)
     assert guarded_steps(tiny_method(recipe, (0,)), recipe) == [3, 4]

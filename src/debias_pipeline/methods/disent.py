@@ -64,7 +64,7 @@ class Disent(TwoBranchMethod):
         """See `Method`."""
         super().__init__(recipe, task)
         initial = generators(task.seeds, "initial weights")
-        self.encoder = build_encoder(recipe.network, task.image_shape, 2, initial)
+        self.encoder = build_encoder(recipe.network, task.image_shape, 2, initial, recipe.weights)
         self.heads = StackedLinear(2 * self.encoder.features, task.classes, 2, initial)
         self._permuters = self.random_stream("feature swap")
         self.register_buffer("_shares_of_loss", _shares_of_loss(self.recipe), persistent=False)

@@ -26,7 +26,7 @@ class Lff(TwoBranchMethod):
         """See `Method`."""
         super().__init__(recipe, task)
         initial = generators(task.seeds, "initial weights")
-        self.encoder = build_encoder(recipe.network, task.image_shape, 2, initial)
+        self.encoder = build_encoder(recipe.network, task.image_shape, 2, initial, recipe.weights)
         self.heads = StackedLinear(self.encoder.features, task.classes, 2, initial)
 
     def losses(self, batch: Batch, step: int) -> Losses:

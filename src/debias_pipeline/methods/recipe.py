@@ -4,7 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from debias_pipeline.networks import encoder_names, is_encoder
+from debias_pipeline.errors import RecipeError
+from debias_pipeline.networks import TORCHVISION_NETWORKS, encoder_names, smallest_image
 from debias_pipeline.transforms import Transform
 
 
@@ -14,6 +15,8 @@ class Recipe(BaseModel):
     Attributes:
         method: name of the method.
         network: name of the encoder.
+        weights: where a torchvision network starts from: none (random), imagenet, or a local
+            file; see `networks.pretrained`. The head always starts from random weights.
         lr: learning rate at the start.
         optimiser: adam (default betas) or sgd.
         momentum: of sgd.
@@ -24,13 +27,14 @@ class Recipe(BaseModel):
         batch_size: images per step and seed.
         steps: number of updates.
         eval_every: steps between two evaluations.
-        resize, crop_padding, flip, normalise: see `transforms.Transform`.
+        square, resize, centre_crop, crop_padding, flip, normalise: see `transforms.Transform`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     method: str
     network: str
+    weights: str = "none"
     lr: float = Field(gt=0, allow_inf_nan=False)
     optimiser: Literal["adam", "sgd"] = "adam"
     momentum: float = Field(default=0.0, ge=0, lt=1)
@@ -41,15 +45,19 @@ class Recipe(BaseModel):
     batch_size: int = Field(gt=0)
     steps: int = Field(gt=0)
     eval_every: int = Field(default=500, gt=0)
+    square: bool = False
     resize: int | None = Field(default=None, gt=0)
+    centre_crop: int | None = Field(default=None, gt=0)
     crop_padding: int = Field(default=0, ge=0)
     flip: bool = False
-    normalise: bool = False
+    normalise: Literal["none", "cifar10", "imagenet"] = "none"
 
     @field_validator("*", mode="before")
     @classmethod
     def _numbers_are_no_booleans(cls, value: object, info: ValidationInfo) -> object:
         field = cls.model_fields[str(info.field_name)]
+        if isinstance(value, bool) and info.field_name == "normalise":
+            raise ValueError("write cifar10 (what true meant), imagenet or none")
         if isinstance(value, bool) and field.annotation is not bool:
             raise ValueError("this field is not true or false")
         return value
@@ -57,12 +65,20 @@ class Recipe(BaseModel):
     @field_validator("network")
     @classmethod
     def _network_exists(cls, name: str) -> str:
-        if not is_encoder(name):
-            raise ValueError(
-                f"there is no such network; choose from {', '.join(encoder_names())} "
-                "or torchvision's classification networks, such as resnet18"
-            )
+        if name not in encoder_names():
+            raise ValueError(f"there is no such network; choose from {', '.join(encoder_names())}")
         return name
+
+    @field_validator("weights")
+    @classmethod
+    def _weights_are_of_torchvision(cls, value: str, info: ValidationInfo) -> str:
+        network = info.data.get("network", "")
+        if value != "none" and network not in TORCHVISION_NETWORKS:
+            raise ValueError(
+                f"{network} starts from random weights only; set weights=none, or choose one of "
+                f"{', '.join(TORCHVISION_NETWORKS)}"
+            )
+        return value
 
     @field_validator("momentum")
     @classmethod
@@ -85,13 +101,29 @@ class Recipe(BaseModel):
     @property
     def transform(self) -> Transform:
         """What is done to images before the network sees them."""
-        return Transform(self.resize, self.crop_padding, self.flip, self.normalise)
+        return Transform(
+            square=self.square,
+            resize=self.resize,
+            centre_crop=self.centre_crop,
+            crop_padding=self.crop_padding,
+            flip=self.flip,
+            normalise=self.normalise,
+        )
 
     def network_input(self, image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
-        """Height, width, channels of images of a shape once they are transformed."""
-        if self.resize is None:
-            return image_shape
-        return (self.resize, self.resize, image_shape[2])
+        """Return height, width, channels of images of a shape once they are transformed.
+
+        Raises:
+            RecipeError: if the images are too small for the centre crop or the network.
+        """
+        height, width = self.transform.output_size(*image_shape[:2])
+        needed = smallest_image(self.network)
+        if min(height, width) < needed:
+            raise RecipeError(
+                f"{{recipe}}.network={self.network}: images of {height} × {width} pixels are too "
+                f"small, it needs {needed} × {needed}; try {{recipe}}.resize=224"
+            )
+        return height, width, image_shape[2]
 
     @property
     def decay_start(self) -> int:

@@ -50,16 +50,15 @@ class BatchStream:
             RecipeError: if a pass has fewer images than a batch.
         """
         self._data = data
-        self._rows = data.splits["train"].rows
-        self._labels = torch.tensor(data.splits["train"].labels, device=data.device)
-        self._batch_size = sampling.batch_size
-        self._orders = [
-            _Order(sampling, replica, len(self._rows), generator)
+        train = data.splits["train"]
+        orders = [
+            _Order(sampling, replica, len(train), generator)
             for replica, generator in enumerate(generators(seeds, _named("shuffle", name)))
         ]
+        labels = torch.tensor(train.labels, device=data.device)
+        self._drawn = _draw(orders, labels, train.rows, sampling.batch_size)
         self._transform = transform
         self.augmenters = generators(seeds, _named("augmentation", name))
-        self._drawn = self._draw()
         self._reader = ThreadPoolExecutor(1, "gather") if data.on_disk else None
         self._ahead: deque[tuple[Tensor, Tensor, Future[Tensor]]] = deque()
 
@@ -85,19 +84,25 @@ class BatchStream:
         index, labels, pixels = self._ahead.popleft()
         return index, labels, pixels.result()
 
-    def _draw(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Yield positions and labels, [R, B], and rows, [R · B], of one batch after another."""
-        while True:
-            # As many batches as all replicas have before one of them begins its next pass: usually
-            # a whole pass. Labels and rows are looked up for all of them at once: at every step it
-            # would be two more operations, which a small network's step notices.
-            images = min(order.left() for order in self._orders)
-            order = torch.stack([each.take(images) for each in self._orders])
-            order = order.to(self._data.device, non_blocking=True)
-            batches = torch.split(order, self._batch_size, 1)
-            labels = torch.split(self._labels[order], self._batch_size, 1)
-            rows = [self._rows[each].flatten() for each in batches]
-            yield from zip(batches, labels, rows, strict=True)
+
+def _draw(
+    orders: "Sequence[_Order]", labels: Tensor, rows: Tensor, batch_size: int
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield positions and labels, [R, B], and rows, [R · B], of one batch after another."""
+    while True:
+        # As many batches as all replicas have before one of them begins its next pass: usually
+        # a whole pass. Labels and rows are looked up for all of them at once: at every step it
+        # would be two more operations, which a small network's step notices.
+        images = min(order.left() for order in orders)
+        order = torch.stack([each.take(images) for each in orders])
+        order = order.to(labels.device, non_blocking=True)
+        batches = torch.split(order, batch_size, 1)
+        yield from zip(
+            batches,
+            torch.split(labels[order], batch_size, 1),
+            [rows[each].flatten() for each in batches],
+            strict=True,
+        )
 
 
 class _Order:

@@ -350,6 +350,7 @@ class _RunningStage:
         tensors |= {f"window/{name}": each for name, each in window_tensors.items()}
         return tensors, {"step": self.step, "window": window}
 
+    @torch.no_grad()
     def load_state_dict(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` gave."""
         self.step = state["step"]
@@ -361,6 +362,10 @@ class _RunningStage:
             saved: dict[int, dict[str, Tensor]] = defaultdict(dict)
             for key, tensor in _below(f"optimiser/{name}/", tensors).items():
                 index, _, field = key.partition("/")
+                parameter = self._parameters[name][int(index)]
+                if tensor.shape == parameter.shape:
+                    # Fused optimisers take the state to lie in memory as the parameter does.
+                    tensor = torch.empty_like(parameter).copy_(tensor)
                 saved[int(index)][field] = tensor
             optimiser.load_state_dict({**optimiser.state_dict(), "state": dict(saved)})
         self.window.load_state_dict(_below("window/", tensors), state["window"])
@@ -486,6 +491,7 @@ class Window:
         """
         self._method, self._train, self._recipe = method, data.splits["train"], recipe
         self._stage, self._keep_weights = stage, keep_weights
+        self._final_weights: Tensor | None = None
         shape = (method.task.replicas, len(self._train))
         self._weight_sums = torch.zeros(shape, device=data.device)
         self._visits = torch.zeros(shape, device=data.device)
@@ -565,6 +571,8 @@ class Window:
             tables.append({"update": key[0], "terms": list(key[1]), "steps": at})
         if self._is_last:
             tensors |= {"weight_sums": self._weight_sums, "visits": self._visits}
+        if self._final_weights is not None:
+            tensors["final_weights"] = self._final_weights
         seconds = self._seconds_before + time.perf_counter() - self._opened
         return tensors, {"first": self._first, "tables": tables, "seconds": seconds}
 
@@ -580,16 +588,18 @@ class Window:
         if self._is_last:
             self._weight_sums.copy_(tensors["weight_sums"])
             self._visits.copy_(tensors["visits"])
+        self._final_weights = tensors.get("final_weights")
 
     def sample_weights(self) -> pd.DataFrame:
         """One row per training image and seed; columns as in the catalog's contract."""
         conflicting = pd.array(self._train.conflicting == 1, dtype="boolean")
         conflicting[self._train.conflicting < 0] = pd.NA
         averages = {name: each.cpu().numpy() for name, each in self._method.image_losses().items()}
+        weights = self._mean_weights() if self._final_weights is None else self._final_weights
         tables = []
         for replica, seed in enumerate(self._method.task.seeds):
             table = pd.DataFrame({"image_id": self._train.image_ids, "seed": seed})
-            table["weight"] = self._final_weights[replica]
+            table["weight"] = weights[replica].numpy()
             for name in dict.fromkeys(("intrinsic", "bias", *averages)):
                 table[f"loss_average_{name}"] = (
                     averages[name][replica] if name in averages else np.float32("nan")
@@ -598,13 +608,13 @@ class Window:
             tables.append(table)
         return pd.concat(tables, ignore_index=True)
 
-    def _mean_weights(self) -> np.ndarray[Any, np.dtype[np.float32]]:
+    def _mean_weights(self) -> Tensor:
         """Mean W of each image over the window; what it would get now where it was not drawn."""
         now = self._method.image_weights()
         if now is None:
             now = torch.full_like(self._visits, float("nan"))
         means = torch.where(self._visits > 0, self._weight_sums / self._visits, now)
-        return means.cpu().numpy()
+        return means.cpu()
 
     def _check_finite(
         self, terms: Mapping[str, Tensor], steps: Mapping[str, Sequence[int]]
