@@ -36,6 +36,10 @@ BLOCK = ("recipes", "published")
 ALL = "all"
 
 
+# Values of conf/base/parameters.yml that a command need not name.
+RUN_DEFAULTS = {"raw_dir": "data/01_raw", "data_seed": 0, "device": "auto", "precision": "fp32"}
+
+
 class RunParameters(BaseModel):
     """The parameters of a run; see conf/base/parameters.yml."""
 
@@ -70,8 +74,9 @@ def resolve_parameters(config: Mapping[str, Any]) -> dict[str, Any]:
             method.
 
     Returns:
-        The fields of RunParameters, `data_options`, and `recipe`, `published_accuracy` per
-        method; `recipe` only if there is one for the data set.
+        The fields of RunParameters, `data_options`, `typed` (see `typed_parameters`), and
+        `recipe`, `published_accuracy` per method; `recipe` only where there is one for the data
+        set.
 
     Raises:
         UserError: if a parameter is not what it may be.
@@ -92,10 +97,36 @@ def resolve_parameters(config: Mapping[str, Any]) -> dict[str, Any]:
             options_type, options, known=known, what="parameter"
         ).model_dump(),
     }
+    resolved["typed"] = typed_parameters(resolved)
     for name in blocks:
         resolved[name] = resolve_method(name, config, run.dataset, run.percent, run.recipe)
     check_overrides(run.recipe, blocks)
     return resolved
+
+
+def typed_parameters(run: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `--params` of a command must name to make a run of these parameters again.
+
+    Args:
+        run: the fields of RunParameters, and `data_options`.
+
+    Returns:
+        Data set, percent, and whatever is not at its default; `recipe` holds the fields that were
+        overridden. The seeds, which the training record has, are left out.
+    """
+    options = get_dataset(run["dataset"]).options_type.model_fields
+    return {
+        "dataset": run["dataset"],
+        "percent": run["percent"],
+        **{key: run[key] for key, default in RUN_DEFAULTS.items() if run[key] != default},
+        **{
+            key: value
+            for key, value in run["data_options"].items()
+            if value != options[key].default
+        },
+        **({"pretrained": run["pretrained"]} if run["pretrained"] else {}),
+        "recipe": run["recipe"],
+    }
 
 
 def resolve_method(
