@@ -8,13 +8,15 @@ import torch
 from PIL import Image
 from torchvision import transforms as torchvision_transforms
 
+from debias_pipeline.errors import RecipeError
 from debias_pipeline.randomness import generators
-from debias_pipeline.transforms import MEAN, STD, Transform
+from debias_pipeline.transforms import STATISTICS, Transform
 
 
-def images(count=4, side=8, seed=0):
+def images(count=4, side=8, seed=0, width=None):
     random = np.random.default_rng(seed)
-    return torch.from_numpy(random.integers(0, 256, (count, side, side, 3), dtype=np.uint8))
+    shape = (count, side, width or side, 3)
+    return torch.from_numpy(random.integers(0, 256, shape, dtype=np.uint8))
 
 
 def torchvision_result(transform, image):
@@ -33,11 +35,12 @@ def test_images_stay_as_they_are_where_nothing_is_to_be_done():
         assert torch.equal(transformed, batch.movedim(-1, 1))
 
 
-def test_normalising_is_that_of_torchvision():
+@pytest.mark.parametrize("name", STATISTICS)
+def test_normalising_is_that_of_torchvision(name):
     batch = images()
-    normalise = torchvision_transforms.Normalize(MEAN, STD)
+    normalise = torchvision_transforms.Normalize(*STATISTICS[name])
     expected = torch.stack([normalise(torchvision_result([], image)) for image in batch])
-    torch.testing.assert_close(Transform(normalise=True).for_evaluation(batch), expected)
+    torch.testing.assert_close(Transform(normalise=name).for_evaluation(batch), expected)
 
 
 @pytest.mark.parametrize("size", [5, 20])
@@ -49,6 +52,44 @@ def test_resizing_is_that_of_torchvision_up_to_its_rounding(size):
     torch.testing.assert_close(
         Transform(resize=size).for_evaluation(batch), expected, atol=1.5 / 255, rtol=0
     )
+
+
+def test_the_transform_of_waterbirds_is_that_of_torchvision():
+    """Resize to a square, keep the centre, normalise as ImageNet (kohpangwei/group_DRO)."""
+    batch = images(side=12, width=17)
+    steps = [torchvision_transforms.Resize((16, 16)), torchvision_transforms.CenterCrop(13)]
+    normalise = torchvision_transforms.Normalize(*STATISTICS["imagenet"])
+    expected = torch.stack([normalise(torchvision_result(steps, image)) for image in batch])
+    ours = Transform(resize=16, centre_crop=13, normalise="imagenet")
+    for made in (ours.for_evaluation(batch), ours.for_training(batch, generators([0], "test"))):
+        # torchvision resizes PIL images in whole grey levels.
+        torch.testing.assert_close(made, expected, atol=1.5 / 255 / 0.22, rtol=0)
+
+
+def test_the_transform_of_celeba_is_that_of_torchvision():
+    """Keep the central square, then resize it (kohpangwei/group_DRO)."""
+    batch = images(side=15, width=10)
+    steps = [torchvision_transforms.CenterCrop(10), torchvision_transforms.Resize((14, 14))]
+    expected = torch.stack([torchvision_result(steps, image) for image in batch])
+    made = Transform(square=True, resize=14).for_evaluation(batch)
+    torch.testing.assert_close(made, expected, atol=1.5 / 255, rtol=0)
+
+
+def test_the_size_after_the_transform_is_known_beforehand():
+    for transform in (
+        Transform(),
+        Transform(square=True),
+        Transform(resize=6, crop_padding=2),
+        Transform(square=True, resize=9, centre_crop=4),
+        Transform(centre_crop=5),
+    ):
+        made = transform.for_evaluation(images(side=8, width=11))
+        assert tuple(made.shape[2:]) == transform.output_size(8, 11)
+
+
+def test_a_centre_crop_larger_than_the_images_is_refused():
+    with pytest.raises(RecipeError, match=r"centre_crop=9 is larger.*8 × 11.*recipe\.resize"):
+        Transform(centre_crop=9).output_size(8, 11)
 
 
 def test_evaluation_neither_crops_nor_flips():
@@ -99,7 +140,7 @@ def test_crops_and_flips_are_distributed_as_torchvisions():
 
 def test_a_seed_augments_the_same_alone_and_among_others():
     batch = images(6)
-    random = Transform(crop_padding=2, flip=True, normalise=True)
+    random = Transform(crop_padding=2, flip=True, normalise="cifar10")
     alone = random.for_training(batch, generators([5], "augmentation"))
     among = random.for_training(torch.cat([batch, batch]), generators([3, 5], "augmentation"))
     assert torch.equal(alone, among[6:])
@@ -114,7 +155,15 @@ def test_images_of_a_batch_are_augmented_apart_and_nothing_is_written_back():
     assert torch.equal(batch, before)
 
 
-@pytest.mark.parametrize("transform", [Transform(), Transform(None, 4, True, True), Transform(16)])
+TRANSFORMS = [
+    Transform(),
+    Transform(crop_padding=4, flip=True, normalise="cifar10"),
+    Transform(resize=16),
+    Transform(centre_crop=5),
+]
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS)
 def test_results_are_channels_last(transform):
     made = transform.for_training(images(), generators([0], "augmentation"))
     assert made.is_contiguous(memory_format=torch.channels_last)

@@ -1,4 +1,4 @@
-"""Runs the packaged project: `python -m debias_pipeline`."""
+"""Run the packaged project: `python -m debias_pipeline`, or the script `debias-pipeline`."""
 
 import sys
 from pathlib import Path

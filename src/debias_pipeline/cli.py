@@ -11,13 +11,17 @@ from typing import Any, cast
 
 import click
 from kedro.config import MissingConfigException
+from kedro.framework.cli.project import PARAMS_ARG_HELP
 from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.cli.utils import _split_params
 from kedro.framework.project import pipelines, settings
 from kedro.framework.session import KedroSession
 from kedro.io import DatasetError
+from kedro.utils import find_kedro_project
 from kedro.validation.exceptions import DataValidationError
+from omegaconf import OmegaConf
 from rich.console import Console
+from yaml import YAMLError
 
 from debias_pipeline.config_loader import ProjectConfigLoader
 from debias_pipeline.errors import UserError, one_line, user_error_behind
@@ -32,10 +36,12 @@ from debias_pipeline.pipelines.benchmark import (
     plan,
     plan_table,
 )
+from debias_pipeline.stopping import Stopped, stopping_at_once
 from debias_pipeline.tracking import (
     PENDING_FOLDER,
     Store,
     destination_of,
+    killed_when_interrupted,
     mlflow_config,
     reason,
     send_abandoned,
@@ -55,7 +61,7 @@ def explanation(error: BaseException | None) -> str | None:
         return str(mendable)
     if isinstance(error, DataValidationError):
         return f"{one_line(error)}: make the data again with kedro run --pipeline=ingestion"
-    if isinstance(error, DatasetError | MissingConfigException):
+    if isinstance(error, DatasetError | MissingConfigException | YAMLError):
         return one_line(error)
     if isinstance(error, ValueError) and _is_about_the_choice_of_nodes(error):
         return one_line(error)
@@ -99,8 +105,11 @@ def _explaining(callback: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(callback)
     def run(*args: Any, **kwargs: Any) -> Any:
         try:
-            with _without_what_is_explained():
+            with stopping_at_once(), killed_when_interrupted(), _without_what_is_explained():
                 return callback(*args, **kwargs)
+        except Stopped as stopped:
+            click.echo(stopped, err=True)
+            raise SystemExit(stopped.exit_code) from stopped
         except Exception as error:
             message = explanation(error)
             if message is None:
@@ -110,12 +119,34 @@ def _explaining(callback: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-def _run_known_pipelines(*args: Any, dry_run: bool, **kwargs: Any) -> Any:
-    names = [*filter(None, [kwargs["pipeline"], *kwargs["pipelines"]])]
+def _run_known_pipelines(*args: Any, pipeline: str, dry_run: bool, **kwargs: Any) -> Any:
+    if pipeline and kwargs["pipelines"]:
+        raise UserError("--pipeline and --pipelines cannot be used together: use one of them")
+    # Kedro deprecates --pipeline, so it is this project's own option and Kedro never sees it.
+    names = [pipeline] if pipeline else kwargs["pipelines"]
+    _check_configuration(kwargs["conf_source"])
     _check_pipelines(names)
+    kwargs["pipelines"] = names
     if dry_run:
         return _show_plan(names, kwargs)
+    if any(each.name == "pipeline" for each in kedro_run.params):
+        kwargs["pipeline"] = None
     return cast(Callable[..., Any], kedro_run.callback)(*args, **kwargs)
+
+
+def _check_configuration(conf_source: str | None) -> None:
+    """Check that there is a configuration: a packaged project has none of its own.
+
+    Raises:
+        UserError: if no --conf-source is given and the project's folder has no conf/base.
+    """
+    project = find_kedro_project(Path.cwd()) or Path.cwd()
+    base = project / settings.CONF_SOURCE / settings.CONFIG_LOADER_ARGS["base_env"]
+    if not conf_source and not base.is_dir():
+        raise UserError(
+            f"{base} does not exist: run in the project's folder, or give its configuration, "
+            "which kedro package writes to dist/, as --conf-source=<folder or .tar.gz>"
+        )
 
 
 def _show_plan(names: list[str], options: dict[str, Any]) -> None:
@@ -140,12 +171,32 @@ def _show_plan(names: list[str], options: dict[str, Any]) -> None:
 _CHOICES = ("tags", "node_names", "from_nodes", "to_nodes", "from_inputs", "to_outputs")
 
 
+class _ParamsOption(click.Option):
+    """`--params`, which may be given several times: later values replace earlier ones."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(
+            *args,
+            **{**kwargs, "multiple": True, "type": click.UNPROCESSED, "callback": _merge_params},
+        )
+
+    def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
+        """Take the single value that a file given as --config has, too."""
+        single = isinstance(value, str | dict)
+        return super().type_cast_value(ctx, (value,) if single else value)
+
+
+def _merge_params(ctx: click.Context, option: click.Parameter, values: Any) -> dict[str, Any]:
+    parts = [_split_params(ctx, option, value) for value in values]
+    return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.merge(*parts)) if parts else {})
+
+
 @cli.command("export-checkpoint")
 @click.option("--method", default=PUBLISHED_METHOD, show_default=True, help="Whose checkpoint.")
 @click.option("--checkpoint", default="last", show_default=True, help="Which choice of it.")
 @click.option("--seed", default=0, show_default=True, help="Which seed of it.")
 @click.option("--to", type=click.Path(path_type=Path, file_okay=False), required=True)
-@click.option("--params", default="", callback=_split_params, help="As for kedro run.")
+@click.option("--params", cls=_ParamsOption, help="As for kedro run.")
 @_explaining
 def export_checkpoint(
     method: str, checkpoint: str, seed: int, to: Path, params: dict[str, Any]
@@ -208,11 +259,20 @@ _DRY_RUN = click.Option(
     "time left; nothing is run.",
 )
 
-cli.add_command(
-    click.Command(
-        name="run",
-        callback=_explaining(_run_known_pipelines),
-        params=[*kedro_run.params, _DRY_RUN],
-        help=kedro_run.help,
-    )
+_OWN_OPTIONS = {
+    "params": _ParamsOption(["--params"], help=PARAMS_ARG_HELP),
+    "pipeline": click.Option(["--pipeline", "-p"], help="Name of the pipeline to run."),
+    "dry_run": _DRY_RUN,
+}
+
+# Kedro looks for this name when the packaged project is run.
+run = click.Command(
+    name="run",
+    callback=_explaining(_run_known_pipelines),
+    params=[
+        *(option for option in kedro_run.params if option.name not in _OWN_OPTIONS),
+        *_OWN_OPTIONS.values(),
+    ],
+    help=kedro_run.help,
 )
+cli.add_command(run)

@@ -77,8 +77,8 @@ class ProjectConfigLoader(OmegaConfigLoader):
     def _catalog_with(self, setting: str, results: str) -> dict[str, Any]:
         """The catalog for one meaning of `${setting:}` and `${results:}`."""
         # Resolvers are of the whole process: each loader puts its own in place.
-        OmegaConf.register_new_resolver("setting", lambda: setting, replace=True)
-        OmegaConf.register_new_resolver("results", lambda: results, replace=True)
+        OmegaConf.register_resolver("setting", lambda: setting, replace=True)
+        OmegaConf.register_resolver("results", lambda: results, replace=True)
         catalog: dict[str, Any] = super().__getitem__("catalog")
         return catalog
 

@@ -18,11 +18,12 @@ from kedro_mlflow.config.kedro_mlflow_config import KedroMlflowConfig
 from rich.console import Console
 
 from debias_pipeline.config_loader import ProjectConfigLoader
-from debias_pipeline.errors import Hole, UserError
-from debias_pipeline.grid import CELL_ENTRIES, Cell, cells_of
+from debias_pipeline.errors import Hole, RecipeError, UserError
+from debias_pipeline.grid import CELL_ENTRIES, OVERRIDES, Cell, cells_of
 from debias_pipeline.io import local_file, location
 from debias_pipeline.methods import method_names
-from debias_pipeline.parameters import check_overrides
+from debias_pipeline.networks import check_weights
+from debias_pipeline.parameters import check_decays, check_overrides, no_recipe
 from debias_pipeline.pipeline_registry import (
     DEFAULT_METHODS,
     baseline_first,
@@ -57,6 +58,9 @@ from debias_pipeline.training import choose_device
 
 Catalog = CatalogProtocol[Any, Any]
 
+# The catalog entry that gives a node the place for its snapshots.
+SNAPSHOTS = "snapshots"
+
 
 class PreflightHooks:
     """Refuses a run that cannot succeed before it starts."""
@@ -87,19 +91,25 @@ class PreflightHooks:
         parameters: dict[str, Any] = catalog.load("parameters")
         if set(run_params["pipeline_names"] or ["__default__"]) <= set(GRID_PIPELINES):
             check_typed(run_params["runtime_params"] or {})
-        check_cells(chosen_cells(cells_of(parameters), pipeline), pipeline, catalog)
-        # The workers of a cluster have devices of their own.
-        if run_params["runner"] != ON_OTHER_MACHINES:
+        cells = chosen_cells(cells_of(parameters), pipeline)
+        check_cells(cells, pipeline, catalog)
+        # The workers of a cluster have devices and files of their own.
+        here = run_params["runner"] != ON_OTHER_MACHINES
+        if here:
             choose_device(parameters["device"])
+            for cell in cells:
+                _check_weights(cell.recipe or {}, OVERRIDES)
         trained = _methods_of(pipeline, "params:{}.recipe")
         for method in trained:
             if "recipe" not in parameters[method]:
-                raise UserError(
-                    f"There is no recipe for {method} on {parameters['dataset']}: "
-                    "add one to conf/base/parameters_recipes.yml"
-                )
+                raise UserError(no_recipe(method, parameters["dataset"]))
+            if here:
+                _check_weights(parameters[method]["recipe"], "recipe")
         if trained:
             check_overrides(parameters["recipe"], trained)
+            check_decays(
+                parameters["recipe"], {name: parameters[name]["recipe"] for name in trained}
+            )
         self._check_inputs(pipeline, catalog, parameters)
 
     def _check_inputs(
@@ -207,6 +217,27 @@ class TrackingHooks:
         end_run(FAILED)
 
 
+class SnapshotHooks:
+    """Removes the snapshots of a training run once all that it made is saved."""
+
+    _catalog: Catalog
+
+    @hook_impl
+    def before_node_run(self, catalog: Catalog) -> None:
+        """Keep the catalog, also in a process that only runs nodes."""
+        self._catalog = catalog
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
+        """Remove snapshots after the last output of the node that took them."""
+        store = next((name for name in node.inputs if name.split(".")[-1] == SNAPSHOTS), None)
+        if store is None or dataset_name != node.outputs[-1]:
+            return
+        # A trial that failed keeps its snapshots.
+        if data["settings_digest"]:
+            self._catalog.load(store).clear(data["settings_digest"])
+
+
 class SummaryHooks:
     """Ends a run with its results: the headline table and where the reports are."""
 
@@ -226,7 +257,7 @@ class SummaryHooks:
             published = {
                 each["method"]: parameters[each["method"]]["published_accuracy"] for each in metrics
             }
-            Console().print(headline_table(metrics, published))
+            Console().print(headline_table(metrics, published, catalog.load("data_card")))
         if "leaderboard_json" in outputs:
             Console().print(leaderboard_tables(catalog.load("leaderboard_json")))
         for name in sorted(name for name in outputs if name.endswith(("report", "_page"))):
@@ -257,6 +288,16 @@ def _tags_of_grid(cells: list[Cell]) -> dict[str, str]:
         "method": listed(cell.method for cell in cells),
         "seeds": listed(cells[0].seeds),
     }
+
+
+def _check_weights(recipe: Mapping[str, Any], key: str) -> None:
+    """Check the weights that a recipe starts from; errors name recipe fields under `key`."""
+    if not recipe:
+        return
+    try:
+        check_weights(recipe["network"], recipe["weights"])
+    except RecipeError as error:
+        raise error.with_key(key) from error
 
 
 def _methods_of(pipeline: Pipeline, dataset: str) -> list[str]:

@@ -3,9 +3,9 @@
 from omegaconf.resolvers import oc
 
 from debias_pipeline.config_loader import ProjectConfigLoader
-from debias_pipeline.hooks import PreflightHooks, SummaryHooks, TrackingHooks
+from debias_pipeline.hooks import PreflightHooks, SnapshotHooks, SummaryHooks, TrackingHooks
 
-HOOKS = (PreflightHooks(), TrackingHooks(), SummaryHooks())
+HOOKS = (PreflightHooks(), TrackingHooks(), SnapshotHooks(), SummaryHooks())
 # They contact MLflow for every command, and fail with it; TrackingHooks does their work.
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro_mlflow", "kedro-mlflow")
 CONFIG_LOADER_CLASS = ProjectConfigLoader

@@ -3,31 +3,62 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Final, Literal
 
 import torch
 from torch import Tensor
 
-# Published code normalises every data set of photographs with CIFAR-10's statistics.
-MEAN = (0.4914, 0.4822, 0.4465)
-STD = (0.2023, 0.1994, 0.2010)
+from debias_pipeline.errors import RecipeError
+
+# Mean and standard deviation per channel of pixels in 0..1. DisEnt's published code normalises
+# every data set of photographs with CIFAR-10's, networks with ImageNet weights expect ImageNet's.
+STATISTICS: Final = {
+    "cifar10": ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+}
 
 
 @dataclass(frozen=True)
 class Transform:
     """What is done to images before a network sees them.
 
+    Steps are done in the order of the attributes.
+
     Attributes:
+        square: crop to the largest central square.
         resize: side in pixels that images are resized to (bilinear, antialiased), or None.
+        centre_crop: side in pixels of the central square that is kept, or None.
         crop_padding: pixels of black put around an image before a random crop of the old size;
             0 for no crop. Training only.
         flip: mirror left and right with probability one half. Training only.
-        normalise: subtract MEAN and divide by STD, per channel.
+        normalise: which of STATISTICS are subtracted and divided by, per channel; or none.
     """
 
+    square: bool = False
     resize: int | None = None
+    centre_crop: int | None = None
     crop_padding: int = 0
     flip: bool = False
-    normalise: bool = False
+    normalise: Literal["none", "cifar10", "imagenet"] = "none"
+
+    def output_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return height and width of images of a size once they are transformed.
+
+        Raises:
+            RecipeError: if the images are smaller than the centre crop.
+        """
+        if self.square:
+            height = width = min(height, width)
+        if self.resize is not None:
+            height = width = self.resize
+        if self.centre_crop is None:
+            return height, width
+        if self.centre_crop > min(height, width):
+            raise RecipeError(
+                f"{{recipe}}.centre_crop={self.centre_crop} is larger than the images, "
+                f"{height} × {width} pixels; choose a smaller one or set {{recipe}}.resize"
+            )
+        return self.centre_crop, self.centre_crop
 
     def for_evaluation(self, images: Tensor) -> Tensor:
         """Transform without anything random.
@@ -39,7 +70,7 @@ class Transform:
             [n, 3, H′, W′], channels last in memory: float32 in 0..1 or normalised; where nothing
             is to be done, uint8 in 0..255 as they are.
         """
-        return self._normalised(self._resized(images))
+        return self._normalised(self._sized(images))
 
     def for_training(self, images: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
         """Transform with random crops and flips.
@@ -51,7 +82,7 @@ class Transform:
         Returns:
             See `for_evaluation`.
         """
-        pixels = self._resized(images)
+        pixels = self._sized(images)
         each = len(pixels) // len(generators)
         if self.crop_padding:
             pixels = self._cropped(pixels, each, generators)
@@ -61,15 +92,17 @@ class Transform:
             pixels = torch.where(mirrored.view(-1, 1, 1, 1), pixels.flip(3), pixels)
         return self._normalised(pixels)
 
-    def _resized(self, images: Tensor) -> Tensor:
-        """As [n, 3, H, W]: uint8 as they are, or resized floats in 0..255."""
+    def _sized(self, images: Tensor) -> Tensor:
+        """Return [n, 3, H′, W′]: uint8 where nothing was resized, else floats in 0..255."""
         pixels = images.movedim(-1, 1)
-        if self.resize is None or pixels.shape[2:] == (self.resize, self.resize):
-            return pixels
-        size = (self.resize, self.resize)
-        return torch.nn.functional.interpolate(
-            pixels.float(), size, mode="bilinear", antialias=True
-        )
+        if self.square:
+            pixels = _central(pixels, min(pixels.shape[2:]))
+        if self.resize is not None and pixels.shape[2:] != (self.resize, self.resize):
+            size = (self.resize, self.resize)
+            pixels = torch.nn.functional.interpolate(
+                pixels.float(), size, mode="bilinear", antialias=True
+            )
+        return pixels if self.centre_crop is None else _central(pixels, self.centre_crop)
 
     def _cropped(self, pixels: Tensor, each: int, generators: Sequence[torch.Generator]) -> Tensor:
         padding, (height, width) = self.crop_padding, pixels.shape[2:]
@@ -86,19 +119,25 @@ class Transform:
             return pixels
         # Converting first and scaling in place is faster than dividing uint8.
         floats = pixels.to(torch.float32, memory_format=torch.channels_last, copy=True)
-        if not self.normalise:
+        if self.normalise == "none":
             return floats.mul_(1 / 255)
-        factor, offset = _normalisation(floats.device)
+        factor, offset = _normalisation(self.normalise, floats.device)
         return floats.mul_(factor).sub_(offset)
 
 
-@cache
-def _normalisation(device: torch.device) -> tuple[Tensor, Tensor]:
-    """What pixels in 0..255 are multiplied by, and what is then taken off.
+def _central(pixels: Tensor, side: int) -> Tensor:
+    """Return the central square; where it cannot be central, as torchvision rounds."""
+    top, left = (round((size - side) / 2) for size in pixels.shape[2:])
+    return pixels[:, :, top : top + side, left : left + side]
 
-    Made once a device: a GPU would wait for the copy at every step.
+
+@cache
+def _normalisation(statistics: str, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return what pixels in 0..255 are multiplied by, and what is then subtracted.
+
+    Cached by device: a GPU would wait for the copy at every step.
     """
-    mean, std = (torch.tensor(each, device=device).view(3, 1, 1) for each in (MEAN, STD))
+    mean, std = (torch.tensor(each, device=device).view(3, 1, 1) for each in STATISTICS[statistics])
     return 1 / (255 * std), mean / std
 
 

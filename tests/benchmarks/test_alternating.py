@@ -8,6 +8,7 @@ from benchmarks.flat_in_n import repeated
 from benchmarks.larger_than_memory import per_turn
 from benchmarks.steps import random_data
 
+from debias_pipeline.methods import Sampling
 from debias_pipeline.training.batches import BatchStream
 from debias_pipeline.transforms import Transform
 
@@ -45,7 +46,7 @@ def test_repeated_images_are_the_same_pixels_under_more_ids():
     longer = repeated(data, 3)
     assert longer.images is data.images
     assert len(longer.splits["train"]) == 60
-    batch = BatchStream(longer, [0], 60, Transform()).next()
+    batch = BatchStream(longer, [0], Sampling(60), Transform()).next()
     positions = batch.index[0] % 20
     np.testing.assert_array_equal(batch.labels[0], data.splits["train"].labels[positions])
     expected = Transform().for_training(data.gather(positions), [torch.Generator()])

@@ -10,7 +10,12 @@ from kedro.validation.exceptions import DataValidationError
 from pandera.errors import SchemaErrors
 
 from debias_pipeline.biased_data import get_dataset
-from debias_pipeline.biased_data.manifest import Manifest, make_data_card, make_manifest
+from debias_pipeline.biased_data.manifest import (
+    Manifest,
+    check_test_split,
+    make_data_card,
+    make_manifest,
+)
 
 
 def small_manifest() -> pd.DataFrame:
@@ -149,6 +154,7 @@ def test_data_card_counts_what_is_known():
         "valid": {"images": 1, "conflicting": 0, "conflicting_fraction": 0.0},
         "test": {"images": 1, "conflicting": None, "conflicting_fraction": None},
     }
+    assert card["test_split"] == {"unbiased": None, "association": None}
     assert card["dataset"] == "cmnist_mini"
     assert card["headline"] == "accuracy"
     assert card["image_shape"] == [28, 28, 3]
@@ -170,3 +176,45 @@ def test_data_card_takes_names_known_only_from_the_data():
     )
     assert card["label_names"] == ["cat", "dog"]
     assert card["bias_names"] == []
+
+
+def split_of(counts):
+    """A manifest of test images: counts of label (row) and bias (column)."""
+    cells = [(row, column) for row, column in np.ndindex(np.shape(counts))]
+    label, bias = np.repeat(cells, np.ravel(counts), axis=0).T
+    n = len(label)
+    return make_manifest(
+        split=["test"] * n, label=label, bias=bias, conflicting=label != bias, source=["a.png"] * n
+    )
+
+
+def test_a_test_split_is_unbiased_where_label_and_bias_are_independent():
+    drawn = np.random.default_rng(0).multinomial(1000, [0.01] * 100).reshape(10, 10)
+    for counts in (drawn, [[250, 250], [250, 250]], [[400, 100], [320, 80]]):
+        assert check_test_split(split_of(counts))["unbiased"] is True
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [[[31, 1], [1, 31]], [[0, 50], [50, 0]], [[300, 200], [200, 300]], np.eye(10, dtype=int) * 90],
+    ids=["aligned", "conflicting only", "weakly", "ten labels"],
+)
+def test_a_test_split_is_biased_where_the_bias_goes_with_the_label(counts):
+    found = check_test_split(split_of(counts))
+    assert found["unbiased"] is False
+    assert 0.1 < found["association"] <= 1
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [[[2, 2], [2, 2]], np.eye(10, dtype=int), [[50], [50]], [[50, 50]]],
+    ids=["too few", "an image per label", "one bias value", "one label"],
+)
+def test_a_test_split_that_cannot_be_checked_is_not_called_unbiased(counts):
+    assert check_test_split(split_of(counts))["unbiased"] is None
+
+
+def test_one_missing_bias_label_leaves_the_test_split_unchecked():
+    manifest = split_of([[250, 250], [250, 250]])
+    manifest.loc[0, "bias"] = -1
+    assert check_test_split(manifest) == {"unbiased": None, "association": None}

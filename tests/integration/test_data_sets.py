@@ -269,8 +269,43 @@ def test_without_bias_labels_reports_say_why(name: str, of_class_folders: Callab
     assert "needs bias labels on the test split" in report
     assert "selecting a step needs bias labels on the validation split" in report
     assert "carry no bias labels" in report
+    assert "nbiased" not in report
     assert all(label in report for label in LABELS)
     assert ">nan" not in report.lower()
+
+
+@pytest.fixture(scope="module")
+def of_biased_folders(
+    project: Project, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, Callable[[str], Any]]:
+    """What a run prints and leaves of images of which one in ten is against the bias.
+
+    None of those is in the validation split.
+    """
+    raw_dir = tmp_path_factory.mktemp("biased_folders")
+    rows = []
+    for i in range(200):
+        split = ("train", "train", "train", "valid", "test")[i // 2 % 5]
+        against = split != "valid" and i % 20 in (0, 9)
+        write_image(raw_dir / f"{i}", i)
+        (file,) = raw_dir.glob(f"{i}.*")
+        bias = BIASES[1 - i % 2 if against else i % 2]
+        rows.append({"path": file.name, "label": LABELS[i % 2], "bias": bias, "split": split})
+    pd.DataFrame(rows).to_csv(raw_dir / "table.csv", index=False)
+    setting = {"dataset": "folder", "raw_dir": str(raw_dir)}
+    return ran(project, **setting, **TINY_DISENT), project.catalog(**setting).load
+
+
+def test_accuracy_on_a_biased_test_split_is_nowhere_called_unbiased(
+    of_biased_folders: tuple[str, Callable[[str], Any]],
+):
+    printed, left = of_biased_folders
+    pages = [left(name) for name in ("vanilla.report", "disent.report", "comparison_report")]
+    for text in (printed, *pages):
+        assert "nbiased" not in text
+    for text in (printed, *pages):
+        assert "the test split is biased itself" in " ".join(text.split())
+    assert all("no bias-conflicting image in the validation split" in page for page in pages)
 
 
 # --- README ---------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """What a user can mend is told in one line, and nothing that was there before is touched."""
 
+import json
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -85,10 +86,47 @@ def test_a_wrong_parameter(case: str, refusal: Callable[..., str], shared: Proje
     assert len(shared.mlflow_runs()) == runs, "refused before a run is tracked"
 
 
+def test_several_params_options_are_merged(refusal: Callable[..., str]):
+    message = refusal("--params=recipe.steps=-5,seed=1", "--params=recipe.lr=-0.1,seed=2")
+    assert "recipe.steps=-5" in message
+    assert "recipe.lr=-0.1" in message
+
+
+def test_of_a_parameter_given_twice_the_last_value_counts(refusal: Callable[..., str]):
+    message = refusal("--params=seeds=1,percent=abc", "--params=percent=def")
+    assert "percent='def'" in message
+
+
+@pytest.mark.parametrize("params", ["percent=abc", {"percent": "abc"}], ids=["text", "mapping"])
+def test_params_of_a_config_file(params: object, refusal: Callable[..., str], tmp_path: Path):
+    (tmp_path / "run.yml").write_text(json.dumps({"run": {"params": params}}))
+    assert "percent='abc'" in refusal(f"--config={tmp_path / 'run.yml'}")
+
+
 def test_a_recipe_field_of_another_method(refusal: Callable[..., str]):
     message = refusal("--pipeline=vanilla", recipe__lambda_dis=2)
     assert "Unknown recipe field 'lambda_dis'" in message
     assert "batch_size" in message
+
+
+@pytest.mark.parametrize("case", ["of a method", "of a grid"])
+def test_weights_that_are_missing(case: str, refusal: Callable[..., str], shared: Project):
+    runs = len(shared.mlflow_runs())
+    fields = {"network": "resnet18", "weights": "nowhere.pth"}
+    if case == "of a method":
+        params = {f"recipe__{name}": value for name, value in fields.items()}
+        message = refusal("--pipeline=vanilla", **params)
+        assert "recipe.weights=nowhere.pth" in message
+    else:
+        params = {f"benchmark__overrides__{name}": value for name, value in fields.items()}
+        message = refusal("--pipeline=benchmark", **params)
+        assert "benchmark.overrides.weights=nowhere.pth" in message
+    assert "no such file" in message
+    assert len(shared.mlflow_runs()) == runs, "refused before a run is tracked"
+
+
+def test_a_decay_without_its_schedule(refusal: Callable[..., str]):
+    assert "recipe.schedule=step" in refusal("--pipeline=vanilla", recipe__gamma=0.5)
 
 
 @pytest.mark.parametrize("option", ["--pipeline=disnet", "--pipelines=ingestion,disnet"])
@@ -111,6 +149,32 @@ def test_an_unknown_pipeline(option: str, refusal: Callable[..., str]):
 )
 def test_a_choice_of_nodes_that_are_not_there(option: str, part: str, refusal: Callable[..., str]):
     assert part in refusal(option)
+
+
+def test_two_options_for_the_pipeline(refusal: Callable[..., str]):
+    assert "--pipelines" in refusal("--pipeline=disent", "--pipelines=vanilla")
+
+
+@pytest.mark.parametrize("name", ["parameters", "catalog", "mlflow"])
+@pytest.mark.parametrize(
+    "text", ["a: [1, 2", "a: 1\n  b: 2", "a: '"], ids=["list", "indent", "quote"]
+)
+def test_a_file_of_the_configuration_that_is_not_yaml(name: str, text: str, project: Project):
+    (project.path / "conf/local").mkdir(exist_ok=True)
+    (project.path / f"conf/local/{name}.yml").write_text(text)
+    with unchanged(project):
+        message = told_in_one_line(project.run())
+    assert f"{name}.yml" in message
+    assert "line" in message
+
+
+def test_a_folder_without_configuration(tmp_path: Path, shared: Project):
+    (tmp_path / "pyproject.toml").write_text((shared.path / "pyproject.toml").read_text())
+    (tmp_path / "src").mkdir()
+    message = told_in_one_line(Project(tmp_path).run())
+    assert f"{tmp_path}/conf/base does not exist" in message
+    assert "--conf-source=" in message
+    assert not [path for path in tmp_path.iterdir() if path.name not in ("pyproject.toml", "src")]
 
 
 def test_an_environment_that_is_not_there(refusal: Callable[..., str]):

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torchvision
 
-from debias_pipeline.networks import build_encoder, is_encoder
+from debias_pipeline.networks import build_encoder
 from debias_pipeline.randomness import generators
 
 
@@ -65,15 +65,3 @@ def test_building_leaves_the_global_generator_alone():
     before = torch.random.get_rng_state()
     build("resnet20")
     assert torch.equal(before, torch.random.get_rng_state())
-
-
-@pytest.mark.parametrize("name", ["mobilenet_v3_small", "densenet121"])
-def test_any_torchvision_network_goes_by_its_name(name):
-    encoder = build(name, branches=2).eval()
-    assert encoder(torch.rand(1, 2, 3, 32, 32)).shape == (1, 2, 2, encoder.features)
-
-
-def test_unknown_networks_are_known_to_be_unknown():
-    assert not is_encoder("resnet19")
-    with pytest.raises(KeyError):
-        build("resnet19")

@@ -81,3 +81,12 @@ def test_mixed_precision_is_close_and_leaves_gradients_in_the_parameters_type(br
     torch.testing.assert_close(rounded.float(), exact, rtol=0.05, atol=0.02)
     rounded.float().sum().backward()
     assert all(each.grad.dtype == torch.float32 for each in encoder.parameters())
+
+
+def test_a_gradient_penalty_is_refused_instead_of_computed_wrongly():
+    encoder, images = mlp(), pixels(3)
+    loss = encoder(images).square().sum()
+    gradients = torch.autograd.grad(loss, [*encoder.parameters()], create_graph=True)
+    penalty = sum(each.square().sum() for each in gradients)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        penalty.backward()

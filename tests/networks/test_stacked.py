@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from debias_pipeline.networks import StackedLinear, build_encoder, encoder_names
+from debias_pipeline.networks import StackedLinear, build_encoder
 from debias_pipeline.networks.stacked import SharedInputLinear
 from debias_pipeline.randomness import generators
 
@@ -52,12 +52,3 @@ def test_mlp_has_the_published_widths_and_divides_by_255_once_more():
     hidden = torch.relu(hidden @ encoder.second.weight[0, 0] + encoder.second.bias[0, 0])
     hidden = torch.relu(hidden @ encoder.third.weight[0, 0] + encoder.third.bias[0, 0])
     torch.testing.assert_close(encoder(images)[0, 0], hidden)
-
-
-@pytest.mark.parametrize("name", encoder_names())
-def test_every_encoder_keeps_the_axes_and_shares_images_among_replicas(name):
-    encoder = build_encoder(name, (28, 28, 3), 2, generators([0, 1], "test")).eval()
-    images = torch.rand(1, 4, 3, 28, 28)
-    features = encoder(images)
-    assert features.shape == (2, 2, 4, encoder.features)
-    torch.testing.assert_close(encoder(images.expand(2, -1, -1, -1, -1)), features)

@@ -47,17 +47,26 @@ def make_run(
     weights: bool = True,
     conflicting_accuracy: float = 0.5701,
     headline: str = "accuracy",
+    biased_test: bool = False,
 ) -> Run:
     rng = np.random.default_rng(7)
+    unbiased = not biased_test if bias_labels else None
+    association = (0.63 if biased_test else 0.02) if bias_labels else None
     manifest = _manifest(rng, bias_labels)
     return Run(
-        metrics=_metrics(method, seeds, bias_labels, weights, conflicting_accuracy, headline),
+        metrics={
+            **_metrics(method, seeds, bias_labels, weights, conflicting_accuracy, headline),
+            "unbiased_test": unbiased,
+        },
         history=_history(rng, seeds, bias_labels, weights, conflicting_accuracy),
         sample_weights=_sample_weights(rng, manifest, seeds, weights),
         group_accuracy=_group_accuracy(rng, seeds, bias_labels, conflicting_accuracy),
         images=_images(rng, manifest),
         manifest=manifest,
-        data_card=_data_card(manifest, bias_labels, headline),
+        data_card={
+            **_data_card(manifest, bias_labels, headline),
+            "test_split": {"unbiased": unbiased, "association": association},
+        },
         recipe={"learning_rate": 0.01, "batch_size": 256, "steps": 4000, "swap_start": 1000},
     )
 

@@ -28,4 +28,10 @@ def test_finding_is_honest() -> None:
 def test_finding_without_bias_labels_is_about_all_test_images() -> None:
     runs = [make_run(method, bias_labels=False) for method in ("vanilla", "disent")]
     (sentence,) = findings([run.metrics for run in runs])
-    assert sentence.startswith("On the unbiased test split disent gets")
+    assert sentence.startswith("On the test split disent gets")
+
+
+def test_finding_names_the_method_with_one_seed() -> None:
+    sentence = finding((0.5, None), (0.6, 0.02))
+    assert "one seed of vanilla" in sentence
+    assert "disent:" not in sentence

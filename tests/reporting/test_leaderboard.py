@@ -11,6 +11,7 @@ import pytest
 from browser import CHROMIUM, chromium
 from html_tables import Table
 from made_up_grids import a_grid, done, failed
+from made_up_published import IN_WORDS
 from rich.console import Console
 
 from debias_pipeline.errors import UserError
@@ -154,6 +155,7 @@ def test_page_marks_the_leak_wherever_it_shows(page: str) -> None:
     # A hole still says what was published.
     assert lff[1].endswith("published 52.50")
     assert disent[1] == "not run published 65.22"
+    assert f"{IN_WORDS}." in page
     for protocol in ("last", "selected"):
         assert "published" not in str(Table(page, f"cmnist-{protocol}").rows)
 
@@ -224,6 +226,7 @@ def test_headline_is_that_of_the_data_set() -> None:
 
 def test_markdown_is_the_same_table(leaderboard: dict[str, Any]) -> None:
     text = write_leaderboard_table(leaderboard)
+    assert f"difference in points. {IN_WORDS}." in text
     lines = text.splitlines()
     assert lines[0] == "### cmnist: unbiased accuracy in %"
     assert lines[2] == (
@@ -249,6 +252,7 @@ def test_figures_are_drawn_for_data_sets_with_figures(leaderboard: dict[str, Any
 def test_terminal_table_fits(leaderboard: dict[str, Any], width: int) -> None:
     console = Console(width=width, file=io.StringIO(), legacy_windows=False)
     console.print(leaderboard_tables(leaderboard))
+    assert f"† {IN_WORDS}" in " ".join(console.file.getvalue().split())  # type: ignore[attr-defined]
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert all(len(line.rstrip()) <= width for line in text.splitlines())
     for part in ("best on test*", "85.0 ± 1.0‡", "not run", "65.86", "4 of 6 cells are done"):
@@ -300,3 +304,25 @@ def links(page: str) -> list[str]:
 
     Links().feed(page)
     return found
+
+
+@pytest.mark.parametrize("unbiased", [False, None])
+def test_accuracy_on_a_test_split_that_may_be_biased_is_not_called_unbiased(unbiased) -> None:
+    leaderboard = make_leaderboard(
+        [
+            done("vanilla", [0.6, 0.7, 0.8], unbiased_test=unbiased),
+            done("vanilla", [0.3, 0.4, 0.5], percent="0.5pct"),
+        ]
+    )
+    figures = draw_leaderboard_figures(leaderboard)
+    console = Console(width=100, file=io.StringIO())
+    console.print(leaderboard_tables(leaderboard))
+    for text in (
+        write_leaderboard_page(leaderboard, figures),
+        write_leaderboard_table(leaderboard),
+        console.file.getvalue(),  # type: ignore[attr-defined]
+    ):
+        assert "Unbiased" not in text
+        assert "est accuracy" in text
+        assert "The test split (2pct) is not known to be unbiased" in " ".join(text.split())
+    assert "nbiased" not in figures["cmnist"]

@@ -1,8 +1,11 @@
 import copy
+import re
 from dataclasses import replace
 
+import pytest
 from html_tables import Table
-from made_up_reports import BEST_ON_TEST, draw, method_report
+from made_up_published import IN_WORDS, OTHER_SOURCE, published, published_elsewhere
+from made_up_reports import BEST_ON_TEST, compare, comparison_report, draw, method_report
 from made_up_runs import Run, make_run
 
 
@@ -30,7 +33,22 @@ def test_published_figure_stands_beside_best_on_test_only(method_page: str) -> N
     assert head[2] == "Published"
     assert (last[2], selected[2]) == ("–", "–")
     assert best[2] == "84.79 % measured −23.3"
-    assert "paper's Table 1: mean of 3 runs" in table.titles[3, 2]
+    assert table.titles[3, 2] == IN_WORDS
+
+
+def test_published_accuracies_stand_where_they_compare(disent: Run) -> None:
+    rows = Table(
+        method_report(disent, published=[published_elsewhere(0.5, "last")]), "headline"
+    ).rows
+    assert rows[1][2].startswith("50.00 % measured")
+    assert (rows[2][2], rows[3][2]) == ("–", "–")
+
+
+def test_all_published_accuracies_are_listed_with_their_sources(method_page: str) -> None:
+    (listed,) = re.findall(r'<ul id="published">(.*?)</ul>', method_page, re.S)
+    items = re.findall(r"<li>(.*?)</li>", listed)
+    assert items[0] == f"84.79 %: {IN_WORDS}"
+    assert items[1].startswith(f"82.86 %: {OTHER_SOURCE}: how the checkpoint")
 
 
 def test_without_a_published_figure_there_is_no_such_column(disent: Run) -> None:
@@ -63,15 +81,35 @@ def test_what_is_left_out_is_explained(vanilla: Run, without_bias_labels: Run) -
 
 
 def test_a_biased_test_split_is_called_so(disent: Run, method_page: str) -> None:
-    card = copy.deepcopy(disent.data_card)
+    run = make_run(biased_test=True)
+    card = copy.deepcopy(run.data_card)
     card["splits"]["test"]["conflicting_fraction"] = 0.018
-    html = method_report(replace(disent, data_card=card))
+    html = method_report(replace(run, data_card=card))
     assert "Only 1.8 % of the test images are bias-conflicting" in html
     assert 'class="warning"' not in method_page
 
 
+@pytest.mark.parametrize("case", [{"biased_test": True}, {"bias_labels": False}], ids=str)
+def test_no_part_of_a_report_says_unbiased_without_a_reason(case: dict[str, bool]) -> None:
+    runs = [make_run(method, **case) for method in ("vanilla", "disent")]
+    pages = [method_report(runs[1], draw(runs[1])), comparison_report(*runs)]
+    for text in (*pages, *draw(runs[1]).values(), *compare(*runs).values()):
+        assert "nbiased" not in text
+    for page in pages:
+        assert Table(page, "headline").rows[0][1].startswith("Test accuracy")
+        assert 'class="warning"' in page
+
+
+def test_a_data_set_that_was_never_checked_says_how_to_check_it(disent: Run) -> None:
+    card = {key: value for key, value in disent.data_card.items() if key != "test_split"}
+    metrics = {**disent.metrics, "unbiased_test": None}
+    html = method_report(replace(disent, data_card=card, metrics=metrics))
+    assert "kedro run --pipeline=ingestion" in html
+    assert "nbiased" not in html
+
+
 def test_headline_of_the_data_set_comes_first() -> None:
-    html = method_report(make_run(headline="conflicting_accuracy"), published=0.6387)
+    html = method_report(make_run(headline="conflicting_accuracy"), published=[published(0.6387)])
     head, _, _, best = Table(html, "headline").rows
     assert head[1] == "Conflicting"
     assert best[1:3] == ["58.5 ± 0.7 %", "63.87 % measured −5.4"]
@@ -114,3 +152,17 @@ def test_metrics_of_before_bias_branches_were_judged_are_still_shown(disent: Run
     for figures in metrics["checkpoints"].values():
         del figures["bias_branch_accuracy"]
     assert "bias branch" not in method_report(replace(disent, metrics=metrics))
+
+
+@pytest.mark.parametrize(
+    ("conflicting", "why"),
+    [(None, "needs bias labels"), (0, "no bias-conflicting image"), (100, "no bias-aligned image")],
+)
+def test_a_missing_selection_says_why(disent: Run, conflicting: int | None, why: str) -> None:
+    card = copy.deepcopy(disent.data_card)
+    fraction = None if conflicting is None else conflicting / 100
+    card["splits"]["valid"] |= {"conflicting": conflicting, "conflicting_fraction": fraction}
+    checkpoints = {**disent.metrics["checkpoints"], "selected": None}
+    run = replace(disent, data_card=card, metrics={**disent.metrics, "checkpoints": checkpoints})
+    for page, row in ((method_report(run), 2), (comparison_report(run), 4)):
+        assert why in Table(page, "headline").titles[row, 1]

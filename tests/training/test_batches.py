@@ -11,6 +11,7 @@ import torch
 from tiny_runs import tiny_data, tiny_method, tiny_recipe
 
 from debias_pipeline.errors import UserError
+from debias_pipeline.methods import Sampling
 from debias_pipeline.training import train
 from debias_pipeline.training.batches import BATCHES_AHEAD, BatchStream
 from debias_pipeline.transforms import Transform
@@ -18,7 +19,7 @@ from debias_pipeline.transforms import Transform
 
 def test_a_pass_draws_no_image_twice_and_drops_the_incomplete_batch():
     stream = BatchStream(
-        tiny_data(sizes=(70, 5, 5)), seeds=[0, 1], batch_size=16, transform=Transform()
+        tiny_data(sizes=(70, 5, 5)), seeds=[0, 1], sampling=Sampling(16), transform=Transform()
     )
     passes = [torch.cat([stream.next().index for _ in range(4)], 1) for _ in range(3)]
     for drawn in passes:
@@ -30,7 +31,7 @@ def test_a_pass_draws_no_image_twice_and_drops_the_incomplete_batch():
 
 def test_over_many_passes_every_image_is_drawn():
     stream = BatchStream(
-        tiny_data(sizes=(70, 5, 5)), seeds=[0], batch_size=16, transform=Transform()
+        tiny_data(sizes=(70, 5, 5)), seeds=[0], sampling=Sampling(16), transform=Transform()
     )
     drawn = torch.cat([stream.next().index for _ in range(4 * 30)], 1)
     assert len(drawn.unique()) == 70
@@ -38,15 +39,15 @@ def test_over_many_passes_every_image_is_drawn():
 
 def test_a_seed_draws_the_same_alone_and_among_others():
     data = tiny_data()
-    alone = BatchStream(data, seeds=[5], batch_size=16, transform=Transform())
-    among = BatchStream(data, seeds=[3, 5, 9], batch_size=16, transform=Transform())
+    alone = BatchStream(data, seeds=[5], sampling=Sampling(16), transform=Transform())
+    among = BatchStream(data, seeds=[3, 5, 9], sampling=Sampling(16), transform=Transform())
     for _ in range(10):
         assert torch.equal(alone.next().index[0], among.next().index[1])
 
 
 def test_images_and_labels_are_those_of_the_index():
     data = tiny_data()
-    batch = BatchStream(data, seeds=[0, 1], batch_size=16, transform=Transform()).next()
+    batch = BatchStream(data, seeds=[0, 1], sampling=Sampling(16), transform=Transform()).next()
     train = data.splits["train"]
     assert batch.images.shape == (2, 16, 3, 6, 6)
     for replica in range(2):
@@ -57,8 +58,8 @@ def test_images_and_labels_are_those_of_the_index():
 
 
 def test_a_batch_larger_than_the_split_is_refused():
-    with pytest.raises(UserError, match=r"batch_size=65 is larger than the training split \(64"):
-        BatchStream(tiny_data(), seeds=[0], batch_size=65, transform=Transform())
+    with pytest.raises(UserError, match=r"batch_size=65 is larger .*64"):
+        BatchStream(tiny_data(), seeds=[0], sampling=Sampling(65), transform=Transform())
 
 
 def on_disk(data, gather=None):
@@ -80,8 +81,8 @@ def crop():
 
 def test_gathering_ahead_draws_the_same_bit_for_bit(crop):
     data = tiny_data(sizes=(70, 5, 5))
-    plain = BatchStream(data, seeds=[0, 1], batch_size=16, transform=crop)
-    ahead = BatchStream(on_disk(data), seeds=[0, 1], batch_size=16, transform=crop)
+    plain = BatchStream(data, seeds=[0, 1], sampling=Sampling(16), transform=crop)
+    ahead = BatchStream(on_disk(data), seeds=[0, 1], sampling=Sampling(16), transform=crop)
     for _ in range(4 * 3 + 1):
         expected, batch = plain.next(), ahead.next()
         assert torch.equal(batch.index, expected.index)
@@ -100,14 +101,14 @@ def test_the_next_batches_are_gathered_while_one_is_trained_on(crop):
             enough.set()
         return data.gather(rows)
 
-    stream = BatchStream(on_disk(data, gather), seeds=[0], batch_size=16, transform=crop)
+    stream = BatchStream(on_disk(data, gather), seeds=[0], sampling=Sampling(16), transform=crop)
     stream.next()
     assert enough.wait(timeout=10)
     assert len(gathered) == 1 + BATCHES_AHEAD
 
 
 def test_images_in_memory_need_no_thread(crop):
-    stream = BatchStream(tiny_data(), seeds=[0], batch_size=16, transform=crop)
+    stream = BatchStream(tiny_data(), seeds=[0], sampling=Sampling(16), transform=crop)
     stream.next()
     assert readers() == []
 
@@ -121,7 +122,7 @@ def test_what_fails_in_the_thread_surfaces_in_its_turn(crop):
             raise OSError("the disk is gone")
         return data.gather(rows)
 
-    stream = BatchStream(on_disk(data, gather), seeds=[0], batch_size=16, transform=crop)
+    stream = BatchStream(on_disk(data, gather), seeds=[0], sampling=Sampling(16), transform=crop)
     stream.next()
     stream.next()
     with pytest.raises(OSError, match="the disk is gone"):

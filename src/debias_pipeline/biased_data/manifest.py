@@ -16,6 +16,11 @@ Split = Literal["train", "valid", "test"]
 SPLITS: Final[tuple[Split, ...]] = ("train", "valid", "test")
 UNKNOWN_BIAS: Final = -1
 
+# An association of label and bias up to this counts as independence; a test split in which chance
+# alone would reach the second value is too small to tell.
+_NEGLIGIBLE_ASSOCIATION: Final = 0.1
+_MOST_CHANCE_ASSOCIATION: Final = 0.15
+
 _ABSOLUTE = re.compile(r"[/\\]|[A-Za-z]:")
 
 
@@ -132,6 +137,7 @@ def make_data_card(
     Returns:
         `splits` counts images and bias-conflicting ones per split. Where no flag of a split is
         known, its figures are null; the fraction is of the images whose flag is known.
+        `test_split` says whether label and bias are independent there, see `check_test_split`.
     """
     return {
         "dataset": dataset.name,
@@ -145,7 +151,36 @@ def make_data_card(
         "origin": origin,
         "seed": int(seed),
         "splits": {split: _summary(manifest, split) for split in SPLITS},
+        "test_split": check_test_split(manifest),
     }
+
+
+def check_test_split(manifest: pd.DataFrame) -> dict[str, Any]:
+    """Check whether accuracy on the test split may be called unbiased accuracy.
+
+    Args:
+        manifest: as `Manifest`.
+
+    Returns:
+        `association`: Cramér's V of label and bias in the test split, corrected for its size
+        (Bergsma, "A bias-correction for Cramér's V and Tschuprow's T", 2013): 0 if they are
+        independent, 1 if one decides the other; null if a bias label is missing or the label or
+        the bias has one value only. `unbiased`: whether they are independent; null where that
+        is not known, also because the split has too few images.
+    """
+    test = manifest[manifest["split"] == "test"]
+    counts = pd.crosstab(test["label"], test["bias"]).to_numpy(np.float64)
+    if (test["bias"] == UNKNOWN_BIAS).any() or min(counts.shape) < 2:
+        return {"unbiased": None, "association": None}
+    images, dimensions = counts.sum(), min(counts.shape) - 1
+    expected = np.outer(counts.sum(1), counts.sum(0)) / images
+    chance = (counts.shape[0] - 1) * (counts.shape[1] - 1) / (images - 1)
+    square = ((counts - expected) ** 2 / expected).sum() / images - chance
+    association = float(np.sqrt(max(0.0, square) / dimensions))
+    unbiased: bool | None = association <= _NEGLIGIBLE_ASSOCIATION
+    if unbiased and chance / dimensions > _MOST_CHANCE_ASSOCIATION**2:
+        unbiased = None
+    return {"unbiased": unbiased, "association": association}
 
 
 def _summary(manifest: pd.DataFrame, split: Split) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Predicted labels of a split."""
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +15,8 @@ IMAGES_AT_ONCE = 1000
 
 
 def mixed_precision(device: torch.device, precision: str) -> AbstractContextManager[object]:
-    """The autocast context of a precision, `fp32` or `bf16`."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+    """Return the autocast context of a precision, `fp32` or `bf16`."""
+    return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,8 @@ def summarise(
         predictions: of the test split, see `prediction_table`.
         manifest: of the data set.
         sample_weights: of the training run.
-        data_card: names the data set and its headline.
+        data_card: names the data set and its headline, and says whether its test split is
+            unbiased; null where that is not known.
         method: name of the method.
     """
     split = Split.from_manifest(manifest, "test")
@@ -85,6 +86,7 @@ def summarise(
         "percent": data_card["percent"],
         "method": method,
         "headline": data_card["headline"],
+        "unbiased_test": data_card.get("test_split", {}).get("unbiased"),
         "seeds": sorted(predictions["seed"].unique().tolist()),
         "checkpoints": {
             choice: _summarise_choice(_of_choice(predictions, choice), split)

@@ -5,6 +5,7 @@ from debias_pipeline.io.holes import HoleableDataset, OutcomeDataset, ProblemDat
 from debias_pipeline.io.image_array_dataset import ImageArrayDataset
 from debias_pipeline.io.remade import RemadeJSONDataset
 from debias_pipeline.io.safetensors_dataset import SafetensorsDataset
+from debias_pipeline.io.snapshots import SnapshotsDataset
 from debias_pipeline.io.storage import local_file, location
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "ProblemDataset",
     "RemadeJSONDataset",
     "SafetensorsDataset",
+    "SnapshotsDataset",
     "local_file",
     "location",
 ]

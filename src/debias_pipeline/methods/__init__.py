@@ -6,14 +6,33 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 
 from debias_pipeline.errors import UserError
-from debias_pipeline.methods.base import Batch, Losses, Method, Recipe, Task, check_shape
+from debias_pipeline.methods.base import (
+    Batch,
+    Losses,
+    Method,
+    Optimiser,
+    Plan,
+    Recipe,
+    Run,
+    Sampling,
+    Stage,
+    Task,
+    Update,
+    check_shape,
+)
 
 __all__ = [
     "Batch",
     "Losses",
     "Method",
+    "Optimiser",
+    "Plan",
     "Recipe",
+    "Run",
+    "Sampling",
+    "Stage",
     "Task",
+    "Update",
     "check_shape",
     "get_method",
     "method_names",

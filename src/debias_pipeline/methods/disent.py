@@ -6,7 +6,7 @@ follows the code, since the published figures came from it.
 """
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -32,10 +32,9 @@ class DisentRecipe(TwoBranchRecipe):
         lambda_dis: λ_dis, weight of the bias branch's loss.
         lambda_swap_b: λ_swap_b, weight of the bias branch's loss on swapped features.
         lambda_swap: λ_swap, weight of the loss on swapped features.
-        swap_start: features are swapped after this step; the learning rate's decay
-            counts from it.
-        decay_every: steps between two decays of the learning rate.
-        gamma: γ, factor of one decay.
+        swap_start: features are swapped after this step; the decays of the learning rate are
+            counted from it.
+        schedule, decay_every, gamma: see `Recipe`; gamma=1 keeps the learning rate constant.
         q, alpha: see `TwoBranchRecipe`.
     """
 
@@ -43,13 +42,14 @@ class DisentRecipe(TwoBranchRecipe):
     lambda_swap_b: float = Field(ge=0, allow_inf_nan=False)
     lambda_swap: float = Field(ge=0, allow_inf_nan=False)
     swap_start: int = Field(ge=0)
+    schedule: Literal["step"] = "step"
     decay_every: int = Field(gt=0)
     gamma: float = Field(gt=0, le=1)
 
-    def learning_rate(self, step: int) -> float:
-        """Compute lr · γ^⌊(step − swap_start) / decay_every⌋ from `swap_start` on, lr before."""
-        decays = max(0, step - self.swap_start) // self.decay_every
-        return self.lr * self.gamma**decays
+    @property
+    def decay_start(self) -> int:
+        """See `Recipe`."""
+        return self.swap_start
 
 
 class Disent(TwoBranchMethod):
@@ -64,9 +64,9 @@ class Disent(TwoBranchMethod):
         """See `Method`."""
         super().__init__(recipe, task)
         initial = generators(task.seeds, "initial weights")
-        self.encoder = build_encoder(recipe.network, task.image_shape, 2, initial)
+        self.encoder = build_encoder(recipe.network, task.image_shape, 2, initial, recipe.weights)
         self.heads = StackedLinear(2 * self.encoder.features, task.classes, 2, initial)
-        self._permuters = generators(task.seeds, "feature swap")
+        self._permuters = self.random_stream("feature swap")
         self.register_buffer("_shares_of_loss", _shares_of_loss(self.recipe), persistent=False)
 
     def losses(self, batch: Batch, step: int) -> Losses:
@@ -77,7 +77,7 @@ class Disent(TwoBranchMethod):
         labels = batch.labels[:, None, None].expand(logits.shape[:-1])
         losses = cross_entropy(logits, labels)
         shares = self._shares_of_loss if swapping else self._shares_of_loss[:, :1]
-        total, means, weights = self._weighed(losses, batch.index, shares)
+        total, means, weights = self.weighted_loss(losses, batch.index, shares)
         terms = zip(TERMS, means.mT.flatten(1).unbind(1), strict=False)
         return Losses(total, dict(terms), weights)
 

@@ -26,7 +26,7 @@ class Lff(TwoBranchMethod):
         """See `Method`."""
         super().__init__(recipe, task)
         initial = generators(task.seeds, "initial weights")
-        self.encoder = build_encoder(recipe.network, task.image_shape, 2, initial)
+        self.encoder = build_encoder(recipe.network, task.image_shape, 2, initial, recipe.weights)
         self.heads = StackedLinear(self.encoder.features, task.classes, 2, initial)
 
     def losses(self, batch: Batch, step: int) -> Losses:
@@ -35,7 +35,7 @@ class Lff(TwoBranchMethod):
         labels = batch.labels.unsqueeze(1).expand(-1, 2, -1)
         losses = cross_entropy(self.branch_logits(batch.images), labels)
         shares = losses.new_ones(2, 1)
-        total, means, weights = self._weighed(losses.unsqueeze(2), batch.index, shares)
+        total, means, weights = self.weighted_loss(losses.unsqueeze(2), batch.index, shares)
         intrinsic, bias = means.squeeze(2).unbind(1)
         return Losses(total, {"loss_intrinsic": intrinsic, "loss_bias": bias}, weights)
 

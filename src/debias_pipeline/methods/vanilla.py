@@ -20,7 +20,7 @@ class Vanilla(Method):
         """See `Method`."""
         super().__init__(recipe, task)
         initial = generators(task.seeds, "initial weights")
-        self.encoder = build_encoder(recipe.network, task.image_shape, 1, initial)
+        self.encoder = build_encoder(recipe.network, task.image_shape, 1, initial, recipe.weights)
         self.head = StackedLinear(self.encoder.features, task.classes, 1, initial)
 
     def losses(self, batch: Batch, step: int) -> Losses:

@@ -1,14 +1,22 @@
 """Encoders and heads whose parameters carry a leading replica axis, one replica per seed."""
 
 from debias_pipeline.networks.encoder import Encoder, check_same_tensors
-from debias_pipeline.networks.registry import build_encoder, encoder_names, is_encoder
+from debias_pipeline.networks.registry import (
+    TORCHVISION_NETWORKS,
+    build_encoder,
+    check_weights,
+    encoder_names,
+    smallest_image,
+)
 from debias_pipeline.networks.stacked import StackedLinear
 
 __all__ = [
+    "TORCHVISION_NETWORKS",
     "Encoder",
     "StackedLinear",
     "build_encoder",
     "check_same_tensors",
+    "check_weights",
     "encoder_names",
-    "is_encoder",
+    "smallest_image",
 ]

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from debias_pipeline.networks.encoder import Encoder, check_same_tensors, compute_dtype
 from debias_pipeline.networks.stacked import SharedInputLinear, StackedLinear
@@ -117,8 +118,12 @@ class _ThreeLayers(torch.autograd.Function):
         return features.view(replicas, branches, *features.shape[1:])
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients of the parameters; images get none."""
+        """Return the gradients of the parameters; images get none.
+
+        The tensors saved here have no history, so a second derivative would be wrong.
+        """
         pixels, hidden, second, deeper, third, features, *parameters = ctx.saved_tensors
         branches = gradient.shape[1]
         of_third = _through_relu(gradient.flatten(0, 1), features)

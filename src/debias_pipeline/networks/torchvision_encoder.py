@@ -4,13 +4,14 @@ from collections.abc import Sequence
 
 import torch
 import torchvision
-from torch import nn
+from torch import Tensor, nn
 
+from debias_pipeline.networks.pretrained import read_weights
 from debias_pipeline.networks.separate import SeparateEncoder
 
 
 class TorchvisionEncoder(SeparateEncoder):
-    """An untrained network of torchvision without its last linear layer.
+    """A network of torchvision without its last linear layer.
 
     `resnet18` keeps its ImageNet stem also for 32 × 32 images, as in the published code.
     """
@@ -21,6 +22,7 @@ class TorchvisionEncoder(SeparateEncoder):
         image_shape: tuple[int, int, int],
         branches: int,
         generators: Sequence[torch.Generator],
+        weights: str = "none",
     ) -> None:
         """Set up.
 
@@ -29,25 +31,46 @@ class TorchvisionEncoder(SeparateEncoder):
             image_shape: see `Encoder`.
             branches: see `Encoder`.
             generators: see `Encoder`.
+            weights: none, or see `initial_state`; all replicas and branches start from the same.
+
+        Raises:
+            RecipeError: see `initial_state`.
         """
         self._architecture = architecture
+        state = None if weights == "none" else initial_state(architecture, weights)
         super().__init__(image_shape, branches, generators)
+        if state is None:
+            return
+        for replica in range(len(generators)):
+            for branch in range(branches):
+                self.load_branch_state(replica, branch, state)
 
     def backbone(self) -> nn.Module:
         """See `SeparateEncoder`."""
-        network: nn.Module = torchvision.models.get_model(self._architecture, weights=None)
-        name, head = [
-            (name, module)
-            for name, module in network.named_modules()
-            if isinstance(module, nn.Linear)
-        ][-1]
-        parent, _, attribute = name.rpartition(".")
-        setattr(network.get_submodule(parent), attribute, nn.Identity())
-        self.features = head.in_features
+        network, _, self.features = _without_head(self._architecture)
         return network
 
 
-def architectures() -> list[str]:
-    """Names of torchvision's classification networks."""
-    names: list[str] = torchvision.models.list_models(module=torchvision.models)
-    return names
+def initial_state(architecture: str, weights: str) -> dict[str, Tensor]:
+    """Read the weights that a network starts from, and check that they fit.
+
+    Args:
+        architecture: torchvision's name of it.
+        weights: see `pretrained.read_weights`.
+
+    Raises:
+        RecipeError: if the weights cannot be read or are those of another network.
+    """
+    with torch.device("meta"):
+        network, head, _ = _without_head(architecture)
+    return read_weights(architecture, weights, network.state_dict(), head)
+
+
+def _without_head(architecture: str) -> tuple[nn.Module, str, int]:
+    """Build a network with nn.Identity in place of its head; return the head's name and width."""
+    network: nn.Module = torchvision.models.get_model(architecture, weights=None)
+    name, head = [
+        (name, module) for name, module in network.named_modules() if isinstance(module, nn.Linear)
+    ][-1]
+    network.set_submodule(name, nn.Identity())
+    return network, name, head.in_features

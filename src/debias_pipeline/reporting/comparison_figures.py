@@ -20,7 +20,7 @@ from debias_pipeline.reporting.style import (
     new_figure,
     to_svg,
 )
-from debias_pipeline.reporting.wording import METRIC_BY_KEY
+from debias_pipeline.reporting.wording import metric_of
 
 _COMPARED = (
     "accuracy",
@@ -73,7 +73,7 @@ def _compared_learning_curves(
 ) -> Figure:
     figure = new_figure(3.7)
     panels = figure.subplots(1, 2, sharey=True)
-    columns = (("test_accuracy", "Unbiased"), ("test_conflicting_accuracy", "Bias-conflicting"))
+    columns = (("test_accuracy", "All"), ("test_conflicting_accuracy", "Bias-conflicting"))
     for axes, (column, title) in zip(panels, columns, strict=True):
         empty = True
         for position, of_method in enumerate(metrics):
@@ -99,7 +99,7 @@ def _compared_metrics(metrics: Sequence[Mapping[str, Any]]) -> Figure:
     for position, of_method in enumerate(metrics):
         offset = 0.7 * ((position + 0.5) / len(metrics) - 0.5)
         _draw_dots(axes, of_method, offset, _method_look(position))
-    names = [METRIC_BY_KEY[key].name for key in _COMPARED]
+    names = [metric_of(key, metrics[0].get("unbiased_test")).name for key in _COMPARED]
     axes.set_xticks(range(len(_COMPARED)), names)
     axes.set_xlim(-0.5, len(_COMPARED) - 0.5)
     axes.grid(False, axis="x")

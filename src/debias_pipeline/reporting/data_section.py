@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from debias_pipeline.reporting.formatting import DASH, known, percentage
-from debias_pipeline.reporting.wording import METRIC_BY_KEY, PUBLISHED_PROTOCOL, UNBIASED_ACCURACY
+from debias_pipeline.reporting.wording import metric_of
 
 
 def data_section(
@@ -23,11 +23,9 @@ def data_section(
         "card": data_card,
         "facts": _facts(data_card),
         "splits": _split_rows(data_card),
-        "warning": _test_split_warning(data_card),
+        "warning": test_split_warning(metrics, data_card),
         "seeds": _seeds_in_words(metrics),
-        "headline": METRIC_BY_KEY[metrics[0]["headline"]],
-        "unbiased_accuracy": UNBIASED_ACCURACY,
-        "published_protocol": PUBLISHED_PROTOCOL,
+        "headline": metric_of(metrics[0]["headline"], metrics[0].get("unbiased_test")),
     }
 
 
@@ -75,21 +73,43 @@ def _split_rows(data_card: Mapping[str, Any]) -> list[tuple[str, str, str, str]]
     return rows
 
 
-def _test_split_warning(data_card: Mapping[str, Any]) -> str:
-    """Whether the test split deserves the word unbiased, as far as the card can tell."""
-    test = data_card["splits"].get("test", {})
-    fraction = known(test.get("conflicting_fraction"))
+def test_split_warning(metrics: Sequence[Mapping[str, Any]], data_card: Mapping[str, Any]) -> str:
+    """Say why accuracy on the test split may not be called unbiased; "" if it may.
+
+    Args:
+        metrics: of each method; `unbiased_test` says whether it may.
+        data_card: tells why not.
+    """
+    if metrics[0].get("unbiased_test"):
+        return ""
+    if "test_split" not in data_card:
+        return (
+            "This data set was made before test splits were checked for bias: "
+            "kedro run --pipeline=ingestion with the same --params checks it."
+        )
+    test, association = data_card["splits"]["test"], data_card["test_split"]["association"]
+    fraction = known(test["conflicting_fraction"])
     if fraction is None:
         return (
             "The test images carry no bias labels, so whether their bias is independent of the "
             "label can't be checked here. If the test split is as biased as the training split, "
             "the accuracy below is flattering."
         )
-    values = len(data_card["bias_names"])
-    # With k bias values, independence of a uniform bias leaves 1 - 1/k of the images conflicting.
-    if values > 1 and fraction < 0.5 * (1 - 1 / values):
+    if association is None:
         return (
-            f"Only {percentage(fraction)} of the test images are bias-conflicting: the test split "
-            "is biased itself, so go by the group-balanced, conflicting and worst-group accuracy."
+            "Whether the bias of the test images is independent of their label can't be checked: "
+            "some of them carry no bias label, or the label or the bias has one value only. "
+            "Go by the conflicting accuracy."
         )
-    return ""
+    if data_card["test_split"]["unbiased"] is None:
+        return (
+            f"{test['images']:,} test images are too few to check whether their bias is "
+            "independent of the label."
+        )
+    few = fraction < 0.5 * (1 - 1 / len(data_card["bias_names"]))
+    return (
+        f"{'Only ' if few else ''}{percentage(fraction)} of the test images are bias-conflicting, "
+        f"and bias and label are associated (Cramér's V {association:.2f}; 0 if independent): "
+        "the test split is biased itself, so go by the group-balanced, conflicting and worst-group "
+        "accuracy."
+    )

@@ -22,16 +22,17 @@ def _finding(baseline: Mapping[str, Any], other: Mapping[str, Any]) -> str:
     names = other["method"], baseline["method"]
     for key, images in (
         ("conflicting_accuracy", "bias-conflicting test images"),
-        ("accuracy", "the unbiased test split"),
+        ("accuracy", f"the {'unbiased ' if baseline.get('unbiased_test') else ''}test split"),
     ):
         mine, base = (m["checkpoints"]["last"][key] for m in (other, baseline))
         mean, base_mean = known(mine["mean"]), known(base["mean"])
         if mean is None or base_mean is None:
             continue
         difference = mean - base_mean
+        spread = _spread(difference, mine, base, names)
         return (
             f"On {images} {names[0]} gets {percentage(mean)}, {names[1]} "
-            f"{percentage(base_mean)}: {_in_words(difference)}{_spread(difference, mine, base)}."
+            f"{percentage(base_mean)}: {_in_words(difference)}{spread}."
         )
     return f"{names[0]} and {names[1]} can't be compared: an accuracy is missing."
 
@@ -43,11 +44,14 @@ def _in_words(difference: float) -> str:
     return f"{size} points {'more' if difference > 0 else 'fewer'}"
 
 
-def _spread(difference: float, mine: Mapping[str, Any], base: Mapping[str, Any]) -> str:
-    """What seeds have to say about a difference of means."""
+def _spread(
+    difference: float, mine: Mapping[str, Any], base: Mapping[str, Any], names: tuple[str, str]
+) -> str:
+    """Compare a difference of means with the spread over seeds."""
     stds = known(mine["std"]), known(base["std"])
     if stds[0] is None or stds[1] is None:
-        return " (one seed: how far seeds differ is not known)"
+        single = [name for name, std in zip(names, stds, strict=True) if std is None]
+        return f" (one seed of {' and of '.join(single)}: how far seeds differ is not known)"
     spread = (stds[0] ** 2 + stds[1] ** 2) ** 0.5
     if abs(difference) <= spread:
         return f", which is within the spread over seeds (± {100 * spread:.1f} points)"

@@ -23,14 +23,14 @@ from debias_pipeline.reporting.style import (
     ALIGNED,
     CONFLICTING,
     NEUTRAL,
-    UNBIASED,
+    OVERALL,
     drawing_style,
     new_figure,
     to_svg,
 )
 
 _SPLITS_OF_TEST = (
-    ("accuracy", "unbiased", UNBIASED),
+    ("accuracy", "all", OVERALL),
     ("aligned_accuracy", "bias-aligned", ALIGNED),
     ("conflicting_accuracy", "bias-conflicting", CONFLICTING),
 )
@@ -85,13 +85,13 @@ def _learning_curves(metrics: Mapping[str, Any], history: pd.DataFrame) -> Figur
     figure = new_figure(4.3)
     axes = figure.add_subplot()
     for key, name, colour in _SPLITS_OF_TEST:
-        draw_curve(axes, history, f"test_{key}", f"test, {name}", colour)
+        unbiased = key == "accuracy" and metrics.get("unbiased_test")
+        label = f"test, {'unbiased' if unbiased else name}"
+        draw_curve(axes, history, f"test_{key}", label, colour)
     for key, name, colour in _SPLITS_OF_TEST:
         means = over_seeds(history, f"valid_{key}")["mean"]
         if not means.empty:
-            # The validation split is as biased as the training split.
-            label = "valid, all" if key == "accuracy" else f"valid, {name}"
-            axes.plot(means, color=colour, linewidth=0.8, linestyle="--", label=label)
+            axes.plot(means, color=colour, linewidth=0.8, linestyle="--", label=f"valid, {name}")
     _mark_checkpoints(axes, metrics)
     finish_accuracy_axes(axes)
     axes.set_title(_seeds_title(history))
@@ -101,7 +101,7 @@ def _learning_curves(metrics: Mapping[str, Any], history: pd.DataFrame) -> Figur
 
 def _mark_checkpoints(axes: Axes, metrics: Mapping[str, Any]) -> None:
     marks = {
-        "selected": ("D", UNBIASED, "selected on valid, by seed"),
+        "selected": ("D", OVERALL, "selected on valid, by seed"),
         "best_on_test": ("*", "white", "best on test, by seed (leaks: chosen on the test set)"),
     }
     for key, (marker, face, label) in marks.items():
@@ -119,7 +119,7 @@ def _mark_checkpoints(axes: Axes, metrics: Mapping[str, Any]) -> None:
                 marker=marker,
                 s=size,
                 facecolor=face,
-                edgecolor=UNBIASED,
+                edgecolor=OVERALL,
                 linewidth=0.9,
                 zorder=4,
                 label=label,

@@ -1,12 +1,20 @@
 """The report of one method."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from debias_pipeline.reporting.cells import Cell, auroc_cell, metric_cell, published_cell, step_cell
+from debias_pipeline.published import PublishedAccuracy, source_in_words
+from debias_pipeline.reporting.cells import (
+    Cell,
+    auroc_cell,
+    metric_cell,
+    published_cell,
+    step_cell,
+    why_no_checkpoint,
+)
 from debias_pipeline.reporting.data_section import data_section
 from debias_pipeline.reporting.figure_blocks import NO_BIAS_LABELS, FigureText, figure_blocks
 from debias_pipeline.reporting.formatting import DASH, known, percentage, percentage_over_seeds
@@ -33,10 +41,10 @@ _CONTACT_SHEET = FigureText(
 _METHOD_FIGURES = {
     "learning_curves": FigureText(
         "Learning curves",
-        "Solid lines are the unbiased test split, thin dashed lines the validation split, which is "
-        "as biased as the training split and so flatters a model that learned the shortcut. "
+        "Solid lines are the test split, thin dashed lines the validation split. A split that is "
+        "as biased as the training split flatters a model that learned the shortcut. "
         "Stars mark the best step on the test set, which no one may select by.",
-        "Line chart of unbiased, bias-aligned and bias-conflicting accuracy against step",
+        "Line chart of the accuracy on all, bias-aligned and bias-conflicting images against step",
         "Left out: there is no history.",
     ),
     "group_heat_map": FigureText(
@@ -86,7 +94,7 @@ def write_method_report(
     manifest: pd.DataFrame,
     data_card: Mapping[str, Any],
     recipe: Mapping[str, Any],
-    published_accuracy: float | None = None,
+    published_accuracy: Sequence[PublishedAccuracy] = (),
 ) -> str:
     """Write one method's report.
 
@@ -98,18 +106,22 @@ def write_method_report(
         manifest: tells which groups are bias-aligned.
         data_card: what is worth knowing about the data set.
         recipe: hyper-parameters by name.
-        published_accuracy: fraction in the paper's Table 1, where it has one.
+        published_accuracy: those of papers; the table shows the first.
 
     Returns:
         A whole HTML page that loads nothing.
     """
     groups = _group_rows(group_accuracy, manifest, data_card)
+    shown = published_accuracy[0] if published_accuracy else None
     return render(
         "method_report.html.jinja",
         metrics=metrics,
-        columns=metrics_with_headline_first(metrics["headline"]),
-        rows=_protocol_rows(metrics, published_accuracy),
-        published=known(published_accuracy) is not None,
+        columns=metrics_with_headline_first(metrics["headline"], metrics.get("unbiased_test")),
+        rows=_protocol_rows(metrics, data_card, shown),
+        published=[source_in_words(shown)] if shown else [],
+        all_published=[
+            (percentage(each["accuracy"], 2), source_in_words(each)) for each in published_accuracy
+        ],
         auroc=auroc_cell(metrics),
         auroc_explained=AUROC,
         bias_branch=_bias_branch_finding(metrics, data_card),
@@ -124,19 +136,27 @@ def write_method_report(
 
 
 def _protocol_rows(
-    metrics: Mapping[str, Any], published: float | None
+    metrics: Mapping[str, Any], data_card: Mapping[str, Any], published: PublishedAccuracy | None
 ) -> list[tuple[Protocol, list[Cell]]]:
-    return [(protocol, _cells(metrics, protocol, published)) for protocol in PROTOCOLS]
+    return [
+        (protocol, _cells(metrics, protocol, why_no_checkpoint(protocol, data_card), published))
+        for protocol in PROTOCOLS
+    ]
 
 
-def _cells(metrics: Mapping[str, Any], protocol: Protocol, published: float | None) -> list[Cell]:
-    """A row: the headline, the published figure where there is one, the other metrics, the step."""
+def _cells(
+    metrics: Mapping[str, Any],
+    protocol: Protocol,
+    missing: str,
+    published: PublishedAccuracy | None,
+) -> list[Cell]:
+    """Return a row: headline, published accuracy if there is one, other metrics, step."""
     checkpoint = metrics["checkpoints"].get(protocol.key)
-    ordered = metrics_with_headline_first(metrics["headline"])
-    cells = [metric_cell(checkpoint, metric) for metric in ordered]
-    if known(published) is not None:
+    ordered = metrics_with_headline_first(metrics["headline"], metrics.get("unbiased_test"))
+    cells = [metric_cell(checkpoint, metric, missing) for metric in ordered]
+    if published is not None:
         cells.insert(1, published_cell(checkpoint, protocol, metrics["headline"], published))
-    return [*cells, step_cell(checkpoint)]
+    return [*cells, step_cell(checkpoint, missing)]
 
 
 def _bias_branch_finding(metrics: Mapping[str, Any], data_card: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 # From the palette of Okabe and Ito, which stays apart under the common colour blindnesses.
-UNBIASED, ALIGNED, CONFLICTING = "#222222", "#0072b2", "#d55e00"
+OVERALL, ALIGNED, CONFLICTING = "#222222", "#0072b2", "#d55e00"
 NEUTRAL = "#767676"
 # Methods take none of the three colours above: a colour means one thing throughout a report.
 METHOD_COLOURS = ("#b8860b", "#7b3fa0", "#009e73", "#cc79a7", "#56b4e9", "#8c564b")

@@ -6,29 +6,31 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from debias_pipeline.reporting.formatting import DASH, known, mean_and_std
+from debias_pipeline.published import PublishedAccuracy, source_in_words, sources_by_method
+from debias_pipeline.reporting.data_section import test_split_warning
+from debias_pipeline.reporting.formatting import DASH, mean_and_std
 from debias_pipeline.reporting.rich_table import plain_table
 from debias_pipeline.reporting.wording import (
     LEAK,
-    METRIC_BY_KEY,
     PROTOCOLS,
-    PUBLISHED_PROTOCOL,
-    UNBIASED_ACCURACY,
     Protocol,
+    metric_of,
 )
 
 _COLUMNS = ("accuracy", "conflicting_accuracy", "aligned_accuracy", "worst_group_accuracy")
-_HEADERS = {"accuracy": "Unbiased\naccuracy", "worst_group_accuracy": "Worst\ngroup"}
 
 
 def headline_table(
-    metrics: Sequence[Mapping[str, Any]], published: Mapping[str, float | None]
+    metrics: Sequence[Mapping[str, Any]],
+    published: Mapping[str, Sequence[PublishedAccuracy]],
+    data_card: Mapping[str, Any],
 ) -> Table:
     """Every method's headline figures by checkpoint, in per cent.
 
     Args:
         metrics: of each method on the same data set; fractions in 0..1.
-        published: fraction in the paper's Table 1 by method, where it has one.
+        published: accuracies of papers by method; the first is shown.
+        data_card: tells whether the test split is biased itself.
 
     Returns:
         A table that fits 80 columns.
@@ -39,27 +41,27 @@ def headline_table(
     if not metrics:
         raise ValueError("A table needs the metrics of at least one method.")
     first = metrics[0]
+    shown = {name: each[0] for name, each in published.items() if each}
     table = plain_table(
         f"{first['dataset']} {first['percent']}: test accuracy in %",
-        caption=_caption(first["headline"], any(map(_has_figure(published), metrics))),
+        caption=_caption(metrics, shown, data_card),
     )
     table.add_column("Method", style="bold", overflow="fold", min_width=7)
     table.add_column("Checkpoint")
     headline = first["headline"]
     for key in _COLUMNS:
         style = "bold" if key == headline else ""
-        table.add_column(_HEADERS.get(key, METRIC_BY_KEY[key].name), justify="right", style=style)
+        name = metric_of(key, first.get("unbiased_test")).name
+        table.add_column(name.replace(" ", "\n"), justify="right", style=style)
     table.add_column("AUROC", justify="right")
     for of_method in metrics:
-        _add_method(table, of_method, known(published.get(of_method["method"])))
+        _add_method(table, of_method, shown.get(of_method["method"]))
     return table
 
 
-def _has_figure(published: Mapping[str, float | None]) -> Any:
-    return lambda of_method: known(published.get(of_method["method"])) is not None
-
-
-def _add_method(table: Table, metrics: Mapping[str, Any], published: float | None) -> None:
+def _add_method(
+    table: Table, metrics: Mapping[str, Any], published: PublishedAccuracy | None
+) -> None:
     for protocol in PROTOCOLS:
         first = protocol == PROTOCOLS[0]
         table.add_row(
@@ -71,7 +73,8 @@ def _add_method(table: Table, metrics: Mapping[str, Any], published: float | Non
         )
     if published is not None:
         values = [
-            f"{100 * published:.2f}" if key == metrics["headline"] else "" for key in _COLUMNS
+            f"{100 * published['accuracy']:.2f}" if key == metrics["headline"] else ""
+            for key in _COLUMNS
         ]
         table.add_row("", "published†", *values, "", style="dim", end_section=True)
 
@@ -91,12 +94,22 @@ def _values(checkpoint: Mapping[str, Any] | None) -> list[str]:
     return [mean_and_std(checkpoint.get(key), 100, 1) for key in _COLUMNS]
 
 
-def _caption(headline: str, published: bool) -> Text:
-    lines = [f"{UNBIASED_ACCURACY} ± is the standard deviation over seeds."]
-    if headline != "accuracy":
+def _caption(
+    metrics: Sequence[Mapping[str, Any]],
+    published: Mapping[str, PublishedAccuracy],
+    data_card: Mapping[str, Any],
+) -> Text:
+    accuracy = metric_of("accuracy", metrics[0].get("unbiased_test"))
+    lines = [
+        f"{accuracy.name} is the {accuracy.explanation}. ± is the standard deviation over seeds."
+    ]
+    if metrics[0]["headline"] != "accuracy":
         lines.append("Published tables quote conflicting accuracy for this data set.")
     lines.append("AUROC: how well the weights rank bias-conflicting training images first.")
     lines.append(f"* {LEAK}")
-    if published:
-        lines.append(f"† {PUBLISHED_PROTOCOL}")
-    return Text("\n".join(lines), style="dim")
+    named = [each["method"] for each in metrics if each["method"] in published]
+    sources = sources_by_method((name, source_in_words(published[name])) for name in named)
+    lines += [f"† {source}" for source in sources]
+    warning = test_split_warning(metrics, data_card)
+    parts = [(f"{warning}\n", "yellow")] if warning else []
+    return Text.assemble(*parts, ("\n".join(lines), "dim"))

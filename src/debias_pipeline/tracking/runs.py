@@ -260,6 +260,11 @@ class StepMetrics:
         """
         self._method = method
 
+    def on_resume(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Log the history so far, so that the curves of the new run are complete."""
+        del step
+        log_history(self._method, rows)
+
     def on_step(self) -> None:
         """A single step is not logged."""
 

@@ -5,11 +5,14 @@ from debias_pipeline.training.device import choose_device
 from debias_pipeline.training.loop import Listener, TrainingRun, empty_sample_weights, train
 from debias_pipeline.training.progress import Progress
 from debias_pipeline.training.published_checkpoint import read_published, write_published
+from debias_pipeline.training.snapshot import Snapshots, SnapshotStore
 
 __all__ = [
     "Checkpoint",
     "Listener",
     "Progress",
+    "SnapshotStore",
+    "Snapshots",
     "TrainingRun",
     "choose_device",
     "empty_sample_weights",

@@ -1,7 +1,7 @@
 """The batches of all replicas."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from debias_pipeline.errors import RecipeError
 from debias_pipeline.evaluation import ImageData
-from debias_pipeline.methods import Batch
+from debias_pipeline.methods import Batch, Sampling
 from debias_pipeline.randomness import generators
 from debias_pipeline.transforms import Transform
 
@@ -20,8 +20,9 @@ BATCHES_AHEAD = 4
 class BatchStream:
     """An endless stream of batches, every replica in an order of its own.
 
-    Each pass over the training split is a fresh shuffle; the last incomplete batch of a
-    pass is dropped.
+    A pass over the training split has an order of its own, see `Sampling`; the last incomplete
+    batch of a pass is dropped. What is drawn depends on the seed, the sampling and the stream's
+    name only, so that a resumed run finds its place by `skip`.
 
     Where images lie on disk, a thread gathers the next batches while one is trained on: reading
     then takes no time of its own. What is drawn is the same. The thread ends with the stream.
@@ -29,70 +30,126 @@ class BatchStream:
     """
 
     def __init__(
-        self, data: ImageData, seeds: Sequence[int], batch_size: int, transform: Transform
+        self,
+        data: ImageData,
+        seeds: Sequence[int],
+        sampling: Sampling,
+        transform: Transform,
+        name: str = "",
     ) -> None:
         """Set up.
 
         Args:
             data: the images.
             seeds: one per replica.
-            batch_size: B.
+            sampling: how batches are drawn.
             transform: what is done to the images.
+            name: makes the random streams differ from those of another batch stream.
 
         Raises:
-            RecipeError: if the training split has fewer images than a batch.
+            RecipeError: if a pass has fewer images than a batch.
         """
-        train = data.splits["train"]
-        if batch_size > len(train):
-            raise RecipeError(
-                f"{{recipe}}.batch_size={batch_size} is larger than the training split "
-                f"({len(train)} images): choose a smaller one"
-            )
         self._data = data
-        self._rows = train.rows
-        self._labels = torch.tensor(train.labels, device=data.device)
-        self._shufflers = generators(seeds, "shuffle")
+        train = data.splits["train"]
+        orders = [
+            _Order(sampling, replica, len(train), generator)
+            for replica, generator in enumerate(generators(seeds, _named("shuffle", name)))
+        ]
+        labels = torch.tensor(train.labels, device=data.device)
+        self._drawn = _draw(orders, labels, train.rows, sampling.batch_size)
         self._transform = transform
-        self._augmenters = generators(seeds, "augmentation")
-        self._batches: list[tuple[Tensor, Tensor, Tensor]] = []
-        self._batch_size = batch_size
-        self._position = 0
+        self.augmenters = generators(seeds, _named("augmentation", name))
         self._reader = ThreadPoolExecutor(1, "gather") if data.on_disk else None
         self._ahead: deque[tuple[Tensor, Tensor, Future[Tensor]]] = deque()
 
     def next(self) -> Batch:
-        """The next batch, transformed, on the data's device."""
+        """Return the next batch, transformed, on the data's device."""
         index, labels, pixels = self._gathered()
-        images = self._transform.for_training(pixels, self._augmenters)
+        images = self._transform.for_training(pixels, self.augmenters)
         return Batch(images.view(*index.shape, *images.shape[1:]), labels, index)
+
+    def skip(self, batches: int) -> None:
+        """Pass over batches, without their random transforms; call before the first `next`."""
+        for _ in range(batches):
+            next(self._drawn)
 
     def _gathered(self) -> tuple[Tensor, Tensor, Tensor]:
         """Positions and labels, [R, B], and pixels, uint8, [R · B, H, W, 3], of the next batch."""
         if self._reader is None:
-            index, labels, rows = self._draw()
+            index, labels, rows = next(self._drawn)
             return index, labels, self._data.gather(rows)
         while len(self._ahead) <= BATCHES_AHEAD:
-            index, labels, rows = self._draw()
+            index, labels, rows = next(self._drawn)
             self._ahead.append((index, labels, self._reader.submit(self._data.gather, rows)))
         index, labels, pixels = self._ahead.popleft()
         return index, labels, pixels.result()
 
-    def _draw(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Positions and labels, [R, B], and rows, [R · B], of the batch after those drawn."""
-        if self._position == len(self._batches):
-            self._shuffle()
-        self._position += 1
-        return self._batches[self._position - 1]
 
-    def _shuffle(self) -> None:
-        images = len(self._rows)
-        orders = [torch.randperm(images, generator=each) for each in self._shufflers]
-        whole = images - images % self._batch_size
-        order = torch.stack(orders)[:, :whole].to(self._data.device, non_blocking=True)
-        batches = torch.split(order, self._batch_size, 1)
-        # Looked up once a pass: at every step it would be two more operations, which a small
-        # network's step notices.
-        labels = torch.split(self._labels[order], self._batch_size, 1)
-        rows = [self._rows[each].flatten() for each in batches]
-        self._batches = list(zip(batches, labels, rows, strict=True))
-        self._position = 0
+def _draw(
+    orders: "Sequence[_Order]", labels: Tensor, rows: Tensor, batch_size: int
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield positions and labels, [R, B], and rows, [R · B], of one batch after another."""
+    while True:
+        # As many batches as all replicas have before one of them begins its next pass: usually
+        # a whole pass. Labels and rows are looked up for all of them at once: at every step it
+        # would be two more operations, which a small network's step notices.
+        images = min(order.left() for order in orders)
+        order = torch.stack([each.take(images) for each in orders])
+        order = order.to(labels.device, non_blocking=True)
+        batches = torch.split(order, batch_size, 1)
+        yield from zip(
+            batches,
+            torch.split(labels[order], batch_size, 1),
+            [rows[each].flatten() for each in batches],
+            strict=True,
+        )
+
+
+class _Order:
+    """The order of one replica's images, pass after pass."""
+
+    def __init__(
+        self, sampling: Sampling, replica: int, images: int, generator: torch.Generator
+    ) -> None:
+        self._kind, self._batch_size = sampling.kind, sampling.batch_size
+        self._images, self._generator = images, generator
+        if sampling.values is not None:
+            values = sampling.values[replica]
+            self._values = (
+                torch.repeat_interleave(torch.arange(images), values)
+                if self._kind == "counts"
+                else values
+            )
+        size = len(self._values) if self._kind == "counts" else images
+        if self._batch_size > size:
+            raise RecipeError(
+                f"{{recipe}}.batch_size={self._batch_size} is larger than the number of images "
+                f"to draw it from ({size} of the training split); choose a smaller one"
+            )
+        self._pass = torch.empty(0, dtype=torch.int64)
+
+    def left(self) -> int:
+        """Return the number of images left in the pass, in whole batches; at least one batch."""
+        if len(self._pass) == 0:
+            order = self._shuffle()
+            self._pass = order[: len(order) - len(order) % self._batch_size]
+        return len(self._pass)
+
+    def take(self, images: int) -> Tensor:
+        """Return the positions of the next images, at most as many as are left."""
+        taken, self._pass = self._pass[:images], self._pass[images:]
+        return taken
+
+    def _shuffle(self) -> Tensor:
+        if self._kind == "counts":
+            order = torch.randperm(len(self._values), generator=self._generator)
+            return self._values[order]
+        if self._kind == "weights":
+            return torch.multinomial(
+                self._values, self._images, replacement=True, generator=self._generator
+            )
+        return torch.randperm(self._images, generator=self._generator)
+
+
+def _named(purpose: str, name: str) -> str:
+    return f"{purpose} {name}" if name else purpose

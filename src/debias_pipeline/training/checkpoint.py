@@ -12,17 +12,17 @@ from debias_pipeline.evaluation import CHECKPOINT_CHOICES
 from debias_pipeline.methods import Method, Task, get_method
 
 
-@dataclass
+@dataclass(frozen=True)
 class Kept:
-    """The networks of one seed under one choice: state, step, and the score it was kept for."""
+    """The networks of one seed under one selection rule: state, step, and the rule's score."""
 
     state: Mapping[str, Tensor]
     step: int
     score: float
 
 
-class Keeper:
-    """Keeps, for each choice and replica, the networks of the best evaluation step."""
+class BestCheckpoints:
+    """The networks of the best evaluation step so far, for each selection rule and replica."""
 
     def __init__(self, method: Method) -> None:
         """Set up.
@@ -33,12 +33,43 @@ class Keeper:
         self._method = method
         self.kept: dict[str, dict[int, Kept]] = {choice: {} for choice in CHECKPOINT_CHOICES}
 
-    def offer(self, choice: str, replica: int, step: int, score: float) -> None:
+    def update(self, choice: str, replica: int, step: int, score: float) -> None:
         """Keep a replica's networks if the score beats all earlier ones; NaN never does."""
         best = self.kept[choice].get(replica)
         if score > (best.score if best else float("-inf")):
-            state = self._method.replica_state(replica)
-            self.kept[choice][replica] = Kept(state, step, score)
+            self.kept[choice][replica] = Kept(self._state(replica, step), step, score)
+
+    def _state(self, replica: int, step: int) -> Mapping[str, Tensor]:
+        """Return the networks now; rules that choose the same step share one copy."""
+        for of_replica in self.kept.values():
+            kept = of_replica.get(replica)
+            if kept and kept.step == step:
+                return kept.state
+        return self._method.replica_state(replica)
+
+    def state_dict(self) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
+        """Return tensors, `<replica>/<step>/<parameter>`, and which rule has kept which."""
+        tensors, rows = {}, []
+        for choice, of_replica in self.kept.items():
+            for replica, kept in of_replica.items():
+                rows.append(
+                    {"choice": choice, "replica": replica, "step": kept.step, "score": kept.score}
+                )
+                for name, tensor in kept.state.items():
+                    tensors[f"{replica}/{kept.step}/{name}"] = tensor
+        return tensors, rows
+
+    def load_state_dict(
+        self, tensors: Mapping[str, Tensor], rows: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Restore what `state_dict` gave."""
+        states: dict[str, dict[str, Tensor]] = {}
+        for key, tensor in tensors.items():
+            replica, step, name = key.split("/", 2)
+            states.setdefault(f"{replica}/{step}", {})[name] = tensor
+        for row in rows:
+            state = states[f"{row['replica']}/{row['step']}"]
+            self.kept[row["choice"]][row["replica"]] = Kept(state, row["step"], row["score"])
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ class Progress:
             steps: how many steps there are.
             seconds_between_lines: log lines come no closer than this, but for the last.
         """
-        self._name, self._steps = name, steps
+        self._name, self._steps, self._resumed_at = name, steps, 0
         self._bar = tqdm(
             total=steps,
             desc=name,
@@ -34,8 +34,15 @@ class Progress:
         self._started = self._last_line = time.monotonic()
         self._seconds_between_lines = seconds_between_lines
 
+    def on_resume(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Start at a later step than the first."""
+        del rows
+        self._resumed_at = step
+        self._bar.update(step)
+        self._bar.unpause()
+
     def on_step(self) -> None:
-        """One step more is done."""
+        """Move the bar by one step."""
         self._bar.update()
 
     def on_evaluation(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -43,7 +50,7 @@ class Progress:
         valid, test = (
             sum(row[f"{split}_accuracy"] for row in rows) / len(rows) for split in ("valid", "test")
         )
-        accuracy = f"valid {valid:.1%}, unbiased test {test:.1%}"
+        accuracy = f"valid {valid:.1%}, test {test:.1%}"
         if not self._bar.disable:
             self._bar.set_postfix_str(accuracy)
             return
@@ -51,7 +58,7 @@ class Progress:
         if step < self._steps and now - self._last_line < self._seconds_between_lines:
             return
         self._last_line = now
-        rate = step / (now - self._started)
+        rate = (step - self._resumed_at) / (now - self._started)
         left = tqdm.format_interval((self._steps - step) / rate)
         logger.info(
             "%s: step %d of %d, %.0f steps/s, %s left, %s",

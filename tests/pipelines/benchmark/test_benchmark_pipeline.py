@@ -31,7 +31,8 @@ def test_data_is_built_once_per_setting_and_a_cell_is_one_node(grid):
         "cmnist_0_5pct.vanilla.run_cell", "cmnist_0_5pct.lff.run_cell",
         "cmnist_1pct.vanilla.run_cell", "cmnist_1pct.lff.run_cell",
     }  # fmt: skip
-    assert not {name for name in grid.inputs() if not name.startswith("params:")}
+    given = {name for name in grid.inputs() if not name.startswith("params:")}
+    assert given == {f"{cell.name}.snapshots" for cell in CELLS}
 
 
 def test_a_cell_takes_data_of_its_setting_and_its_own_recipe(grid):

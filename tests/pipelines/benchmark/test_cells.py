@@ -8,6 +8,7 @@ import torch
 from debias_pipeline.biased_data import get_dataset
 from debias_pipeline.errors import Hole
 from debias_pipeline.grid import CELL_ENTRIES
+from debias_pipeline.io.snapshots import SnapshotStore
 from debias_pipeline.pipelines.benchmark.memory import PeakMemory
 from debias_pipeline.pipelines.benchmark.nodes import build_setting, run_cell
 from debias_pipeline.pipelines.evaluation.nodes import judge, predict_test
@@ -17,6 +18,7 @@ RECIPE = {
     "method": "vanilla", "network": "mlp", "lr": 0.01, "batch_size": 32, "steps": 4,
     "eval_every": 2,
 }  # fmt: skip
+STORE = SnapshotStore("memory://snapshots", {})
 SIZES = {"train": 64, "valid": 20, "test": 30}
 
 
@@ -46,13 +48,17 @@ def data():
 
 
 def run(data, *, problem="", recipe=RECIPE, threads=None):
-    results = run_cell(*data, problem, "cmnist_mini", "2pct", recipe, 5, 2, "cpu", "fp32", threads)
+    results = run_cell(
+        *data, problem, STORE, "cmnist_mini", "2pct", recipe, 5, 2, "cpu", "fp32", threads, False
+    )
     return dict(zip(CELL_ENTRIES, results, strict=True))
 
 
 def test_a_cell_gives_what_training_and_evaluation_give(data):
     cell = run(data)
-    checkpoint, history, weights, record = train_method(*data, RECIPE, 5, 2, "cpu", "fp32")
+    checkpoint, history, weights, record = train_method(
+        *data, STORE, RECIPE, 5, 2, "cpu", "fp32", False
+    )
     predictions = predict_test(data[0], data[1], checkpoint, "cpu", "fp32")
     metrics, groups, _ = judge(predictions, data[1], weights, data[2], record)
     assert cell["metrics"] == metrics
@@ -67,6 +73,7 @@ def test_a_cell_gives_what_training_and_evaluation_give(data):
 def test_the_outcome_says_what_was_run_and_what_it_cost(data):
     outcome = run(data)["outcome"]
     assert 0 < outcome.pop("seconds") < 60
+    assert len(outcome.pop("settings_digest")) == 8
     assert outcome.pop("peak_memory_bytes") in (None, pytest.approx(1e9, rel=10))
     assert outcome == {
         "dataset": "cmnist_mini", "percent": "2pct", "method": "vanilla", "seeds": [5, 6],

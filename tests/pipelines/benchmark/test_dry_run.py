@@ -14,7 +14,7 @@ from recipe_fields import required_fields
 
 SIZE = SetSize(train=100, valid=30, test=50, height=6, width=6, classes=3)
 RECIPE = {"network": "mlp", "lr": 0.01, "batch_size": 16, "steps": 1000, "eval_every": 300}
-OF_DISENT = {"swap_start": 500, "decay_every": 500}
+OF_DISENT = {"swap_start": 500, "decay_every": 500, "gamma": 0.5}
 
 
 def recipe(method):

@@ -16,6 +16,7 @@ from debias_pipeline.pipelines.evaluation.nodes import judge, predict_test
 from debias_pipeline.pipelines.ingestion.nodes import build_data
 from debias_pipeline.pipelines.training.nodes import train_method
 from debias_pipeline.tracking import TrackedRun, cell_run
+from debias_pipeline.training import SnapshotStore
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ def run_cell(
     manifest: pd.DataFrame,
     data_card: dict[str, Any],
     data_problem: str,
+    snapshots: SnapshotStore,
     dataset: str,
     percent: str,
     recipe: dict[str, Any],
@@ -53,6 +55,7 @@ def run_cell(
     device: str,
     precision: str,
     threads: int | None,
+    resume: bool,
 ) -> tuple[Any, ...]:
     """Train all seeds of a cell together, predict and judge.
 
@@ -63,6 +66,7 @@ def run_cell(
         manifest: likewise.
         data_card: likewise.
         data_problem: why the data set is not there, or "".
+        snapshots: of the catalog.
         dataset: its name.
         percent: such as 2pct.
         recipe: of the method.
@@ -71,6 +75,7 @@ def run_cell(
         device: see conf/base/parameters.yml.
         precision: fp32 or bf16.
         threads: how many threads the cell may use; None is what the process has.
+        resume: whether to continue an interrupted training of the same settings.
 
     Returns:
         checkpoint, history, sample_weights, training_record, predictions, metrics,
@@ -84,7 +89,7 @@ def run_cell(
         "seeds": [*range(seed, seed + seeds)],
     }
     tags = {**what, "seeds": ",".join(map(str, what["seeds"])), "cell": name}
-    run, error = TrackedRun(), None
+    run, error, digest = TrackedRun(), None, None
     started, memory = time.perf_counter(), PeakMemory()
     with limited_threads(threads) as used:
         try:
@@ -92,11 +97,22 @@ def run_cell(
                 run.log(params=recipe)
                 _check_data(images, manifest, data_card, data_problem)
                 checkpoint, history, weights, record = train_method(
-                    images, manifest, data_card, recipe, seed, seeds, device, precision, name
+                    images,
+                    manifest,
+                    data_card,
+                    snapshots,
+                    recipe,
+                    seed,
+                    seeds,
+                    device,
+                    precision,
+                    resume,
+                    name,
                 )
                 predictions = predict_test(images, manifest, checkpoint, device, precision)
                 metrics, groups, figures = judge(predictions, manifest, weights, data_card, record)
                 run.log(metrics={key: figure["value"] for key, figure in figures.items()})
+            digest = record["settings_digest"]
             results: tuple[Any, ...] = (
                 checkpoint, history, weights, record, predictions, metrics, groups,
             )  # fmt: skip
@@ -113,6 +129,7 @@ def run_cell(
         "seconds": time.perf_counter() - started,
         "peak_memory_bytes": memory.bytes(),
         "threads": used,
+        "settings_digest": digest,
         "mlflow_run_id": run.run_id,
         "mlflow_experiment_id": run.experiment_id,
     }

@@ -5,7 +5,7 @@ from typing import Final
 
 from kedro.pipeline import Pipeline, node, pipeline
 
-from debias_pipeline.grid import CELL_ENTRIES, SETTING_ENTRIES, Cell
+from debias_pipeline.grid import CELL_ENTRIES, CELL_SNAPSHOTS, SETTING_ENTRIES, Cell
 from debias_pipeline.pipelines.benchmark.nodes import build_setting, run_cell
 
 # On every node of the pipelines `benchmark` and `leaderboard`.
@@ -20,6 +20,7 @@ CELL_PARAMETERS = {
     "device": "params:device",
     "precision": "params:benchmark.precision",
     "threads": "params:benchmark.threads",
+    "resume": "params:resume",
 }
 
 
@@ -76,7 +77,7 @@ def _cell(cell: Cell) -> Pipeline:
             node(
                 run_cell,
                 inputs={
-                    **{name: name for name in CELL_DATA},
+                    **{name: name for name in (*CELL_DATA, CELL_SNAPSHOTS)},
                     **{name: f"params:{name}" for name in of_setting},
                     "recipe": "params:recipe",
                     **CELL_PARAMETERS,

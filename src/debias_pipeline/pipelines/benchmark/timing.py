@@ -89,6 +89,9 @@ class _Clock:
         self._device = device
         self._ends = [time.perf_counter()]
 
+    def on_resume(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
+        """No snapshot is used."""
+
     def on_step(self) -> None:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
@@ -129,7 +132,8 @@ def _random_data(size: SetSize, batch_size: int, device: torch.device) -> ImageD
     manifest = make_manifest(
         split=np.repeat([*counts], [*counts.values()]),
         label=label,
-        bias=None,
+        # For methods that use bias labels.
+        bias=label,
         conflicting=None,
         source=["random"] * total,
     )

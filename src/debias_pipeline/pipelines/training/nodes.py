@@ -11,18 +11,27 @@ import torch
 from debias_pipeline.evaluation import ImageData
 from debias_pipeline.methods import Task, get_method
 from debias_pipeline.tracking import StepMetrics
-from debias_pipeline.training import Checkpoint, Progress, choose_device, train
+from debias_pipeline.training import (
+    Checkpoint,
+    Progress,
+    Snapshots,
+    SnapshotStore,
+    choose_device,
+    train,
+)
 
 
 def train_method(
     images: npt.NDArray[np.uint8],
     manifest: pd.DataFrame,
     data_card: dict[str, Any],
+    snapshots: SnapshotStore,
     recipe: dict[str, Any],
     seed: int,
     seeds: int,
     device: str,
     precision: str,
+    resume: bool,
     name: str = "",
 ) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame, dict[str, Any]]:
     """Train a method's networks for all seeds together.
@@ -31,11 +40,13 @@ def train_method(
         images: of the catalog.
         manifest: of the catalog.
         data_card: of the catalog.
+        snapshots: of the catalog.
         recipe: of the method.
         seed: the first seed.
         seeds: how many.
         device: see conf/base/parameters.yml.
         precision: fp32 or bf16.
+        resume: whether to continue an interrupted training of the same settings.
         name: what is trained, for people; the method's name if "".
 
     Returns:
@@ -51,15 +62,30 @@ def train_method(
         classes=len(data_card["label_names"]),
         seeds=range(seed, seed + seeds),
     )
-    progress = Progress(name or recipe["method"], typed_recipe.steps)
-    run = train(
-        method_type(typed_recipe, task).to(data.device),
-        typed_recipe,
-        data,
-        headline=data_card["headline"],
-        precision=precision,
-        listeners=[progress, StepMetrics(recipe["method"])],
-    )
+    method = method_type(typed_recipe, task).to(data.device)
+    fingerprint = {
+        "recipe": recipe,
+        "seeds": list(task.seeds),
+        "device": str(data.device),
+        "precision": precision,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "data": data_card,
+    }
+    taken = Snapshots(snapshots, fingerprint, notes={})
+    progress = Progress(name or recipe["method"], sum(each.steps for each in method.stages()))
+    with taken.exclusive():
+        if not resume:
+            taken.remove()
+        run = train(
+            method,
+            typed_recipe,
+            data,
+            headline=data_card["headline"],
+            precision=precision,
+            listeners=[progress, StepMetrics(recipe["method"])],
+            snapshots=taken,
+        )
     progress.close()
     checkpoint = Checkpoint.of_run(run.kept, recipe, task, _origin(data_card))
     record = {
@@ -70,6 +96,7 @@ def train_method(
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "seconds": time.perf_counter() - started,
+        "settings_digest": taken.digest,
     }
     return checkpoint.to_catalog(), run.history, run.sample_weights, record
 

@@ -4,7 +4,13 @@ from kedro.pipeline import Pipeline, node, pipeline
 
 from debias_pipeline.pipelines.training.nodes import train_method
 
-RUN_PARAMETERS = ("params:seed", "params:seeds", "params:device", "params:precision")
+RUN_PARAMETERS = (
+    "params:seed",
+    "params:seeds",
+    "params:device",
+    "params:precision",
+    "params:resume",
+)
 
 
 def create_pipeline(method: str) -> Pipeline:
@@ -17,7 +23,14 @@ def create_pipeline(method: str) -> Pipeline:
         [
             node(
                 train_method,
-                inputs=["images", "manifest", "data_card", "params:recipe", *RUN_PARAMETERS],
+                inputs=[
+                    "images",
+                    "manifest",
+                    "data_card",
+                    "snapshots",
+                    "params:recipe",
+                    *RUN_PARAMETERS,
+                ],
                 outputs=["checkpoint", "history", "sample_weights", "training_record"],
                 name="train",
             )

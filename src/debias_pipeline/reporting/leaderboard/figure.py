@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
-from debias_pipeline.reporting.leaderboard.wording import name_of_headline
+from debias_pipeline.reporting.leaderboard.wording import headline_of
 from debias_pipeline.reporting.names import shortened
 from debias_pipeline.reporting.style import (
     METHOD_COLOURS,
@@ -52,7 +52,7 @@ def _draw(rows: Sequence[Mapping[str, Any]]) -> str:
                 offset = _DODGE * ((place + 0.5) / len(methods) - 0.5)
                 _draw_method(axes, mine, percents, offset, place)
             _finish(axes, protocol, percents, any(row["mean"] is not None for row in of_protocol))
-        panels[0].set_ylabel(name_of_headline(rows[0]["headline"]))
+        panels[0].set_ylabel(headline_of(rows)[1])
         figure.legend(handles=_legend(panels[-1], rows), loc="outside lower center", ncols=4)
         return to_svg(figure, f"leaderboard-{rows[0]['dataset']}")
 

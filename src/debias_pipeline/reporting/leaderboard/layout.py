@@ -4,15 +4,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from debias_pipeline.published import sources_by_method
 from debias_pipeline.reporting.leaderboard.table import FAILED
 from debias_pipeline.reporting.leaderboard.wording import (
     failure_in_words,
-    name_of_headline,
+    headline_of,
+    is_unbiased,
     progress_in_words,
     settings_in_words,
     verdict_in_words,
 )
-from debias_pipeline.reporting.wording import METRIC_BY_KEY, PROTOCOLS, Metric, Protocol
+from debias_pipeline.reporting.wording import PROTOCOLS, Metric, Protocol
 
 Row = Mapping[str, Any]
 
@@ -32,9 +34,14 @@ class Table:
     tested: tuple[tuple[str, str], ...]
 
     @property
-    def has_published(self) -> bool:
-        """Whether any figure has a published one beside it."""
-        return any(row and row["published"] is not None for _, rows in self.rows for row in rows)
+    def published_sources(self) -> list[str]:
+        """Sources of the published accuracies in the table, in words; empty if there are none."""
+        return sources_by_method(
+            (method, row["published_source"])
+            for method, rows in self.rows
+            for row in rows
+            if row and row["published"] is not None
+        )
 
 
 @dataclass(frozen=True)
@@ -45,10 +52,11 @@ class Section:
         dataset: its name.
         headline: the metric that published tables quote for it.
         headline_name: its name, for people.
+        unbiased_test: whether accuracy may be called unbiased.
         percents: from low to high.
         tables: one per protocol.
         settings: what all its cells have in common.
-        warning: in what they differ and should not.
+        warning: in what they differ and should not; whether the test split may be biased.
         progress: how many of its cells are done and what they took.
         failures: where something went wrong and what, in words.
     """
@@ -56,6 +64,7 @@ class Section:
     dataset: str
     headline: Metric
     headline_name: str
+    unbiased_test: bool
     percents: tuple[str, ...]
     tables: tuple[Table, ...]
     settings: str
@@ -78,11 +87,13 @@ def _section(leaderboard: Mapping[str, Any], dataset: str) -> Section:
     rows = [row for row in leaderboard["rows"] if row["dataset"] == dataset]
     comparisons = [each for each in leaderboard["comparisons"] if each["dataset"] == dataset]
     percents = tuple(dict.fromkeys(row["percent"] for row in rows))
+    headline, headline_name = headline_of(rows)
     settings, warning = settings_in_words(rows)
     return Section(
         dataset=dataset,
-        headline=METRIC_BY_KEY[rows[0]["headline"] or "accuracy"],
-        headline_name=name_of_headline(rows[0]["headline"]),
+        headline=headline,
+        headline_name=headline_name,
+        unbiased_test=is_unbiased(rows),
         percents=percents,
         tables=tuple(_table(rows, comparisons, percents, protocol) for protocol in PROTOCOLS),
         settings=settings,

@@ -21,8 +21,6 @@ from debias_pipeline.reporting.names import shortened
 from debias_pipeline.reporting.pages import data_address, render
 from debias_pipeline.reporting.wording import (
     AUROC,
-    PUBLISHED_PROTOCOL,
-    UNBIASED_ACCURACY,
     metrics_with_headline_first,
 )
 
@@ -76,8 +74,6 @@ def write_leaderboard_page(
         progress=progress_in_words(leaderboard["rows"]),
         sections=[_section(each, figures, base) for each in sections(leaderboard)],
         test=explain_test(leaderboard["test"]),
-        unbiased_accuracy=UNBIASED_ACCURACY,
-        published_protocol=PUBLISHED_PROTOCOL,
         auroc_explained=AUROC,
         mlflow_ui=base,
     )
@@ -119,7 +115,7 @@ def _section(section: Section, figures: Mapping[str, str], mlflow_ui: str) -> di
         "figure": data_address(figures[section.dataset]) if section.dataset in figures else "",
         "tables": [_table(table, mlflow_ui) for table in section.tables],
         "cost": _grid(section.tables[0], lambda row: _cost(row, mlflow_ui)),
-        "columns": metrics_with_headline_first(section.headline.key),
+        "columns": metrics_with_headline_first(section.headline.key, section.unbiased_test),
         "further": [
             (table.protocol, _further_rows(section, table, mlflow_ui)) for table in section.tables
         ],
@@ -129,7 +125,7 @@ def _section(section: Section, figures: Mapping[str, str], mlflow_ui: str) -> di
 def _table(table: Table, mlflow_ui: str) -> dict[str, Any]:
     return {
         "protocol": table.protocol,
-        "published": table.has_published,
+        "published": table.published_sources,
         "rows": _grid(table, lambda row: _figure(row, mlflow_ui)),
         "tested": table.tested,
     }
@@ -179,7 +175,8 @@ def _further_rows(
 
 
 def _all_metrics(section: Section, row: Row, mlflow_ui: str) -> list[Entry]:
-    scales = {metric.key: (100, 1) for metric in metrics_with_headline_first(section.headline.key)}
+    columns = metrics_with_headline_first(section.headline.key, section.unbiased_test)
+    scales = {metric.key: (100, 1) for metric in columns}
     scales["conflict_detection_auroc"] = (1, 3)
     link = run_link(row, mlflow_ui)
     return [

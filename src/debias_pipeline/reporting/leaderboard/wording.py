@@ -6,7 +6,7 @@ from typing import Any
 from debias_pipeline.reporting.formatting import DASH, mean_and_std, points
 from debias_pipeline.reporting.leaderboard.significance import ALPHA
 from debias_pipeline.reporting.leaderboard.table import DONE, FAILED, NOT_RUN
-from debias_pipeline.reporting.wording import METRIC_BY_KEY, NO_SELECTION
+from debias_pipeline.reporting.wording import NO_SELECTION, Metric, metric_of
 
 _SETTINGS = ("seeds", "steps", "precision", "threads")
 
@@ -62,10 +62,27 @@ def p_in_words(p_value: float) -> str:
     return f"= {p_value:.6g}" if crosses else f"= {text}"
 
 
-def name_of_headline(headline: str | None) -> str:
-    """As "Unbiased accuracy" or "Conflicting accuracy"; where no cell says, the former."""
-    name = METRIC_BY_KEY[headline or "accuracy"].name
-    return name if name.endswith("accuracy") else f"{name} accuracy"
+def headline_of(rows: Iterable[Mapping[str, Any]]) -> tuple[Metric, str]:
+    """Return the headline metric of a data set, and its name: "Unbiased accuracy".
+
+    Args:
+        rows: of the data set; unless `is_unbiased`, the name is "Test accuracy".
+    """
+    rows = list(rows)
+    metric = metric_of(rows[0]["headline"] or "accuracy", is_unbiased(rows))
+    return metric, metric.name if metric.name.endswith("accuracy") else f"{metric.name} accuracy"
+
+
+def is_unbiased(rows: Iterable[Mapping[str, Any]]) -> bool:
+    """Return whether all rows that are done, and one at least, have an unbiased test split."""
+    rows = list(rows)
+    return any(row["unbiased_test"] for row in rows) and not percents_not_unbiased(rows)
+
+
+def percents_not_unbiased(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the percents of which the test split is not known to be unbiased."""
+    done = [row for row in rows if row["status"] == DONE]
+    return [*dict.fromkeys(row["percent"] for row in done if not row["unbiased_test"])]
 
 
 def figure_text(row: Mapping[str, Any]) -> str:
@@ -82,7 +99,7 @@ def hole_in_words(row: Mapping[str, Any]) -> str:
     if row["status"] == NOT_RUN:
         return NOT_RUN
     if row["protocol"] == "selected":
-        return NO_SELECTION
+        return f"{NO_SELECTION}, and bias-conflicting images there"
     return "no figure"
 
 
@@ -125,14 +142,15 @@ def progress_in_words(rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def settings_in_words(rows: Iterable[Mapping[str, Any]]) -> tuple[str, str]:
-    """What the cells of a data set have in common, and a warning where they differ.
+    """Return what the cells of a data set have in common, and what to warn of.
 
     Args:
         rows: of the data set.
 
     Returns:
-        Common settings, "" if there are none; which settings differ, "" if none do.
+        Common settings, "" if there are none; the warning, "" if there is nothing to warn of.
     """
+    rows = list(rows)
     done = [row for row in rows if row["status"] == DONE]
     common, different = [], []
     for name in _SETTINGS:
@@ -141,8 +159,13 @@ def settings_in_words(rows: Iterable[Mapping[str, Any]]) -> tuple[str, str]:
             common.append(values[0])
         elif values:
             different.append(f"{name} ({'; '.join(values)})")
-    warning = f"The cells differ in {', '.join(different)}." if different else ""
-    return (f"Each cell: {'; '.join(common)}." if common else ""), warning
+    warnings = [f"The cells differ in {', '.join(different)}."] if different else []
+    if percents := percents_not_unbiased(rows):
+        warnings.append(
+            f"The test split ({', '.join(percents)}) is not known to be unbiased: accuracy there "
+            "may be flattering."
+        )
+    return (f"Each cell: {'; '.join(common)}." if common else ""), " ".join(warnings)
 
 
 def _setting(name: str, value: Any) -> str:

@@ -1,0 +1,204 @@
+"""Where snapshots of training runs are kept: a folder per setting, in any store fsspec knows."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, Final
+
+from filelock import FileLock, Timeout
+from kedro.io import AbstractDataset, DatasetError
+from kedro.io.core import get_filepath_str, get_protocol_and_path
+
+from debias_pipeline.errors import UserError
+from debias_pipeline.io.safetensors_dataset import SafetensorsDataset
+from debias_pipeline.io.storage import LOCAL, appearing, open_filesystem
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_SUFFIX: Final = ".safetensors"
+_FINGERPRINT: Final = "fingerprint.json"
+
+
+class SnapshotFolder:
+    """The snapshots of one training run; see `training.snapshot.SnapshotFolder`."""
+
+    def __init__(self, url: str, fs_args: Mapping[str, Any]) -> None:
+        """Set up.
+
+        Args:
+            url: a local path or a URL; it is created with the first snapshot.
+            fs_args: what fsspec needs to open the store.
+        """
+        self._url, self._fs_args = url, dict(fs_args)
+        self._protocol, path = get_protocol_and_path(url)
+        self._path = PurePosixPath(path)
+        self._fs = open_filesystem(self._protocol, None, self._fs_args)
+
+    def location(self) -> str:
+        """Return the path or URL of the folder."""
+        return self._url
+
+    def names(self) -> Sequence[str]:
+        """Return the names of the snapshots, oldest first."""
+        return sorted(
+            PurePosixPath(file).stem for file in self._files() if str(file).endswith(_SUFFIX)
+        )
+
+    def write(
+        self, name: str, tensors: "Mapping[str, Tensor]", metadata: Mapping[str, Any]
+    ) -> None:
+        """Write a snapshot; it appears whole or not at all."""
+        # JSON with NaN, which a loss or an accuracy may be, goes into the header as text.
+        described = {"json": json.dumps(metadata)}
+        self._dataset(name).save({"tensors": dict(tensors), "metadata": described})
+
+    def read(self, name: str) -> "tuple[Mapping[str, Tensor], Mapping[str, Any]] | None":
+        """Return tensors and metadata of a snapshot, or None if the file cannot be read."""
+        try:
+            content = self._dataset(name).load()
+            return content["tensors"], json.loads(content["metadata"]["json"])
+        except (DatasetError, KeyError, ValueError):
+            return None
+
+    def set_aside(self, name: str) -> str:
+        """Rename a snapshot so that `names` no longer lists it; return its new path."""
+        old = self._file(name + _SUFFIX)
+        self._fs.mv(old, f"{old}.damaged")
+        return f"{self._url}/{name}{_SUFFIX}.damaged"
+
+    def remove(self, name: str) -> None:
+        """Delete a snapshot."""
+        self._fs.rm(self._file(name + _SUFFIX))
+
+    def clear(self) -> None:
+        """Delete the folder."""
+        folder = get_filepath_str(self._path, self._protocol)
+        if self._fs.exists(folder):
+            self._fs.rm(folder, recursive=True)
+
+    def describe(self, fingerprint: Mapping[str, Any]) -> None:
+        """Note the settings of the run, for runs with other settings to name the difference."""
+        path = self._path / _FINGERPRINT
+        with appearing(self._fs, self._protocol, path) as file:
+            file.write_text(json.dumps(fingerprint, indent=1))
+
+    def fingerprint(self) -> Mapping[str, Any] | None:
+        """Return the settings of the run, or None where there is no snapshot of it."""
+        try:
+            text = self._fs.cat_file(self._file(_FINGERPRINT)).decode()
+            found = json.loads(text)
+        except (OSError, ValueError):
+            return None
+        return found if isinstance(found, dict) and self.names() else None
+
+    def _dataset(self, name: str) -> SafetensorsDataset:
+        return SafetensorsDataset(f"{self._url}/{name}{_SUFFIX}", fs_args=self._fs_args)
+
+    def _file(self, name: str) -> str:
+        return get_filepath_str(self._path / name, self._protocol)
+
+    def _files(self) -> Sequence[str]:
+        self._fs.invalidate_cache(get_filepath_str(self._path, self._protocol))
+        try:
+            return list(self._fs.ls(get_filepath_str(self._path, self._protocol), detail=False))
+        except FileNotFoundError:
+            return []
+
+
+class SnapshotStore:
+    """The snapshots of a method on a data set; see `training.snapshot.SnapshotStore`."""
+
+    def __init__(self, url: str, fs_args: Mapping[str, Any]) -> None:
+        """Set up; for the arguments see `SnapshotFolder`."""
+        self._url, self._fs_args = url, fs_args
+        self._protocol, path = get_protocol_and_path(url)
+        self._path = PurePosixPath(path)
+
+    def folder(self, digest: str, fingerprint: Mapping[str, Any]) -> SnapshotFolder:
+        """Return the folder of the runs with these settings."""
+        folder = SnapshotFolder(f"{self._url}/{digest}", self._fs_args)
+        if folder.fingerprint() != fingerprint:
+            folder.describe(fingerprint)
+        return folder
+
+    def other_fingerprints(self, digest: str) -> Mapping[str, Mapping[str, Any]]:
+        """Return the settings of other interrupted runs by the path of their snapshots."""
+        found = {}
+        for name in SnapshotFolder(self._url, self._fs_args)._files():
+            folder = SnapshotFolder(f"{self._url}/{PurePosixPath(name).name}", self._fs_args)
+            other = None if folder._path.name == digest else folder.fingerprint()
+            if other is not None:
+                found[folder.location()] = other
+        return found
+
+    @contextmanager
+    def exclusive(self, digest: str) -> Iterator[None]:
+        """Keep other processes of this machine from training with the same settings.
+
+        The lock ends with the process, however it ends. In a remote store there is none.
+
+        Raises:
+            UserError: if another process does.
+        """
+        if self._protocol != LOCAL:
+            yield
+            return
+        Path(self._path).mkdir(parents=True, exist_ok=True)
+        lock = FileLock(str(self._path / f"{digest}.lock"))
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise UserError(
+                f"Another process trains with the same settings (it holds {lock.lock_file}); wait "
+                "for it to end, or change a setting, such as seed"
+            ) from error
+        try:
+            yield
+            Path(lock.lock_file).unlink(missing_ok=True)
+        finally:
+            lock.release()
+
+    def clear(self, digest: str) -> None:
+        """Delete the snapshots of runs with these settings."""
+        SnapshotFolder(f"{self._url}/{digest}", self._fs_args).clear()
+
+
+class SnapshotsDataset(AbstractDataset[None, SnapshotStore]):
+    """A place for the snapshots of training runs, handed to the node that trains."""
+
+    def __init__(
+        self,
+        filepath: str,
+        fs_args: dict[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        """Point to a folder.
+
+        Args:
+            filepath: a local path or a URL.
+            fs_args: what fsspec needs to open the store.
+            metadata: for plugins; not used.
+        """
+        self._filepath, self._fs_args = filepath, fs_args or {}
+        self.metadata = metadata
+
+    def load(self) -> SnapshotStore:
+        """Return the store."""
+        return SnapshotStore(str(self._filepath), self._fs_args)
+
+    def save(self, data: None) -> None:
+        """Raise: snapshots are taken during training.
+
+        Raises:
+            DatasetError: always.
+        """
+        raise DatasetError("Snapshots are taken by the training loop, not saved by a node.")
+
+    def _exists(self) -> bool:
+        """Return True: a place for snapshots needs nothing to be there."""
+        return True
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": self._filepath}

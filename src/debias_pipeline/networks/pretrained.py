@@ -1,0 +1,124 @@
+"""Weights that a torchvision network starts from."""
+
+import pickle
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import torch
+import torchvision
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from debias_pipeline.errors import RecipeError, one_line
+from debias_pipeline.networks.encoder import check_same_tensors
+
+
+def read_weights(
+    architecture: str, weights: str, expected: Mapping[str, Tensor], head: str
+) -> dict[str, Tensor]:
+    """Read the weights of a network without its head.
+
+    Args:
+        architecture: torchvision's name of the network.
+        weights: imagenet (torchvision's IMAGENET1K_V1, from torch.hub's folder, or downloaded to
+            it), or a file with a state dict in torchvision's names: .safetensors, or as written
+            by `torch.save`, also inside a dict under `state_dict`, also with the names of
+            DataParallel (`module.…`).
+        expected: name → a tensor of the right shape.
+        head: the name of the head in the full network; its tensors are ignored.
+
+    Raises:
+        RecipeError: if there is no such file, or its tensors do not fit the network.
+    """
+    path = _imagenet_file(architecture) if weights == "imagenet" else Path(weights).expanduser()
+    try:
+        saved = _read(path)
+        state = {}
+        for saved_name, tensor in saved.items():
+            name = _current_name(saved_name)
+            if not name.startswith(f"{head}."):
+                state[name] = tensor
+        # Files from before PyTorch 0.4.1 lack BatchNorm's counter, which nothing here depends on.
+        for name in expected:
+            if name.endswith(".num_batches_tracked"):
+                state.setdefault(name, torch.tensor(0))
+        check_same_tensors(state, expected)
+        _check_finite(state)
+    except ValueError as error:
+        raise RecipeError(
+            f"{{recipe}}.weights={weights}: {path.name} cannot be used for {architecture}; {error}"
+        ) from error
+    return state
+
+
+def _imagenet_file(architecture: str) -> Path:
+    url = torchvision.models.get_model_weights(architecture)["IMAGENET1K_V1"].url
+    path = Path(torch.hub.get_dir(), "checkpoints", Path(urlsplit(url).path).name)
+    if not path.exists():
+        _download(url, path)
+    return path
+
+
+def _download(url: str, path: Path) -> None:
+    # The name ends with the first digits of the SHA-256 sum: resnet18-f37072fd.pth.
+    digits = path.stem.rpartition("-")[2]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(path), hash_prefix=digits)
+    # RuntimeError: another sum.
+    except (OSError, RuntimeError) as error:
+        raise RecipeError(
+            f"{{recipe}}.weights=imagenet: {path.name} could not be downloaded "
+            f"({one_line(error)}); get it from {url} and put it into {path.parent}, or name "
+            "another file with {recipe}.weights=<path>"
+        ) from error
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    """Read a state dict; never run code from the file.
+
+    Raises:
+        ValueError: if the file cannot be read or holds something else.
+    """
+    if not path.is_file():
+        raise ValueError("there is no such file; the choices are none, imagenet or a local file")
+    saved: object
+    try:
+        if path.suffix == ".safetensors":
+            saved = load_file(path)
+        else:
+            saved = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            "it holds more than tensors and plain values, or is damaged, and was not opened; "
+            "save its state_dict alone"
+        ) from error
+    except (
+        RuntimeError,
+        EOFError,
+        OSError,
+        KeyError,
+        SafetensorError,
+        zipfile.BadZipFile,
+    ) as error:
+        raise ValueError("it is damaged or has another format") from error
+    if isinstance(saved, dict) and isinstance(saved.get("state_dict"), dict):
+        saved = saved["state_dict"]
+    if not isinstance(saved, dict) or not all(isinstance(each, Tensor) for each in saved.values()):
+        raise ValueError("it is not a state dict (tensors by name)")
+    return saved
+
+
+def _current_name(name: str) -> str:
+    """Return a tensor's name as it is today: old files of DenseNets have `norm.1` for `norm1`."""
+    return re.sub(r"\b(norm|conv)\.([12])\.", r"\1\2.", name.removeprefix("module."))
+
+
+def _check_finite(state: Mapping[str, Tensor]) -> None:
+    for name, tensor in state.items():
+        if not tensor.isfinite().all():
+            raise ValueError(f"tensor {name} has values that are not finite")

@@ -1,0 +1,82 @@
+"""SIGINT and SIGTERM: stop after the current step, with a snapshot, or at once elsewhere."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal has asked the process to end.
+
+    A KeyboardInterrupt, so that nothing that handles errors takes it for one.
+
+    Attributes:
+        signal_number: SIGINT or SIGTERM.
+    """
+
+    def __init__(self, signal_number: int, message: str = "") -> None:
+        super().__init__(message or f"Stopped by {signal.Signals(signal_number).name}.")
+        self.signal_number = signal_number
+
+    @property
+    def exit_code(self) -> int:
+        """Return the exit code that shells use for a process ended by the signal."""
+        return 128 + self.signal_number
+
+
+class StopRequest:
+    """Whether a signal has arrived.
+
+    Attributes:
+        signal_number: the first signal that arrived, or None.
+    """
+
+    signal_number: int | None = None
+
+
+@contextmanager
+def stopping_at_once() -> Iterator[None]:
+    """Raise `Stopped` in the main thread when SIGINT or SIGTERM arrives."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        del frame
+        raise Stopped(number)
+
+    with _handled_by(stop):
+        yield
+
+
+@contextmanager
+def stopping_on_request() -> Iterator[StopRequest]:
+    """Note that SIGINT or SIGTERM has arrived; a second one raises `Stopped` at once.
+
+    In another thread than the main one, which Python does not interrupt, nothing is ever noted.
+    """
+    request = StopRequest()
+
+    def note(number: int, frame: FrameType | None) -> None:
+        del frame
+        if request.signal_number is not None:
+            raise Stopped(number)
+        request.signal_number = number
+
+    with _handled_by(note):
+        yield request
+
+
+@contextmanager
+def _handled_by(handler: Callable[[int, FrameType | None], Any]) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = [signal.signal(number, handler) for number in SIGNALS]
+    try:
+        yield
+    finally:
+        for number, previous in zip(SIGNALS, before, strict=True):
+            signal.signal(number, previous)

@@ -1,0 +1,68 @@
+"""What a method may ask of the training run that it is part of."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from debias_pipeline.errors import UserError
+from debias_pipeline.evaluation import ImageData
+from debias_pipeline.evaluation.predict import IMAGES_AT_ONCE, mixed_precision
+from debias_pipeline.methods import Method
+
+
+class TrainingServices:
+    """Labels, bias labels and predictions of whole splits; see `methods.Run`."""
+
+    def __init__(self, method: Method, data: ImageData, precision: str) -> None:
+        """Set up.
+
+        Args:
+            method: being trained.
+            data: being trained on.
+            precision: fp32 or bf16.
+        """
+        self._method, self._data, self._precision = method, data, precision
+
+    def labels(self, split: str) -> Tensor:
+        """See `methods.Run`."""
+        return torch.tensor(self._data.splits[split].labels)
+
+    def bias(self, split: str) -> Tensor:
+        """See `methods.Run`."""
+        if self._method.bias_labels == "none":
+            raise RuntimeError(
+                f"{self._method.name} reads bias labels without declaring it; set bias_labels"
+            )
+        bias = torch.tensor(self._data.splits[split].bias)
+        if bool((bias < 0).any()):
+            raise UserError(
+                f"{self._method.name} needs bias labels, and {int((bias < 0).sum())} of "
+                f"{len(bias)} images of the {split} split have none; give them, or use a method "
+                "that needs none"
+            )
+        return bias
+
+    @torch.inference_mode()
+    def sweep(
+        self, function: Callable[[Tensor], Tensor], split: str = "train", *, augment: bool = False
+    ) -> Tensor:
+        """See `methods.Run`."""
+        modes = {module: module.training for module in self._method.modules()}
+        self._method.eval()
+        transform, replicas = self._method.recipe.transform, self._method.task.replicas
+        random = self._method.random_stream("sweep") if augment else ()
+        results = []
+        with mixed_precision(self._data.device, self._precision):
+            for rows in torch.split(self._data.splits[split].rows, IMAGES_AT_ONCE):
+                pixels = self._data.gather(rows)
+                if augment:
+                    repeated = pixels.repeat(replicas, *[1] * (pixels.ndim - 1))
+                    images = transform.for_training(repeated, random)
+                    images = images.view(replicas, len(rows), *images.shape[1:])
+                else:
+                    images = transform.for_evaluation(pixels).unsqueeze(0)
+                results.append(function(images))
+        for module, mode in modes.items():
+            module.training = mode
+        return torch.cat(results, 1)

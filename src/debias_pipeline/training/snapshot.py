@@ -1,0 +1,185 @@
+"""Snapshots of a training run, from which an interrupted run continues."""
+
+import hashlib
+import json
+import logging
+import time
+import zlib
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+logger = logging.getLogger(__name__)
+
+# A snapshot is taken when the training since the last one took this many times as long as taking
+# it, so that snapshots cost at most 1 % of a run.
+TRAINING_PER_SNAPSHOT = 100
+# The newest may be damaged by a machine that fails.
+KEPT = 2
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The state of a training run between two steps.
+
+    Attributes:
+        tensors: by name, on the CPU.
+        metadata: plain JSON values; NaN and infinities are allowed.
+    """
+
+    tensors: Mapping[str, Tensor]
+    metadata: Mapping[str, Any]
+
+
+class SnapshotFolder(Protocol):
+    """Where the snapshots of one training run are kept."""
+
+    def location(self) -> str:
+        """Return the path or URL of the folder."""
+
+    def names(self) -> Sequence[str]:
+        """Return the names of the snapshots, oldest first."""
+
+    def write(self, name: str, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+        """Write a snapshot; it appears whole or not at all."""
+
+    def read(self, name: str) -> tuple[Mapping[str, Tensor], Mapping[str, Any]] | None:
+        """Return tensors and metadata of a snapshot, or None if the file cannot be read."""
+
+    def set_aside(self, name: str) -> str:
+        """Rename a snapshot so that `names` no longer lists it; return its new path."""
+
+    def remove(self, name: str) -> None:
+        """Delete a snapshot."""
+
+
+class SnapshotStore(Protocol):
+    """Where the snapshots of a method on a data set are kept, whatever the other settings."""
+
+    def folder(self, digest: str, fingerprint: Mapping[str, Any]) -> SnapshotFolder:
+        """Return the folder of the runs with these settings."""
+
+    def other_fingerprints(self, digest: str) -> Mapping[str, Mapping[str, Any]]:
+        """Return the settings of other interrupted runs by the path of their snapshots."""
+
+    def exclusive(self, digest: str) -> AbstractContextManager[None]:
+        """Keep other processes from training with the same settings.
+
+        Raises:
+            UserError: if another process does.
+        """
+
+
+class Snapshots:
+    """Takes snapshots of a training run and finds the one to continue from.
+
+    Attributes:
+        digest: differs where the fingerprint does.
+        notes: what is to be known about the run that took a snapshot, such as its MLflow run;
+            plain JSON values.
+    """
+
+    def __init__(
+        self, store: SnapshotStore, fingerprint: Mapping[str, Any], notes: Mapping[str, Any]
+    ) -> None:
+        """Set up.
+
+        Args:
+            store: where snapshots are kept.
+            fingerprint: everything that decides about the result of the run, as plain JSON
+                values. A snapshot with another fingerprint is never used.
+            notes: see the class.
+        """
+        self.notes = dict(notes)
+        self._store, self._fingerprint = store, fingerprint
+        self.digest = fingerprint_digest(fingerprint)
+        self._folder = store.folder(self.digest, fingerprint)
+        self._last_end = time.perf_counter()
+        self._last_cost = 0.0
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        """See `SnapshotStore.exclusive`."""
+        return self._store.exclusive(self.digest)
+
+    def latest(self) -> Snapshot | None:
+        """Return the newest snapshot that can be read, or None if there is none.
+
+        A damaged snapshot is renamed, with a warning. Snapshots of other settings are left alone;
+        if there are only such, a line says in what they differ.
+        """
+        for name in reversed(self._folder.names()):
+            content = self._folder.read(name)
+            if content is not None:
+                tensors, metadata = content
+                if metadata.get("checksum") == _checksum(tensors):
+                    return Snapshot(tensors, metadata)
+            logger.warning(
+                "Snapshot %s of %s is damaged; it is renamed to %s, and the one before it is used",
+                name, self._folder.location(), self._folder.set_aside(name),
+            )  # fmt: skip
+        for path, other in self._store.other_fingerprints(self.digest).items():
+            logger.info(
+                "Snapshots of a run with other settings (%s) are left alone: %s",
+                "; ".join(differences(other, self._fingerprint)), path,
+            )  # fmt: skip
+        return None
+
+    def due(self) -> bool:
+        """Return whether enough time has passed since the last snapshot for the next one."""
+        passed = time.perf_counter() - self._last_end
+        return passed >= TRAINING_PER_SNAPSHOT * self._last_cost
+
+    def save(self, step: int, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+        """Write a snapshot and delete all but the newest ones.
+
+        Args:
+            step: number of steps made so far, all stages together.
+            tensors: by name.
+            metadata: plain JSON values.
+        """
+        started = time.perf_counter()
+        on_cpu = {name: tensor.detach().cpu() for name, tensor in tensors.items()}
+        described = {**metadata, "notes": self.notes, "checksum": _checksum(on_cpu)}
+        self._folder.write(f"step-{step:09d}", on_cpu, described)
+        for name in self._folder.names()[:-KEPT]:
+            self._folder.remove(name)
+        self._last_end = time.perf_counter()
+        self._last_cost = self._last_end - started
+
+    def remove(self) -> None:
+        """Delete all snapshots of these settings."""
+        for name in self._folder.names():
+            self._folder.remove(name)
+
+
+def fingerprint_digest(fingerprint: Mapping[str, Any]) -> str:
+    """Return eight hexadecimal digits that differ where fingerprints do."""
+    text = json.dumps(fingerprint, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def differences(theirs: Mapping[str, Any], ours: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Return one text per entry that differs, such as "recipe.steps=3000, now 100"."""
+    found = []
+    for name in sorted({*theirs, *ours}):
+        old, new = theirs.get(name), ours.get(name)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            found += differences(old, new, f"{prefix}{name}.")
+        elif old != new:
+            found.append(f"{prefix}{name}={old}, now {new}")
+    return found
+
+
+def _checksum(tensors: Mapping[str, Tensor]) -> int:
+    """Return a checksum of names, dtypes, shapes and values."""
+    checksum = 0
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        described = f"{name} {tensor.dtype} {list(tensor.shape)}"
+        content = tensor.contiguous().reshape(-1).view(torch.uint8).numpy()
+        checksum = zlib.crc32(content.data, zlib.crc32(described.encode(), checksum))
+    return checksum
