@@ -19,7 +19,7 @@ from rich.console import Console
 from debias_pipeline.config_loader import ProjectConfigLoader
 from debias_pipeline.errors import Hole, UserError
 from debias_pipeline.grid import CELL_ENTRIES, Cell, cells_of
-from debias_pipeline.io import local_file, location
+from debias_pipeline.io import local_file, location, unwritable_folder
 from debias_pipeline.methods import method_names
 from debias_pipeline.parameters import check_overrides
 from debias_pipeline.pipeline_registry import (
@@ -42,6 +42,8 @@ from debias_pipeline.reporting.leaderboard import leaderboard_tables
 from debias_pipeline.runners import ON_OTHER_MACHINES
 from debias_pipeline.tracking import CellRun
 from debias_pipeline.training import choose_device
+
+logger = logging.getLogger(__name__)
 
 Catalog = CatalogProtocol[Any, Any]
 
@@ -75,16 +77,17 @@ class PreflightHooks:
 
         Raises:
             UserError: if a method has no recipe, a recipe field is unknown to all methods of
-                the run, the device is not there, or something is missing that an earlier
-                pipeline makes; of a grid likewise.
+                the run, the device is not there, something is missing that an earlier
+                pipeline makes, or results cannot be saved; of a grid likewise.
         """
         parameters: dict[str, Any] = catalog.load("parameters")
         if set(run_params["pipeline_names"] or ["__default__"]) <= set(GRID_PIPELINES):
             check_typed(run_params["runtime_params"] or {})
         check_cells(chosen_cells(cells_of(parameters), pipeline), pipeline, catalog)
-        # The workers of a cluster have devices of their own.
+        # The workers of a cluster have devices and folders of their own.
         if run_params["runner"] != ON_OTHER_MACHINES:
             choose_device(parameters["device"])
+            _check_writable(pipeline, catalog)
         trained = _methods_of(pipeline, "params:{}.recipe")
         for method in trained:
             if "recipe" not in parameters[method]:
@@ -181,7 +184,11 @@ class SnapshotHooks:
             return
         # A trial that failed keeps its snapshots.
         if data["settings_digest"]:
-            self._catalog.load(store).clear(data["settings_digest"])
+            try:
+                self._catalog.load(store).clear(data["settings_digest"])
+            except OSError as error:
+                # Such as a network file system on which a file is still open elsewhere.
+                logger.warning("Snapshots that are not needed any more were not removed: %s", error)
 
 
 class SummaryHooks:
@@ -212,6 +219,17 @@ class SummaryHooks:
             print(f"{name.replace('.', ' ').replace('_', ' ')}: {shown}")
         cells = chosen_cells(cells_of(catalog.load("parameters")), pipeline)
         check_outcomes(cells, {cell.name: catalog.load(f"{cell.name}.outcome") for cell in cells})
+
+
+def _check_writable(pipeline: Pipeline, catalog: Catalog) -> None:
+    # One output of each kind: a grid has thousands, and those of a kind lie in the same layer.
+    for name in {each.split(".")[-1]: each for each in sorted(pipeline.all_outputs())}.values():
+        folder = unwritable_folder(catalog.get(name))
+        if folder is not None:
+            raise UserError(
+                f"{name} cannot be saved: {folder} is read-only; make it writable, or set root in "
+                "conf/local/globals.yml to another folder"
+            )
 
 
 def _tags_of_run(pipeline: Pipeline, parameters: dict[str, Any]) -> dict[str, str]:
