@@ -1,5 +1,6 @@
 """What happens around a run: checks before it, tags and pointers for people."""
 
+import logging
 import os
 import shlex
 import subprocess
