@@ -201,15 +201,20 @@ class _Trainer:
         message = f"Stopped after step {stage.steps_made} of {steps} of {self.method.name}"
         if self.snapshots is None:
             raise Stopped(signal_number, f"{message}; nothing of this training is saved.")
-        self._save_snapshot(stage)
+        if not self._save_snapshot(stage):
+            raise Stopped(
+                signal_number,
+                f"{message}; its snapshot could not be written. The same command continues from "
+                "an earlier snapshot if there is one, and else starts over.",
+            )
         raise Stopped(
             signal_number,
             f"{message}; a snapshot is saved. Type the same command again to continue from it.",
         )
 
-    def _save_snapshot(self, stage: "_RunningStage") -> None:
+    def _save_snapshot(self, stage: "_RunningStage") -> bool:
         if self.snapshots is None:
-            return
+            return False
         best_tensors, best_rows = self.best.state_dict()
         stage_tensors, stage_state = stage.state_dict()
         parts = {
@@ -232,7 +237,7 @@ class _Trainer:
             "best": best_rows,
             "history": self.history,
         }
-        self.snapshots.save(stage.steps_made, tensors, metadata)
+        return self.snapshots.save(stage.steps_made, tensors, metadata)
 
     def _restore(self, snapshot: Snapshot) -> int:
         """Restore all but the interrupted stage; return the position of that stage."""

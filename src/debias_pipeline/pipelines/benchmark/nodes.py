@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from debias_pipeline.errors import Hole, RecipeError, UserError, one_line
+from debias_pipeline.errors import AlreadyRunningError, Hole, RecipeError, UserError, one_line
 from debias_pipeline.grid import OVERRIDES, setting_name
 from debias_pipeline.pipelines.benchmark.memory import PeakMemory
 from debias_pipeline.pipelines.benchmark.threads import limited_threads
@@ -59,7 +59,8 @@ def run_cell(
 ) -> tuple[Any, ...]:
     """Train all seeds of a cell together, predict and judge.
 
-    Whatever goes wrong is caught: the grid goes on, and the outcome says what it was.
+    Whatever goes wrong is caught: the grid goes on, and the outcome says what it was. Only where
+    another process trains the same trial, no outcome is saved that would replace the other's.
 
     Args:
         images: of the data set; a Hole or None if it is not there.
@@ -80,6 +81,9 @@ def run_cell(
     Returns:
         checkpoint, history, sample_weights, training_record, predictions, metrics,
         group_accuracy (holes if the cell failed), outcome.
+
+    Raises:
+        AlreadyRunningError: if another process trains this trial.
     """
     name = f"{setting_name(dataset, percent)}.{recipe['method']}"
     what: dict[str, Any] = {
@@ -116,6 +120,8 @@ def run_cell(
             results: tuple[Any, ...] = (
                 checkpoint, history, weights, record, predictions, metrics, groups,
             )  # fmt: skip
+        except AlreadyRunningError:
+            raise
         except Exception as failure:
             error = _what_failed(failure)
             logger.warning("%s failed: %s", name, error)
