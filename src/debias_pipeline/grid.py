@@ -15,7 +15,7 @@ from debias_pipeline.methods import method_names
 from debias_pipeline.parameters import (
     check_overrides,
     data_folder,
-    resolve_recipe,
+    resolve_method,
     unknown,
     validated,
 )
@@ -130,14 +130,13 @@ def setting_name(dataset: str, percent: str) -> str:
 
 
 def resolve_grid(
-    block: Mapping[str, Any], recipes: Mapping[str, Any], run: Mapping[str, Any]
+    block: Mapping[str, Any], config: Mapping[str, Any], run: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Check the grid and look up what each of its cells uses.
 
     Args:
         block: the key `benchmark` of the parameters.
-        recipes: method → its block of conf/base/parameters_recipes.yml; other keys are not
-            looked at.
+        config: see `parameters.resolve_method`; other keys are ignored.
         run: what `parameters.resolve_parameters` gave: `raw_dir` and `data_seed` hold for the
             grid as well.
 
@@ -167,12 +166,13 @@ def resolve_grid(
                 "data_options": options,
                 "data_folder": data_folder(dataset, percent, options, run),
                 **{
-                    method: _method_parameters(
+                    method: resolve_method(
                         method,
-                        recipes.get(method, {}),
+                        config,
                         dataset,
                         percent,
                         {**common, **of_method.get(method, {})},
+                        prefix=f"{OVERRIDES}.",
                     )
                     for method in grid.methods
                 },
@@ -283,22 +283,6 @@ def _split_overrides(
             )
         check_overrides(fields, [method])
     return common, of_method
-
-
-def _method_parameters(
-    method: str,
-    block: Mapping[str, Any],
-    dataset: str,
-    percent: str,
-    overrides: Mapping[str, Any],
-) -> dict[str, Any]:
-    published = block.get("published_accuracy", {}).get(dataset, {}).get(percent)
-    if dataset not in block.get("recipes", {}):
-        return {"published_accuracy": published}
-    recipe = resolve_recipe(
-        method, block["recipes"][dataset], percent, overrides, prefix=f"{OVERRIDES}."
-    )
-    return {"published_accuracy": published, "recipe": recipe}
 
 
 def _data_options(dataset: str, given: Mapping[str, Any]) -> dict[str, Any]:

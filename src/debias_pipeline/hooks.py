@@ -3,7 +3,7 @@
 import logging
 import os
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,11 +17,12 @@ from kedro.pipeline.node import Node
 from rich.console import Console
 
 from debias_pipeline.config_loader import ProjectConfigLoader
-from debias_pipeline.errors import Hole, UserError
-from debias_pipeline.grid import CELL_ENTRIES, Cell, cells_of
+from debias_pipeline.errors import Hole, RecipeError, UserError
+from debias_pipeline.grid import CELL_ENTRIES, OVERRIDES, Cell, cells_of
 from debias_pipeline.io import local_file, location
 from debias_pipeline.methods import method_names
-from debias_pipeline.parameters import check_overrides
+from debias_pipeline.networks import check_weights
+from debias_pipeline.parameters import check_decays, check_overrides, no_recipe
 from debias_pipeline.pipeline_registry import (
     DEFAULT_METHODS,
     baseline_first,
@@ -81,19 +82,25 @@ class PreflightHooks:
         parameters: dict[str, Any] = catalog.load("parameters")
         if set(run_params["pipeline_names"] or ["__default__"]) <= set(GRID_PIPELINES):
             check_typed(run_params["runtime_params"] or {})
-        check_cells(chosen_cells(cells_of(parameters), pipeline), pipeline, catalog)
-        # The workers of a cluster have devices of their own.
-        if run_params["runner"] != ON_OTHER_MACHINES:
+        cells = chosen_cells(cells_of(parameters), pipeline)
+        check_cells(cells, pipeline, catalog)
+        # The workers of a cluster have devices and files of their own.
+        here = run_params["runner"] != ON_OTHER_MACHINES
+        if here:
             choose_device(parameters["device"])
+            for cell in cells:
+                _check_weights(cell.recipe or {}, OVERRIDES)
         trained = _methods_of(pipeline, "params:{}.recipe")
         for method in trained:
             if "recipe" not in parameters[method]:
-                raise UserError(
-                    f"There is no recipe for {method} on {parameters['dataset']}: "
-                    "add one to conf/base/parameters_recipes.yml"
-                )
+                raise UserError(no_recipe(method, parameters["dataset"]))
+            if here:
+                _check_weights(parameters[method]["recipe"], "recipe")
         if trained:
             check_overrides(parameters["recipe"], trained)
+            check_decays(
+                parameters["recipe"], {name: parameters[name]["recipe"] for name in trained}
+            )
         self._check_inputs(pipeline, catalog, parameters)
 
     def _check_inputs(
@@ -234,6 +241,16 @@ def _tags_of_grid(cells: list[Cell]) -> dict[str, str]:
         "method": listed(cell.method for cell in cells),
         "seeds": listed(cells[0].seeds),
     }
+
+
+def _check_weights(recipe: Mapping[str, Any], key: str) -> None:
+    """Check the weights that a recipe starts from; errors name recipe fields under `key`."""
+    if not recipe:
+        return
+    try:
+        check_weights(recipe["network"], recipe["weights"])
+    except RecipeError as error:
+        raise error.with_key(key) from error
 
 
 def _methods_of(pipeline: Pipeline, dataset: str) -> list[str]:
