@@ -39,7 +39,7 @@ from debias_pipeline.training.checkpoint import BestCheckpoints, Kept
 from debias_pipeline.training.device import prepared
 from debias_pipeline.training.run import TrainingServices
 from debias_pipeline.training.snapshot import Snapshot, Snapshots
-from debias_pipeline.training.threads import TrainingThreads
+from debias_pipeline.training.threads import TrainingThreads, limited_threads
 
 logger = logging.getLogger(__name__)
 
@@ -118,7 +118,11 @@ def train(
     trainer = _Trainer(
         method, recipe, data, headline, precision, list(listeners), snapshots, threads
     )
-    with prepared(data.device), stopping_on_request() as request:
+    with (
+        limited_threads(threads.most),
+        prepared(data.device),
+        stopping_on_request() as request,
+    ):
         return trainer.run(request)
 
 

@@ -21,7 +21,7 @@ AUTO: Final = "auto"
 Requested: TypeAlias = int | Literal["auto"]
 
 # The last steps, whose mean time is compared with that of another number of threads.
-_REMEMBERED, _FEWEST_REMEMBERED = 20, 8
+_REMEMBERED, _FEWEST_REMEMBERED = 20, 6
 # A trial makes one step more, which wakes threads up and is not counted.
 _TRIAL_STEPS = 10
 # A trial wins if its steps take at most this share of the time.
@@ -77,18 +77,18 @@ class TrainingThreads:
     evaluation, is computed with all threads.
 
     Attributes:
-        most: all threads: the number that the process has when this is created.
+        most: all threads: the requested number, or that of the process.
         steps: number of threads → number of steps made with it.
     """
 
     def __init__(self, requested: Requested, device: torch.device) -> None:
-        """Set up; to be called within `limited_threads`.
+        """Set up.
 
         Args:
             requested: with `auto` the number is adapted to the load of the machine.
             device: on other devices than the CPU the number is never adapted.
         """
-        self.most = torch.get_num_threads()
+        self.most = torch.get_num_threads() if requested == AUTO else requested
         self.steps: Counter[int] = Counter()
         self._adapts = requested == AUTO and self.most > 1 and device.type == "cpu"
         self._count = self.most
@@ -225,7 +225,7 @@ class _Trial:
 
 
 def _counts_with_same_results(stage: Stage, precision: str, most: int) -> list[int]:
-    """Return numbers of threads that compute the same as `most`: that, a half, a quarter …"""
+    """Return `most`, its half and so on, as long as they compute the same as `most`."""
 
     def rehearse(count: int) -> Sequence[Tensor]:
         with limited_threads(count):
