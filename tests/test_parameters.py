@@ -86,11 +86,25 @@ def test_networks_and_transforms_are_those_of_the_data_set(method):
 
 
 def test_published_accuracies_go_with_data_set_and_percent():
-    assert parameters(dataset="cmnist", percent="2pct")["disent"]["published_accuracy"] == 0.8479
-    assert parameters(dataset="bffhq", percent="0.5pct")["vanilla"]["published_accuracy"] == 0.5687
-    assert parameters(dataset="cifar10c", percent="5pct")["lff"]["published_accuracy"] == 0.5027
-    assert parameters(dataset="bffhq", percent="1pct")["vanilla"]["published_accuracy"] is None
-    assert parameters()["disent"]["published_accuracy"] is None
+    def accuracies(method, **params):
+        return [each["accuracy"] for each in parameters(**params)[method]["published_accuracy"]]
+
+    assert accuracies("disent", dataset="cmnist", percent="2pct") == [0.8479, 0.8286]
+    assert accuracies("vanilla", dataset="bffhq", percent="0.5pct") == [0.5687, 0.5547]
+    assert accuracies("lff", dataset="cifar10c", percent="5pct") == [0.5027]
+    assert accuracies("vanilla", dataset="bffhq", percent="1pct") == []
+    assert accuracies("disent") == []
+
+
+def test_published_accuracies_carry_source_selection_and_seeds():
+    first, second = parameters(dataset="cmnist", percent="5pct")["lff"]["published_accuracy"]
+    assert first == {
+        "accuracy": 0.8057, "source": "Lee et al. 2021 (DisEnt), Table 1",
+        "selection": "best_on_test", "seeds": 3,
+        "note": "the authors' own images; the recipe of this method is not published",
+    }  # fmt: skip
+    assert (second["selection"], second["seeds"]) == ("unknown", 5)
+    assert "LfF's generator" in second["note"]
 
 
 def test_any_percent_has_a_recipe():
@@ -222,7 +236,7 @@ WRONG_BLOCKS = {
     ),
     "recipes without their key": (
         {"vanilla": {"cmnist_mini": {"steps": 3}}},
-        "Unknown key of vanilla 'cmnist_mini'. Choose from: recipes, published_accuracy",
+        "Unknown key of vanilla 'cmnist_mini'. Choose from: recipes, published",
         "vanilla.yml",
     ),
     "an unknown data set": (
@@ -259,6 +273,17 @@ WRONG_BLOCKS = {
         "vanilla.recipes.cmnist_mini.at.2pct=3 holds no keys",
         "vanilla.yml",
     ),
+    "an unknown source": (
+        {"lff": {"published": [{"source": "lee2020", "cmnist": {"2pct": 0.5}}]}},
+        "Unknown source of lff.published 'lee2020'. Did you mean lee2021?",
+        "lff.yml",
+    ),
+    "a published percentage": (
+        {"lff": {"published": [{"source": "lee2021", "cmnist": {"2pct": 50.2}}]}},
+        "lff.published.cmnist.2pct=50.2 is not a fraction from 0 to 1",
+        "lff.yml",
+    ),
+    "a published mapping": ({"lff": {"published": {"cmnist": 1}}}, "not a list", "lff.yml"),
     "no defaults": ({"recipe_defaults": 3}, "recipe_defaults=3 holds no keys", "defaults.yml"),
     "a list": ({"vanilla": [3]}, "vanilla=[3]", "vanilla.yml"),
 }  # fmt: skip

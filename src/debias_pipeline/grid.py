@@ -20,6 +20,7 @@ from debias_pipeline.parameters import (
     unknown,
     validated,
 )
+from debias_pipeline.published import PublishedAccuracy
 
 # What stands for a cell's folders while catalog.yml is read once for all cells.
 DATA_FOLDER: Final = "<data folder>"
@@ -84,7 +85,7 @@ class Cell:
         seeds: trained together.
         precision: fp32 or bf16.
         recipe: the method's, overrides included; None where it has none for the data set.
-        published_accuracy: a fraction, or None.
+        published_accuracy: those of papers, the one for tables first.
         data_folder: where the data set is filed, shared with ordinary runs: cmnist/0.5pct.
     """
 
@@ -94,7 +95,7 @@ class Cell:
     seeds: tuple[int, ...]
     precision: str
     recipe: Mapping[str, Any] | None
-    published_accuracy: float | None
+    published_accuracy: Sequence[PublishedAccuracy]
     data_folder: str
 
     @property

@@ -21,6 +21,7 @@ from debias_pipeline.biased_data import dataset_names, get_dataset
 from debias_pipeline.biased_data.percent import parse_percent
 from debias_pipeline.errors import UserError
 from debias_pipeline.methods import Recipe, get_method, method_names
+from debias_pipeline.published import PublishedAccuracy, Source
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -28,8 +29,10 @@ RECIPES_FOLDER = "conf/base/parameters_recipes"
 DEFAULTS_FILE = f"{RECIPES_FOLDER}/defaults.yml"
 # The key of that file.
 DEFAULTS = "recipe_defaults"
+SOURCES_FILE = f"{RECIPES_FOLDER}/sources.yml"
+SOURCES = "published_sources"
 # The keys of a method's file, under the method's name.
-BLOCK = ("recipes", "published_accuracy")
+BLOCK = ("recipes", "published")
 # Stands for a data set in `recipes`: fields for every data set.
 ALL = "all"
 
@@ -77,7 +80,8 @@ def resolve_parameters(config: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         config: what the parameters files and `--params` say: the fields of RunParameters, those
-            of the data set's options, `recipe_defaults`, and a block per method.
+            of the data set's options, `recipe_defaults`, `published_sources`, and a block per
+            method.
 
     Returns:
         The fields of RunParameters, `data_options`, and `recipe`, `published_accuracy` per
@@ -87,8 +91,10 @@ def resolve_parameters(config: Mapping[str, Any]) -> dict[str, Any]:
         UserError: if a parameter is not what it may be.
     """
     blocks = {name: config.get(name, {}) for name in method_names()}
-    chosen = {key: value for key, value in config.items() if key not in (DEFAULTS, *blocks)}
+    of_recipes = (DEFAULTS, SOURCES, *blocks)
+    chosen = {key: value for key, value in config.items() if key not in of_recipes}
     _check_blocks(config.get(DEFAULTS, {}), blocks, chosen)
+    _check_published(config.get(SOURCES, {}), blocks)
     options_type = get_dataset(chosen["dataset"]).options_type
     options = {key: chosen.pop(key) for key in options_type.model_fields if key in chosen}
     known = [*RunParameters.model_fields, *options_type.model_fields]
@@ -122,21 +128,23 @@ def resolve_method(
 
     Args:
         method: name of the method.
-        config: `recipe_defaults` and a block per method; see conf/base/parameters_recipes.
+        config: `recipe_defaults`, `published_sources` and a block per method; see
+            conf/base/parameters_recipes.
         dataset: name of the data set.
         percent: such as 2pct.
         overrides: fields changed by the user; those that the method lacks are left out.
         prefix: what goes before a field where the user types it.
 
     Returns:
-        `published_accuracy`, and `recipe` (every field as a plain value) unless the method's file
-        has nothing for the data set and required fields are missing.
+        `published_accuracy` (a list of `PublishedAccuracy`, the one for tables first), and
+        `recipe` (every field as a plain value) unless the method's file has nothing for the data
+        set and required fields are missing.
 
     Raises:
         UserError: if a field is unknown or missing, or its value is not one that it may have.
     """
     block = config.get(method, {})
-    published = block.get("published_accuracy", {}).get(dataset, {}).get(percent)
+    published = _published(block, config.get(SOURCES, {}), dataset, percent)
     tables = block.get("recipes", {})
     recipe_type = get_method(method).recipe_type
     fields = {"method": method}
@@ -195,10 +203,11 @@ def _check_blocks(defaults: Any, blocks: Mapping[str, Any], others: Mapping[str,
     for method, block in blocks.items():
         file = recipe_file(method)
         _check_mapping(method, block, file)
-        for key, tables in block.items():
+        for key in block:
             if key not in BLOCK:
                 raise UserError(f"{unknown(f'key of {method}', key, BLOCK)} ({file})")
-            _check_tables(f"{method}.{key}", tables, (*dataset_names(), ALL), file)
+        tables = block.get("recipes", {})
+        _check_tables(f"{method}.recipes", tables, (*dataset_names(), ALL), file)
 
 
 def _check_tables(place: str, tables: Any, known: Sequence[str], file: str) -> None:
@@ -211,6 +220,56 @@ def _check_tables(place: str, tables: Any, known: Sequence[str], file: str) -> N
         _check_mapping(f"{place}.{dataset}.at", table.get("at", {}), file)
         for percent, fields in table.get("at", {}).items():
             _check_mapping(f"{place}.{dataset}.at.{percent}", fields, file)
+
+
+def _check_published(sources: Any, blocks: Mapping[str, Any]) -> None:
+    """Refuse published accuracies that would be overlooked, or without a source."""
+    _check_mapping(SOURCES, sources, SOURCES_FILE)
+    for name, fields in sources.items():
+        place = f"{SOURCES}.{name}"
+        _check_mapping(place, fields, SOURCES_FILE)
+        known = [*Source.model_fields]
+        validated(Source, fields, known=known, what=f"key of {place}", prefix=f"{place}.")
+    for method, block in blocks.items():
+        file, place = recipe_file(method), f"{method}.published"
+        entries = block.get("published", [])
+        if not isinstance(entries, list):
+            raise UserError(f"{place}={entries!r} is not a list of sources ({file})")
+        for entry in entries:
+            _check_mapping(place, entry, file)
+            if entry.get("source") not in sources:
+                text = unknown(f"source of {place}", str(entry.get("source")), [*sources])
+                raise UserError(f"{text} ({file}, {SOURCES_FILE})")
+            tables = {key: each for key, each in entry.items() if key not in ("source", "note")}
+            _check_tables(place, tables, dataset_names(), file)
+            for dataset, table in tables.items():
+                for percent, value in table.items():
+                    if not isinstance(value, float | int) or not 0 <= value <= 1:
+                        raise UserError(
+                            f"{place}.{dataset}.{percent}={value!r} is not a fraction from 0 to 1 "
+                            f"({file})"
+                        )
+
+
+def _published(
+    block: Mapping[str, Any], sources: Mapping[str, Any], dataset: str, percent: str
+) -> list[PublishedAccuracy]:
+    found = []
+    for entry in block.get("published", []):
+        accuracy = entry.get(dataset, {}).get(percent)
+        if accuracy is None:
+            continue
+        source = Source.model_validate(sources[entry["source"]])
+        found.append(
+            PublishedAccuracy(
+                accuracy=accuracy,
+                source=source.name,
+                selection=source.selection,
+                seeds=source.seeds,
+                note=entry.get("note", source.note),
+            )
+        )
+    return found
 
 
 def _check_mapping(place: str, value: object, file: str) -> None:
