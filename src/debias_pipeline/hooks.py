@@ -21,6 +21,7 @@ from debias_pipeline.errors import Hole, UserError
 from debias_pipeline.grid import CELL_ENTRIES, Cell, cells_of
 from debias_pipeline.io import local_file, location
 from debias_pipeline.methods import method_names
+from debias_pipeline.outdated import check_raw_data, check_trained_on, mark_outdated
 from debias_pipeline.parameters import check_overrides
 from debias_pipeline.pipeline_registry import (
     DEFAULT_METHODS,
@@ -44,6 +45,8 @@ from debias_pipeline.tracking import CellRun
 from debias_pipeline.training import choose_device
 
 Catalog = CatalogProtocol[Any, Any]
+
+logger = logging.getLogger(__name__)
 
 # The catalog entry that gives a node the place for its snapshots.
 SNAPSHOTS = "snapshots"
@@ -75,8 +78,8 @@ class PreflightHooks:
 
         Raises:
             UserError: if a method has no recipe, a recipe field is unknown to all methods of
-                the run, the device is not there, or something is missing that an earlier
-                pipeline makes; of a grid likewise.
+                the run, the device is not there, or something is missing or belongs to other
+                data that an earlier pipeline makes; of a grid likewise.
         """
         parameters: dict[str, Any] = catalog.load("parameters")
         if set(run_params["pipeline_names"] or ["__default__"]) <= set(GRID_PIPELINES):
@@ -95,13 +98,21 @@ class PreflightHooks:
         if trained:
             check_overrides(parameters["recipe"], trained)
         self._check_inputs(pipeline, catalog, parameters)
+        check_trained_on(pipeline, catalog, parameters)
+        if warning := check_raw_data(pipeline, catalog, parameters):
+            logger.warning(warning)
+        if run_params.get("only_missing_outputs"):
+            for reason in mark_outdated(pipeline, catalog, parameters):
+                logger.info(reason)
 
     def _check_inputs(
         self, pipeline: Pipeline, catalog: Catalog, parameters: dict[str, Any]
     ) -> None:
         needed = sorted(name for name in pipeline.inputs() if not _is_parameter(name))
         # The leaderboard shows what a cell has not left as a hole.
-        holes = {f"{cell.name}.{entry}" for cell in cells_of(parameters) for entry in CELL_ENTRIES}
+        cells = cells_of(parameters)
+        holes = {f"{cell.name}.{entry}" for cell in cells for entry in CELL_ENTRIES}
+        holes |= {f"{cell.setting}.data_card" for cell in cells}
         missing = [name for name in needed if name not in holes and not catalog.exists(name)]
         if not missing:
             return

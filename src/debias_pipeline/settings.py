@@ -2,7 +2,9 @@
 
 from debias_pipeline.config_loader import ProjectConfigLoader
 from debias_pipeline.hooks import PreflightHooks, SnapshotHooks, SummaryHooks, TrackingHooks
+from debias_pipeline.outdated import RunCatalog
 
+DATA_CATALOG_CLASS = RunCatalog
 HOOKS = (PreflightHooks(), TrackingHooks(), SnapshotHooks(), SummaryHooks())
 CONFIG_LOADER_CLASS = ProjectConfigLoader
 CONFIG_LOADER_ARGS = {
