@@ -23,6 +23,7 @@ from omegaconf import OmegaConf
 from rich.console import Console
 from yaml import YAMLError
 
+from debias_pipeline.config_loader import ProjectConfigLoader
 from debias_pipeline.errors import UserError, one_line, user_error_behind
 from debias_pipeline.grid import cells_of
 from debias_pipeline.methods import method_names
@@ -37,6 +38,15 @@ from debias_pipeline.pipelines.benchmark import (
     plan_table,
 )
 from debias_pipeline.stopping import Stopped, stopping_at_once
+from debias_pipeline.tracking import (
+    PENDING_FOLDER,
+    Store,
+    destination_of,
+    killed_when_interrupted,
+    mlflow_config,
+    reason,
+    send_abandoned,
+)
 from debias_pipeline.training import Checkpoint, write_published
 
 
@@ -96,7 +106,7 @@ def _explaining(callback: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(callback)
     def run(*args: Any, **kwargs: Any) -> Any:
         try:
-            with stopping_at_once(), _without_what_is_explained():
+            with stopping_at_once(), killed_when_interrupted(), _without_what_is_explained():
                 return callback(*args, **kwargs)
         except Stopped as stopped:
             click.echo(stopped, err=True)
@@ -211,6 +221,37 @@ def export_checkpoint(
         trained = Checkpoint.from_catalog(context.catalog.load(f"{method}.checkpoint"))
     for path in write_published(trained, checkpoint, seed, to):
         click.echo(path)
+
+
+@cli.command("mlflow-sync")
+@click.option("--env", help="As for kedro run.")
+@_explaining
+def mlflow_sync(env: str | None) -> None:
+    """Send runs to MLflow that it did not receive, e.g. as its server was down.
+
+    Runs that were killed are marked as KILLED. Runs that go on are left alone.
+    """
+    with KedroSession.create(env=env) as session:
+        context = cast(KedroSession, session).load_context()
+        loader = cast(ProjectConfigLoader, context.config_loader)
+        destination = destination_of(loader, mlflow_config(loader))
+    try:
+        sent = send_abandoned(
+            Store(destination), context.project_path / PENDING_FOLDER, any_host=True
+        )
+    except Exception as error:
+        raise UserError(
+            f"MLflow at {destination.uri} (set by {destination.source}) cannot be used: "
+            f"{reason(error)}; nothing is lost, try again later"
+        ) from error
+    for problem in sent.refused:
+        click.echo(f"MLflow refused a part of a run: {problem}")
+    if sent.left:
+        raise UserError(f"Not sent: {'; '.join(sent.left)}")
+    if not sent.runs:
+        click.echo("Nothing to send")
+        return
+    click.echo(f"{sent.runs} run{'s' * (sent.runs > 1)} sent to {destination.uri}")
 
 
 _DRY_RUN = click.Option(

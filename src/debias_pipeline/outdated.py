@@ -104,7 +104,7 @@ def check_raw_data(
     if not set(DATA) & pipeline.inputs():
         return None
     try:
-        data = _ordinary_data(catalog, parameters)
+        data = _ordinary_data(catalog, parameters, looks_at_raw=True)
     except UserError as error:
         return f"Raw data cannot be compared with the data set, which is used as it is: {error}"
     if not data.has_changed:
@@ -155,8 +155,9 @@ def mark_outdated(pipeline: Pipeline, catalog: Catalog, parameters: Mapping[str,
     reasons: list[str] = []
     marked: set[str] = set()
     for data, trials in _data_and_trials(pipeline, catalog, parameters):
-        is_built = f"{data.prefix}images" in outputs
-        is_remade = is_built and (data.has_changed or not (data.card or {}).get("content_hash"))
+        is_remade = f"{data.prefix}images" in outputs and (
+            data.has_changed or not (data.card or {}).get("content_hash")
+        )
         if is_remade and data.card is not None:
             why = "its raw data has changed" if data.has_changed else "its content is not recorded"
             reasons.append(f"{data.what} is made again: {why}")
@@ -184,7 +185,7 @@ def _data_and_trials(
 ) -> Iterator[tuple[_Data, list[_Trial]]]:
     outputs = pipeline.all_outputs()
     if set(DATA) & pipeline.datasets():
-        data = _ordinary_data(catalog, parameters)
+        data = _ordinary_data(catalog, parameters, looks_at_raw="images" in outputs)
         seeds = [*range(parameters["seed"], parameters["seed"] + parameters["seeds"])]
         trials = [
             _Trial(
@@ -205,7 +206,13 @@ def _data_and_trials(
         if f"{cell.name}.outcome" in outputs:
             settings.setdefault(cell.setting, []).append(cell)
     for name, cells in settings.items():
-        data = _data(catalog, f"{name}.", name, {**parameters, **parameters[name]})
+        data = _data(
+            catalog,
+            f"{name}.",
+            name,
+            {**parameters, **parameters[name]},
+            looks_at_raw=f"{name}.images" in outputs,
+        )
         yield (
             data,
             [
@@ -219,16 +226,27 @@ def _data_and_trials(
         )
 
 
-def _ordinary_data(catalog: Catalog, parameters: Mapping[str, Any]) -> _Data:
+def _ordinary_data(catalog: Catalog, parameters: Mapping[str, Any], *, looks_at_raw: bool) -> _Data:
     what = f"{parameters['dataset']}, {parameters['percent']}"
-    return _data(catalog, "", what, parameters)
+    return _data(catalog, "", what, parameters, looks_at_raw=looks_at_raw)
 
 
-def _data(catalog: Catalog, prefix: str, what: str, parameters: Mapping[str, Any]) -> _Data:
+def _data(
+    catalog: Catalog,
+    prefix: str,
+    what: str,
+    parameters: Mapping[str, Any],
+    *,
+    looks_at_raw: bool,
+) -> _Data:
     dataset = get_dataset(parameters["dataset"])
     options = dataset.options_type.model_validate(parameters["data_options"])
     card = _load(catalog, f"{prefix}data_card")
-    raw_hash = dataset.raw_hash(parameters["percent"], Path(parameters["raw_dir"]), options)
+    raw_hash = (
+        dataset.raw_hash(parameters["percent"], Path(parameters["raw_dir"]), options)
+        if looks_at_raw
+        else None
+    )
     return _Data(prefix, what, card if isinstance(card, Mapping) else None, raw_hash)
 
 

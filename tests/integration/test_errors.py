@@ -109,6 +109,26 @@ def test_a_recipe_field_of_another_method(refusal: Callable[..., str]):
     assert "batch_size" in message
 
 
+@pytest.mark.parametrize("case", ["of a method", "of a grid"])
+def test_weights_that_are_missing(case: str, refusal: Callable[..., str], shared: Project):
+    runs = len(shared.mlflow_runs())
+    fields = {"network": "resnet18", "weights": "nowhere.pth"}
+    if case == "of a method":
+        params = {f"recipe__{name}": value for name, value in fields.items()}
+        message = refusal("--pipeline=vanilla", **params)
+        assert "recipe.weights=nowhere.pth" in message
+    else:
+        params = {f"benchmark__overrides__{name}": value for name, value in fields.items()}
+        message = refusal("--pipeline=benchmark", **params)
+        assert "benchmark.overrides.weights=nowhere.pth" in message
+    assert "no such file" in message
+    assert len(shared.mlflow_runs()) == runs, "refused before a run is tracked"
+
+
+def test_a_decay_without_its_schedule(refusal: Callable[..., str]):
+    assert "recipe.schedule=step" in refusal("--pipeline=vanilla", recipe__gamma=0.5)
+
+
 @pytest.mark.parametrize("option", ["--pipeline=disnet", "--pipelines=ingestion,disnet"])
 def test_an_unknown_pipeline(option: str, refusal: Callable[..., str]):
     message = refusal(option)
@@ -129,6 +149,18 @@ def test_an_unknown_pipeline(option: str, refusal: Callable[..., str]):
 )
 def test_a_choice_of_nodes_that_are_not_there(option: str, part: str, refusal: Callable[..., str]):
     assert part in refusal(option)
+
+
+def test_a_load_version_of_what_the_pipeline_does_not_read(refusal: Callable[..., str]):
+    message = refusal("--pipeline=evaluation", "--load-versions=disnt.checkpoint:2026-01-01")
+    assert "disnt.checkpoint" in message
+    assert "Did you mean disent.checkpoint?" in message
+
+
+def test_a_load_version_that_is_not_stored(refusal: Callable[..., str], shared: Project):
+    message = refusal("--pipeline=evaluation", "--load-versions=disent.checkpoint:2026-01-01")
+    assert "disent.checkpoint:2026-01-01 is not stored" in message
+    assert shared.file("06_models/**/disent/**/*.safetensors").parent.name in message
 
 
 def test_two_options_for_the_pipeline(refusal: Callable[..., str]):

@@ -1,8 +1,10 @@
 import copy
+import re
 from dataclasses import replace
 
 import pytest
 from html_tables import Table
+from made_up_published import IN_WORDS, OTHER_SOURCE, published, published_elsewhere
 from made_up_reports import BEST_ON_TEST, compare, comparison_report, draw, method_report
 from made_up_runs import Run, make_run
 
@@ -31,7 +33,22 @@ def test_published_figure_stands_beside_best_on_test_only(method_page: str) -> N
     assert head[2] == "Published"
     assert (last[2], selected[2]) == ("–", "–")
     assert best[2] == "84.79 % measured −23.3"
-    assert "paper's Table 1: mean of 3 runs" in table.titles[3, 2]
+    assert table.titles[3, 2] == IN_WORDS
+
+
+def test_published_accuracies_stand_where_they_compare(disent: Run) -> None:
+    rows = Table(
+        method_report(disent, published=[published_elsewhere(0.5, "last")]), "headline"
+    ).rows
+    assert rows[1][2].startswith("50.00 % measured")
+    assert (rows[2][2], rows[3][2]) == ("–", "–")
+
+
+def test_all_published_accuracies_are_listed_with_their_sources(method_page: str) -> None:
+    (listed,) = re.findall(r'<ul id="published">(.*?)</ul>', method_page, re.S)
+    items = re.findall(r"<li>(.*?)</li>", listed)
+    assert items[0] == f"84.79 %: {IN_WORDS}"
+    assert items[1].startswith(f"82.86 %: {OTHER_SOURCE}: how the checkpoint")
 
 
 def test_without_a_published_figure_there_is_no_such_column(disent: Run) -> None:
@@ -92,7 +109,7 @@ def test_a_data_set_that_was_never_checked_says_how_to_check_it(disent: Run) -> 
 
 
 def test_headline_of_the_data_set_comes_first() -> None:
-    html = method_report(make_run(headline="conflicting_accuracy"), published=0.6387)
+    html = method_report(make_run(headline="conflicting_accuracy"), published=[published(0.6387)])
     head, _, _, best = Table(html, "headline").rows
     assert head[1] == "Conflicting"
     assert best[1:3] == ["58.5 ± 0.7 %", "63.87 % measured −5.4"]
@@ -110,8 +127,7 @@ def test_worst_group_is_first_and_empty_groups_last(method_page: str, disent: Ru
 
 
 def test_command_and_recipe_are_there(method_page: str) -> None:
-    command = "kedro run --pipeline=disent --params dataset=cmnist_mini,percent=2pct,seed=3,seeds=2"
-    assert command in method_page
+    assert "kedro run --pipeline=disent --params &#39;raw_dir=my photos&#39;" in method_page
     assert ["swap_start", "1000"] in Table(method_page, "recipe").rows
     assert "0.971 ± 0.003" in method_page
 

@@ -1,11 +1,12 @@
 """The report of one method."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
+from debias_pipeline.published import PublishedAccuracy, source_in_words
 from debias_pipeline.reporting.cells import (
     Cell,
     auroc_cell,
@@ -19,7 +20,6 @@ from debias_pipeline.reporting.figure_blocks import NO_BIAS_LABELS, FigureText, 
 from debias_pipeline.reporting.formatting import DASH, known, percentage, percentage_over_seeds
 from debias_pipeline.reporting.names import full_attribute_name
 from debias_pipeline.reporting.pages import render
-from debias_pipeline.reporting.run_command import run_command
 from debias_pipeline.reporting.wording import (
     AUROC,
     BIAS_BRANCH,
@@ -88,35 +88,39 @@ _METHOD_FIGURES = {
 def write_method_report(
     metrics: Mapping[str, Any],
     figures: Mapping[str, str],
-    history: pd.DataFrame,
     group_accuracy: pd.DataFrame,
     manifest: pd.DataFrame,
     data_card: Mapping[str, Any],
     recipe: Mapping[str, Any],
-    published_accuracy: float | None = None,
+    command: str,
+    published_accuracy: Sequence[PublishedAccuracy] = (),
 ) -> str:
     """Write one method's report.
 
     Args:
         metrics: the method's metrics; fractions in 0..1.
         figures: SVG text or `data:` addresses by name, from `draw_figures`.
-        history: a row per evaluation step and seed; tells which seeds were run.
         group_accuracy: a row per checkpoint, seed, label and bias; may be empty.
         manifest: tells which groups are bias-aligned.
         data_card: what is worth knowing about the data set.
         recipe: hyper-parameters by name.
-        published_accuracy: fraction in the paper's Table 1, where it has one.
+        command: makes the results again, see `run_command`.
+        published_accuracy: those of papers; the table shows the first.
 
     Returns:
         A whole HTML page that loads nothing.
     """
     groups = _group_rows(group_accuracy, manifest, data_card)
+    shown = published_accuracy[0] if published_accuracy else None
     return render(
         "method_report.html.jinja",
         metrics=metrics,
         columns=metrics_with_headline_first(metrics["headline"], metrics.get("unbiased_test")),
-        rows=_protocol_rows(metrics, data_card, published_accuracy),
-        published=known(published_accuracy) is not None,
+        rows=_protocol_rows(metrics, data_card, shown),
+        published=[source_in_words(shown)] if shown else [],
+        all_published=[
+            (percentage(each["accuracy"], 2), source_in_words(each)) for each in published_accuracy
+        ],
         auroc=auroc_cell(metrics),
         auroc_explained=AUROC,
         bias_branch=_bias_branch_finding(metrics, data_card),
@@ -125,13 +129,13 @@ def write_method_report(
         groups=groups[:_MOST_GROUPS],
         groups_in_all=len(groups),
         recipe={key: _plain(value) for key, value in recipe.items()},
-        command=run_command(metrics["method"], metrics, history),
+        command=command,
         **data_section([metrics], data_card),
     )
 
 
 def _protocol_rows(
-    metrics: Mapping[str, Any], data_card: Mapping[str, Any], published: float | None
+    metrics: Mapping[str, Any], data_card: Mapping[str, Any], published: PublishedAccuracy | None
 ) -> list[tuple[Protocol, list[Cell]]]:
     return [
         (protocol, _cells(metrics, protocol, why_no_checkpoint(protocol, data_card), published))
@@ -140,13 +144,16 @@ def _protocol_rows(
 
 
 def _cells(
-    metrics: Mapping[str, Any], protocol: Protocol, missing: str, published: float | None
+    metrics: Mapping[str, Any],
+    protocol: Protocol,
+    missing: str,
+    published: PublishedAccuracy | None,
 ) -> list[Cell]:
-    """A row: the headline, the published figure where there is one, the other metrics, the step."""
+    """Return a row: headline, published accuracy if there is one, other metrics, step."""
     checkpoint = metrics["checkpoints"].get(protocol.key)
     ordered = metrics_with_headline_first(metrics["headline"], metrics.get("unbiased_test"))
     cells = [metric_cell(checkpoint, metric, missing) for metric in ordered]
-    if known(published) is not None:
+    if published is not None:
         cells.insert(1, published_cell(checkpoint, protocol, metrics["headline"], published))
     return [*cells, step_cell(checkpoint, missing)]
 

@@ -1,6 +1,6 @@
 """The leaderboard as an HTML page."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -21,7 +21,6 @@ from debias_pipeline.reporting.names import shortened
 from debias_pipeline.reporting.pages import data_address, render
 from debias_pipeline.reporting.wording import (
     AUROC,
-    PUBLISHED_PROTOCOL,
     metrics_with_headline_first,
 )
 
@@ -54,6 +53,7 @@ class Entry:
 def write_leaderboard_page(
     leaderboard: Mapping[str, Any],
     figures: Mapping[str, str],
+    commands: Sequence[str],
     mlflow_ui: str = DEFAULT_MLFLOW_UI,
 ) -> str:
     """Write the leaderboard as a page.
@@ -61,6 +61,7 @@ def write_leaderboard_page(
     Args:
         leaderboard: from `make_leaderboard`.
         figures: SVG text by data set, from `draw_leaderboard_figures`.
+        commands: run the grid again, and rank again what it left.
         mlflow_ui: where MLflow's pages are served; every figure links to its run there.
 
     Returns:
@@ -75,9 +76,9 @@ def write_leaderboard_page(
         progress=progress_in_words(leaderboard["rows"]),
         sections=[_section(each, figures, base) for each in sections(leaderboard)],
         test=explain_test(leaderboard["test"]),
-        published_protocol=PUBLISHED_PROTOCOL,
         auroc_explained=AUROC,
         mlflow_ui=base,
+        commands=commands,
     )
 
 
@@ -127,7 +128,7 @@ def _section(section: Section, figures: Mapping[str, str], mlflow_ui: str) -> di
 def _table(table: Table, mlflow_ui: str) -> dict[str, Any]:
     return {
         "protocol": table.protocol,
-        "published": table.has_published,
+        "published": table.published_sources,
         "rows": _grid(table, lambda row: _figure(row, mlflow_ui)),
         "tested": table.tested,
     }
