@@ -4,9 +4,10 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from kedro.io import AbstractVersionedDataset, CatalogProtocol, DataCatalog, DatasetError
+from kedro.io.core import VersionNotFoundError
 from kedro.pipeline import Pipeline
 
 from debias_pipeline.biased_data import get_dataset
@@ -301,31 +302,53 @@ def _following(pipeline: Pipeline, catalog: Catalog, marked: Iterable[str]) -> s
     Data sets do not count: a training record says which data it belongs to.
     """
     found = set(marked)
+    # What every run makes again from the same inputs is as old as these.
+    age_of: dict[str, str] = {}
     for node in pipeline.nodes:
         if any(name.split(".")[-1] in SETTING_ENTRIES for name in node.outputs):
             continue
-        made = [_version(catalog, name) for name in node.outputs]
-        versions = {version for version in made if version is not None}
         needed = [name for name in node.inputs if name.split(".")[-1] not in SETTING_ENTRIES]
-        used = [version for name in needed if (version := _version(catalog, name)) is not None]
+        used = [age_of.get(name) or _version(catalog, name) for name in needed]
+        newest = max((version for version in used if version), default="")
+        made = {name: _version(catalog, name) for name in node.outputs}
+        versions = {version for version in made.values() if version is not None}
+        if newest and any(_is_always_remade(catalog, name) for name in made):
+            age_of |= dict.fromkeys(made, newest)
         if (
-            any(name in found for name in (*needed, *node.outputs))
+            any(name in found for name in (*needed, *made))
             or len(versions) > 1  # saving was interrupted
-            or (versions and "" in versions)
-            or (versions and used and max(used) > min(versions))
+            or "" in versions
+            or (versions and newest > min(versions))
         ):
-            found.update(node.outputs)
+            found.update(made)
     return found - set(marked)
 
 
 def _version(catalog: Catalog, name: str) -> str | None:
-    """Return the version on disk, "" if there is none; None if the dataset has no versions."""
+    """Return the version on disk, "" if there is none; None if versions say nothing."""
+    dataset = _versioned(catalog, name)
+    if dataset is None or _is_always_remade(catalog, name):
+        return None
+    return (dataset.resolve_load_version() or "") if dataset.exists() else ""
+
+
+def _is_always_remade(catalog: Catalog, name: str) -> bool:
+    """Whether a dataset does not count what is saved as existing, as a RemadeJSONDataset."""
+    dataset = _versioned(catalog, name)
+    if dataset is None or dataset.exists():
+        return False
+    try:
+        return bool(dataset.list_versions())
+    except VersionNotFoundError:
+        return False
+
+
+def _versioned(catalog: Catalog, name: str) -> AbstractVersionedDataset[Any, Any] | None:
     if name.startswith("params:") or name not in catalog:
         return None
     dataset = catalog.get(name)
-    if not isinstance(dataset, AbstractVersionedDataset) or dataset.resolve_save_version() is None:
-        return None
-    return (dataset.resolve_load_version() or "") if dataset.exists() else ""
+    is_versioned = isinstance(dataset, AbstractVersionedDataset) and dataset.resolve_save_version()
+    return cast(AbstractVersionedDataset[Any, Any], dataset) if is_versioned else None
 
 
 def _load(catalog: Catalog, name: str) -> Any:
