@@ -139,7 +139,7 @@ def check_trained_on(pipeline: Pipeline, catalog: Catalog, parameters: Mapping[s
 
 
 def mark_outdated(pipeline: Pipeline, catalog: Catalog, parameters: Mapping[str, Any]) -> list[str]:
-    """Let what belongs to other settings or other data count as missing in a run.
+    """Let what belongs to other settings or other data not exist for a run.
 
     Args:
         pipeline: to be run with --only-missing-outputs.
@@ -151,6 +151,34 @@ def mark_outdated(pipeline: Pipeline, catalog: Catalog, parameters: Mapping[str,
 
     Raises:
         UserError: if the raw data cannot be listed, or the catalog of the runner cannot do this.
+    """
+    names, reasons = find_outdated(pipeline, catalog, parameters)
+    if names and not isinstance(catalog, RunCatalog):
+        raise UserError(
+            f"--only-missing-outputs cannot be used with this runner, as results on disk are of "
+            f"other settings ({'; '.join(reasons) or 'made from earlier ones'}): leave it out, or "
+            f"use --runner=SequentialRunner"
+        )
+    if isinstance(catalog, RunCatalog):
+        catalog.mark_outdated(names)
+    return reasons
+
+
+def find_outdated(
+    pipeline: Pipeline, catalog: Catalog, parameters: Mapping[str, Any]
+) -> tuple[set[str], list[str]]:
+    """Find the outputs on disk that belong to other settings or other data than those of a run.
+
+    Args:
+        pipeline: to be run with --only-missing-outputs.
+        catalog: of the run.
+        parameters: of the run.
+
+    Returns:
+        Names in the catalog, and a line for each data set or method, which says why.
+
+    Raises:
+        UserError: if the raw data cannot be listed.
     """
     outputs = pipeline.all_outputs()
     reasons: list[str] = []
@@ -168,17 +196,7 @@ def mark_outdated(pipeline: Pipeline, catalog: Catalog, parameters: Mapping[str,
                 reasons.append(f"{trial.name} is trained again: {difference}")
                 marked |= {f"{trial.name}.{name}" for name in CELL_ENTRIES}
     marked = (marked & outputs) | _of_pretrained(outputs)
-    marked |= _following(pipeline, catalog, marked)
-    if not marked:
-        return reasons
-    if not isinstance(catalog, RunCatalog):
-        raise UserError(
-            f"--only-missing-outputs cannot be used with this runner, as results on disk are of "
-            f"other settings ({'; '.join(reasons) or 'made from earlier ones'}): leave it out, or "
-            f"use --runner=SequentialRunner"
-        )
-    catalog.mark_outdated(marked)
-    return reasons
+    return marked | _following(pipeline, catalog, marked), reasons
 
 
 def _data_and_trials(

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,9 @@ def photos_done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Path
 
 @pytest.fixture
 def photos(photos_done: tuple[Project, Path], tmp_path: Path) -> Project:
-    return photos_done[0].copy(tmp_path / "project")
+    project = make_project(tmp_path / "project")
+    shutil.copytree(photos_done[0].path / "data", project.path / "data", dirs_exist_ok=True)
+    return project
 
 
 def params_of(photos_done: tuple[Project, Path], **more: Any) -> dict[str, Any]:
