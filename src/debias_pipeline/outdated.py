@@ -153,14 +153,14 @@ def mark_outdated(pipeline: Pipeline, catalog: Catalog, parameters: Mapping[str,
         UserError: if the raw data cannot be listed, or the catalog of the runner cannot do this.
     """
     names, reasons = find_outdated(pipeline, catalog, parameters)
-    if names and not isinstance(catalog, RunCatalog):
+    if isinstance(catalog, RunCatalog):
+        catalog.mark_outdated(names)
+    elif any(catalog.exists(name) for name in names):
         raise UserError(
             f"--only-missing-outputs cannot be used with this runner, as results on disk are of "
             f"other settings ({'; '.join(reasons) or 'made from earlier ones'}): leave it out, or "
             f"use --runner=SequentialRunner"
         )
-    if isinstance(catalog, RunCatalog):
-        catalog.mark_outdated(names)
     return reasons
 
 
