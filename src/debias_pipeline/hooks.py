@@ -21,7 +21,7 @@ from rich.console import Console
 from debias_pipeline.config_loader import ProjectConfigLoader
 from debias_pipeline.errors import Hole, RecipeError, UserError
 from debias_pipeline.grid import CELL_ENTRIES, OVERRIDES, Cell, cells_of
-from debias_pipeline.io import local_file, location, versions_of
+from debias_pipeline.io import local_file, location, unwritable_folder, versions_of
 from debias_pipeline.methods import method_names
 from debias_pipeline.networks import check_weights
 from debias_pipeline.outdated import check_raw_data, check_trained_on, mark_outdated
@@ -59,9 +59,9 @@ from debias_pipeline.tracking import (
 )
 from debias_pipeline.training import choose_device
 
-Catalog = CatalogProtocol[Any, Any]
-
 logger = logging.getLogger(__name__)
+
+Catalog = CatalogProtocol[Any, Any]
 
 # The catalog entry that gives a node the place for its snapshots.
 SNAPSHOTS = "snapshots"
@@ -90,8 +90,9 @@ class PreflightHooks:
 
         Raises:
             UserError: if a method has no recipe, a recipe field is unknown to all methods of
-                the run, the device is not there, or something is missing or belongs to other
-                data that an earlier pipeline makes; of a grid likewise.
+                the run, the device is not there, something is missing that an earlier
+                pipeline makes or belongs to other data, or results cannot be saved; of a grid
+                likewise.
         """
         _check_load_versions(run_params["load_versions"] or {}, pipeline, catalog)
         parameters: dict[str, Any] = catalog.load("parameters")
@@ -103,6 +104,7 @@ class PreflightHooks:
         here = run_params["runner"] != ON_OTHER_MACHINES
         if here:
             choose_device(parameters["device"])
+            _check_writable(pipeline, catalog)
             for cell in cells:
                 _check_weights(cell.recipe or {}, OVERRIDES)
         trained = _methods_of(pipeline, "params:{}.recipe")
@@ -249,7 +251,11 @@ class SnapshotHooks:
             return
         # A trial that failed keeps its snapshots.
         if data["settings_digest"]:
-            self._catalog.load(store).clear(data["settings_digest"])
+            try:
+                self._catalog.load(store).clear(data["settings_digest"])
+            except OSError as error:
+                # Such as a network file system on which a file is still open elsewhere.
+                logger.warning("Snapshots that are not needed any more were not removed: %s", error)
 
 
 class SummaryHooks:
@@ -284,6 +290,17 @@ class SummaryHooks:
             print(f"{name.replace('.', ' ').replace('_', ' ')}: {shown}")
         cells = chosen_cells(cells_of(catalog.load("parameters")), pipeline)
         check_outcomes(cells, {cell.name: catalog.load(f"{cell.name}.outcome") for cell in cells})
+
+
+def _check_writable(pipeline: Pipeline, catalog: Catalog) -> None:
+    # One output of each kind: a grid has thousands, and those of a kind lie in the same layer.
+    for name in {each.split(".")[-1]: each for each in sorted(pipeline.all_outputs())}.values():
+        folder = unwritable_folder(catalog.get(name))
+        if folder is not None:
+            raise UserError(
+                f"{name} cannot be saved: {folder} is read-only; make it writable, or set root in "
+                "conf/local/globals.yml to another folder"
+            )
 
 
 def _tags_of_run(pipeline: Pipeline, parameters: dict[str, Any]) -> dict[str, str]:

@@ -225,6 +225,14 @@ def _of_seed(tensors: Mapping[str, Tensor], choice: str, seed: int) -> dict[str,
     }
 
 
+def _without_sources(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a recipe of networks whose tensors are at hand, in today's fields."""
+    # Checkpoints of earlier versions say whether images are normalised by CIFAR-10's statistics.
+    earlier = {True: "cifar10", False: "none"}
+    normalise = recipe.get("normalise", "none")
+    return {**recipe, "weights": "none", "normalise": earlier.get(normalise, normalise)}
+
+
 def restore_method(checkpoint: Checkpoint, choice: str, device: torch.device) -> Method:
     """The trained networks of one choice, all seeds, ready to predict.
 
@@ -232,7 +240,7 @@ def restore_method(checkpoint: Checkpoint, choice: str, device: torch.device) ->
         UserError: if the tensors do not fit the networks that the recipe names.
     """
     method_type = get_method(checkpoint.recipe["method"])
-    recipe = method_type.recipe_type.model_validate(checkpoint.recipe)
+    recipe = method_type.recipe_type.model_validate(_without_sources(checkpoint.recipe))
     task = Task(checkpoint.image_shape, checkpoint.classes, checkpoint.seeds)
     method = method_type(recipe, task)
     try:
