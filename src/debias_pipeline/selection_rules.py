@@ -118,7 +118,7 @@ def _variance_of_mean(correct: Flags) -> float:
 LAST: Final = SelectionRule(
     key="last",
     name="last",
-    description="the final training step",
+    description="the final training step: needs nothing, leaks nothing",
     needs="nothing",
 )
 SELECTED: Final = SelectionRule(
@@ -137,9 +137,9 @@ PSEUDO_GROUPS: Final = SelectionRule(
     key="pseudo_groups",
     name="pseudo-groups",
     description=(
-        "the latest step whose harmonic mean of accuracies on the validation images that the bias "
-        "branch gets right and on those that it gets wrong is within one standard error of the "
-        "highest"
+        "needs no bias labels: the latest step within one standard error of the highest harmonic "
+        "mean of accuracies on the validation images that a biased network gets right and on those "
+        "that it gets wrong"
     ),
     needs="nothing",
     score=lambda evaluation, aligned: group_score(evaluation.correct, aligned),

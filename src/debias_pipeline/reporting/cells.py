@@ -14,7 +14,15 @@ from debias_pipeline.reporting.formatting import (
     seed_values,
     steps_over_seeds,
 )
-from debias_pipeline.reporting.wording import NO_SELECTION, PUBLISHED_PROTOCOL, Metric, Protocol
+from debias_pipeline.reporting.wording import (
+    NO_PSEUDO_GROUPS,
+    NO_SELECTION,
+    PUBLISHED_PROTOCOL,
+    Metric,
+    is_unreliable,
+    support_in_words,
+)
+from debias_pipeline.selection_rules import SelectionRule
 
 
 @dataclass(frozen=True)
@@ -34,7 +42,7 @@ class Cell:
     published: bool = False
 
 
-def why_no_checkpoint(protocol: Protocol, data_card: Mapping[str, Any]) -> str:
+def why_no_checkpoint(protocol: SelectionRule, data_card: Mapping[str, Any]) -> str:
     """Say why a method has no checkpoint of this protocol.
 
     Args:
@@ -48,7 +56,10 @@ def why_no_checkpoint(protocol: Protocol, data_card: Mapping[str, Any]) -> str:
         return "no checkpoint: there is no bias-conflicting image in the validation split"
     if protocol.key == "selected" and valid["conflicting_fraction"] == 1:
         return "no checkpoint: there is no bias-aligned image in the validation split"
-    return "no checkpoint: the networks of a single step were evaluated"
+    single = "the networks of a single step were evaluated"
+    if protocol.key == "pseudo_groups":
+        return f"no checkpoint: {NO_PSEUDO_GROUPS}; or {single}"
+    return f"no checkpoint: {single}"
 
 
 def metric_cell(
@@ -72,7 +83,7 @@ def metric_cell(
 
 def published_cell(
     checkpoint: Mapping[str, Any] | None,
-    protocol: Protocol,
+    protocol: SelectionRule,
     headline: str,
     published: float | None,
 ) -> Cell:
@@ -96,7 +107,11 @@ def step_cell(checkpoint: Mapping[str, Any] | None, why_no_checkpoint: str) -> C
     """Return the step of a checkpoint; None where there is no such checkpoint."""
     if checkpoint is None:
         return Cell(DASH, why_no_checkpoint)
-    return Cell(steps_over_seeds(checkpoint["step"]), "lowest to highest over seeds")
+    text, title = steps_over_seeds(checkpoint["step"]), "lowest to highest over seeds"
+    if is_unreliable(checkpoint):
+        support = support_in_words(checkpoint["support"]["per_seed"])
+        return Cell(f"{text}?", f"{title}; rests on {support} conflicting validation images only")
+    return Cell(text, title)
 
 
 def auroc_cell(metrics: Mapping[str, Any]) -> Cell:

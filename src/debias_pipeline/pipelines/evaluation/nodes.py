@@ -76,7 +76,13 @@ def judge(
         metrics, group_accuracy, and the metrics as MLflow wants them.
     """
     metrics = summarise(
-        predictions, manifest, sample_weights, data_card, training_record["recipe"]["method"]
+        predictions,
+        manifest,
+        sample_weights,
+        data_card,
+        training_record["recipe"]["method"],
+        # Records of earlier versions and of published checkpoints lack the key.
+        training_record.get("selection_support"),
     )
     groups = group_accuracy(predictions, manifest, data_card)
     return metrics, groups, final_figures(metrics)

@@ -53,6 +53,8 @@ def _table(percents: Sequence[str], table: Table) -> list[str]:
         f"**{table.protocol.name}**: {table.protocol.description}",
         _grid(percents, figures),
     ]
+    if table.unreliable:
+        blocks.append(f"{escaped(table.unreliable)}.")
     if table.has_published:
         blocks.append(f"In brackets: the {PUBLISHED_PROTOCOL}, and the difference in points.")
     if table.tested:
