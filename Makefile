@@ -69,7 +69,7 @@ clean: ## Remove caches and build leftovers, never data or the environment
 	find $(wildcard src tests benchmarks .ci notebooks) \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
 
 clean-runs: ## Remove all that runs made: checkpoints, reports, MLflow's records; raw data stays
-	rm -rf mlflow.db mlflow.db-* mlruns mlartifacts sessions info.log
+	rm -rf mlflow.db mlflow.db-* mlruns mlartifacts mlflow_pending sessions info.log
 	find $(wildcard data) -path 'data/0[2-9]_*' -type f ! -name .gitkeep -delete
 	find $(wildcard data) -path 'data/0[2-9]_*/*' -type d -empty -delete
 

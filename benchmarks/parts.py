@@ -8,17 +8,24 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import mlflow
 import torch
 
 from benchmarks.steps import untrained
 from debias_pipeline.evaluation import ImageData
 from debias_pipeline.losses import ClassNormalisedAverage
 from debias_pipeline.methods import Recipe
-from debias_pipeline.tracking import StepMetrics
+from debias_pipeline.tracking import (
+    FINISHED,
+    Destination,
+    StepMetrics,
+    active_run,
+    end_run,
+    start_run,
+)
 from debias_pipeline.training import Listener, Progress, train
 from debias_pipeline.training.batches import BatchStream
 from debias_pipeline.training.loop import Window
@@ -207,13 +214,13 @@ def real_listeners(recipe: Recipe) -> Iterator[list[Listener]]:
 @contextlib.contextmanager
 def mlflow_run() -> Iterator[None]:
     """An active MLflow run in a store of its own, of the kind that the project has."""
-    before = mlflow.get_tracking_uri()
     with tempfile.TemporaryDirectory() as folder:
-        mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
+        destination = Destination(f"sqlite:///{folder}/mlflow.db", "benchmarks", "benchmarks")
+        start_run(destination, Path(folder) / "pending", "benchmark")
         try:
-            with mlflow.start_run():
-                # The first figure of a process takes seconds: it is no part of what a step costs.
-                mlflow.log_metric("warm_up", 0)
-                yield
+            # The first metric of a process takes seconds: it is no part of what a step costs.
+            active_run().log(metrics={"warm_up": 0})
+            active_run().wait()
+            yield
         finally:
-            mlflow.set_tracking_uri(before)
+            end_run(FINISHED)

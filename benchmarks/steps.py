@@ -12,8 +12,11 @@ from omegaconf import OmegaConf
 
 from debias_pipeline.evaluation import ImageData
 from debias_pipeline.methods import Method, Recipe, Task, get_method, method_names
+from debias_pipeline.parameters import resolve_method
 
-RECIPES = Path(__file__).parents[1] / "conf/base/parameters_recipes.yml"
+RECIPES = Path(__file__).parents[1] / "conf/base/parameters_recipes"
+# The steps of one percent take as long as those of another.
+PERCENT = "2pct"
 CLASSES, BATCH = 10, 256
 SPLITS = {"train": 55_000, "valid": 5_000, "test": 10_000}
 # A ResNet takes long over 15,000 images: a tenth of them is evaluated, and the time multiplied.
@@ -65,23 +68,24 @@ def published_recipe(dataset: str, method: str, **changes: object) -> Recipe:
         method: its name.
         changes: fields to set on top.
     """
-    fields = dict(_recipes()[method]["recipes"][dataset])
-    fields.pop("at", None)
-    if "swap_start" in fields:
-        fields["swap_start"] = 0
-    recipe_type = get_method(method).recipe_type
-    return recipe_type.model_validate({"method": method, **fields, **changes})
+    overrides = {"swap_start": 0, **changes}
+    recipe = resolve_method(method, _recipes(), dataset, PERCENT, overrides)["recipe"]
+    return get_method(method).recipe_type.model_validate(recipe)
 
 
 def methods_with_recipe(dataset: str) -> list[str]:
     """The methods that have a recipe for a data set, sorted."""
-    recipes = _recipes()
-    return [name for name in method_names() if dataset in recipes.get(name, {}).get("recipes", {})]
+    return [
+        name
+        for name in method_names()
+        if "recipe" in resolve_method(name, _recipes(), dataset, PERCENT, {})
+    ]
 
 
 @cache
 def _recipes() -> dict[str, Any]:
-    return OmegaConf.to_container(OmegaConf.load(RECIPES))
+    files = [OmegaConf.load(path) for path in sorted(RECIPES.glob("*.yml"))]
+    return OmegaConf.to_container(OmegaConf.merge(*files))
 
 
 def untrained(data: ImageData, recipe: Recipe, replicas: int) -> Method:

@@ -1,4 +1,4 @@
-"""What tests that run over all methods need to know of a method: nothing but its block."""
+"""What tests that run over all methods need to know of a method: nothing but its recipe file."""
 
 from pathlib import Path
 
@@ -6,13 +6,17 @@ from omegaconf import OmegaConf
 
 from debias_pipeline.methods import Recipe, get_method
 
-RECIPES = Path(__file__).parents[1] / "conf/base/parameters_recipes.yml"
+RECIPES = Path(__file__).parents[1] / "conf/base/parameters_recipes"
 
 
 def required_fields(method):
-    """The fields that a method's recipe needs beyond any other's, as in its first recipe."""
+    """The required fields that a method adds to `Recipe`'s, as in its first recipe."""
     needed = _required(get_method(method).recipe_type) - _required(Recipe)
-    recipe, *_ = OmegaConf.load(RECIPES)[method].recipes.values()
+    if not needed:
+        return {}
+    tables = OmegaConf.load(RECIPES / f"{method}.yml")[method].recipes
+    first = next(table for name, table in tables.items() if name != "all")
+    recipe = {**tables.get("all", {}), **first}
     return {name: recipe[name] for name in needed}
 
 

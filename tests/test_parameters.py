@@ -9,7 +9,12 @@ from kedro.config import OmegaConfigLoader
 from debias_pipeline.config_loader import ProjectConfigLoader
 from debias_pipeline.errors import UserError
 from debias_pipeline.methods import get_method
-from debias_pipeline.parameters import check_overrides, resolve_parameters
+from debias_pipeline.parameters import (
+    check_decays,
+    check_overrides,
+    no_recipe,
+    resolve_parameters,
+)
 
 CONF = Path(__file__).parents[1] / "conf"
 PERCENTS = ("0.5pct", "1pct", "2pct", "5pct")
@@ -81,11 +86,25 @@ def test_networks_and_transforms_are_those_of_the_data_set(method):
 
 
 def test_published_accuracies_go_with_data_set_and_percent():
-    assert parameters(dataset="cmnist", percent="2pct")["disent"]["published_accuracy"] == 0.8479
-    assert parameters(dataset="bffhq", percent="0.5pct")["vanilla"]["published_accuracy"] == 0.5687
-    assert parameters(dataset="cifar10c", percent="5pct")["lff"]["published_accuracy"] == 0.5027
-    assert parameters(dataset="bffhq", percent="1pct")["vanilla"]["published_accuracy"] is None
-    assert parameters()["disent"]["published_accuracy"] is None
+    def accuracies(method, **params):
+        return [each["accuracy"] for each in parameters(**params)[method]["published_accuracy"]]
+
+    assert accuracies("disent", dataset="cmnist", percent="2pct") == [0.8479, 0.8286]
+    assert accuracies("vanilla", dataset="bffhq", percent="0.5pct") == [0.5687, 0.5547]
+    assert accuracies("lff", dataset="cifar10c", percent="5pct") == [0.5027]
+    assert accuracies("vanilla", dataset="bffhq", percent="1pct") == []
+    assert accuracies("disent") == []
+
+
+def test_published_accuracies_carry_source_selection_and_seeds():
+    first, second = parameters(dataset="cmnist", percent="5pct")["lff"]["published_accuracy"]
+    assert first == {
+        "accuracy": 0.8057, "source": "Lee et al. 2021 (DisEnt), Table 1",
+        "selection": "best_on_test", "seeds": 3,
+        "note": "the authors' own images; the recipe of this method is not published",
+    }  # fmt: skip
+    assert (second["selection"], second["seeds"]) == ("unknown", 5)
+    assert "LfF's generator" in second["note"]
 
 
 def test_any_percent_has_a_recipe():
@@ -152,52 +171,125 @@ def test_a_folder_may_be_called_by_a_number():
     assert parameters(raw_dir=2024)["raw_dir"] == "2024"
 
 
-def test_a_method_without_a_recipe_for_the_data_set_has_none():
-    config = {
-        "dataset": "cmnist_mini", "percent": "2pct", "raw_dir": "x", "data_seed": 0, "seed": 0,
-        "seeds": 1, "device": "cpu", "precision": "fp32", "recipe": {}, "pretrained": "",
-        "resume": True,
-        "vanilla": {"recipes": {}},
-    }  # fmt: skip
-    resolved = resolve_parameters(config)
-    assert resolved["vanilla"] == {"published_accuracy": None}
-    # No block at all: just as little, rather than an error of every command.
-    assert resolved["disent"] == {"published_accuracy": None}
-
-
 def base_parameters():
     config = OmegaConfigLoader(str(CONF), default_run_env="local", base_env="base")["parameters"]
     return {key: value for key, value in config.items() if key != "benchmark"}
 
 
-HARD = {"network": "mlp", "lr": 0.01, "batch_size": 256, "steps": 4000}
+def resolved_with(method, tables, **changes):
+    """A method's parameters where its file holds other recipes."""
+    config = base_parameters()
+    block = {} if tables is None else {"recipes": tables}
+    return resolve_parameters({**config, **changes, method: block})[method]
+
+
+def test_a_method_without_required_fields_of_its_own_works_on_every_data_set_with_defaults():
+    for tables in (None, {}):
+        ours = resolved_with("lff", tables)["recipe"]
+        assert (ours["steps"], ours["q"]) == (4000, 0.7)
+
+
+def test_a_recipe_is_put_together_from_defaults_all_data_sets_one_data_set_and_percent():
+    tables = {
+        "all": {"q": 0.1, "alpha": 0.1, "lr": 0.1},
+        "cmnist_mini": {"alpha": 0.2, "lr": 0.2, "at": {"2pct": {"lr": 0.3}, "5pct": {"lr": 0.4}}},
+        "cmnist": {"q": 0.5},
+    }
+    of = resolved_with("lff", tables)["recipe"]
+    assert (of["q"], of["alpha"], of["lr"], of["batch_size"]) == (0.1, 0.2, 0.3, 256)
+    of = resolved_with("lff", tables, percent="5pct", recipe={"alpha": 0.9})["recipe"]
+    assert (of["q"], of["alpha"], of["lr"]) == (0.1, 0.9, 0.4)
+
+
+def test_a_method_that_lacks_fields_of_its_own_on_a_data_set_has_no_recipe_there():
+    full = base_parameters()["disent"]["recipes"]["cmnist"]
+    tables = {"cmnist": {**full, "lambda_swap": 1, "swap_start": 1, "decay_every": 1, "gamma": 1}}
+    assert "recipe" not in resolved_with("disent", tables)
+    assert "recipe" in resolved_with("disent", tables, dataset="cmnist")
+    assert "recipe" not in resolved_with("disent", None)
+    assert "conf/base/parameters_recipes/disent.yml" in no_recipe("disent", "folder")
+
+
+def test_a_data_set_without_defaults_has_the_recipes_that_are_complete():
+    config = {**base_parameters(), "disent": {}}
+    del config["recipe_defaults"]["cmnist_mini"]
+    assert "recipe" not in resolve_parameters(config)["vanilla"]
+    full = {"network": "mlp", "lr": 0.01, "batch_size": 256, "steps": 40}
+    config["vanilla"] = {"recipes": {"cmnist_mini": full}}
+    assert resolve_parameters(config)["vanilla"]["recipe"]["steps"] == 40
+
+
+def test_decays_that_no_method_of_the_run_makes_are_refused():
+    recipes = {name: parameters()[name]["recipe"] for name in ("vanilla", "disent")}
+    check_decays({"gamma": 0.1}, recipes)
+    with pytest.raises(UserError, match=r"gamma=0.1 has no effect.*vanilla.*recipe.schedule=step"):
+        check_decays({"gamma": 0.1}, {"vanilla": recipes["vanilla"]})
+
+
 WRONG_BLOCKS = {
-    "of no method": ({"vanila": {"recipes": {}}}, "Unknown method 'vanila'. Did you mean vanilla?"),
+    "of no method": (
+        {"vanila": {"recipes": {}}},
+        "Unknown method 'vanila'. Did you mean vanilla?",
+        "vanila.yml",
+    ),
     "recipes without their key": (
-        {"vanilla": {"cmnist_mini": HARD}},
-        "Unknown key of vanilla 'cmnist_mini'. Choose from: recipes, published_accuracy",
+        {"vanilla": {"cmnist_mini": {"steps": 3}}},
+        "Unknown key of vanilla 'cmnist_mini'. Choose from: recipes, published",
+        "vanilla.yml",
+    ),
+    "an unknown data set": (
+        {"lff": {"recipes": {"cmnst": {"q": 0.5}}}},
+        "Unknown data set of lff.recipes 'cmnst'. Did you mean cmnist?",
+        "lff.yml",
     ),
     "an unknown field": (
-        {"vanilla": {"recipes": {"cmnist_mini": {**HARD, "step": 3}}}},
+        {"vanilla": {"recipes": {"cmnist_mini": {"step": 3}}}},
         "Unknown field of vanilla's recipe 'step'. Did you mean steps?",
+        "vanilla.yml",
+    ),
+    "an unknown field of the defaults": (
+        {"recipe_defaults": {"cmnist_mini": {"gama": 3}}},
+        "Unknown field of recipe_defaults.cmnist_mini 'gama'. Did you mean gamma?",
+        "defaults.yml",
     ),
     "a field that is not given": (
-        {"disent": {"recipes": {"cmnist_mini": {**HARD, "lambda_dis": 1}}}},
+        {"disent": {"recipes": {"cmnist_mini": {"lambda_dis": 1}}}},
         "The recipe of disent lacks decay_every, gamma, lambda_swap_b, lambda_swap, swap_start",
+        "disent.yml",
     ),
-    "an empty block": ({"vanilla": None}, "vanilla=None holds no keys"),
-    "no recipes": ({"vanilla": {"recipes": None}}, "vanilla.recipes=None holds no keys"),
+    "an empty block": ({"vanilla": None}, "vanilla=None holds no keys", "vanilla.yml"),
+    "no recipes": (
+        {"vanilla": {"recipes": None}}, "vanilla.recipes=None holds no keys", "vanilla.yml"
+    ),
     "an empty recipe": (
         {"vanilla": {"recipes": {"cmnist_mini": None}}},
         "vanilla.recipes.cmnist_mini=None holds no keys",
+        "vanilla.yml",
     ),
-    "a list": ({"vanilla": [HARD]}, "vanilla=[{"),
-}
+    "a percent without fields": (
+        {"vanilla": {"recipes": {"cmnist_mini": {"at": {"2pct": 3}}}}},
+        "vanilla.recipes.cmnist_mini.at.2pct=3 holds no keys",
+        "vanilla.yml",
+    ),
+    "an unknown source": (
+        {"lff": {"published": [{"source": "lee2020", "cmnist": {"2pct": 0.5}}]}},
+        "Unknown source of lff.published 'lee2020'. Did you mean lee2021?",
+        "lff.yml",
+    ),
+    "a published percentage": (
+        {"lff": {"published": [{"source": "lee2021", "cmnist": {"2pct": 50.2}}]}},
+        "lff.published.cmnist.2pct=50.2 is not a fraction from 0 to 1",
+        "lff.yml",
+    ),
+    "a published mapping": ({"lff": {"published": {"cmnist": 1}}}, "not a list", "lff.yml"),
+    "no defaults": ({"recipe_defaults": 3}, "recipe_defaults=3 holds no keys", "defaults.yml"),
+    "a list": ({"vanilla": [3]}, "vanilla=[3]", "vanilla.yml"),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("case", WRONG_BLOCKS)
 def test_a_wrong_block_of_recipes_is_told_with_its_method_and_file(case):
-    changes, message = WRONG_BLOCKS[case]
+    changes, message, file = WRONG_BLOCKS[case]
     with pytest.raises(UserError, match=re.escape(message)) as refused:
         resolve_parameters({**base_parameters(), **changes})
-    assert "conf/base/parameters_recipes.yml" in str(refused.value)
+    assert f"conf/base/parameters_recipes/{file}" in str(refused.value)

@@ -36,6 +36,14 @@ from debias_pipeline.pipelines.benchmark import (
     plan_table,
 )
 from debias_pipeline.stopping import Stopped, stopping_at_once
+from debias_pipeline.tracking import (
+    PENDING_FOLDER,
+    Store,
+    destination_of,
+    killed_when_interrupted,
+    reason,
+    send_abandoned,
+)
 from debias_pipeline.training import Checkpoint, write_published
 
 
@@ -95,7 +103,7 @@ def _explaining(callback: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(callback)
     def run(*args: Any, **kwargs: Any) -> Any:
         try:
-            with stopping_at_once(), _without_what_is_explained():
+            with stopping_at_once(), killed_when_interrupted(), _without_what_is_explained():
                 return callback(*args, **kwargs)
         except Stopped as stopped:
             click.echo(stopped, err=True)
@@ -209,6 +217,34 @@ def export_checkpoint(
         trained = Checkpoint.from_catalog(context.catalog.load(f"{method}.checkpoint"))
     for path in write_published(trained, checkpoint, seed, to):
         click.echo(path)
+
+
+@cli.command("mlflow-sync")
+@click.option("--env", help="As for kedro run.")
+@_explaining
+def mlflow_sync(env: str | None) -> None:
+    """Send runs to MLflow that it did not receive, e.g. as its server was down.
+
+    Runs that were killed are marked as KILLED. Runs that go on are left alone.
+    """
+    with KedroSession.create(env=env) as session:
+        context = cast(KedroSession, session).load_context()
+        # Set by TrackingHooks.
+        destination = destination_of(context.config_loader, context.mlflow)
+    try:
+        sent = send_abandoned(
+            Store(destination), context.project_path / PENDING_FOLDER, any_host=True
+        )
+    except Exception as error:
+        raise UserError(
+            f"MLflow at {destination.uri} (set by {destination.source}) cannot be used: "
+            f"{reason(error)}; nothing is lost, try again later"
+        ) from error
+    for problem in sent.refused:
+        click.echo(f"MLflow refused a part of a run: {problem}")
+    if sent.left:
+        raise UserError(f"Not sent: {'; '.join(sent.left)}")
+    click.echo(f"{sent.runs} runs sent to {destination.uri}")
 
 
 _DRY_RUN = click.Option(

@@ -6,8 +6,10 @@ from typing import Any
 from kedro.config import OmegaConfigLoader
 from omegaconf import OmegaConf
 
+from debias_pipeline.errors import UserError
 from debias_pipeline.grid import DATA_FOLDER, RESULTS_FOLDER, cells_of, grid_catalog, resolve_grid
-from debias_pipeline.parameters import data_folder, resolve_parameters
+from debias_pipeline.parameters import data_folder, resolve_parameters, unknown
+from debias_pipeline.tracking import DEFAULT_STORE, SQLITE
 
 
 class ProjectConfigLoader(OmegaConfigLoader):
@@ -23,6 +25,21 @@ class ProjectConfigLoader(OmegaConfigLoader):
     """
 
     project: Path | None = None
+
+    def __init__(self, conf_source: str, *args: Any, **kwargs: Any) -> None:
+        super().__init__(conf_source, *args, **kwargs)
+        folder = Path(conf_source)
+        if not folder.is_dir():
+            return  # an archive, or a remote folder
+        if not self.env or self.env == self.default_run_env:
+            # Git does not keep an empty folder, and conf/local may be empty.
+            if not (folder / self.default_run_env).is_dir():
+                self.env, self.default_run_env = None, self.base_env
+        elif not (folder / self.env).is_dir():
+            known = [path.name for path in sorted(folder.iterdir()) if path.is_dir()]
+            raise UserError(
+                f"{unknown('environment', self.env, known)} (folders of {folder.name}/)"
+            )
 
     def __getitem__(self, key: str) -> dict[str, Any]:
         """The configuration of one kind.
@@ -67,26 +84,23 @@ class ProjectConfigLoader(OmegaConfigLoader):
 
 
 def with_store_in(project: Path, config: dict[str, Any]) -> dict[str, Any]:
-    """Keep an MLflow store given by a relative path, and its artifacts, in the project.
+    """Place a SQLite store given by a relative path in the project, and artifacts next to a store.
 
-    MLflow takes such a path from the current folder: a notebook in notebooks/ or a run from a
-    subfolder would begin a store of its own there.
+    MLflow would resolve relative paths, and its default for artifacts, from the current folder.
 
     Args:
         project: the project's folder.
         config: of kedro-mlflow, as in mlflow.yml.
     """
-    uri = str(config.get("server", {}).get("mlflow_tracking_uri"))
-    place = uri.removeprefix("sqlite:///")
-    if place == uri or Path(place).is_absolute():
-        return config
-    server = {
-        **config["server"],
-        "mlflow_tracking_uri": f"sqlite:///{(project / place).as_posix()}",
-    }
-    experiment = {
-        "create_experiment_kwargs": {"artifact_location": (project / "mlruns").as_uri()},
-        **config.get("tracking", {}).get("experiment", {}),
-    }
-    tracking = {**config.get("tracking", {}), "experiment": experiment}
-    return {**config, "server": server, "tracking": tracking}
+    server = dict(config.get("server") or {})
+    uri = server.get("mlflow_tracking_uri") or DEFAULT_STORE
+    tracking = dict(config.get("tracking") or {})
+    if uri.startswith(SQLITE):
+        path, *options = uri.removeprefix(SQLITE).split("?", 1)
+        file = project / path
+        uri = "?".join([f"{SQLITE}{file.as_posix()}", *options])
+        tracking["experiment"] = {
+            "create_experiment_kwargs": {"artifact_location": file.with_name("mlruns").as_uri()},
+            **(tracking.get("experiment") or {}),
+        }
+    return {**config, "server": {**server, "mlflow_tracking_uri": uri}, "tracking": tracking}

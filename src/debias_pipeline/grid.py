@@ -15,10 +15,11 @@ from debias_pipeline.methods import method_names
 from debias_pipeline.parameters import (
     check_overrides,
     data_folder,
-    resolve_recipe,
+    resolve_method,
     unknown,
     validated,
 )
+from debias_pipeline.published import PublishedAccuracy
 
 # What stands for a cell's folders while catalog.yml is read once for all cells.
 DATA_FOLDER: Final = "<data folder>"
@@ -83,7 +84,7 @@ class Cell:
         seeds: trained together.
         precision: fp32 or bf16.
         recipe: the method's, overrides included; None where it has none for the data set.
-        published_accuracy: a fraction, or None.
+        published_accuracy: those of papers, the one for tables first.
         data_folder: where the data set is filed, shared with ordinary runs: cmnist/0.5pct.
     """
 
@@ -93,7 +94,7 @@ class Cell:
     seeds: tuple[int, ...]
     precision: str
     recipe: Mapping[str, Any] | None
-    published_accuracy: float | None
+    published_accuracy: Sequence[PublishedAccuracy]
     data_folder: str
 
     @property
@@ -130,14 +131,13 @@ def setting_name(dataset: str, percent: str) -> str:
 
 
 def resolve_grid(
-    block: Mapping[str, Any], recipes: Mapping[str, Any], run: Mapping[str, Any]
+    block: Mapping[str, Any], config: Mapping[str, Any], run: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Check the grid and look up what each of its cells uses.
 
     Args:
         block: the key `benchmark` of the parameters.
-        recipes: method → its block of conf/base/parameters_recipes.yml; other keys are not
-            looked at.
+        config: see `parameters.resolve_method`; other keys are ignored.
         run: what `parameters.resolve_parameters` gave: `raw_dir` and `data_seed` hold for the
             grid as well.
 
@@ -167,12 +167,13 @@ def resolve_grid(
                 "data_options": options,
                 "data_folder": data_folder(dataset, percent, options, run),
                 **{
-                    method: _method_parameters(
+                    method: resolve_method(
                         method,
-                        recipes.get(method, {}),
+                        config,
                         dataset,
                         percent,
                         {**common, **of_method.get(method, {})},
+                        prefix=f"{OVERRIDES}.",
                     )
                     for method in grid.methods
                 },
@@ -283,22 +284,6 @@ def _split_overrides(
             )
         check_overrides(fields, [method])
     return common, of_method
-
-
-def _method_parameters(
-    method: str,
-    block: Mapping[str, Any],
-    dataset: str,
-    percent: str,
-    overrides: Mapping[str, Any],
-) -> dict[str, Any]:
-    published = block.get("published_accuracy", {}).get(dataset, {}).get(percent)
-    if dataset not in block.get("recipes", {}):
-        return {"published_accuracy": published}
-    recipe = resolve_recipe(
-        method, block["recipes"][dataset], percent, overrides, prefix=f"{OVERRIDES}."
-    )
-    return {"published_accuracy": published, "recipe": recipe}
 
 
 def _data_options(dataset: str, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """What happens around a run: checks before it, tags and pointers for people."""
 
-import logging
 import os
+import shlex
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,14 +14,16 @@ from kedro.framework.project import pipelines
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
+from kedro_mlflow.config.kedro_mlflow_config import KedroMlflowConfig
 from rich.console import Console
 
 from debias_pipeline.config_loader import ProjectConfigLoader
-from debias_pipeline.errors import Hole, UserError
-from debias_pipeline.grid import CELL_ENTRIES, Cell, cells_of
+from debias_pipeline.errors import Hole, RecipeError, UserError
+from debias_pipeline.grid import CELL_ENTRIES, OVERRIDES, Cell, cells_of
 from debias_pipeline.io import local_file, location
 from debias_pipeline.methods import method_names
-from debias_pipeline.parameters import check_overrides
+from debias_pipeline.networks import check_weights
+from debias_pipeline.parameters import check_decays, check_overrides, no_recipe
 from debias_pipeline.pipeline_registry import (
     DEFAULT_METHODS,
     baseline_first,
@@ -40,16 +42,24 @@ from debias_pipeline.pipelines.benchmark import (
 from debias_pipeline.reporting import headline_table
 from debias_pipeline.reporting.leaderboard import leaderboard_tables
 from debias_pipeline.runners import ON_OTHER_MACHINES
-from debias_pipeline.tracking import CellRun
+from debias_pipeline.tracking import (
+    FAILED,
+    FINISHED,
+    PENDING_FOLDER,
+    Destination,
+    active_run,
+    credentials_of,
+    destination_of,
+    end_run,
+    mlflow_config,
+    start_run,
+)
 from debias_pipeline.training import choose_device
 
 Catalog = CatalogProtocol[Any, Any]
 
 # The catalog entry that gives a node the place for its snapshots.
 SNAPSHOTS = "snapshots"
-
-# It sets itself to INFO when it is imported, after conf/logging.yml was read.
-logging.getLogger("kedro_mlflow").setLevel(logging.WARNING)
 
 
 class PreflightHooks:
@@ -81,19 +91,25 @@ class PreflightHooks:
         parameters: dict[str, Any] = catalog.load("parameters")
         if set(run_params["pipeline_names"] or ["__default__"]) <= set(GRID_PIPELINES):
             check_typed(run_params["runtime_params"] or {})
-        check_cells(chosen_cells(cells_of(parameters), pipeline), pipeline, catalog)
-        # The workers of a cluster have devices of their own.
-        if run_params["runner"] != ON_OTHER_MACHINES:
+        cells = chosen_cells(cells_of(parameters), pipeline)
+        check_cells(cells, pipeline, catalog)
+        # The workers of a cluster have devices and files of their own.
+        here = run_params["runner"] != ON_OTHER_MACHINES
+        if here:
             choose_device(parameters["device"])
+            for cell in cells:
+                _check_weights(cell.recipe or {}, OVERRIDES)
         trained = _methods_of(pipeline, "params:{}.recipe")
         for method in trained:
             if "recipe" not in parameters[method]:
-                raise UserError(
-                    f"There is no recipe for {method} on {parameters['dataset']}: "
-                    "add one to conf/base/parameters_recipes.yml"
-                )
+                raise UserError(no_recipe(method, parameters["dataset"]))
+            if here:
+                _check_weights(parameters[method]["recipe"], "recipe")
         if trained:
             check_overrides(parameters["recipe"], trained)
+            check_decays(
+                parameters["recipe"], {name: parameters[name]["recipe"] for name in trained}
+            )
         self._check_inputs(pipeline, catalog, parameters)
 
     def _check_inputs(
@@ -112,55 +128,93 @@ class PreflightHooks:
 
 
 class TrackingHooks:
-    """Tags MLflow runs and logs artifacts to them."""
+    """Tracks a run in MLflow: parameters, tags, metrics and artifacts.
+
+    It takes the place of kedro-mlflow's hooks, which need an MLflow that answers. The settings in
+    mlflow.yml are those of kedro-mlflow.
+    """
 
     _catalog: Catalog
+    _config: KedroMlflowConfig
+    _destination: Destination
 
-    # Before kedro-mlflow's, which reads mlflow.yml.
+    # Before all that reads the configuration.
     @hook_impl(tryfirst=True)
     def after_context_created(self, context: KedroContext) -> None:
-        """Let the config loader know the project, which it needs to place MLflow's store."""
-        cast(ProjectConfigLoader, context.config_loader).project = Path(context.project_path)
+        """Read mlflow.yml, without contacting MLflow."""
+        loader, project = cast(ProjectConfigLoader, context.config_loader), context.project_path
+        loader.project = Path(project)
+        self._config = mlflow_config(loader)
+        self._destination = destination_of(loader, self._config)
+        os.environ.update(credentials_of(loader, self._config))
+        # For notebooks, and `kedro mlflow ui`.
+        mlflow.set_tracking_uri(self._destination.uri)
+        context.__setattr__("mlflow", self._config)
 
     @hook_impl(trylast=True)
     def before_pipeline_run(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Catalog
     ) -> None:
-        """Tag the MLflow run that kedro-mlflow has started, so that runs can be filtered."""
-        run = mlflow.active_run()
-        if not run:
+        """Start a run, with tags to filter runs by."""
+        names = run_params["pipeline_names"] or ["__default__"]
+        if set(names) <= set(self._config.tracking.disable_tracking.pipelines):
             return
         parameters: dict[str, Any] = catalog.load("parameters")
         cells = chosen_cells(cells_of(parameters), pipeline)
-        tags = _tags_of_grid(cells) if cells else _tags_of_run(pipeline, parameters)
-        mlflow.set_tags({**tags, "git_commit": _git_commit(Path(run_params["project_path"]))})
+        project = Path(run_params["project_path"])
+        start_run(
+            self._destination,
+            project / PENDING_FOLDER,
+            self._config.tracking.run.name or "+".join(names),
+            {
+                **{name: value for name, value in run_params.items() if value},
+                **(_tags_of_grid(cells) if cells else _tags_of_run(pipeline, parameters)),
+                "kedro_command": _command(run_params, names),
+                "git_commit": _git_commit(project),
+            },
+            self._config.tracking.run.id,
+        )
         if cells:
-            CellRun(run.info.run_id).log(params={"benchmark": parameters["benchmark"]})
+            active_run().log(params={"benchmark": parameters["benchmark"]})
 
-    # Before kedro-mlflow's, which would log the parameters of every cell to the run of the grid,
-    # one by one: seconds per cell on a slow disk. A cell logs its recipe to a run of its own.
-    @hook_impl(tryfirst=True)
+    @hook_impl
     def before_node_run(self, node: Node, catalog: Catalog, inputs: dict[str, Any]) -> None:
-        """Know the catalog, also in a process that only runs nodes; log no cell twice."""
+        """Log the parameters of a node; a trial logs its recipe to a run of its own."""
+        # Set here, as a worker's process only runs nodes.
         self._catalog = catalog
-        if GRID_TAG in node.tags:
-            # Hooks share a copy of the inputs; the node has its own.
-            for name in filter(_is_parameter, [*inputs]):
-                del inputs[name]
+        if GRID_TAG not in node.tags:
+            parameters = {name: inputs[name] for name in inputs if _is_parameter(name)}
+            active_run().log(
+                params={name.removeprefix("params:"): each for name, each in parameters.items()}
+            )
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
-        """Log what the catalog marks with `metadata: { mlflow_artifact: <path> }`.
+        """Log what the catalog marks with `mlflow_artifact: <path>` or `mlflow_metrics: <prefix>`.
 
-        kedro-mlflow's own MlflowArtifactDataset makes versions that Kedro 1.7 refuses.
+        kedro-mlflow's own datasets need an MLflow that answers.
         """
         if isinstance(data, Hole):
             return
         dataset = self._catalog.get(dataset_name)
-        artifact_path = (getattr(dataset, "metadata", None) or {}).get("mlflow_artifact")
-        if artifact_path and mlflow.active_run():
+        metadata = getattr(dataset, "metadata", None) or {}
+        if "mlflow_artifact" in metadata and active_run().key is not None:
             with local_file(dataset) as path:
-                mlflow.log_artifact(str(path), artifact_path)
+                active_run().log_artifact(path, metadata["mlflow_artifact"])
+        if "mlflow_metrics" in metadata:
+            for name, metric in data.items():
+                full_name = f"{metadata['mlflow_metrics']}.{name}"
+                active_run().log(metrics={full_name: metric["value"]}, step=metric["step"])
+
+    @hook_impl
+    def after_pipeline_run(self) -> None:
+        """End the run."""
+        end_run(FINISHED)
+
+    @hook_impl
+    def on_pipeline_error(self) -> None:
+        """End the run; Kedro does not call this for Ctrl-C, see `killed_when_interrupted`."""
+        end_run(FAILED)
 
 
 class SnapshotHooks:
@@ -236,6 +290,16 @@ def _tags_of_grid(cells: list[Cell]) -> dict[str, str]:
     }
 
 
+def _check_weights(recipe: Mapping[str, Any], key: str) -> None:
+    """Check the weights that a recipe starts from; errors name recipe fields under `key`."""
+    if not recipe:
+        return
+    try:
+        check_weights(recipe["network"], recipe["weights"])
+    except RecipeError as error:
+        raise error.with_key(key) from error
+
+
 def _methods_of(pipeline: Pipeline, dataset: str) -> list[str]:
     inputs = pipeline.inputs()
     return [name for name in method_names() if dataset.format(name) in inputs]
@@ -247,6 +311,31 @@ def _in_namespace(pipeline: Pipeline, name: str) -> bool:
 
 def _is_parameter(name: str) -> bool:
     return name == "parameters" or name.startswith("params:")
+
+
+def _command(run_params: Mapping[str, Any], pipelines_chosen: list[str]) -> str:
+    """The command line of a run, as far as Kedro tells hooks."""
+    options: dict[str, Any] = {
+        "pipelines": [name for name in pipelines_chosen if name != "__default__"],
+        "env": [run_params["env"]] if run_params["env"] else [],
+        "params": [f"{name}={value}" for name, value in _typed(run_params["runtime_params"] or {})],
+        "tags": run_params["tags"],
+        "nodes": run_params["node_names"],
+        "from-nodes": run_params["from_nodes"],
+        "to-nodes": run_params["to_nodes"],
+        "from-inputs": run_params["from_inputs"],
+        "to-outputs": run_params["to_outputs"],
+    }
+    chosen = [f"--{name}={','.join(values)}" for name, values in options.items() if values]
+    return " ".join(["kedro run", *map(shlex.quote, chosen)])
+
+
+def _typed(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in params.items():
+        if isinstance(value, Mapping):
+            yield from _typed(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
 def _git_commit(project: Path) -> str:

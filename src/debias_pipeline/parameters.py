@@ -16,16 +16,24 @@ from pydantic import (
     field_validator,
 )
 
-from debias_pipeline.biased_data import get_dataset
+from debias_pipeline.biased_data import dataset_names, get_dataset
 from debias_pipeline.biased_data.percent import parse_percent
 from debias_pipeline.errors import UserError
 from debias_pipeline.methods import Recipe, get_method, method_names
+from debias_pipeline.published import PublishedAccuracy, Source
 
 Model = TypeVar("Model", bound=BaseModel)
 
-RECIPES_FILE = "conf/base/parameters_recipes.yml"
-# What a method's block there holds.
-BLOCK = ("recipes", "published_accuracy")
+RECIPES_FOLDER = "conf/base/parameters_recipes"
+DEFAULTS_FILE = f"{RECIPES_FOLDER}/defaults.yml"
+# The key of that file.
+DEFAULTS = "recipe_defaults"
+SOURCES_FILE = f"{RECIPES_FOLDER}/sources.yml"
+SOURCES = "published_sources"
+# The keys of a method's file, under the method's name.
+BLOCK = ("recipes", "published")
+# Stands for a data set in `recipes`: fields for every data set.
+ALL = "all"
 
 
 class RunParameters(BaseModel):
@@ -58,18 +66,21 @@ def resolve_parameters(config: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         config: what the parameters files and `--params` say: the fields of RunParameters, those
-            of the data set's options, and a block `recipes`, `published_accuracy` per method.
+            of the data set's options, `recipe_defaults`, `published_sources`, and a block per
+            method.
 
     Returns:
         The fields of RunParameters, `data_options`, and `recipe`, `published_accuracy` per
-        method; `recipe` only where there is one for the data set.
+        method; `recipe` only if there is one for the data set.
 
     Raises:
         UserError: if a parameter is not what it may be.
     """
     blocks = {name: config.get(name, {}) for name in method_names()}
-    chosen = {key: value for key, value in config.items() if key not in blocks}
-    _check_blocks(blocks, chosen)
+    of_recipes = (DEFAULTS, SOURCES, *blocks)
+    chosen = {key: value for key, value in config.items() if key not in of_recipes}
+    _check_blocks(config.get(DEFAULTS, {}), blocks, chosen)
+    _check_published(config.get(SOURCES, {}), blocks)
     options_type = get_dataset(chosen["dataset"]).options_type
     options = {key: chosen.pop(key) for key in options_type.model_fields if key in chosen}
     known = [*RunParameters.model_fields, *options_type.model_fields]
@@ -81,90 +92,175 @@ def resolve_parameters(config: Mapping[str, Any]) -> dict[str, Any]:
             options_type, options, known=known, what="parameter"
         ).model_dump(),
     }
-    for name, block in blocks.items():
-        published = block.get("published_accuracy", {}).get(run.dataset, {})
-        resolved[name] = {"published_accuracy": published.get(run.percent)}
-        if run.dataset in block.get("recipes", {}):
-            table = block["recipes"][run.dataset]
-            resolved[name]["recipe"] = resolve_recipe(name, table, run.percent, run.recipe)
+    for name in blocks:
+        resolved[name] = resolve_method(name, config, run.dataset, run.percent, run.recipe)
     check_overrides(run.recipe, blocks)
     return resolved
 
 
-def resolve_recipe(
+def resolve_method(
     method: str,
-    table: Mapping[str, Any],
+    config: Mapping[str, Any],
+    dataset: str,
     percent: str,
     overrides: Mapping[str, Any],
     *,
     prefix: str = "recipe.",
 ) -> dict[str, Any]:
-    """The recipe of one method for one data set and percent.
+    """Look up what a method uses on a data set and percent.
+
+    A recipe is put together from the defaults of the data set, the method's fields for all data
+    sets and for this one, and the overrides; the later wins.
 
     Args:
         method: name of the method.
-        table: the recipe's fields, and under `at` those that hold for one percent only.
+        config: `recipe_defaults`, `published_sources` and a block per method; see
+            conf/base/parameters_recipes.
+        dataset: name of the data set.
         percent: such as 2pct.
         overrides: fields changed by the user; those that the method lacks are left out.
         prefix: what goes before a field where the user types it.
 
     Returns:
-        Every field of the method's recipe, as plain values.
+        `published_accuracy` (a list of `PublishedAccuracy`, the one for tables first), and
+        `recipe` (every field as a plain value) unless the method's file has nothing for the data
+        set and required fields are missing.
 
     Raises:
-        UserError: if a field is unknown or not given, or its value is not one that it may have.
+        UserError: if a field is unknown or missing, or its value is not one that it may have.
     """
+    block = config.get(method, {})
+    published = _published(block, config.get(SOURCES, {}), dataset, percent)
+    tables = block.get("recipes", {})
     recipe_type = get_method(method).recipe_type
-    published = {key: value for key, value in table.items() if key != "at"}
-    exceptions = table.get("at", {}).get(percent, {})
-    mine = {key: value for key, value in overrides.items() if key in recipe_type.model_fields}
-    fields = {"method": method, **published, **exceptions, **mine}
-    _check_fields(method, fields, recipe_type, prefix)
-    recipe = validated(
-        recipe_type,
-        fields,
-        known=[*recipe_type.model_fields],
-        what="recipe field",
-        prefix=prefix,
-    )
-    return recipe.model_dump()
-
-
-def _check_blocks(blocks: Mapping[str, Any], others: Mapping[str, Any]) -> None:
-    """Refuse a block of recipes that would be overlooked."""
-    for key, value in others.items():
-        if isinstance(value, Mapping) and set(BLOCK) & set(value):
-            raise UserError(f"{unknown('method', key, method_names())} ({RECIPES_FILE})")
-    for method, block in blocks.items():
-        _check_mapping(method, block)
-        for key, tables in block.items():
-            if key not in BLOCK:
-                raise UserError(f"{unknown(f'key of {method}', key, BLOCK)} ({RECIPES_FILE})")
-            _check_mapping(f"{method}.{key}", tables)
-            for dataset, table in tables.items():
-                _check_mapping(f"{method}.{key}.{dataset}", table)
-
-
-def _check_mapping(place: str, value: object) -> None:
-    if not isinstance(value, Mapping):
-        raise UserError(f"{place}={value!r} holds no keys with values ({RECIPES_FILE})")
-
-
-def _check_fields(
-    method: str, fields: Mapping[str, Any], recipe_type: type[Recipe], prefix: str
-) -> None:
-    """Tell of which method's recipe a field is wrong, which a field alone does not say."""
-    known = recipe_type.model_fields
+    fields = {"method": method}
+    for table in (config.get(DEFAULTS, {}).get(dataset), tables.get(ALL), tables.get(dataset)):
+        for key, value in (table or {}).items():
+            if key != "at":
+                fields[key] = value
+        fields.update((table or {}).get("at", {}).get(percent, {}))
+    known = [*recipe_type.model_fields]
     for key in fields:
         if key not in known:
             text = unknown(f"field of {method}'s recipe", key, sorted({*known} - {"method"}))
-            raise UserError(f"{text} ({RECIPES_FILE})")
-    lacking = [name for name, each in known.items() if each.is_required() and name not in fields]
-    if lacking:
+            raise UserError(f"{text} ({recipe_file(method)})")
+    fields |= {key: value for key, value in overrides.items() if key in known}
+    missing = [
+        name
+        for name, each in recipe_type.model_fields.items()
+        if each.is_required() and name not in fields
+    ]
+    if missing and dataset not in tables:
+        return {"published_accuracy": published}
+    if missing:
         raise UserError(
-            f"The recipe of {method} lacks {', '.join(lacking)}: add to its block in "
-            f"{RECIPES_FILE}, or for this run {prefix}{lacking[0]}=…"
+            f"The recipe of {method} lacks {', '.join(missing)}: add to recipes.{dataset} in "
+            f"{recipe_file(method)}, or for this run {prefix}{missing[0]}=…"
         )
+    recipe = validated(recipe_type, fields, known=known, what="recipe field", prefix=prefix)
+    return {"published_accuracy": published, "recipe": recipe.model_dump()}
+
+
+def recipe_file(method: str) -> str:
+    """Return the file that holds a method's recipes, relative to the project."""
+    return f"{RECIPES_FOLDER}/{method}.yml"
+
+
+def no_recipe(method: str, dataset: str) -> str:
+    """Return what to tell if a method has no recipe for a data set."""
+    return (
+        f"There is no recipe for {method} on {dataset}: add recipes.{dataset} to "
+        f"{recipe_file(method)}"
+    )
+
+
+def _check_blocks(defaults: Any, blocks: Mapping[str, Any], others: Mapping[str, Any]) -> None:
+    """Refuse what would be overlooked in the files of recipes."""
+    for key, value in others.items():
+        if isinstance(value, Mapping) and set(BLOCK) & set(value):
+            raise UserError(f"{unknown('method', key, method_names())} ({recipe_file(key)})")
+    _check_tables(DEFAULTS, defaults, dataset_names(), DEFAULTS_FILE)
+    for dataset, table in defaults.items():
+        fields = [key for key in Recipe.model_fields if key != "method"]
+        for key in table:
+            if key not in (*fields, "at"):
+                text = unknown(f"field of {DEFAULTS}.{dataset}", key, fields)
+                raise UserError(f"{text} ({DEFAULTS_FILE})")
+    for method, block in blocks.items():
+        file = recipe_file(method)
+        _check_mapping(method, block, file)
+        for key in block:
+            if key not in BLOCK:
+                raise UserError(f"{unknown(f'key of {method}', key, BLOCK)} ({file})")
+        tables = block.get("recipes", {})
+        _check_tables(f"{method}.recipes", tables, (*dataset_names(), ALL), file)
+
+
+def _check_tables(place: str, tables: Any, known: Sequence[str], file: str) -> None:
+    """Check that a value is a mapping: data set → mapping."""
+    _check_mapping(place, tables, file)
+    for dataset, table in tables.items():
+        if dataset not in known:
+            raise UserError(f"{unknown(f'data set of {place}', dataset, known)} ({file})")
+        _check_mapping(f"{place}.{dataset}", table, file)
+        _check_mapping(f"{place}.{dataset}.at", table.get("at", {}), file)
+        for percent, fields in table.get("at", {}).items():
+            _check_mapping(f"{place}.{dataset}.at.{percent}", fields, file)
+
+
+def _check_published(sources: Any, blocks: Mapping[str, Any]) -> None:
+    """Refuse published accuracies that would be overlooked, or without a source."""
+    _check_mapping(SOURCES, sources, SOURCES_FILE)
+    for name, fields in sources.items():
+        place = f"{SOURCES}.{name}"
+        _check_mapping(place, fields, SOURCES_FILE)
+        known = [*Source.model_fields]
+        validated(Source, fields, known=known, what=f"key of {place}", prefix=f"{place}.")
+    for method, block in blocks.items():
+        file, place = recipe_file(method), f"{method}.published"
+        entries = block.get("published", [])
+        if not isinstance(entries, list):
+            raise UserError(f"{place}={entries!r} is not a list of sources ({file})")
+        for entry in entries:
+            _check_mapping(place, entry, file)
+            if entry.get("source") not in sources:
+                text = unknown(f"source of {place}", str(entry.get("source")), [*sources])
+                raise UserError(f"{text} ({file}, {SOURCES_FILE})")
+            tables = {key: each for key, each in entry.items() if key not in ("source", "note")}
+            _check_tables(place, tables, dataset_names(), file)
+            for dataset, table in tables.items():
+                for percent, value in table.items():
+                    if not isinstance(value, float | int) or not 0 <= value <= 1:
+                        raise UserError(
+                            f"{place}.{dataset}.{percent}={value!r} is not a fraction from 0 to 1 "
+                            f"({file})"
+                        )
+
+
+def _published(
+    block: Mapping[str, Any], sources: Mapping[str, Any], dataset: str, percent: str
+) -> list[PublishedAccuracy]:
+    found = []
+    for entry in block.get("published", []):
+        accuracy = entry.get(dataset, {}).get(percent)
+        if accuracy is None:
+            continue
+        source = Source.model_validate(sources[entry["source"]])
+        found.append(
+            PublishedAccuracy(
+                accuracy=accuracy,
+                source=source.name,
+                selection=source.selection,
+                seeds=source.seeds,
+                note=entry.get("note", source.note),
+            )
+        )
+    return found
+
+
+def _check_mapping(place: str, value: object, file: str) -> None:
+    if not isinstance(value, Mapping):
+        raise UserError(f"{place}={value!r} holds no keys with values ({file})")
 
 
 def data_folder(
@@ -199,6 +295,21 @@ def check_overrides(overrides: Mapping[str, Any], methods: Iterable[str]) -> Non
     for key in overrides:
         if key not in fields:
             raise UserError(unknown("recipe field", key, sorted(fields)))
+
+
+def check_decays(overrides: Mapping[str, Any], recipes: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse decays of a learning rate that none of the methods lets decay.
+
+    Args:
+        overrides: see `resolve_method`.
+        recipes: method → its resolved recipe.
+    """
+    for key in ("decay_every", "gamma"):
+        if key in overrides and all(recipe[key] is None for recipe in recipes.values()):
+            raise UserError(
+                f"recipe.{key}={overrides[key]} has no effect, as the learning rate of "
+                f"{' and '.join(recipes)} is constant; set recipe.schedule=step as well"
+            )
 
 
 def validated(

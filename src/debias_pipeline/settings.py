@@ -1,13 +1,20 @@
 """Project settings read by Kedro."""
 
+from omegaconf.resolvers import oc
+
 from debias_pipeline.config_loader import ProjectConfigLoader
 from debias_pipeline.hooks import PreflightHooks, SnapshotHooks, SummaryHooks, TrackingHooks
 
 HOOKS = (PreflightHooks(), TrackingHooks(), SnapshotHooks(), SummaryHooks())
+# They contact MLflow for every command, and fail with it; TrackingHooks does their work.
+DISABLE_HOOKS_FOR_PLUGINS = ("kedro_mlflow", "kedro-mlflow")
 CONFIG_LOADER_CLASS = ProjectConfigLoader
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",
-    # An environment says what differs; Kedro's default would have it say all of `benchmark`.
-    "merge_strategy": {"parameters": "soft"},
+    "config_patterns": {"mlflow": ["mlflow*", "mlflow*/**", "**/mlflow*"]},
+    # mlflow.yml reads MLFLOW_TRACKING_URI.
+    "custom_resolvers": {"oc.env": oc.env},
+    # An environment contains what differs; Kedro's default would replace all of `benchmark`.
+    "merge_strategy": {"parameters": "soft", "mlflow": "soft"},
 }

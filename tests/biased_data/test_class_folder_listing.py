@@ -13,7 +13,7 @@ def test_class_folders(tmp_path, caplog):
     (tmp_path / ".git").mkdir()
     with caplog.at_level(logging.WARNING):
         data = build(tmp_path)
-    assert "Passed over 2 files" in caplog.text
+    assert "Skipped 2 files" in caplog.text
     assert data.images.shape == (40, 6, 8, 3)
     assert data.data_card["label_names"] == ["cat", "dog"]
     names = data.manifest["source"].str.split("/").str[0]
@@ -30,6 +30,94 @@ def test_class_folders_in_split_folders(tmp_path, valid):
     assert counts["test"] == 20
     assert counts["train"] + counts["valid"] == (40 if valid else 20)
     assert counts["valid"] == 20 if valid else 2 <= counts["valid"] <= 3
+
+
+@pytest.mark.parametrize("names", [("Train", "VALID", "Test"), ("TRAINING", "Val", "testing")])
+def test_split_folders_may_be_written_in_capitals(tmp_path, names):
+    for split in names:
+        for i in range(20):
+            write_image(tmp_path / split / "ab"[i % 2] / str(i), "png", i, (8, 6))
+    data = build(tmp_path)
+    assert data.data_card["label_names"] == ["a", "b"]
+    assert data.manifest["split"].tolist() == ["train"] * 20 + ["valid"] * 20 + ["test"] * 20
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [
+        {"seg_train": "ab", "seg_test": "ab"},
+        {"part one": "ab", "part two": "AB"},
+        {"train_set": "abc", "test_set": "ab"},  # a class without test images
+        {"train2017": "ab", "val2017": "ab", "extra": "c"},
+    ],
+)
+def test_folders_that_look_like_splits_never_become_classes(tmp_path, folders):
+    for folder, classes in folders.items():
+        for name in classes:
+            write_image(tmp_path / folder / name / "0", "png", 0, (8, 6))
+    message = refusal(tmp_path)
+    assert "look like splits" in message
+    assert "train, valid, test" in message
+    assert all(name in message for name in folders if name != "extra")
+
+
+def test_split_folders_inside_of_class_folders_are_refused(tmp_path):
+    for name in ("cat", "dog"):
+        for split in ("Train", "test"):
+            write_image(tmp_path / name / split / "0", "png", 0, (8, 6))
+    message = refusal(tmp_path)
+    assert "cat and dog" in message
+    assert "train/<class>/" in message
+
+
+def test_split_folders_without_class_folders_are_refused(tmp_path):
+    for split in ("train", "Test"):
+        write_image(tmp_path / split / "0", "png", 0, (8, 6))
+    message = refusal(tmp_path)
+    assert "Test" in message
+    assert "no class folders" in message
+
+
+def test_classes_may_have_folders_of_their_own(tmp_path):
+    for i in range(40):
+        place = ("cat/indoors", "dog/garden", "dog/indoors")[i % 3]
+        write_image(tmp_path / "some" / place / str(i), "png", i, (8, 6))
+        write_image(tmp_path / "one" / "ab"[i % 2] / "images" / str(i), "png", i, (8, 6))
+    assert build(tmp_path / "some").data_card["label_names"] == ["cat", "dog"]
+    assert build(tmp_path / "one").data_card["label_names"] == ["a", "b"]
+
+
+def test_thumbnails_of_a_network_disk_are_no_images(tmp_path):
+    for i in range(40):
+        write_image(tmp_path / "ab"[i % 2] / str(i), "png", i, (8, 6))
+        write_image(tmp_path / "ab"[i % 2] / "@eaDir" / str(i) / "THUMB_M", "jpg", i, (8, 6))
+    write_image(tmp_path / "@eaDir" / "x", "jpg", 0, (8, 6))
+    (tmp_path / "a" / "THUMBS.DB").touch()
+    data = build(tmp_path)
+    assert len(data.images) == 40
+    assert data.data_card["label_names"] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["01", "1", "02"], ["01", "1", "02"]),
+        (["03", "01", "10"], ["01", "03", "10"]),
+        (["1.0", "1", "2.0"], ["1", "1.0", "2.0"]),
+        (["45678", "99999"], ["45678", "99999"]),
+        (["1", "-1"], ["-1", "1"]),
+        (["12345678901234567890", "9"], ["9", "12345678901234567890"]),
+        (["2", "other", "1"], ["1", "2", "other"]),
+    ],
+)
+def test_the_name_of_a_class_folder_is_its_label(tmp_path, names, expected):
+    for name in names:
+        for i in range(12):
+            write_image(tmp_path / name / f"img{i}", "png", i, (8, 6))
+    data = build(tmp_path)
+    assert data.data_card["label_names"] == expected
+    folders = data.manifest["source"].str.split("/").str[0]
+    assert [expected[label] for label in data.manifest["label"]] == folders.tolist()
 
 
 def test_a_class_may_be_called_train(tmp_path):

@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md's example of a method, followed to the letter: one file, one block, no more."""
+"""CONTRIBUTING.md's example of a method, followed literally: one file, one recipe file."""
 
 import os
 import re
@@ -32,11 +32,10 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 def take_steps(folder: Path) -> None:
     (method_file,) = re.findall(r"^1\. `(src/debias_pipeline/methods/\w+\.py)`:$", GUIDE, re.M)
-    (recipes_file,) = set(re.findall(r"`(conf/base/parameters_recipes\.yml)`; one", GUIDE))
-    assert not (folder / method_file).exists()
-    (folder / method_file).write_text(block("python"), encoding="utf-8")
-    with (folder / recipes_file).open("a", encoding="utf-8") as recipes:
-        recipes.write("\n" + block("yaml"))
+    (recipe_file,) = re.findall(r"^2\. `(conf/base/parameters_recipes/\w+\.yml)`", GUIDE, re.M)
+    for file, language in ((method_file, "python"), (recipe_file, "yaml")):
+        assert not (folder / file).exists()
+        (folder / file).write_text(block(language), encoding="utf-8")
 
 
 def block(language: str) -> str:

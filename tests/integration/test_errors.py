@@ -109,6 +109,26 @@ def test_a_recipe_field_of_another_method(refusal: Callable[..., str]):
     assert "batch_size" in message
 
 
+@pytest.mark.parametrize("case", ["of a method", "of a grid"])
+def test_weights_that_are_missing(case: str, refusal: Callable[..., str], shared: Project):
+    runs = len(shared.mlflow_runs())
+    fields = {"network": "resnet18", "weights": "nowhere.pth"}
+    if case == "of a method":
+        params = {f"recipe__{name}": value for name, value in fields.items()}
+        message = refusal("--pipeline=vanilla", **params)
+        assert "recipe.weights=nowhere.pth" in message
+    else:
+        params = {f"benchmark__overrides__{name}": value for name, value in fields.items()}
+        message = refusal("--pipeline=benchmark", **params)
+        assert "benchmark.overrides.weights=nowhere.pth" in message
+    assert "no such file" in message
+    assert len(shared.mlflow_runs()) == runs, "refused before a run is tracked"
+
+
+def test_a_decay_without_its_schedule(refusal: Callable[..., str]):
+    assert "recipe.schedule=step" in refusal("--pipeline=vanilla", recipe__gamma=0.5)
+
+
 @pytest.mark.parametrize("option", ["--pipeline=disnet", "--pipelines=ingestion,disnet"])
 def test_an_unknown_pipeline(option: str, refusal: Callable[..., str]):
     message = refusal(option)

@@ -24,14 +24,19 @@ def batch_of(random, images, labels, replicas=1):
     return Batch(images[index], labels[index], index)
 
 
-@torch.no_grad()
 def copy_branch(method, branch, encoder, head):
     """Give a branch of the first replica's weights to a literal encoder and head."""
-    ours = [method.encoder.first, method.encoder.second, method.encoder.third]
+    copy_network(method.encoder, method.heads, branch, encoder, head)
+
+
+@torch.no_grad()
+def copy_network(our_encoder, our_head, branch, encoder, head):
+    """Give the weights of one branch of the first replica to a literal encoder and head."""
+    ours = [our_encoder.first, our_encoder.second, our_encoder.third]
     for layer, theirs in zip(ours, encoder.layers, strict=True):
-        first = layer is method.encoder.first
+        first = layer is our_encoder.first
         weight = layer.weight[0, :, branch] if first else layer.weight[0, branch]
         theirs.weight.copy_(weight.T)
         theirs.bias.copy_(layer.bias[0, branch])
-    head.weight.copy_(method.heads.weight[0, branch].T)
-    head.bias.copy_(method.heads.bias[0, branch])
+    head.weight.copy_(our_head.weight[0, branch].T)
+    head.bias.copy_(our_head.bias[0, branch])

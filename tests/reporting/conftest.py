@@ -1,4 +1,5 @@
 import pytest
+from made_up_published import published, published_elsewhere
 from made_up_reports import compare, comparison_report, draw, method_report
 from made_up_runs import Run, make_run
 
@@ -35,9 +36,10 @@ def compared(vanilla: Run, disent: Run) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def method_page(disent: Run, figures: dict[str, str]) -> str:
-    return method_report(disent, figures, 0.8479)
+    return method_report(disent, figures, [published(0.8479), published_elsewhere(0.8286)])
 
 
 @pytest.fixture(scope="session")
 def comparison_page(vanilla: Run, disent: Run) -> str:
-    return comparison_report(vanilla, disent, published={"vanilla": 0.6586, "disent": 0.8479})
+    of_papers = {"vanilla": [published(0.6586)], "disent": [published(0.8479)]}
+    return comparison_report(vanilla, disent, published=of_papers)

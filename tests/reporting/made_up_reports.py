@@ -1,7 +1,10 @@
 """Figures and reports of runs that are made up."""
 
+from collections.abc import Sequence
+
 from made_up_runs import Run
 
+from debias_pipeline.published import PublishedAccuracy
 from debias_pipeline.reporting import (
     draw_comparison_figures,
     draw_figures,
@@ -37,7 +40,7 @@ def compare(*runs: Run) -> dict[str, str]:
 
 
 def method_report(
-    run: Run, figures: dict[str, str] | None = None, published: float | None = None
+    run: Run, figures: dict[str, str] | None = None, published: Sequence[PublishedAccuracy] = ()
 ) -> str:
     figures = figures or {}
     return write_method_report(
@@ -52,7 +55,9 @@ def method_report(
     )
 
 
-def comparison_report(*runs: Run, published: dict[str, float | None] | None = None) -> str:
+def comparison_report(
+    *runs: Run, published: dict[str, list[PublishedAccuracy]] | None = None
+) -> str:
     return write_comparison_report(
         [run.metrics for run in runs],
         compare(*runs),

@@ -11,6 +11,7 @@ import pytest
 from browser import CHROMIUM, chromium
 from html_tables import Table
 from made_up_grids import a_grid, done, failed
+from made_up_published import IN_WORDS
 from made_up_runs import summary
 from rich.console import Console
 
@@ -159,6 +160,7 @@ def test_page_marks_the_leak_wherever_it_shows(page: str) -> None:
     # A hole still says what was published.
     assert lff[1].endswith("published 52.50")
     assert disent[1] == "not run published 65.22"
+    assert f"{IN_WORDS}." in page
     for protocol in ("last", "selected", "pseudo_groups"):
         assert "published" not in str(Table(page, f"cmnist-{protocol}").rows)
 
@@ -249,6 +251,7 @@ def test_headline_is_that_of_the_data_set() -> None:
 
 def test_markdown_is_the_same_table(leaderboard: dict[str, Any]) -> None:
     text = write_leaderboard_table(leaderboard)
+    assert f"difference in points. {IN_WORDS}." in text
     lines = text.splitlines()
     assert lines[0] == "### cmnist: unbiased accuracy in %"
     assert lines[2] == (
@@ -274,6 +277,7 @@ def test_figures_are_drawn_for_data_sets_with_figures(leaderboard: dict[str, Any
 def test_terminal_table_fits(leaderboard: dict[str, Any], width: int) -> None:
     console = Console(width=width, file=io.StringIO(), legacy_windows=False)
     console.print(leaderboard_tables(leaderboard))
+    assert f"† {IN_WORDS}" in " ".join(console.file.getvalue().split())  # type: ignore[attr-defined]
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert all(len(line.rstrip()) <= width for line in text.splitlines())
     for part in ("best on test*", "85.0 ± 1.0‡", "not run", "65.86", "4 of 6 cells are done"):

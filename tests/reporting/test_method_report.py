@@ -1,8 +1,10 @@
 import copy
+import re
 from dataclasses import replace
 
 import pytest
 from html_tables import Table
+from made_up_published import IN_WORDS, OTHER_SOURCE, published, published_elsewhere
 from made_up_reports import BEST_ON_TEST, compare, comparison_report, draw, method_report
 from made_up_runs import Run, make_run, resting_on
 
@@ -31,7 +33,22 @@ def test_published_figure_stands_beside_best_on_test_only(method_page: str) -> N
     assert head[2] == "Published"
     assert (last[2], selected[2], pseudo_groups[2]) == ("–", "–", "–")
     assert best[2] == "84.79 % measured −23.3"
-    assert "paper's Table 1: mean of 3 runs" in table.titles[4, 2]
+    assert table.titles[4, 2] == IN_WORDS
+
+
+def test_published_accuracies_stand_where_they_compare(disent: Run) -> None:
+    rows = Table(
+        method_report(disent, published=[published_elsewhere(0.5, "last")]), "headline"
+    ).rows
+    assert rows[1][2].startswith("50.00 % measured")
+    assert (rows[2][2], rows[4][2]) == ("–", "–")
+
+
+def test_all_published_accuracies_are_listed_with_their_sources(method_page: str) -> None:
+    (listed,) = re.findall(r'<ul id="published">(.*?)</ul>', method_page, re.S)
+    items = re.findall(r"<li>(.*?)</li>", listed)
+    assert items[0] == f"84.79 %: {IN_WORDS}"
+    assert items[1].startswith(f"82.86 %: {OTHER_SOURCE}: how the checkpoint")
 
 
 def test_a_rule_that_rests_on_few_images_is_marked_with_their_number(disent: Run) -> None:
@@ -99,7 +116,7 @@ def test_a_data_set_that_was_never_checked_says_how_to_check_it(disent: Run) -> 
 
 
 def test_headline_of_the_data_set_comes_first() -> None:
-    html = method_report(make_run(headline="conflicting_accuracy"), published=0.6387)
+    html = method_report(make_run(headline="conflicting_accuracy"), published=[published(0.6387)])
     head, _, _, _, best = Table(html, "headline").rows
     assert head[1] == "Conflicting"
     assert best[1:3] == ["58.5 ± 0.7 %", "63.87 % measured −5.4"]

@@ -50,8 +50,18 @@ def tiny_recipe(method, **changes):
             "lambda_dis": 10, "lambda_swap_b": 10, "lambda_swap": 1, "swap_start": 12,
             "decay_every": 10, "gamma": 0.5,
         }  # fmt: skip
+    if method == "jtt":
+        fields |= {"first_steps": 8, "up": 3}
+    if method == "lff_be":
+        fields |= {"ensemble_steps": 8, "ensemble_confidence": 0.4}
     return get_method(method).recipe_type(**{**fields, **changes})
 
 
 def tiny_method(recipe, seeds):
     return get_method(recipe.method)(recipe, Task(SHAPE, 3, seeds))
+
+
+def steps_before_main(recipe):
+    """The steps of stages that are not evaluated."""
+    stages = tiny_method(recipe, (0,)).stages()
+    return sum(stage.steps for stage in stages if not stage.evaluated)

@@ -115,6 +115,25 @@ class BiasedDataset(ABC):
             UserError: if raw data is missing or damaged.
         """
 
+    def raw_hash(self, percent: str, raw_dir: Path, options: DataOptions) -> str | None:
+        """Return a hash of the raw files that `build` would read; it changes when they do.
+
+        Cheap: files are listed and not decoded. Names in it are relative to `raw_dir`.
+
+        Args:
+            percent: see `build`.
+            raw_dir: see `build`.
+            options: see `build`.
+
+        Returns:
+            None if the set needs no raw files, or if there are none.
+
+        Raises:
+            UserError: if the files cannot be listed.
+        """
+        del percent, raw_dir, options
+        return None
+
     def folder(self, percent: str, raw_dir: Path, seed: int, options: DataOptions) -> str:
         """Where results on this set are filed, relative, with forward slashes.
 

@@ -5,7 +5,11 @@ from typing import ClassVar
 
 from debias_pipeline.biased_data.base import BiasedData, BiasedDataset, DataOptions, Headline
 from debias_pipeline.biased_data.percent import parse_percent
-from debias_pipeline.biased_data.published_layout import find_published, read_published
+from debias_pipeline.biased_data.published_layout import (
+    find_published,
+    published_hash,
+    read_published,
+)
 from debias_pipeline.biased_data.raw_dir import check_raw_dir
 from debias_pipeline.errors import UserError
 
@@ -54,3 +58,8 @@ class BiasedFaces(BiasedDataset):
                 f"that holds it."
             )
         return read_published(self, published, percent=percent, seed=seed)
+
+    def raw_hash(self, percent: str, raw_dir: Path, options: DataOptions) -> str | None:
+        """Hash the published files."""
+        published = find_published(self.name, raw_dir)
+        return published_hash(self, published, percent) if published else None

@@ -97,6 +97,17 @@ def read_cifar10(raw_dir: Path) -> Cifar10:
     return _read_batches(raw_dir, where=raw_dir)
 
 
+def cifar10_files(raw_dir: Path) -> list[tuple[str, Path]]:
+    """Return the name in `raw_dir` and the path of each file that `read_cifar10` would read."""
+    folders = [raw_dir / BATCHES]
+    if not folders[0].is_dir():
+        folders = [raw_dir / split for split in _SPLITS if (raw_dir / split).is_dir()]
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    if not files and (archive := _find_archive(raw_dir)):
+        files = [archive]
+    return [(path.relative_to(raw_dir).as_posix(), path) for path in files]
+
+
 def _read_folder(folder: Path, where: Path) -> Cifar10 | None:
     """Read files or class folders; `where` is what people call the folder."""
     if (folder / BATCHES).is_dir():
@@ -106,18 +117,26 @@ def _read_folder(folder: Path, where: Path) -> Cifar10 | None:
     return None
 
 
-def _read_archive(raw_dir: Path) -> Cifar10 | None:
+def _find_archive(raw_dir: Path) -> Path | None:
     present = archives_in(raw_dir)
-    named = [path for path in present if _ARCHIVE_NAME.fullmatch(archive_stem(path))]
+    named = [path for path in present if _is_named_after_cifar10(path)]
     candidates = named or present
     if len(named) > 1:
         raise UserError(
             f"{raw_dir} holds several archives that may be CIFAR-10: "
             f"{', '.join(path.name for path in named)}. Leave one of them there, or unpack it."
         )
-    if len(candidates) != 1:
+    return candidates[0] if len(candidates) == 1 else None
+
+
+def _is_named_after_cifar10(archive: Path) -> bool:
+    return bool(_ARCHIVE_NAME.fullmatch(archive_stem(archive)))
+
+
+def _read_archive(raw_dir: Path) -> Cifar10 | None:
+    archive = _find_archive(raw_dir)
+    if archive is None:
         return None
-    archive = candidates[0]
     with extracted(archive, _is_of_cifar10) as folder:
         inner = list(folder.iterdir())
         # Many archives hold a single folder that holds all else.
@@ -127,7 +146,7 @@ def _read_archive(raw_dir: Path) -> Cifar10 | None:
         found = _read_folder(root, where=archive)
     if found:
         return _placed(inside, found)
-    if named:
+    if _is_named_after_cifar10(archive):
         raise UserError(
             f"{archive} does not hold CIFAR-10: neither {BATCHES}/ nor train/<class>/ and "
             f"test/<class>/ with images; put another there or remove it."

@@ -14,7 +14,7 @@ from debias_pipeline.biased_data.base import (
     Headline,
     SetSize,
 )
-from debias_pipeline.biased_data.cifar10 import CLASS_NAMES, read_cifar10
+from debias_pipeline.biased_data.cifar10 import CLASS_NAMES, cifar10_files, read_cifar10
 from debias_pipeline.biased_data.colored_mnist import bias_by_conflict, bias_uniform
 from debias_pipeline.biased_data.corruptions import (
     CORRUPTION_NAMES,
@@ -22,9 +22,14 @@ from debias_pipeline.biased_data.corruptions import (
     contact_sheet,
     corrupt_each,
 )
+from debias_pipeline.biased_data.hashes import files_hash
 from debias_pipeline.biased_data.manifest import make_data_card, make_manifest
 from debias_pipeline.biased_data.percent import parse_percent
-from debias_pipeline.biased_data.published_layout import find_published, read_published
+from debias_pipeline.biased_data.published_layout import (
+    find_published,
+    published_hash,
+    read_published,
+)
 from debias_pipeline.biased_data.raw_dir import check_raw_dir
 from debias_pipeline.errors import UserError
 
@@ -96,6 +101,13 @@ class CorruptedCifar10(BiasedDataset):
                 f"{published.folder}: leave severity out, or pass a raw_dir with CIFAR-10 only."
             )
         return read_published(self, published, percent=percent, seed=seed)
+
+    def raw_hash(self, percent: str, raw_dir: Path, options: DataOptions) -> str | None:
+        """Hash the published files, or names and sizes of the files of CIFAR-10."""
+        published = find_published(self.name, raw_dir)
+        if published:
+            return published_hash(self, published, percent)
+        return files_hash(cifar10_files(raw_dir), times=False)
 
     def _build_from_cifar10(
         self, fraction: float, percent: str, raw_dir: Path, seed: int, severity: int

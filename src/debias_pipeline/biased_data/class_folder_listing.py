@@ -1,32 +1,26 @@
 """What a user's own folder of images holds, from its class folders."""
 
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Final
 
 from debias_pipeline.biased_data.decoding import IMAGE_SUFFIXES
 from debias_pipeline.biased_data.image_files import children
-from debias_pipeline.biased_data.listing import SPLIT_NAMES, Listing
+from debias_pipeline.biased_data.listing import Listing, mentions_split, split_of
 from debias_pipeline.errors import UserError
-
-logger = logging.getLogger(__name__)
-
-# Of files passed over, those that the warning names.
-_SHOWN: Final = 5
 
 
 def list_class_folders(raw_dir: Path) -> Listing:
     """List the images in <class>/…, or in <split>/<class>/….
 
     Args:
-        raw_dir: holds the folders; what lies beside them is passed over with a warning.
+        raw_dir: holds the folders; files next to them are skipped.
 
     Raises:
-        UserError: if there are no class folders.
+        UserError: if there are no class folders, or split folders in a layout that is not
+            understood.
     """
     problems: list[str] = []
-    passed_over: list[str] = []
+    skipped: list[str] = []
 
     def place(path: Path) -> str:
         return path.relative_to(raw_dir).as_posix()
@@ -38,21 +32,12 @@ def list_class_folders(raw_dir: Path) -> Listing:
     for split, folder in _split_folders(raw_dir, visible, place, problems):
         for path in visible(folder):
             if not path.is_dir():
-                passed_over.append(place(path))
+                skipped.append(place(path))
                 continue
-            images = list(_images(path, visible, place, problems, passed_over))
+            images = list(_images(path, visible, place, problems, skipped))
             if not images:
                 problems.append(f"{place(path)}: no images")
             found += [(image, path.name, split) for image in images]
-    if passed_over:
-        logger.warning(
-            "Passed over %s files in %s that no class folder holds or that are no images by "
-            "name: %s%s",
-            f"{len(passed_over):,}",
-            raw_dir,
-            ", ".join(passed_over[:_SHOWN]),
-            ", …" if len(passed_over) > _SHOWN else "",
-        )
     if not found and not problems:
         raise UserError(
             f"{raw_dir} holds neither a table nor class folders: put a .csv or .parquet table of "
@@ -70,6 +55,7 @@ def list_class_folders(raw_dir: Path) -> Listing:
         split=[split for _, _, split in found],
         extra=None,
         problems=list(dict.fromkeys(problems)),  # some folders are looked into twice
+        skipped=skipped,
     )
 
 
@@ -81,18 +67,59 @@ def _split_folders(
 ) -> list[tuple[str, Path]]:
     """Tell whether the top folders are splits or classes: a class may be called train, too."""
     tops = [path for path in visible(raw_dir) if path.is_dir()]
-    splits = [(SPLIT_NAMES[path.name], path) for path in tops if path.name in SPLIT_NAMES]
-    if not any(inner.is_dir() for _, path in splits for inner in visible(path)):
+    inner = {path: {each.name.lower() for each in visible(path) if each.is_dir()} for path in tops}
+    splits = [(split_of(path.name), path) for path in tops if split_of(path.name)]
+    if not any(inner[path] for _, path in splits):
+        _check_tops_are_classes(raw_dir, inner)
         return [("", raw_dir)]
     problems.extend(
         f"{place(path)}: is neither train, valid nor test, as other folders are"
         for path in tops
-        if path.name not in SPLIT_NAMES
+        if not split_of(path.name)
     )
     for split, path in splits:
-        if not any(inner.is_dir() for inner in visible(path)):
+        if not inner[path]:
             problems.append(f"{place(path)}: the {split} split has no class folders")
     return splits
+
+
+def _check_tops_are_classes(raw_dir: Path, inner: Mapping[Path, set[str]]) -> None:
+    """Refuse top folders that are probably splits, which would silently become classes.
+
+    Args:
+        raw_dir: for the message.
+        inner: the top folders, each with the names of the folders in it, in small letters.
+    """
+    around = [top for top, names in inner.items() if sum(map(bool, map(split_of, names))) > 1]
+    if around:
+        inside = sorted(inner[around[0]])
+        remedy = (
+            f"pass raw_dir={around[0]}"
+            if len(inner) == 1
+            else "put the split folders on top: train/<class>/, valid/<class>/, test/<class>/"
+        )
+        raise UserError(f"{_names(around)} in {raw_dir} holds {', '.join(inside)}: {remedy}.")
+    named = [top for top in inner if mentions_split(top.name)]
+    if len(named) > 1 and not any(inner[top] for top in named) and len(named) == len(inner):
+        raise UserError(
+            f"{_names(named)} in {raw_dir} look like splits, but hold no class folders: put the "
+            f"images into train/<class>/, valid/<class>/ and test/<class>/, or list them in a "
+            f"table."
+        )
+    contents = list(inner.values())
+    # A split holds at least two classes; a single folder in each class is e.g. cat/images/.
+    alike = len(contents) > 1 and len(contents[0]) > 1 and contents.count(contents[0]) == len(inner)
+    if alike or (len(named) > 1 and any(inner[top] for top in named)):
+        raise UserError(
+            f"{_names(inner if alike else named)} in {raw_dir} look like splits: rename them to "
+            f"train, valid, test (each with the class folders in it), or, if they are classes, "
+            f"list the images in a table."
+        )
+
+
+def _names(folders: Iterable[Path]) -> str:
+    *others, last = [folder.name for folder in folders]
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _images(
@@ -100,14 +127,14 @@ def _images(
     visible: Callable[[Path], list[Path]],
     place: Callable[[Path], str],
     problems: list[str],
-    passed_over: list[str],
+    skipped: list[str],
 ) -> Iterator[Path]:
     for path in visible(folder):
         if path.is_dir() and path.is_symlink():  # could lead in a circle
             problems.append(f"{place(path)}: is a link to a folder: put the folder itself there")
         elif path.is_dir():
-            yield from _images(path, visible, place, problems, passed_over)
+            yield from _images(path, visible, place, problems, skipped)
         elif path.suffix.lower() in IMAGE_SUFFIXES:
             yield path
         else:
-            passed_over.append(place(path))
+            skipped.append(place(path))

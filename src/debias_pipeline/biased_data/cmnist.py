@@ -14,9 +14,14 @@ from debias_pipeline.biased_data.colored_mnist import (
     bias_uniform,
     colour_digits,
 )
-from debias_pipeline.biased_data.mnist import FILES, FOLDER, read_mnist
+from debias_pipeline.biased_data.hashes import files_hash
+from debias_pipeline.biased_data.mnist import FILES, FOLDER, mnist_files, read_mnist
 from debias_pipeline.biased_data.percent import parse_percent
-from debias_pipeline.biased_data.published_layout import find_published, read_published
+from debias_pipeline.biased_data.published_layout import (
+    find_published,
+    published_hash,
+    read_published,
+)
 from debias_pipeline.biased_data.raw_dir import check_raw_dir
 
 # One training image in twelve is kept for validation: 5,000 of MNIST's 60,000.
@@ -59,6 +64,13 @@ class ColoredMnist(ColouredDigits):
         if published:
             return read_published(self, published, percent=percent, seed=seed)
         return self._build_from_mnist(fraction, percent, raw_dir, seed)
+
+    def raw_hash(self, percent: str, raw_dir: Path, options: DataOptions) -> str | None:
+        """Hash the published files, or names and sizes of the files of MNIST."""
+        published = find_published(self.name, raw_dir)
+        if published:
+            return published_hash(self, published, percent)
+        return files_hash(mnist_files(raw_dir), times=False)
 
     def _build_from_mnist(
         self, fraction: float, percent: str, raw_dir: Path, seed: int

@@ -14,6 +14,7 @@ from pydantic import Field
 from debias_pipeline.biased_data.base import BiasedData, BiasedDataset, DataOptions, Headline
 from debias_pipeline.biased_data.decoding import Size, decode_images, image_sizes
 from debias_pipeline.biased_data.folder_listing import list_folder
+from debias_pipeline.biased_data.hashes import files_hash
 from debias_pipeline.biased_data.image_files import problems_error
 from debias_pipeline.biased_data.listing import Listing
 from debias_pipeline.biased_data.manifest import (
@@ -30,9 +31,14 @@ logger = logging.getLogger(__name__)
 # Images that all have one size keep it up to here; photos from a camera would fill the disk.
 _MOST_OWN_SIDE: Final = 256
 _MOST_CHOSEN_SIDE: Final = 224
+# Python converts no longer texts to int by default.
+_WHOLE_NUMBER: Final = re.compile(r"-?[0-9]{1,4000}(\.0*)?")
 # A column of whole numbers with gaps is often saved as 0.0, 1.0.
-_WHOLE_NUMBER: Final = re.compile(r"(-?[0-9]{1,18})(\.0*)?")
-_MOST_LABEL: Final = int(np.iinfo(np.int16).max)
+_FLOAT: Final = re.compile(r"^(-?[0-9]+)\.0$")
+# The manifest's codes are int16.
+_MOST_LABELS: Final = int(np.iinfo(np.int16).max) + 1
+# Of the skipped files, those that the warning names.
+_SHOWN_SKIPPED: Final = 5
 _REMEDY: Final = "Repair or remove what is named"
 
 Numbers = npt.NDArray[np.int16]
@@ -62,8 +68,10 @@ class ImageFolder(BiasedDataset):
     test/<class>/….
 
     Label and bias are names or whole numbers; sorted, they become 0, 1, 2, …, and the data card
-    keeps what they were called. A bias of -1, or none, is unknown. Splits that are missing
-    altogether are drawn from the training images (70/10/20), stratified.
+    keeps what they were called: 01 and 1 are two names, and only in a table 1.0 is 1. An empty
+    bias is unknown, and so is -1, with a warning, unless -1 and another number are the only two
+    values. Splits that are missing altogether are drawn from the training images (70/10/20),
+    stratified.
 
     Labels and bias attribute have values of their own, so which bias goes with a label is learned
     from the data: the one that is most frequent with it in the training split (of two alike, the
@@ -104,6 +112,7 @@ class ImageFolder(BiasedDataset):
         if not raw_dir.is_dir():
             raise _nothing(raw_dir)
         listing = list_folder(raw_dir, chosen.table)
+        _warn_of_skipped(listing)
         problems = list(listing.problems)
         label, label_names = _numbered(listing, "label", problems)
         bias, bias_names = _numbered(listing, "bias", problems)
@@ -136,6 +145,19 @@ class ImageFolder(BiasedDataset):
         )
         return BiasedData(images, manifest, card | {"aligned_bias": aligned})
 
+    def raw_hash(self, percent: str, raw_dir: Path, options: DataOptions) -> str | None:
+        """Hash the listed images (with times of modification) and the content of the table."""
+        if not raw_dir.is_dir() or all(each.name.startswith(".") for each in raw_dir.iterdir()):
+            return None
+        listing = list_folder(raw_dir, getattr(options, "table", ""))
+        files = [
+            (source, path)
+            for source, path in zip(listing.source, listing.path, strict=True)
+            if source
+        ]
+        table = listing.where.read_bytes() if listing.is_table else b""
+        return files_hash(files, times=True, content=table)
+
     def folder(self, percent: str, raw_dir: Path, seed: int, options: DataOptions) -> str:
         """File results under the name of `raw_dir`, told from its namesakes by a short hash.
 
@@ -159,48 +181,78 @@ def _nothing(raw_dir: Path) -> Exception:
     return problems_error(raw_dir, ["it does not exist"], "Pass raw_dir=… with your images.")
 
 
+def _warn_of_skipped(listing: Listing) -> None:
+    if listing.skipped:
+        logger.warning(
+            "Skipped %s files in %s that are in no class folder or are no images by name: %s%s",
+            f"{len(listing.skipped):,}",
+            listing.where,
+            ", ".join(listing.skipped[:_SHOWN_SKIPPED]),
+            ", …" if len(listing.skipped) > _SHOWN_SKIPPED else "",
+        )
+
+
 def _numbered(listing: Listing, what: str, problems: list[str]) -> tuple[Numbers, list[str]]:
-    """Number the labels or bias values in sorted order; −1 where there is none."""
-    texts = listing.label if what == "label" else listing.bias
-    if what == "bias":
-        texts = ["" if _whole(text) == UNKNOWN_BIAS else text for text in texts]
-    are_whole = [_whole(text) is not None for text in texts if text]
-    if all(are_whole):
-        return _numbered_numbers(listing.rows, texts, what, problems)
-    if any(are_whole) and listing.is_table:
-        problems += _mixed(listing.rows, texts, what, 2 * sum(are_whole) >= len(are_whole))
-    names = sorted({text for text in texts if text})
+    """Number the distinct labels or bias values in sorted order; −1 where there is none.
+
+    The name is the identity: 01 and 1 differ. Only in a table, where programs write whole numbers
+    as floats, 1.0 is 1.
+    """
+    texts = list(listing.label if what == "label" else listing.bias)
+    if listing.is_table:
+        texts = [_FLOAT.sub(r"\1", text) for text in texts]
+        if what == "bias":
+            texts = _without_unknown(texts, listing.where)
+        problems += _mixed(listing.rows, texts, what)
+    names = _in_order({text for text in texts if text})
+    if len(names) > _MOST_LABELS:
+        problems.append(
+            f"the {what} column: {len(names):,} different {what}s, at most {_MOST_LABELS:,} are "
+            f"supported"
+        )
+        names = names[:_MOST_LABELS]
     code = {name: number for number, name in enumerate(names)}
     return np.array([code.get(text, -1) for text in texts], np.int16), names
 
 
-def _numbered_numbers(
-    rows: Sequence[str], texts: Sequence[str], what: str, problems: list[str]
-) -> tuple[Numbers, list[str]]:
-    values = [_whole(text) for text in texts]
-    for row, value in zip(rows, values, strict=True):
-        if value is not None and not 0 <= value <= _MOST_LABEL:
-            problems.append(f"{row}: {what} {value} is not in 0 to {_MOST_LABEL:,}")
-    present = sorted({value for value in values if value is not None})
-    code = {value: number for number, value in enumerate(present[: _MOST_LABEL + 1])}
-    numbers = [-1 if value is None else code.get(value, -1) for value in values]
-    return np.array(numbers, np.int16), [str(value) for value in present]
+def _in_order(names: set[str]) -> list[str]:
+    """Sort whole numbers by value and anything else by name."""
+    if all(_WHOLE_NUMBER.fullmatch(name) for name in names):
+        return sorted(names, key=lambda name: (int(name.partition(".")[0]), name))
+    return sorted(names)
 
 
-def _mixed(rows: Sequence[str], texts: Sequence[str], what: str, mostly_whole: bool) -> list[str]:
+def _without_unknown(texts: list[str], where: Path) -> list[str]:
+    """Take a bias of −1 as unknown, unless it is one of only two numbers, as in −1 and 1."""
+    unknown = str(UNKNOWN_BIAS)
+    others = set(texts) - {"", unknown}
+    count = texts.count(unknown)
+    if not count or (len(others) == 1 and _WHOLE_NUMBER.fullmatch(next(iter(others)))):
+        return texts
+    logger.warning(
+        "%s: %s rows have the bias -1, which is taken as unknown next to %s; if it is a value of "
+        "its own, give it a name, else leave it empty",
+        where,
+        f"{count:,}",
+        f"{len(others):,} other values" if others else "no other value",
+    )
+    return ["" if text == unknown else text for text in texts]
+
+
+def _mixed(rows: Sequence[str], texts: Sequence[str], what: str) -> list[str]:
+    """Complain about numbers among names, or names among numbers."""
+    are_whole = [bool(_WHOLE_NUMBER.fullmatch(text)) for text in texts if text]
+    if all(are_whole) or not any(are_whole):
+        return []
+    mostly_whole = 2 * sum(are_whole) >= len(are_whole)
     finding = (
         "is no whole number, as others are" if mostly_whole else "is a number, and others are names"
     )
     return [
         f"{row}: {what} {text!r} {finding}"
         for row, text in zip(rows, texts, strict=True)
-        if text and (_whole(text) is not None) != mostly_whole
+        if text and bool(_WHOLE_NUMBER.fullmatch(text)) != mostly_whole
     ]
-
-
-def _whole(text: str) -> int | None:
-    match = _WHOLE_NUMBER.fullmatch(text)
-    return int(match[1]) if match else None
 
 
 def _splits(

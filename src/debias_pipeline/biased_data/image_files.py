@@ -7,8 +7,11 @@ from typing import Final
 
 from debias_pipeline.errors import UserError
 
-# What desktops leave behind in any folder; hidden files are passed over as well.
-_LITTER: Final = frozenset({"Thumbs.db", "desktop.ini", "__MACOSX"})
+# Left in folders by desktops and network disks, in small letters; skipped as hidden files are.
+_LITTER: Final = frozenset(
+    {"thumbs.db", "desktop.ini", "__macosx", "@eadir", "#recycle", "$recycle.bin", "lost+found"}
+    | {"system volume information"}
+)
 _SHOWN_PROBLEMS: Final = 10
 
 
@@ -31,7 +34,7 @@ def children(
     with os.scandir(folder) as listing:
         found = sorted((entry.name, entry.is_symlink()) for entry in listing)
     for name, is_link in found:
-        if name.startswith(".") or name in _LITTER:
+        if name.startswith(".") or name.lower() in _LITTER:
             continue
         path = folder / name
         if is_link and not is_inside(path, raw_dir):

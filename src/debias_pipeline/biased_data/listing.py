@@ -1,5 +1,6 @@
 """The images of a user's own folder as they are listed there, whatever lists them."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,8 +8,8 @@ from typing import Final
 
 import pandas as pd
 
-# The split that is meant, by what people call it.
-SPLIT_NAMES: Final = {
+# Folders and tables spell splits in capitals as well: look them up with `split_of`.
+_SPLIT_NAMES: Final = {
     "train": "train",
     "training": "train",
     "valid": "valid",
@@ -17,6 +18,16 @@ SPLIT_NAMES: Final = {
     "test": "test",
     "testing": "test",
 }
+
+
+def split_of(name: str) -> str:
+    """Return the split that a folder or a table calls by this name; "" if it is none."""
+    return _SPLIT_NAMES.get(name.strip().lower(), "")
+
+
+def mentions_split(name: str) -> bool:
+    """Whether a name contains the name of a split, as in seg_train or val2017."""
+    return any(word in _SPLIT_NAMES for word in re.findall("[a-z]+", name.lower()))
 
 
 @dataclass(frozen=True)
@@ -34,6 +45,7 @@ class Listing:
         split: N of "train", "valid", "test"; "" where none is given.
         extra: the table's further columns, N rows.
         problems: what is wrong so far; each begins with its place.
+        skipped: files that are not read, since they are no images by name or in no class folder.
     """
 
     where: Path
@@ -46,3 +58,4 @@ class Listing:
     split: Sequence[str]
     extra: pd.DataFrame | None
     problems: Sequence[str]
+    skipped: Sequence[str] = ()

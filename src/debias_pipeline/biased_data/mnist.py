@@ -66,6 +66,12 @@ def read_mnist(raw_dir: Path) -> tuple[GreyDigits, GreyDigits]:
     return train, test
 
 
+def mnist_files(raw_dir: Path) -> list[tuple[str, Path]]:
+    """Return the name in `raw_dir` and the path of each file of MNIST that is there."""
+    found = [_find(raw_dir, name) for name in FILES]
+    return [(f"{FOLDER.as_posix()}/{path.name}", path) for path in found if path]
+
+
 def _find(raw_dir: Path, name: str) -> Path | None:
     candidates = (raw_dir / FOLDER / name, raw_dir / FOLDER / f"{name}.gz")
     return next((path for path in candidates if path.is_file()), None)

@@ -22,6 +22,7 @@ import numpy as np
 from debias_pipeline.biased_data.archives import archive_stem, archives_in, extracted
 from debias_pipeline.biased_data.base import BiasedData, BiasedDataset
 from debias_pipeline.biased_data.decoding import decode_images
+from debias_pipeline.biased_data.hashes import files_hash
 from debias_pipeline.biased_data.image_files import children, is_inside, problems_error
 from debias_pipeline.biased_data.manifest import Split, make_data_card, make_manifest
 from debias_pipeline.biased_data.percent import parse_percent
@@ -129,6 +130,14 @@ def read_published(
     """
     with _unpacked(published, percent) as unpacked:
         return _read(dataset, unpacked, percent, seed)
+
+
+def published_hash(dataset: BiasedDataset, published: PublishedSet, percent: str) -> str | None:
+    """Return a hash of the files of a percent, or of the archive; see `BiasedDataset.raw_hash`."""
+    if published.archive is not None:
+        return files_hash([(published.archive.name, published.archive)], times=True)
+    entries = _list_set(dataset, published, percent, problems=[])
+    return files_hash([(entry.source, entry.path) for entry in entries], times=True)
 
 
 @contextmanager

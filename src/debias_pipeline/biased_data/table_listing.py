@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from debias_pipeline.biased_data.image_files import is_inside
-from debias_pipeline.biased_data.listing import SPLIT_NAMES, Listing
+from debias_pipeline.biased_data.listing import Listing, split_of
 from debias_pipeline.errors import UserError
 
 TABLE_SUFFIXES: Final = (".csv", ".parquet")
@@ -193,9 +193,9 @@ def _splits(rows: list[str], texts: list[str], problems: list[str]) -> list[str]
     for row, text in zip(rows, texts, strict=True):
         if not text:
             problems.append(f"{row}: no split, though other rows have one")
-        elif text.lower() not in SPLIT_NAMES:
+        elif not split_of(text):
             problems.append(f"{row}: split {text!r} is none of train, valid, test")
-    return [SPLIT_NAMES.get(text.lower(), "") for text in texts]
+    return [split_of(text) for text in texts]
 
 
 def _extra(frame: pd.DataFrame, is_csv: bool) -> pd.DataFrame | None:

@@ -59,7 +59,8 @@ class Batch:
     Attributes:
         images: [R, B, 3, H, W], as an encoder takes them.
         labels: int64, [R, B].
-        index: int64, [R, B], positions in the training split, none twice in a replica.
+        index: int64, [R, B], positions in the training split, none twice in a replica if the
+            sampling is `shuffle`.
     """
 
     images: Tensor

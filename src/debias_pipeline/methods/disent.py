@@ -77,7 +77,7 @@ class Disent(TwoBranchMethod):
         labels = batch.labels[:, None, None].expand(logits.shape[:-1])
         losses = cross_entropy(logits, labels)
         shares = self._shares_of_loss if swapping else self._shares_of_loss[:, :1]
-        total, means, weights = self._weighed(losses, batch.index, shares)
+        total, means, weights = self.weighted_loss(losses, batch.index, shares)
         terms = zip(TERMS, means.mT.flatten(1).unbind(1), strict=False)
         return Losses(total, dict(terms), weights)
 

@@ -35,7 +35,7 @@ class Lff(TwoBranchMethod):
         labels = batch.labels.unsqueeze(1).expand(-1, 2, -1)
         losses = cross_entropy(self.branch_logits(batch.images), labels)
         shares = losses.new_ones(2, 1)
-        total, means, weights = self._weighed(losses.unsqueeze(2), batch.index, shares)
+        total, means, weights = self.weighted_loss(losses.unsqueeze(2), batch.index, shares)
         intrinsic, bias = means.squeeze(2).unbind(1)
         return Losses(total, {"loss_intrinsic": intrinsic, "loss_bias": bias}, weights)
 

@@ -92,23 +92,37 @@ class TwoBranchMethod(Method):
         """
         return relative_difficulty(normalised)
 
-    def _weighed(
+    def bias_factors(self, losses: Tensor, index: Tensor) -> Tensor:
+        """Return the factors of the bias branch's cross-entropies, constants to the gradient.
+
+        Args:
+            losses: cross-entropies of the bias branch, detached, [R, S, B].
+            index: int64, [R, B], positions in the training split.
+
+        Returns:
+            [R, S, B]; by default those of the generalised cross-entropy.
+        """
+        del index
+        return generalised_cross_entropy_factor(losses, self.recipe.q)
+
+    def weighted_loss(
         self, losses: Tensor, index: Tensor, shares: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The method's loss from cross-entropies, and what it is made of.
+        """Return the method's loss from cross-entropies, and its terms.
 
-        W and the factor of the generalised cross-entropy are constants to the gradient, so that
-        all of it flows through the cross-entropies, each times one number.
+        W and `bias_factors` are constants to the gradient, so that all of it flows through the
+        cross-entropies, each times one number.
 
         Args:
             losses: cross-entropies of both branches, [R, 2, S, B]: S kinds of features; those of
                 kind 0, the images' own, enter the moving averages.
             index: int64, [R, B], positions in the training split.
-            shares: what mean(W · CE) and mean(GCE) count in the loss, [2, S].
+            shares: factors of the terms in the loss, [2, S].
 
         Returns:
-            The loss, [R]; mean(W · CE) of the intrinsic branch and mean(GCE) of the bias branch,
-            [R, 2, S], detached; W of each image after its losses have entered the averages, [R, B].
+            The loss, [R]; its terms, [R, 2, S], detached: mean(W · CE) of the intrinsic branch,
+            mean(`bias_factors` · CE) of the bias branch; W of each image after its losses have
+            entered the averages, [R, B].
         """
         if self._averages is None:
             raise RuntimeError("begin_training was not called")
@@ -116,7 +130,7 @@ class TwoBranchMethod(Method):
             values = losses.detach()
             weights = self.weigh(self._averages.update(index, values[:, :, 0]))
             of_intrinsic = weights.unsqueeze(1).expand_as(values[:, INTRINSIC])
-            of_bias = generalised_cross_entropy_factor(values[:, BIAS], self.recipe.q)
+            of_bias = self.bias_factors(values[:, BIAS], index)
             factors = torch.stack([of_intrinsic, of_bias], 1)
             means = (factors * values).mean(-1)
             factors *= shares.unsqueeze(-1) / index.shape[1]

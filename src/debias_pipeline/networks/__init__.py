@@ -4,6 +4,7 @@ from debias_pipeline.networks.encoder import Encoder, check_same_tensors
 from debias_pipeline.networks.registry import (
     TORCHVISION_NETWORKS,
     build_encoder,
+    check_weights,
     encoder_names,
     smallest_image,
 )
@@ -15,6 +16,7 @@ __all__ = [
     "StackedLinear",
     "build_encoder",
     "check_same_tensors",
+    "check_weights",
     "encoder_names",
     "smallest_image",
 ]

@@ -61,6 +61,18 @@ def build_encoder(
     return _own_encoders()[name](image_shape, branches, generators)
 
 
+def check_weights(name: str, weights: str) -> None:
+    """Check that an encoder can start from some weights, downloading them if necessary.
+
+    Raises:
+        RecipeError: if it cannot.
+    """
+    if weights != "none":
+        from debias_pipeline.networks.torchvision_encoder import initial_state
+
+        initial_state(name, weights)
+
+
 @cache
 def _own_encoders() -> dict[str, type[Encoder]]:
     package = importlib.import_module(__package__)

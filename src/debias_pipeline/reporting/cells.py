@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from debias_pipeline.published import PublishedAccuracy, comparable_selection, source_in_words
 from debias_pipeline.reporting.formatting import (
     DASH,
     known,
@@ -17,12 +18,11 @@ from debias_pipeline.reporting.formatting import (
 from debias_pipeline.reporting.wording import (
     NO_PSEUDO_GROUPS,
     NO_SELECTION,
-    PUBLISHED_PROTOCOL,
     Metric,
     is_unreliable,
     support_in_words,
 )
-from debias_pipeline.selection_rules import SelectionRule
+from debias_pipeline.selection_rules import SELECTION_RULES, SelectionRule
 
 
 @dataclass(frozen=True)
@@ -85,22 +85,26 @@ def published_cell(
     checkpoint: Mapping[str, Any] | None,
     protocol: SelectionRule,
     headline: str,
-    published: float | None,
+    published: PublishedAccuracy | None,
 ) -> Cell:
-    """The published figure and, under it, how far the measured one lies from it.
+    """Return a published accuracy and, below it, the difference of the measured one from it.
 
     Args:
         checkpoint: the measured metrics; None where there is no such checkpoint.
-        protocol: a figure stands only beside the one that leaks, as published ones are such.
-        headline: key of the metric that the figure is of.
-        published: fraction in 0..1; None where there is none.
+        protocol: that of the table row; the accuracy is shown only where the two compare.
+        headline: key of the metric that was published.
+        published: None if there is none.
     """
-    if not protocol.leaks or published is None:
-        why = "the published figure is best over evaluation steps on the test set"
-        return Cell(DASH, why, published=True)
+    if published is None:
+        return Cell(DASH, "no published accuracy of this method is known here", published=True)
+    comparable = comparable_selection(published)
+    if protocol.key != comparable:
+        name = SELECTION_RULES[comparable].name
+        return Cell(DASH, f"the published accuracy compares with “{name}”", published=True)
     mean = known(checkpoint[headline]["mean"]) if checkpoint else None
-    note = "" if mean is None else f"measured {points(mean - published)}"
-    return Cell(percentage(published, 2), PUBLISHED_PROTOCOL, note, published=True)
+    note = "" if mean is None else f"measured {points(mean - published['accuracy'])}"
+    text = percentage(published["accuracy"], 2)
+    return Cell(text, source_in_words(published), note, published=True)
 
 
 def step_cell(checkpoint: Mapping[str, Any] | None, why_no_checkpoint: str) -> Cell:

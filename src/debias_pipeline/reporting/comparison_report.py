@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from debias_pipeline.published import PublishedAccuracy, source_in_words, sources_by_method
 from debias_pipeline.reporting.cells import (
     Cell,
     auroc_cell,
@@ -16,7 +17,7 @@ from debias_pipeline.reporting.cells import (
 from debias_pipeline.reporting.data_section import data_section
 from debias_pipeline.reporting.figure_blocks import NO_BIAS_LABELS, FigureText, figure_blocks
 from debias_pipeline.reporting.findings import findings
-from debias_pipeline.reporting.formatting import DASH, known, points
+from debias_pipeline.reporting.formatting import known, points
 from debias_pipeline.reporting.pages import render
 from debias_pipeline.reporting.run_command import run_command
 from debias_pipeline.reporting.wording import (
@@ -55,7 +56,7 @@ def write_comparison_report(
     figures: Mapping[str, str],
     histories: Mapping[str, pd.DataFrame],
     data_card: Mapping[str, Any],
-    published: Mapping[str, float | None] | None = None,
+    published: Mapping[str, Sequence[PublishedAccuracy]] | None = None,
 ) -> str:
     """Write the report that compares several methods with the first.
 
@@ -64,7 +65,7 @@ def write_comparison_report(
         figures: SVG text or `data:` addresses by name, from `draw_comparison_figures`.
         histories: each method's history, by method; tells which seeds were run.
         data_card: what is worth knowing about the data set.
-        published: fraction in the paper's Table 1 by method, where it has one.
+        published: accuracies of papers by method; the first is shown.
 
     Returns:
         A whole HTML page that loads nothing.
@@ -74,15 +75,15 @@ def write_comparison_report(
     """
     if not metrics:
         raise ValueError("A comparison needs the metrics of at least one method.")
-    published = published or {}
+    shown = {name: each[0] for name, each in (published or {}).items() if each}
     baseline = metrics[0]
     return render(
         "comparison_report.html.jinja",
         metrics=baseline,
         methods=[of_method["method"] for of_method in metrics],
         columns=_columns(baseline),
-        sections=_comparison_sections(metrics, data_card, published),
-        published=any(known(value) is not None for value in published.values()),
+        sections=_comparison_sections(metrics, data_card, shown),
+        published=sources_by_method((name, source_in_words(each)) for name, each in shown.items()),
         findings=findings(metrics),
         auroc_explained=AUROC,
         figures=figure_blocks(_COMPARISON_FIGURES, figures),
@@ -98,17 +99,19 @@ def _columns(baseline: Mapping[str, Any]) -> list[Metric]:
 def _comparison_sections(
     metrics: Sequence[Mapping[str, Any]],
     data_card: Mapping[str, Any],
-    published: Mapping[str, float | None],
+    published: Mapping[str, PublishedAccuracy],
 ) -> list[tuple[SelectionRule, list[tuple[str, list[Cell]]]]]:
-    with_published = any(known(value) is not None for value in published.values())
     sections = []
     for protocol in SELECTION_RULES.values():
         rows = []
         missing = why_no_checkpoint(protocol, data_card)
         for of_method in metrics:
             cells = _compared_cells(of_method, metrics[0], protocol, missing)
-            if with_published:
-                cells.insert(1, _compared_published(of_method, protocol, published))
+            if published:
+                checkpoint = of_method["checkpoints"].get(protocol.key)
+                shown = published.get(of_method["method"])
+                headline = of_method["headline"]
+                cells.insert(1, published_cell(checkpoint, protocol, headline, shown))
             rows.append((of_method["method"], cells))
         sections.append((protocol, rows))
     return sections
@@ -136,14 +139,3 @@ def _difference(
         return ""
     mean, base_mean = known(checkpoint[key]["mean"]), known(base[key]["mean"])
     return "" if mean is None or base_mean is None else points(mean - base_mean)
-
-
-def _compared_published(
-    metrics: Mapping[str, Any], protocol: SelectionRule, published: Mapping[str, float | None]
-) -> Cell:
-    figure = known(published.get(metrics["method"]))
-    if figure is None:
-        why = "the paper's Table 1 has no figure for this method here"
-        return Cell(DASH, why, published=True)
-    checkpoint = metrics["checkpoints"].get(protocol.key)
-    return published_cell(checkpoint, protocol, metrics["headline"], figure)

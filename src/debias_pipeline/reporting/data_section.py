@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from debias_pipeline.reporting.formatting import DASH, known, percentage
-from debias_pipeline.reporting.wording import PUBLISHED_PROTOCOL, metric_of, unreliable_rules
+from debias_pipeline.reporting.wording import metric_of, unreliable_rules
 
 
 def data_section(
@@ -27,7 +27,6 @@ def data_section(
         "seeds": _seeds_in_words(metrics),
         "unreliable": unreliable_rules(metrics),
         "headline": metric_of(metrics[0]["headline"], metrics[0].get("unbiased_test")),
-        "published_protocol": PUBLISHED_PROTOCOL,
     }
 
 

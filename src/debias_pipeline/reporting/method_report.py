@@ -1,11 +1,12 @@
 """The report of one method."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
+from debias_pipeline.published import PublishedAccuracy, source_in_words
 from debias_pipeline.reporting.cells import (
     Cell,
     auroc_cell,
@@ -92,7 +93,7 @@ def write_method_report(
     manifest: pd.DataFrame,
     data_card: Mapping[str, Any],
     recipe: Mapping[str, Any],
-    published_accuracy: float | None = None,
+    published_accuracy: Sequence[PublishedAccuracy] = (),
 ) -> str:
     """Write one method's report.
 
@@ -104,18 +105,22 @@ def write_method_report(
         manifest: tells which groups are bias-aligned.
         data_card: what is worth knowing about the data set.
         recipe: hyper-parameters by name.
-        published_accuracy: fraction in the paper's Table 1, where it has one.
+        published_accuracy: those of papers; the table shows the first.
 
     Returns:
         A whole HTML page that loads nothing.
     """
     groups = _group_rows(group_accuracy, manifest, data_card)
+    shown = published_accuracy[0] if published_accuracy else None
     return render(
         "method_report.html.jinja",
         metrics=metrics,
         columns=metrics_with_headline_first(metrics["headline"], metrics.get("unbiased_test")),
-        rows=_protocol_rows(metrics, data_card, published_accuracy),
-        published=known(published_accuracy) is not None,
+        rows=_protocol_rows(metrics, data_card, shown),
+        published=[source_in_words(shown)] if shown else [],
+        all_published=[
+            (percentage(each["accuracy"], 2), source_in_words(each)) for each in published_accuracy
+        ],
         auroc=auroc_cell(metrics),
         auroc_explained=AUROC,
         bias_branch=_bias_branch_finding(metrics, data_card),
@@ -130,7 +135,7 @@ def write_method_report(
 
 
 def _protocol_rows(
-    metrics: Mapping[str, Any], data_card: Mapping[str, Any], published: float | None
+    metrics: Mapping[str, Any], data_card: Mapping[str, Any], published: PublishedAccuracy | None
 ) -> list[tuple[SelectionRule, list[Cell]]]:
     return [
         (protocol, _cells(metrics, protocol, why_no_checkpoint(protocol, data_card), published))
@@ -139,13 +144,16 @@ def _protocol_rows(
 
 
 def _cells(
-    metrics: Mapping[str, Any], protocol: SelectionRule, missing: str, published: float | None
+    metrics: Mapping[str, Any],
+    protocol: SelectionRule,
+    missing: str,
+    published: PublishedAccuracy | None,
 ) -> list[Cell]:
-    """A row: the headline, the published figure where there is one, the other metrics, the step."""
+    """Return a row: headline, published accuracy if there is one, other metrics, step."""
     checkpoint = metrics["checkpoints"].get(protocol.key)
     ordered = metrics_with_headline_first(metrics["headline"], metrics.get("unbiased_test"))
     cells = [metric_cell(checkpoint, metric, missing) for metric in ordered]
-    if known(published) is not None:
+    if published is not None:
         cells.insert(1, published_cell(checkpoint, protocol, metrics["headline"], published))
     return [*cells, step_cell(checkpoint, missing)]
 

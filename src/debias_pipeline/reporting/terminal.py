@@ -6,12 +6,12 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from debias_pipeline.published import PublishedAccuracy, source_in_words, sources_by_method
 from debias_pipeline.reporting.data_section import test_split_warning
-from debias_pipeline.reporting.formatting import DASH, known, mean_and_std
+from debias_pipeline.reporting.formatting import DASH, mean_and_std
 from debias_pipeline.reporting.rich_table import plain_table
 from debias_pipeline.reporting.wording import (
     LEAK,
-    PUBLISHED_PROTOCOL,
     is_unreliable,
     metric_of,
     unreliable_rules,
@@ -23,14 +23,14 @@ _COLUMNS = ("accuracy", "conflicting_accuracy", "aligned_accuracy", "worst_group
 
 def headline_table(
     metrics: Sequence[Mapping[str, Any]],
-    published: Mapping[str, float | None],
+    published: Mapping[str, Sequence[PublishedAccuracy]],
     data_card: Mapping[str, Any],
 ) -> Table:
     """Every method's headline figures by checkpoint, in per cent.
 
     Args:
         metrics: of each method on the same data set; fractions in 0..1.
-        published: fraction in the paper's Table 1 by method, where it has one.
+        published: accuracies of papers by method; the first is shown.
         data_card: tells whether the test split is biased itself.
 
     Returns:
@@ -42,9 +42,10 @@ def headline_table(
     if not metrics:
         raise ValueError("A table needs the metrics of at least one method.")
     first = metrics[0]
+    shown = {name: each[0] for name, each in published.items() if each}
     table = plain_table(
         f"{first['dataset']} {first['percent']}: test accuracy in %",
-        caption=_caption(metrics, any(map(_has_figure(published), metrics)), data_card),
+        caption=_caption(metrics, shown, data_card),
     )
     table.add_column("Method", style="bold", overflow="fold", min_width=7)
     table.add_column("Checkpoint")
@@ -55,15 +56,13 @@ def headline_table(
         table.add_column(name.replace(" ", "\n"), justify="right", style=style)
     table.add_column("AUROC", justify="right")
     for of_method in metrics:
-        _add_method(table, of_method, known(published.get(of_method["method"])))
+        _add_method(table, of_method, shown.get(of_method["method"]))
     return table
 
 
-def _has_figure(published: Mapping[str, float | None]) -> Any:
-    return lambda of_method: known(published.get(of_method["method"])) is not None
-
-
-def _add_method(table: Table, metrics: Mapping[str, Any], published: float | None) -> None:
+def _add_method(
+    table: Table, metrics: Mapping[str, Any], published: PublishedAccuracy | None
+) -> None:
     for protocol in SELECTION_RULES.values():
         first = protocol == LAST
         table.add_row(
@@ -75,7 +74,8 @@ def _add_method(table: Table, metrics: Mapping[str, Any], published: float | Non
         )
     if published is not None:
         values = [
-            f"{100 * published:.2f}" if key == metrics["headline"] else "" for key in _COLUMNS
+            f"{100 * published['accuracy']:.2f}" if key == metrics["headline"] else ""
+            for key in _COLUMNS
         ]
         table.add_row("", "published†", *values, "", style="dim", end_section=True)
 
@@ -98,7 +98,9 @@ def _values(checkpoint: Mapping[str, Any] | None) -> list[str]:
 
 
 def _caption(
-    metrics: Sequence[Mapping[str, Any]], published: bool, data_card: Mapping[str, Any]
+    metrics: Sequence[Mapping[str, Any]],
+    published: Mapping[str, PublishedAccuracy],
+    data_card: Mapping[str, Any],
 ) -> Text:
     accuracy = metric_of("accuracy", metrics[0].get("unbiased_test"))
     lines = [
@@ -109,8 +111,9 @@ def _caption(
     lines.append("AUROC: how well the weights rank bias-conflicting training images first.")
     lines.append(f"* {LEAK}")
     lines += [f"? {warning}" for warning in unreliable_rules(metrics)]
-    if published:
-        lines.append(f"† {PUBLISHED_PROTOCOL}")
+    named = [each["method"] for each in metrics if each["method"] in published]
+    sources = sources_by_method((name, source_in_words(published[name])) for name in named)
+    lines += [f"† {source}" for source in sources]
     warning = test_split_warning(metrics, data_card)
     parts = [(f"{warning}\n", "yellow")] if warning else []
     return Text.assemble(*parts, ("\n".join(lines), "dim"))

@@ -7,11 +7,7 @@ from typing import Any
 from debias_pipeline.selection_rules import BEST_ON_TEST, MIN_SUPPORT, SELECTION_RULES
 
 LEAK = BEST_ON_TEST.description
-PUBLISHED_PROTOCOL = "paper's Table 1: mean of 3 runs, best over evaluation steps on the test set"
-
-
 NO_SELECTION = "selecting a step needs bias labels on the validation split"
-
 NO_PSEUDO_GROUPS = (
     "pseudo-groups need validation images that a biased network gets wrong and others that it gets "
     "right"

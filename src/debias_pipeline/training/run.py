@@ -9,7 +9,6 @@ from debias_pipeline.errors import UserError
 from debias_pipeline.evaluation import ImageData
 from debias_pipeline.evaluation.predict import IMAGES_AT_ONCE, mixed_precision
 from debias_pipeline.methods import Method
-from debias_pipeline.randomness import generators
 
 
 class TrainingServices:
@@ -52,7 +51,7 @@ class TrainingServices:
         modes = {module: module.training for module in self._method.modules()}
         self._method.eval()
         transform, replicas = self._method.recipe.transform, self._method.task.replicas
-        random = generators(self._method.task.seeds, f"sweep of {split}")
+        random = self._method.random_stream("sweep") if augment else ()
         results = []
         with mixed_precision(self._data.device, self._precision):
             for rows in torch.split(self._data.splits[split].rows, IMAGES_AT_ONCE):

@@ -15,7 +15,7 @@ from debias_pipeline.pipelines.benchmark.threads import limited_threads
 from debias_pipeline.pipelines.evaluation.nodes import judge, predict_test
 from debias_pipeline.pipelines.ingestion.nodes import build_data
 from debias_pipeline.pipelines.training.nodes import train_method
-from debias_pipeline.tracking import CellRun, cell_run
+from debias_pipeline.tracking import TrackedRun, cell_run
 from debias_pipeline.training import SnapshotStore
 
 logger = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ def run_cell(
         "seeds": [*range(seed, seed + seeds)],
     }
     tags = {**what, "seeds": ",".join(map(str, what["seeds"])), "cell": name}
-    run, error, digest = CellRun(), None, None
+    run, error, digest = TrackedRun(), None, None
     started, memory = time.perf_counter(), PeakMemory()
     with limited_threads(threads) as used:
         try:

@@ -8,6 +8,7 @@ from kedro.pipeline import Pipeline
 
 from debias_pipeline.errors import UserError
 from debias_pipeline.grid import OVERRIDES, Cell
+from debias_pipeline.parameters import no_recipe
 from debias_pipeline.pipelines.benchmark.pipeline import CELL_DATA
 
 Catalog = CatalogProtocol[Any, Any]
@@ -63,8 +64,7 @@ def check_cells(cells: Sequence[Cell], pipeline: Pipeline, catalog: Catalog) -> 
     for cell in cells:
         if cell.recipe is None:
             raise UserError(
-                f"There is no recipe for {cell.method} on {cell.dataset}: add one to "
-                "conf/base/parameters_recipes.yml, or leave one of them out of the grid"
+                f"{no_recipe(cell.method, cell.dataset)}, or leave one of them out of the grid"
             )
     given = pipeline.inputs()
     missing = {

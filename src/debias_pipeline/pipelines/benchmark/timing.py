@@ -133,7 +133,8 @@ def _random_data(size: SetSize, batch_size: int, device: torch.device) -> ImageD
     manifest = make_manifest(
         split=np.repeat([*counts], [*counts.values()]),
         label=label,
-        bias=None,
+        # For methods that use bias labels.
+        bias=label,
         conflicting=None,
         source=["random"] * total,
     )

@@ -42,7 +42,7 @@ def rank(
             cell.method,
             of_cells[METRICS + cell.name],
             of_cells[OUTCOME + cell.name],
-            cell.published_accuracy,
+            cell.published_accuracy[0] if cell.published_accuracy else None,
         )
         for cell in cells_of(parameters)
     ]

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from debias_pipeline.published import PublishedAccuracy
 from debias_pipeline.reporting import (
     draw_comparison_figures,
     draw_figures,
@@ -24,7 +25,7 @@ def report(
     manifest: pd.DataFrame,
     data_card: dict[str, Any],
     training_record: dict[str, Any],
-    published_accuracy: float | None,
+    published_accuracy: list[PublishedAccuracy],
 ) -> str:
     """The HTML report of one method."""
     return write_method_report(

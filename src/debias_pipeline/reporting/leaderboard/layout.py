@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from debias_pipeline.published import sources_by_method
 from debias_pipeline.reporting.leaderboard.table import FAILED
 from debias_pipeline.reporting.leaderboard.wording import (
     failure_in_words,
@@ -37,9 +38,14 @@ class Table:
     unreliable: str
 
     @property
-    def has_published(self) -> bool:
-        """Whether any figure has a published one beside it."""
-        return any(row and row["published"] is not None for _, rows in self.rows for row in rows)
+    def published_sources(self) -> list[str]:
+        """Sources of the published accuracies in the table, in words; empty if there are none."""
+        return sources_by_method(
+            (method, row["published_source"])
+            for method, rows in self.rows
+            for row in rows
+            if row and row["published"] is not None
+        )
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from debias_pipeline.reporting.leaderboard.wording import (
     figure_text,
     memory,
 )
-from debias_pipeline.reporting.wording import PUBLISHED_PROTOCOL
 
 
 def write_leaderboard_table(leaderboard: Mapping[str, Any]) -> str:
@@ -55,8 +54,11 @@ def _table(percents: Sequence[str], table: Table) -> list[str]:
     ]
     if table.unreliable:
         blocks.append(f"{escaped(table.unreliable)}.")
-    if table.has_published:
-        blocks.append(f"In brackets: the {PUBLISHED_PROTOCOL}, and the difference in points.")
+    if table.published_sources:
+        sources = escaped("; ".join(table.published_sources))
+        blocks.append(
+            f"In brackets: the published accuracy and the difference in points. {sources}."
+        )
     if table.tested:
         blocks.append(_bullets(f"{percent}: {text}" for percent, text in table.tested))
     return blocks

@@ -21,7 +21,6 @@ from debias_pipeline.reporting.names import shortened
 from debias_pipeline.reporting.pages import data_address, render
 from debias_pipeline.reporting.wording import (
     AUROC,
-    PUBLISHED_PROTOCOL,
     metrics_with_headline_first,
 )
 
@@ -75,7 +74,6 @@ def write_leaderboard_page(
         progress=progress_in_words(leaderboard["rows"]),
         sections=[_section(each, figures, base) for each in sections(leaderboard)],
         test=explain_test(leaderboard["test"]),
-        published_protocol=PUBLISHED_PROTOCOL,
         auroc_explained=AUROC,
         mlflow_ui=base,
     )
@@ -127,7 +125,7 @@ def _section(section: Section, figures: Mapping[str, str], mlflow_ui: str) -> di
 def _table(table: Table, mlflow_ui: str) -> dict[str, Any]:
     return {
         "protocol": table.protocol,
-        "published": table.has_published,
+        "published": table.published_sources,
         "rows": _grid(table, lambda row: _figure(row, mlflow_ui)),
         "tested": table.tested,
         "unreliable": table.unreliable,

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from debias_pipeline.published import PublishedAccuracy, comparable_selection, source_in_words
 from debias_pipeline.reporting.formatting import known
 from debias_pipeline.reporting.leaderboard.significance import (
     ALPHA,
@@ -21,7 +22,7 @@ NOT_RUN, DONE, FAILED = "not run", "done", "failed"
 
 _TEXTS = (
     *("dataset", "percent", "method", "protocol", "headline", "status", "error", "precision"),
-    *("mlflow_run_id", "mlflow_experiment_id"),
+    *("mlflow_run_id", "mlflow_experiment_id", "published_source"),
 )
 _COUNTS = ("n_seeds", "steps", "peak_memory_bytes", "threads")
 _FLAGS = ("leaks", "is_best")
@@ -39,7 +40,7 @@ class CellResult:
         method: name of the method.
         metrics: the catalog's `metrics`; None where the cell failed or was not run.
         outcome: how the cell ended; None where it was not run.
-        published: the paper's figure, a fraction, where it has one.
+        published: an accuracy of a paper, if there is one.
     """
 
     dataset: str
@@ -47,7 +48,7 @@ class CellResult:
     method: str
     metrics: Mapping[str, Any] | None = None
     outcome: Mapping[str, Any] | None = None
-    published: float | None = None
+    published: PublishedAccuracy | None = None
 
     @property
     def status(self) -> str:
@@ -69,10 +70,10 @@ def make_leaderboard(cells: Sequence[CellResult]) -> dict[str, Any]:
     Returns:
         Plain values, fit for JSON: `test` (name, correction, alpha), `rows`, one per cell and
         protocol, and `comparisons`, one per data set, percent and protocol that has figures.
-        A row's `published` and `difference` stand in the rows of `best_on_test` alone, for
-        published figures are the best over evaluation steps on the test set. Its `p_value` is,
-        for the method of the highest mean, the largest of its comparisons, and for another method
-        that of its comparison with the best; all corrected. What is unknown is None.
+        A row's `published`, `published_source` and `difference` are given only for the protocol
+        that the published accuracy compares with. Its `p_value` is, for the method of the highest
+        mean, the largest of its comparisons, and for another method that of its comparison with
+        the best; all corrected. What is unknown is None.
     """
     cells = in_order(cells)
     headlines = {cell.dataset: cell.figures["headline"] for cell in cells if cell.figures}
@@ -141,7 +142,10 @@ def _row(cell: CellResult, protocol: SelectionRule, headline: str | None) -> dic
     outcome = cell.outcome or {}
     checkpoint = cell.figures["checkpoints"].get(protocol.key) if cell.figures else None
     scores = _summary(checkpoint, headline)
-    published = known(cell.published) if protocol.leaks else None
+    published = cell.published
+    if published is not None and comparable_selection(published) != protocol.key:
+        published = None
+    accuracy = None if published is None else published["accuracy"]
     mean = known(scores["mean"])
     row = {
         "dataset": cell.dataset,
@@ -156,8 +160,9 @@ def _row(cell: CellResult, protocol: SelectionRule, headline: str | None) -> dic
         "n_seeds": len(scores["per_seed"]) or None,
         "seeds": _seeds(cell)[: len(scores["per_seed"])],
         "per_seed": [known(value) for value in scores["per_seed"]],
-        "published": published,
-        "difference": None if mean is None or published is None else mean - published,
+        "published": accuracy,
+        "published_source": None if published is None else source_in_words(published),
+        "difference": None if mean is None or accuracy is None else mean - accuracy,
         "is_best": False,
         "p_value": None,
         "reliable": None if checkpoint is None else not is_unreliable(checkpoint),

@@ -11,7 +11,7 @@ from debias_pipeline.reporting.leaderboard.layout import Row, Section, sections
 from debias_pipeline.reporting.leaderboard.table import DONE
 from debias_pipeline.reporting.leaderboard.wording import figure_text, progress_in_words
 from debias_pipeline.reporting.rich_table import plain_table
-from debias_pipeline.reporting.wording import LEAK, PUBLISHED_PROTOCOL
+from debias_pipeline.reporting.wording import LEAK
 from debias_pipeline.selection_rules import MIN_SUPPORT
 
 
@@ -41,7 +41,7 @@ def _table(section: Section) -> Table:
         name = of_protocol.protocol.name + ("*" if of_protocol.protocol.leaks else "")
         for place, (method, rows) in enumerate(of_protocol.rows):
             table.add_row("" if place else name, Text(method), *map(_figure, rows))
-            if of_protocol.has_published:
+            if of_protocol.published_sources:
                 table.add_row("", "published†", *map(_published, rows), style="dim")
         table.add_section()
     return table
@@ -66,8 +66,8 @@ def _caption(section: Section) -> Text:
     if any(table.unreliable for table in section.tables):
         images = f"fewer than {MIN_SUPPORT} conflicting validation images"
         lines.append(f"? unreliable: rests on {images}; see the page")
-    if any(table.has_published for table in section.tables):
-        lines.append(f"† {PUBLISHED_PROTOCOL}")
+    sources = [source for table in section.tables for source in table.published_sources]
+    lines += [f"† {source}" for source in dict.fromkeys(sources)]
     if any(row is not None and row["is_best"] for row in rows):
         lines.append("‡ best beyond noise: paired t-test over seeds, corrected; see the page")
     return Text(

@@ -1,0 +1,68 @@
+"""Hashes by which a change of data is noticed: of raw files, and of a finished data set."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+# In the manifest, by name, and the types that their bytes have on every machine.
+_HASHED_COLUMNS: Final = {
+    "image_id": "<i8",
+    "label": "<i2",
+    "bias": "<i2",
+}
+_CHUNK_BYTES: Final = 16 * 1024**2
+
+
+def content_hash(
+    images: npt.NDArray[np.uint8], manifest: pd.DataFrame, label_names: Sequence[str]
+) -> str:
+    """Return a hash of all that training and evaluation see of a data set.
+
+    The same data gives the same hash on every machine; 100 MB of pixels take about 0.15 s.
+
+    Args:
+        images: uint8, N × H × W × 3.
+        manifest: as `manifest.Manifest`; `source` and further columns do not count.
+        label_names: a name for each label.
+    """
+    digest = hashlib.sha256(json.dumps([*images.shape, *label_names]).encode())
+    for name, kind in _HASHED_COLUMNS.items():
+        digest.update(manifest[name].to_numpy().astype(kind).tobytes())
+    digest.update("\0".join(manifest["split"]).encode())
+    conflicting = manifest["conflicting"].astype("Int8").fillna(-1)
+    digest.update(conflicting.to_numpy().astype("i1").tobytes())
+    rows = max(1, _CHUNK_BYTES // images[0].size)
+    for start in range(0, len(images), rows):
+        digest.update(np.ascontiguousarray(images[start : start + rows]).data)
+    return digest.hexdigest()
+
+
+def files_hash(
+    files: Iterable[tuple[str, Path]], *, times: bool, content: bytes = b""
+) -> str | None:
+    """Return a hash of names and sizes of files, which are not opened; None if there are none.
+
+    Args:
+        files: a name, such as the path within the folder of raw data, and the file. One that is
+            missing counts as such.
+        times: whether times of modification count as well.
+        content: more that counts, such as the table that lists the files.
+    """
+    lines = []
+    for name, path in files:
+        try:
+            state = path.stat()
+        except OSError:
+            lines.append(f"{name}\0missing")
+        else:
+            lines.append(f"{name}\0{state.st_size}\0{state.st_mtime_ns if times else ''}")
+    if not lines:
+        return None
+    text = "\n".join(sorted(lines)).encode("utf-8", "surrogateescape")
+    return hashlib.sha256(text + b"\0\0" + content).hexdigest()

@@ -1,0 +1,92 @@
+"""GroupDRO: distributionally robust optimisation over groups, with known bias labels.
+
+Sagawa, Koh, Hashimoto & Liang, "Distributionally Robust Neural Networks for Group Shifts",
+ICLR 2020, arXiv 1911.08731.
+"""
+
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from debias_pipeline.losses import cross_entropy
+from debias_pipeline.methods.base import (
+    MAIN,
+    Batch,
+    Losses,
+    Optimiser,
+    Plan,
+    Recipe,
+    Run,
+    Sampling,
+    Stage,
+)
+from debias_pipeline.methods.vanilla import Vanilla
+
+
+class GroupDroRecipe(Recipe):
+    """Hyper-parameters of GroupDRO.
+
+    Attributes:
+        eta: η, step size of the group weights q.
+        adjustment: C; C / √(images of the group) is added to the loss of each group.
+    """
+
+    eta: float = Field(default=0.01, ge=0, allow_inf_nan=False)
+    adjustment: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+
+
+class GroupDro(Vanilla):
+    """Vanilla's network, trained on the losses of all groups, the worst weighted most.
+
+    A group is a pair of a label and a bias value of the training split; of C labels and A bias
+    values there are G = C · A.
+    Images are drawn so that all groups are equally frequent.
+    """
+
+    name: ClassVar[str] = "groupdro"
+    recipe_type: ClassVar[type[Recipe]] = GroupDroRecipe
+    bias_labels: ClassVar[Literal["none", "training", "heldout"]] = "training"
+    recipe: GroupDroRecipe
+    _groups: Tensor
+    _numbers: Tensor
+    _adjustments: Tensor
+    _q: Tensor
+
+    def begin(self, stage: Stage, run: Run) -> Plan:
+        """See `Method`."""
+        del stage
+        labels, bias = run.labels("train"), run.bias("train")
+        attributes = int(bias.max()) + 1
+        groups = labels * attributes + bias
+        sizes = torch.bincount(groups, minlength=self.task.classes * attributes)
+        # A group without a training image has loss 0 at every step.
+        adjustments = self.recipe.adjustment * sizes.clamp(min=1).rsqrt() * (sizes > 0)
+        q = torch.full((self.task.replicas, len(sizes)), 1 / len(sizes))
+        device = next(self.parameters()).device
+        buffers = {"_groups": groups, "_numbers": torch.arange(len(sizes))}
+        buffers |= {"_adjustments": adjustments, "_q": q}
+        for name, tensor in buffers.items():
+            self.register_buffer(name, tensor.to(device), persistent=False)
+        values = (1 / sizes[groups]).expand(self.task.replicas, -1)
+        return Plan(
+            (Sampling(self.recipe.batch_size, "weights", values),),
+            {MAIN: Optimiser.of_recipe(self.recipe, self)},
+        )
+
+    def losses(self, batch: Batch, step: int) -> Losses:
+        """L = Σ_g q_g · l_g, with l_g the mean cross-entropy of group g, 0 if it has no image."""
+        del step
+        losses = cross_entropy(self.predict(batch.images), batch.labels)
+        with torch.no_grad():
+            groups = self._groups[batch.index]
+            # [R, G, B]; sums of these are deterministic on every device, scatter_add_ is not.
+            members = groups.unsqueeze(1) == self._numbers.unsqueeze(1)
+            counts = members.sum(2).clamp(min=1)
+            of_groups = (members * losses.unsqueeze(1)).sum(2) / counts + self._adjustments
+            updated = self._q * torch.exp(self.recipe.eta * of_groups)
+            self._q.copy_(updated / updated.sum(1, keepdim=True))
+            factors = (self._q / counts).gather(1, groups)
+            constant = (self._q * self._adjustments).sum(1)
+        return Losses((factors * losses).sum(1) + constant)

@@ -1,0 +1,116 @@
+"""JTT: just train twice.
+
+Liu, Haghgoo, Chen, Raghunathan, Koh, Sagawa, Liang & Finn, "Just Train Twice: Improving Group
+Robustness without Training Group Information", ICML 2021, arXiv 2107.09044.
+
+The error set is that of a pass over the training images in eval mode after the first stage, as in
+re-implementations. The authors' code uses the predictions that it recorded during the last epoch
+of the first stage, each before the update by its image.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from debias_pipeline.losses import cross_entropy
+from debias_pipeline.methods.base import (
+    MAIN,
+    Batch,
+    Losses,
+    Optimiser,
+    Plan,
+    Recipe,
+    Run,
+    Sampling,
+    Stage,
+    Task,
+)
+from debias_pipeline.methods.vanilla import Vanilla
+from debias_pipeline.networks import StackedLinear, build_encoder
+from debias_pipeline.randomness import generators
+
+FIRST = "erm"
+
+
+class JttRecipe(Recipe):
+    """Hyper-parameters of JTT.
+
+    Attributes:
+        first_steps: number of updates of the first network.
+        up: how many more times than others an image of the error set is drawn for the second.
+    """
+
+    first_steps: int = Field(gt=0)
+    up: int = Field(ge=0)
+
+
+class Jtt(Vanilla):
+    """A first network, trained briefly, and vanilla's, which sees the first's errors more often.
+
+    The first network is the bias branch.
+    """
+
+    name: ClassVar[str] = "jtt"
+    recipe_type: ClassVar[type[Recipe]] = JttRecipe
+    recipe: JttRecipe
+    _errors: Tensor
+
+    def __init__(self, recipe: Recipe, task: Task) -> None:
+        """See `Method`."""
+        super().__init__(recipe, task)
+        initial = generators(task.seeds, f"initial weights {FIRST}")
+        self.first_encoder = build_encoder(recipe.network, task.image_shape, 1, initial)
+        self.first_head = StackedLinear(self.first_encoder.features, task.classes, 1, initial)
+        self._in_first_stage = True
+
+    def stages(self) -> Sequence[Stage]:
+        """See `Method`."""
+        return (
+            Stage(FIRST, self.recipe.first_steps, evaluated=False),
+            Stage(MAIN, self.recipe.steps),
+        )
+
+    def begin(self, stage: Stage, run: Run) -> Plan:
+        """See `Method`."""
+        self._in_first_stage = stage.name == FIRST
+        if self._in_first_stage:
+            shape = (self.task.replicas, len(run.labels("train")))
+            errors = torch.zeros(shape, dtype=torch.bool, device=self.head.weight.device)
+            self.register_buffer("_errors", errors, persistent=False)
+            sampling = Sampling(self.recipe.batch_size)
+            networks = (self.first_encoder, self.first_head)
+        else:
+            sampling = Sampling(self.recipe.batch_size, "counts", self._repetitions().cpu())
+            networks = (self.encoder, self.head)
+        return Plan((sampling,), {MAIN: Optimiser.of_recipe(self.recipe, *networks)})
+
+    def end(self, stage: Stage, run: Run) -> None:
+        """Find the images that the first network gets wrong."""
+        if stage.name == FIRST:
+            predicted = run.sweep(lambda images: self._first_logits(images).argmax(-1))
+            self._errors.copy_(predicted != run.labels("train").to(predicted.device))
+
+    def losses(self, batch: Batch, step: int) -> Losses:
+        """Return the mean cross-entropy of the network that the stage trains."""
+        del step
+        logits = (self._first_logits if self._in_first_stage else self.predict)(batch.images)
+        return Losses(cross_entropy(logits, batch.labels).mean(1))
+
+    def predict_branches(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """See `Method`."""
+        return self.predict(images), self._first_logits(images)
+
+    def image_weights(self) -> Tensor | None:
+        """How many times each image is drawn in a pass of the second stage."""
+        return self._repetitions().float()
+
+    def _first_logits(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.first_head(self.first_encoder(images))
+        return logits[:, 0]
+
+    def _repetitions(self) -> Tensor:
+        """1 + up · E, int64, [R, N]."""
+        return 1 + self.recipe.up * self._errors.long()

@@ -1,0 +1,79 @@
+"""Published accuracies, each with its source and protocol."""
+
+from collections.abc import Iterable, Mapping
+from typing import Final, Literal, TypedDict
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Selection = Literal["last", "best_on_test", "unknown"]
+_SELECTIONS: Final[Mapping[str, str]] = {
+    "last": "last step",
+    "best_on_test": "best over evaluation steps on the test set",
+    "unknown": "how the checkpoint was chosen is not stated",
+}
+
+
+class Source(BaseModel):
+    """A table of a paper, as conf/base/parameters_recipes/sources.yml describes it.
+
+    Attributes:
+        name: paper and table.
+        selection: how the checkpoint was chosen whose accuracy is given.
+        seeds: number of runs that were averaged; None if it is not stated.
+        note: what else to know when comparing, such as other images.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    selection: Selection
+    seeds: int | None = Field(default=None, ge=1)
+    note: str = ""
+
+
+class PublishedAccuracy(TypedDict):
+    """A published accuracy of one method on one data set and percent.
+
+    `accuracy` is a fraction; the others are those of its `Source`.
+    """
+
+    accuracy: float
+    source: str
+    selection: str
+    seeds: int | None
+    note: str
+
+
+def comparable_selection(published: PublishedAccuracy) -> str:
+    """Return the selection rule whose measured accuracy compares with a published one.
+
+    If a paper does not say how it chose, it is taken as the best on the test set, which is what
+    most published code reports.
+    """
+    selection = published["selection"]
+    return "best_on_test" if selection == "unknown" else selection
+
+
+def source_in_words(published: PublishedAccuracy) -> str:
+    """Return a source as "Lee et al. 2021, Table 1: best …, mean of 3 runs; note"."""
+    seeds = published["seeds"]
+    if seeds is None:
+        runs = "number of runs not stated"
+    else:
+        runs = "one run" if seeds == 1 else f"mean of {seeds} runs"
+    note = f"; {published['note']}" if published["note"] else ""
+    return f"{published['source']}: {_SELECTIONS[published['selection']]}, {runs}{note}"
+
+
+def sources_by_method(sources: Iterable[tuple[str, str]]) -> list[str]:
+    """Return each source once, with its methods if there are several sources.
+
+    Args:
+        sources: method and its source in words.
+    """
+    methods: dict[str, dict[str, None]] = {}
+    for method, source in sources:
+        methods.setdefault(source, {})[method] = None
+    if len(methods) == 1:
+        return [*methods]
+    return [f"{', '.join(of_source)}: {source}" for source, of_source in methods.items()]
