@@ -1,5 +1,6 @@
 """What happens around a run: checks before it, tags and pointers for people."""
 
+import logging
 import os
 import shlex
 import subprocess
@@ -20,10 +21,10 @@ from rich.console import Console
 from debias_pipeline.config_loader import ProjectConfigLoader
 from debias_pipeline.errors import Hole, RecipeError, UserError
 from debias_pipeline.grid import CELL_ENTRIES, OVERRIDES, Cell, cells_of
-from debias_pipeline.io import local_file, location
+from debias_pipeline.io import local_file, location, unwritable_folder, versions_of
 from debias_pipeline.methods import method_names
 from debias_pipeline.networks import check_weights
-from debias_pipeline.parameters import check_decays, check_overrides, no_recipe
+from debias_pipeline.parameters import check_decays, check_overrides, no_recipe, unknown
 from debias_pipeline.pipeline_registry import (
     DEFAULT_METHODS,
     baseline_first,
@@ -39,6 +40,7 @@ from debias_pipeline.pipelines.benchmark import (
     check_typed,
     chosen_cells,
 )
+from debias_pipeline.pipelines.evaluation import PRETRAINED
 from debias_pipeline.reporting import headline_table
 from debias_pipeline.reporting.leaderboard import leaderboard_tables
 from debias_pipeline.runners import ON_OTHER_MACHINES
@@ -55,6 +57,8 @@ from debias_pipeline.tracking import (
     start_run,
 )
 from debias_pipeline.training import choose_device
+
+logger = logging.getLogger(__name__)
 
 Catalog = CatalogProtocol[Any, Any]
 
@@ -85,9 +89,10 @@ class PreflightHooks:
 
         Raises:
             UserError: if a method has no recipe, a recipe field is unknown to all methods of
-                the run, the device is not there, or something is missing that an earlier
-                pipeline makes; of a grid likewise.
+                the run, the device is not there, something is missing that an earlier
+                pipeline makes, or results cannot be saved; of a grid likewise.
         """
+        _check_load_versions(run_params["load_versions"] or {}, pipeline, catalog)
         parameters: dict[str, Any] = catalog.load("parameters")
         if set(run_params["pipeline_names"] or ["__default__"]) <= set(GRID_PIPELINES):
             check_typed(run_params["runtime_params"] or {})
@@ -97,6 +102,7 @@ class PreflightHooks:
         here = run_params["runner"] != ON_OTHER_MACHINES
         if here:
             choose_device(parameters["device"])
+            _check_writable(pipeline, catalog)
             for cell in cells:
                 _check_weights(cell.recipe or {}, OVERRIDES)
         trained = _methods_of(pipeline, "params:{}.recipe")
@@ -235,7 +241,11 @@ class SnapshotHooks:
             return
         # A trial that failed keeps its snapshots.
         if data["settings_digest"]:
-            self._catalog.load(store).clear(data["settings_digest"])
+            try:
+                self._catalog.load(store).clear(data["settings_digest"])
+            except OSError as error:
+                # Such as a network file system on which a file is still open elsewhere.
+                logger.warning("Snapshots that are not needed any more were not removed: %s", error)
 
 
 class SummaryHooks:
@@ -250,9 +260,10 @@ class SummaryHooks:
             UserError: if cells of the grid failed.
         """
         outputs = pipeline.all_outputs()
-        judged = [f"{name}.metrics" for name in method_names() if f"{name}.metrics" in outputs]
-        if judged:
-            metrics = [catalog.load(name) for name in baseline_first(judged)]
+        names = (f"{name}.metrics" for name in (*method_names(), PRETRAINED))
+        evaluated = baseline_first(name for name in names if name in outputs)
+        if evaluated:
+            metrics = [catalog.load(name) for name in evaluated]
             parameters = catalog.load("parameters")
             published = {
                 each["method"]: parameters[each["method"]]["published_accuracy"] for each in metrics
@@ -260,12 +271,26 @@ class SummaryHooks:
             Console().print(headline_table(metrics, published, catalog.load("data_card")))
         if "leaderboard_json" in outputs:
             Console().print(leaderboard_tables(catalog.load("leaderboard_json")))
-        for name in sorted(name for name in outputs if name.endswith(("report", "_page"))):
+        reports = sorted(name for name in outputs if name.endswith(("report", "_page")))
+        # Networks that were not trained here are evaluated for their metrics.
+        files = [*reports, *(name for name in evaluated if not reports or PRETRAINED in name)]
+        for name in files:
             shown = location(catalog.get(name)).removeprefix(f"{Path.cwd()}{os.sep}")
             # Not logged: a log line would be wrapped, and a path should be easy to copy.
             print(f"{name.replace('.', ' ').replace('_', ' ')}: {shown}")
         cells = chosen_cells(cells_of(catalog.load("parameters")), pipeline)
         check_outcomes(cells, {cell.name: catalog.load(f"{cell.name}.outcome") for cell in cells})
+
+
+def _check_writable(pipeline: Pipeline, catalog: Catalog) -> None:
+    # One output of each kind: a grid has thousands, and those of a kind lie in the same layer.
+    for name in {each.split(".")[-1]: each for each in sorted(pipeline.all_outputs())}.values():
+        folder = unwritable_folder(catalog.get(name))
+        if folder is not None:
+            raise UserError(
+                f"{name} cannot be saved: {folder} is read-only; make it writable, or set root in "
+                "conf/local/globals.yml to another folder"
+            )
 
 
 def _tags_of_run(pipeline: Pipeline, parameters: dict[str, Any]) -> dict[str, str]:
@@ -288,6 +313,30 @@ def _tags_of_grid(cells: list[Cell]) -> dict[str, str]:
         "method": listed(cell.method for cell in cells),
         "seeds": listed(cells[0].seeds),
     }
+
+
+def _check_load_versions(
+    load_versions: dict[str, str], pipeline: Pipeline, catalog: Catalog
+) -> None:
+    """Check that the pipeline reads what --load-versions names, and that the version is stored.
+
+    Raises:
+        UserError: if it does not, or the version is not.
+    """
+    if not load_versions:
+        return
+    read = [name for name in sorted(pipeline.inputs()) if not _is_parameter(name)]
+    versions = {name: versions_of(catalog.get(name)) for name in read}
+    for name, version in load_versions.items():
+        if name not in versions:
+            versioned = [each for each, stored in versions.items() if stored]
+            raise UserError(
+                f"--load-versions={name}:{version}: "
+                + unknown("versioned input of this pipeline", name, versioned or ["none"])
+            )
+        if version not in versions[name]:
+            stored = ", ".join(versions[name]) or "none"
+            raise UserError(f"--load-versions={name}:{version} is not stored; stored are: {stored}")
 
 
 def _check_weights(recipe: Mapping[str, Any], key: str) -> None:
