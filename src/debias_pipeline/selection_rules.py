@@ -4,6 +4,7 @@
 metrics, tables and reports have one entry for each. docs/selection.md explains and compares them.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -37,23 +38,6 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class Score:
-    """How good an evaluation step is by a selection rule.
-
-    Attributes:
-        value: higher is better; NaN if the rule cannot tell.
-        error: standard error of `value`; 0 for a rule that ignores chance.
-    """
-
-    value: float
-    error: float = 0.0
-
-    def is_reached_by(self, later: "Score") -> bool:
-        """Return whether a later step has a higher score, or one that is lower only by chance."""
-        return later.value > self.value - self.error
-
-
-@dataclass(frozen=True)
 class SelectionRule:
     """A rule that selects one of the evaluation steps of a training run.
 
@@ -63,15 +47,18 @@ class SelectionRule:
         description: one phrase, for people.
         needs: what it needs besides the training run itself.
         score: scores an evaluation step, given which validation images are pseudo-aligned, [n].
-            The first step with the highest score is selected or, if scores have an error, the
-            latest step that reaches it. None selects the final step.
+            The first step with the highest score is selected; NaN is never the highest. None
+            selects the final step.
+        chance: if given, the latest step is selected whose score is lower than the highest by less
+            than this, given `Evaluation.correct` of both and the pseudo-aligned images.
     """
 
     key: str
     name: str
     description: str
     needs: Literal["nothing", "bias labels of the validation split", "the test split"]
-    score: Callable[[Evaluation, Flags], Score] | None = None
+    score: Callable[[Evaluation, Flags], float] | None = None
+    chance: Callable[[Flags, Flags, Flags], float] | None = None
 
     @property
     def leaks(self) -> bool:
@@ -85,8 +72,8 @@ def harmonic_mean(aligned: float, conflicting: float) -> float:
     return 2 * aligned * conflicting / total if total else 0.0
 
 
-def group_score(correct: Flags, aligned: Flags) -> Score:
-    """Harmonic mean of the accuracies on aligned and on conflicting images, with its error.
+def group_score(correct: Flags, aligned: Flags) -> float:
+    """Return the harmonic mean of the accuracies on aligned and on conflicting images.
 
     Args:
         correct: [n], which images are predicted correctly.
@@ -95,24 +82,37 @@ def group_score(correct: Flags, aligned: Flags) -> Score:
     Returns:
         NaN if there is no aligned or no conflicting image.
     """
-    groups = (correct[aligned], correct[~aligned])
-    if not all(map(len, groups)):
-        return Score(float("nan"))
-    first, second = (float(group.mean()) for group in groups)
-    if not first + second:
-        return Score(0.0)
-    # Error propagation: the derivative by one accuracy is 2 (other / sum)².
-    slopes = (2 * (second / (first + second)) ** 2, 2 * (first / (first + second)) ** 2)
-    variance = sum(
-        slope**2 * _variance_of_mean(group) for slope, group in zip(slopes, groups, strict=True)
-    )
-    return Score(harmonic_mean(first, second), float(np.sqrt(variance)))
+    return harmonic_mean(_share(correct[aligned]), _share(correct[~aligned]))
 
 
-def _variance_of_mean(correct: Flags) -> float:
-    """Return the variance of an accuracy; one success and one failure are added, so it is > 0."""
-    share = (float(correct.sum()) + 1) / (len(correct) + 2)
-    return share * (1 - share) / len(correct)
+def chance_of_group_score(best: Flags, later: Flags, aligned: Flags) -> float:
+    """Return by how much two group scores on the same images may differ by chance.
+
+    Args:
+        best: [n], which images one network predicts correctly.
+        later: [n], those of the other network.
+        aligned: see `group_score`; there are aligned and conflicting images.
+
+    Returns:
+        Two standard errors of the difference, by error propagation; images on which the networks
+        agree do not add to it.
+    """
+    variance = 0.0
+    for group in (aligned, ~aligned):
+        slope = sum(_slope(correct, group) for correct in (best, later)) / 2
+        differences = later[group].astype(float) - best[group]
+        variance += slope**2 * float(differences.var()) / len(differences)
+    return 2 * math.sqrt(variance)
+
+
+def _slope(correct: Flags, group: Flags) -> float:
+    """Return the derivative of the harmonic mean by the accuracy on one of the groups."""
+    mine, other = _share(correct[group]), _share(correct[~group])
+    return 2 * (other / (mine + other)) ** 2 if mine + other else 0.0
+
+
+def _share(correct: Flags) -> float:
+    return float(correct.mean()) if len(correct) else float("nan")
 
 
 LAST: Final = SelectionRule(
@@ -129,20 +129,21 @@ SELECTED: Final = SelectionRule(
         "validation split"
     ),
     needs="bias labels of the validation split",
-    score=lambda evaluation, _: Score(
-        harmonic_mean(evaluation.valid_aligned, evaluation.valid_conflicting)
+    score=lambda evaluation, _: harmonic_mean(
+        evaluation.valid_aligned, evaluation.valid_conflicting
     ),
 )
 PSEUDO_GROUPS: Final = SelectionRule(
     key="pseudo_groups",
     name="pseudo-groups",
     description=(
-        "needs no bias labels: the latest step within one standard error of the highest harmonic "
-        "mean of accuracies on the validation images that a biased network gets right and on those "
-        "that it gets wrong"
+        "needs no bias labels: the latest step that is not worse than the best one beyond chance, "
+        "by the harmonic mean of accuracies on the validation images that a biased network gets "
+        "right and on those that it gets wrong"
     ),
     needs="nothing",
     score=lambda evaluation, aligned: group_score(evaluation.correct, aligned),
+    chance=chance_of_group_score,
 )
 BEST_ON_TEST: Final = SelectionRule(
     key="best_on_test",
@@ -151,7 +152,7 @@ BEST_ON_TEST: Final = SelectionRule(
         "chosen on the test set, as published code does: for comparison with published tables only"
     ),
     needs="the test split",
-    score=lambda evaluation, _: Score(evaluation.test),
+    score=lambda evaluation, _: evaluation.test,
 )
 
 SELECTION_RULES: Final[Mapping[str, SelectionRule]] = {

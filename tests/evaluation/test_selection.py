@@ -8,7 +8,7 @@ import torch
 
 from debias_pipeline.evaluation import Predictions, Split
 from debias_pipeline.evaluation.selection import Selections
-from debias_pipeline.selection_rules import SELECTION_RULES, group_score
+from debias_pipeline.selection_rules import SELECTION_RULES, chance_of_group_score, group_score
 
 NAN = float("nan")
 
@@ -53,23 +53,31 @@ def test_only_best_on_test_leaks_and_only_selected_needs_bias_labels():
     assert with_labels == ["selected"]
 
 
-def test_the_group_score_is_the_harmonic_mean_with_its_standard_error():
-    # Aligned: 3 of 4 right. Conflicting: 1 of 2 right.
-    correct = np.array([1, 1, 1, 0, 1, 0], bool)
-    aligned = np.array([1, 1, 1, 1, 0, 0], bool)
-    score = group_score(correct, aligned)
-    assert score.value == pytest.approx(0.6)
-    # Shares with one success and one failure added: 4/6 and 2/4; slopes 2 (0.5/1.25)² and
-    # 2 (0.75/1.25)².
-    variance = 0.32**2 * (4 / 6 * 2 / 6) / 4 + 0.72**2 * 0.25 / 2
-    assert score.error == pytest.approx(math.sqrt(variance))
+# Aligned: 3 of 4 are right. Conflicting: 1 of 2 is.
+CORRECT = np.array([1, 1, 1, 0, 1, 0], bool)
+ALIGNED = np.array([1, 1, 1, 1, 0, 0], bool)
+
+
+def test_the_group_score_is_the_harmonic_mean_over_the_groups():
+    assert group_score(CORRECT, ALIGNED) == pytest.approx(0.6)
 
 
 def test_the_group_score_is_zero_if_nothing_is_right_and_unknown_without_a_group():
     two = np.array([True, False])
-    assert group_score(np.zeros(2, bool), two).value == 0
-    assert math.isnan(group_score(two, np.ones(2, bool)).value)
-    assert math.isnan(group_score(two, np.zeros(2, bool)).value)
+    assert group_score(np.zeros(2, bool), two) == 0
+    assert math.isnan(group_score(two, np.ones(2, bool)))
+    assert math.isnan(group_score(two, np.zeros(2, bool)))
+
+
+def test_chance_is_two_standard_errors_of_the_paired_difference():
+    # One aligned image more and the conflicting one less: accuracies 1 and 0.
+    later = np.array([1, 1, 1, 1, 0, 0], bool)
+    # Slopes, means of both networks: 2 (0.5/1.25)² and 0; 2 (0.75/1.25)² and 2 (1/1)².
+    # Variances of the differences (0, 0, 0, 1) and (−1, 0).
+    variance = 0.16**2 * (3 / 16) / 4 + 1.36**2 * (1 / 4) / 2
+    chance = chance_of_group_score(CORRECT, later, ALIGNED)
+    assert chance == pytest.approx(2 * math.sqrt(variance))
+    assert chance_of_group_score(CORRECT, CORRECT, ALIGNED) == 0
 
 
 def test_selected_takes_the_first_of_the_highest_harmonic_means_and_never_nan():
@@ -121,9 +129,9 @@ def test_pseudo_groups_prefers_a_network_that_goes_against_the_bias():
     assert observe_pseudo(correct, [BIAS] * 3)[0] == [1, 2]
 
 
-def test_pseudo_groups_takes_the_latest_step_within_one_standard_error_of_the_best():
-    # Harmonic means 0.75, 0.709 and 0.571; the standard error of the first is about 0.04.
-    correct = [right(45, 30), right(45, 27), right(45, 18)]
+def test_pseudo_groups_takes_the_latest_step_that_is_not_worse_beyond_chance():
+    # Harmonic means 0.75, 0.726 and 0.48; two conflicting images less are chance, 16 are not.
+    correct = [right(45, 30), right(45, 28), right(45, 14)]
     assert observe_pseudo(correct, [BIAS] * 3)[0] == [1, 2]
 
 

@@ -1,5 +1,6 @@
 """The state of all selection rules during a training run."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from debias_pipeline.selection_rules import (
     SELECTION_RULES,
     Evaluation,
     Flags,
+    SelectionRule,
 )
 
 # A network that gets this much more of the validation split right than the reference replaces it.
@@ -39,7 +41,7 @@ class Selections:
         """
         self._replicas, self._labels, self._headline = replicas, valid.labels, headline
         self._conflicting = int((valid.conflicting == 1).sum())
-        self._best: dict[str, dict[int, Evaluation]] = {rule: {} for rule in _SCORED}
+        self._best: dict[str, dict[int, Evaluation]] = {rule.key: {} for rule in _SCORED}
         self._groups = _PseudoGroups(replicas, len(valid))
 
     def observe(
@@ -61,7 +63,7 @@ class Selections:
         self._groups.update(correct, None if branch is None else branch == self._labels)
         aligned = self._groups.aligned()
         return {
-            rule: [
+            rule.key: [
                 replica
                 for replica, row in enumerate(rows)
                 if self._select(
@@ -130,20 +132,21 @@ class Selections:
             correct=correct,
         )
 
-    def _select(self, rule: str, replica: int, now: Evaluation, aligned: Flags) -> bool:
+    def _select(self, rule: SelectionRule, replica: int, now: Evaluation, aligned: Flags) -> bool:
         """Return whether a rule selects an evaluation rather than all earlier ones."""
-        score = _SCORED[rule]
-        best, new = self._best[rule].get(replica), score(now, aligned)
-        old = score(best, aligned) if best else None
-        if old is None or new.value > old.value:
-            if np.isnan(new.value):
-                return False
-            self._best[rule][replica] = now
+        assert rule.score is not None
+        score, best = rule.score(now, aligned), self._best[rule.key].get(replica)
+        if math.isnan(score):
+            return False
+        highest = rule.score(best, aligned) if best else -math.inf
+        if best is None or score > highest:
+            self._best[rule.key][replica] = now
             return True
-        return old.is_reached_by(new)
+        chance = rule.chance(best.correct, now.correct, aligned) if rule.chance else 0.0
+        return score > highest - chance
 
 
-_SCORED = {rule.key: rule.score for rule in SELECTION_RULES.values() if rule.score}
+_SCORED = [rule for rule in SELECTION_RULES.values() if rule.score]
 
 
 class _PseudoGroups:
