@@ -92,7 +92,13 @@ def judge(
     if difference := data_difference(training_record.get("data", {}), data_card):
         raise UserError(f"the method was trained on other data: {difference}; train again")
     metrics = summarise(
-        predictions, manifest, sample_weights, data_card, training_record["recipe"]["method"]
+        predictions,
+        manifest,
+        sample_weights,
+        data_card,
+        training_record["recipe"]["method"],
+        # Records of earlier versions and of published checkpoints lack the key.
+        training_record.get("selection_support"),
     )
     groups = group_accuracy(predictions, manifest, data_card)
     return metrics, groups, final_figures(metrics)
