@@ -141,6 +141,8 @@ def test_a_field_that_no_method_of_the_run_has_is_refused():
         ({"seed": "x"}, "seed='x': "),
         ({"device": "gpu"}, "device='gpu': .*'cuda'"),
         ({"precision": "fp16"}, "precision='fp16': .*'bf16'"),
+        ({"threads": 0}, "threads=0: .*auto, or a number"),
+        ({"threads": "two"}, "threads='two': .*auto, or a number"),
         ({"datset": "cmnist"}, "Unknown parameter 'datset'. Did you mean dataset[?]"),
         ({"recipe": {"lr": -1}}, "recipe.lr=-1: .*greater than 0"),
         ({"recipe": {"lr": "fast"}}, "recipe.lr='fast': "),

@@ -131,7 +131,13 @@ def _run_known_pipelines(*args: Any, pipeline: str, dry_run: bool, **kwargs: Any
         return _show_plan(names, kwargs)
     if any(each.name == "pipeline" for each in kedro_run.params):
         kwargs["pipeline"] = None
-    return cast(Callable[..., Any], kedro_run.callback)(*args, **kwargs)
+    try:
+        return cast(Callable[..., Any], kedro_run.callback)(*args, **kwargs)
+    except Stopped as stopped:
+        if "benchmark" not in names or kwargs["only_missing_outputs"]:
+            raise
+        hint = "With --only-missing-outputs it skips trials that are done."
+        raise Stopped(stopped.signal_number, f"{stopped} {hint}") from stopped
 
 
 def _check_configuration(conf_source: str | None) -> None:

@@ -29,6 +29,10 @@ class RecipeError(UserError):
         return UserError(self._message.replace("{recipe}", key))
 
 
+class AlreadyRunningError(UserError):
+    """Another process trains with the same settings."""
+
+
 def one_line(error: BaseException) -> str:
     """What an error says, as one line."""
     return _joined(str(error))

@@ -1,5 +1,6 @@
 """What happens around a run: checks before it, tags and pointers for people."""
 
+import logging
 import os
 import shlex
 import subprocess
@@ -21,7 +22,7 @@ from debias_pipeline.biased_data import get_dataset
 from debias_pipeline.config_loader import ProjectConfigLoader
 from debias_pipeline.errors import Hole, RecipeError, UserError
 from debias_pipeline.grid import CELL_ENTRIES, OVERRIDES, Cell, cells_of
-from debias_pipeline.io import local_file, location, versions_of
+from debias_pipeline.io import local_file, location, unwritable_folder, versions_of
 from debias_pipeline.methods import get_method, method_names
 from debias_pipeline.networks import check_weights
 from debias_pipeline.parameters import check_decays, check_overrides, no_recipe, unknown
@@ -58,6 +59,8 @@ from debias_pipeline.tracking import (
 )
 from debias_pipeline.training import choose_device
 
+logger = logging.getLogger(__name__)
+
 Catalog = CatalogProtocol[Any, Any]
 
 # The catalog entry that gives a node the place for its snapshots.
@@ -85,11 +88,13 @@ class PreflightHooks:
     ) -> None:
         """Check what depends on the pipeline chosen.
 
-        Raises:
-            UserError: if a method has no recipe, a recipe field is unknown to all methods of
-                the run, the device is not there, something is missing that an earlier
-                pipeline makes, or a method needs bias labels and the data has none; of a grid
-                likewise.
+                Raises:
+                    UserError: if a method has no recipe, a recipe field is unknown to all methods of
+                        the run, the device is not there, something is missing that an earlier
+                        pipeline makes, or a method needs bias labels and the data has none; of a grid
+                        likewise.
+        =======
+                        pipeline makes, or results cannot be saved; of a grid likewise.
         """
         _check_load_versions(run_params["load_versions"] or {}, pipeline, catalog)
         parameters: dict[str, Any] = catalog.load("parameters")
@@ -101,6 +106,7 @@ class PreflightHooks:
         here = run_params["runner"] != ON_OTHER_MACHINES
         if here:
             choose_device(parameters["device"])
+            _check_writable(pipeline, catalog)
             for cell in cells:
                 _check_weights(cell.recipe or {}, OVERRIDES)
         trained = _methods_of(pipeline, "params:{}.recipe")
@@ -246,7 +252,11 @@ class SnapshotHooks:
             return
         # A trial that failed keeps its snapshots.
         if data["settings_digest"]:
-            self._catalog.load(store).clear(data["settings_digest"])
+            try:
+                self._catalog.load(store).clear(data["settings_digest"])
+            except OSError as error:
+                # Such as a network file system on which a file is still open elsewhere.
+                logger.warning("Snapshots that are not needed any more were not removed: %s", error)
 
 
 class SummaryHooks:
@@ -323,6 +333,17 @@ def _check_bias_labels(
             f"{parameters['raw_dir']} has none; add a column bias to the table of its images, or "
             "use a method that needs none, such as disent"
         )
+
+
+def _check_writable(pipeline: Pipeline, catalog: Catalog) -> None:
+    # One output of each kind: a grid has thousands, and those of a kind lie in the same layer.
+    for name in {each.split(".")[-1]: each for each in sorted(pipeline.all_outputs())}.values():
+        folder = unwritable_folder(catalog.get(name))
+        if folder is not None:
+            raise UserError(
+                f"{name} cannot be saved: {folder} is read-only; make it writable, or set root in "
+                "conf/local/globals.yml to another folder"
+            )
 
 
 def _tags_of_run(pipeline: Pipeline, parameters: dict[str, Any]) -> dict[str, str]:

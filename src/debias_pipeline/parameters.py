@@ -3,12 +3,13 @@
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PlainValidator,
     StrictBool,
     StrictInt,
     StrictStr,
@@ -40,6 +41,18 @@ ALL = "all"
 RUN_DEFAULTS = {"raw_dir": "data/01_raw", "data_seed": 0, "device": "auto", "precision": "fp32"}
 
 
+def _threads(value: object) -> object:
+    if value is None or value == "auto":
+        return "auto"
+    if type(value) is int and value >= 1:
+        return value
+    raise ValueError("use auto, or a number of 1 or more")
+
+
+# None was the default before there was auto.
+Threads: TypeAlias = Annotated[int | Literal["auto"], PlainValidator(_threads)]
+
+
 class RunParameters(BaseModel):
     """The parameters of a run; see conf/base/parameters.yml."""
 
@@ -54,6 +67,7 @@ class RunParameters(BaseModel):
     seeds: StrictInt = Field(ge=1)
     device: Literal["auto", "cpu", "cuda", "mps"]
     precision: Literal["fp32", "bf16"]
+    threads: Threads = "auto"
     resume: StrictBool
     recipe: dict[str, Any]
     pretrained: StrictStr

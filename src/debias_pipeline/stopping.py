@@ -20,7 +20,8 @@ class Stopped(KeyboardInterrupt):
     """
 
     def __init__(self, signal_number: int, message: str = "") -> None:
-        super().__init__(message or f"Stopped by {signal.Signals(signal_number).name}.")
+        name = signal.Signals(signal_number).name
+        super().__init__(message or f"Stopped by {name}. Type the same command again to continue.")
         self.signal_number = signal_number
 
     @property

@@ -62,15 +62,25 @@ class Project:
         )
         return Outcome(done.returncode, done.stdout, done.stderr)
 
-    def start_kedro(self, *arguments: str, **params: Any) -> "subprocess.Popen[bytes]":
-        """`kedro run` by the real executable, without waiting for its end."""
-        return subprocess.Popen(
-            self._command(arguments, params),
-            cwd=self.path,
-            env=self._environment(),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+    def start_kedro(
+        self, *arguments: str, output: Path | None = None, **params: Any
+    ) -> "subprocess.Popen[bytes]":
+        """Start `kedro run` by the real executable, in a process group of its own.
+
+        Args:
+            arguments: of the command line.
+            output: file to which standard output and errors are appended; None drops them.
+            params: for --params.
+        """
+        with (output or Path(os.devnull)).open("ab") as file:
+            return subprocess.Popen(
+                self._command(arguments, params),
+                cwd=self.path,
+                env=self._environment(),
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
     def load(self, name: str, **params: Any) -> Any:
         """What the catalog holds under a name: the latest version, for a run of these `params`."""

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from tiny_runs import tiny_data, tiny_method, tiny_recipe
 
@@ -210,6 +211,46 @@ def test_snapshots_wait_until_training_has_taken_a_hundred_times_as_long(tmp_pat
     assert not taken.due()
     now[0] = 202.0
     assert taken.due()
+
+
+def test_a_snapshot_that_cannot_be_written_is_one_warning_and_training_goes_on(tmp_path, caplog):
+    recipe, folder = tiny_recipe("disent"), tmp_path / "snapshots"
+    folder.write_text("a file where a folder should be")
+    assert_same(run(recipe, folder), run(recipe))
+    warnings = [each for each in caplog.messages if str(folder) in each]
+    assert len(warnings) == 1
+    assert "training goes on" in warnings[0]
+
+
+def test_a_stopped_run_does_not_promise_a_snapshot_that_could_not_be_written(tmp_path):
+    folder = tmp_path / "snapshots"
+    folder.write_text("a file where a folder should be")
+    with pytest.raises(Stopped, match="could not be written"):
+        run(tiny_recipe("vanilla"), folder, Listener(3, interrupt))
+
+
+def test_the_snapshot_before_stays_where_the_next_cannot_be_written(tmp_path, monkeypatch):
+    taken = snapshots(tmp_path)
+    assert taken.save(1, {"a": torch.zeros(1)}, {})
+
+    def full(*arguments, **options):
+        raise SafetensorError("No space left on device")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    assert not taken.save(2, {"a": torch.ones(1)}, {})
+    assert taken.latest().tensors["a"].tolist() == [0]
+    assert not [*tmp_path.rglob(".*.tmp")]
+
+
+def test_temporary_files_of_a_killed_process_are_removed(tmp_path):
+    taken = snapshots(tmp_path)
+    taken.save(1, {"a": torch.zeros(1)}, {})
+    (path,) = tmp_path.rglob("*.safetensors")
+    leftover = path.with_name(f".{path.name}.0123abcd.tmp")
+    leftover.write_bytes(b"half of a snapshot")
+    assert taken.latest().tensors["a"].tolist() == [0]
+    with taken.exclusive():
+        assert not leftover.exists() and path.exists()
 
 
 HOLDER = """

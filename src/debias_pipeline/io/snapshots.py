@@ -1,6 +1,7 @@
 """Where snapshots of training runs are kept: a folder per setting, in any store fsspec knows."""
 
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -10,12 +11,14 @@ from filelock import FileLock, Timeout
 from kedro.io import AbstractDataset, DatasetError
 from kedro.io.core import get_filepath_str, get_protocol_and_path
 
-from debias_pipeline.errors import UserError
+from debias_pipeline.errors import AlreadyRunningError, one_line
 from debias_pipeline.io.safetensors_dataset import SafetensorsDataset
 from debias_pipeline.io.storage import LOCAL, appearing, open_filesystem
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+logger = logging.getLogger(__name__)
 
 _SUFFIX: Final = ".safetensors"
 _FINGERPRINT: Final = "fingerprint.json"
@@ -24,14 +27,18 @@ _FINGERPRINT: Final = "fingerprint.json"
 class SnapshotFolder:
     """The snapshots of one training run; see `training.snapshot.SnapshotFolder`."""
 
-    def __init__(self, url: str, fs_args: Mapping[str, Any]) -> None:
+    def __init__(
+        self, url: str, fs_args: Mapping[str, Any], fingerprint: Mapping[str, Any] | None = None
+    ) -> None:
         """Set up.
 
         Args:
             url: a local path or a URL; it is created with the first snapshot.
             fs_args: what fsspec needs to open the store.
+            fingerprint: the settings of the run, saved with the first snapshot, for runs with
+                other settings to name the difference.
         """
-        self._url, self._fs_args = url, dict(fs_args)
+        self._url, self._fs_args, self._fingerprint = url, dict(fs_args), fingerprint
         self._protocol, path = get_protocol_and_path(url)
         self._path = PurePosixPath(path)
         self._fs = open_filesystem(self._protocol, None, self._fs_args)
@@ -49,10 +56,23 @@ class SnapshotFolder:
     def write(
         self, name: str, tensors: "Mapping[str, Tensor]", metadata: Mapping[str, Any]
     ) -> None:
-        """Write a snapshot; it appears whole or not at all."""
+        """Write a snapshot; it appears whole or not at all.
+
+        Raises:
+            OSError: if it cannot be written, such as on a full disk.
+        """
         # JSON with NaN, which a loss or an accuracy may be, goes into the header as text.
         described = {"json": json.dumps(metadata)}
-        self._dataset(name).save({"tensors": dict(tensors), "metadata": described})
+        if self._fingerprint is not None and not self._fs.exists(self._file(_FINGERPRINT)):
+            with appearing(self._fs, self._protocol, self._path / _FINGERPRINT) as file:
+                file.write_text(json.dumps(self._fingerprint, indent=1))
+        try:
+            self._dataset(name).save({"tensors": dict(tensors), "metadata": described})
+        except DatasetError as error:
+            # Kedro wraps what goes wrong while writing; invalid content has no cause.
+            if error.__cause__ is None:
+                raise
+            raise OSError(one_line(error.__cause__)) from error
 
     def read(self, name: str) -> "tuple[Mapping[str, Tensor], Mapping[str, Any]] | None":
         """Return tensors and metadata of a snapshot, or None if the file cannot be read."""
@@ -78,12 +98,6 @@ class SnapshotFolder:
         if self._fs.exists(folder):
             self._fs.rm(folder, recursive=True)
 
-    def describe(self, fingerprint: Mapping[str, Any]) -> None:
-        """Note the settings of the run, for runs with other settings to name the difference."""
-        path = self._path / _FINGERPRINT
-        with appearing(self._fs, self._protocol, path) as file:
-            file.write_text(json.dumps(fingerprint, indent=1))
-
     def fingerprint(self) -> Mapping[str, Any] | None:
         """Return the settings of the run, or None where there is no snapshot of it."""
         try:
@@ -103,7 +117,7 @@ class SnapshotFolder:
         self._fs.invalidate_cache(get_filepath_str(self._path, self._protocol))
         try:
             return list(self._fs.ls(get_filepath_str(self._path, self._protocol), detail=False))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
 
 
@@ -118,10 +132,7 @@ class SnapshotStore:
 
     def folder(self, digest: str, fingerprint: Mapping[str, Any]) -> SnapshotFolder:
         """Return the folder of the runs with these settings."""
-        folder = SnapshotFolder(f"{self._url}/{digest}", self._fs_args)
-        if folder.fingerprint() != fingerprint:
-            folder.describe(fingerprint)
-        return folder
+        return SnapshotFolder(f"{self._url}/{digest}", self._fs_args, fingerprint)
 
     def other_fingerprints(self, digest: str) -> Mapping[str, Mapping[str, Any]]:
         """Return the settings of other interrupted runs by the path of their snapshots."""
@@ -137,28 +148,46 @@ class SnapshotStore:
     def exclusive(self, digest: str) -> Iterator[None]:
         """Keep other processes of this machine from training with the same settings.
 
-        The lock ends with the process, however it ends. In a remote store there is none.
+        The lock ends with the process, however it ends. There is none in a remote store and where
+        the lock file cannot be created. Temporary files of a killed process are removed.
 
         Raises:
-            UserError: if another process does.
+            AlreadyRunningError: if another process trains with the same settings.
         """
-        if self._protocol != LOCAL:
+        lock = self._acquired(digest)
+        try:
             yield
-            return
-        Path(self._path).mkdir(parents=True, exist_ok=True)
-        lock = FileLock(str(self._path / f"{digest}.lock"))
+            if lock is not None:
+                Path(lock.lock_file).unlink(missing_ok=True)
+        finally:
+            if lock is not None:
+                lock.release()
+
+    def _acquired(self, digest: str) -> FileLock | None:
+        if self._protocol != LOCAL:
+            return None
+        lock = FileLock(str(Path(self._path) / f"{digest}.lock"))
+        try:
+            Path(self._path).mkdir(parents=True, exist_ok=True)
+        except OSError:
+            # The first snapshot will fail with a warning, too.
+            return None
         try:
             lock.acquire(timeout=0)
+            for leftover in Path(self._path, digest).glob(".*.tmp"):
+                leftover.unlink()
         except Timeout as error:
-            raise UserError(
+            raise AlreadyRunningError(
                 f"Another process trains with the same settings (it holds {lock.lock_file}); wait "
                 "for it to end, or change a setting, such as seed"
             ) from error
-        try:
-            yield
-            Path(lock.lock_file).unlink(missing_ok=True)
-        finally:
-            lock.release()
+        except (OSError, NotImplementedError) as error:
+            logger.warning(
+                "%s cannot be locked (%s): a second process with the same settings would not be "
+                "noticed", self._url, one_line(error),
+            )  # fmt: skip
+            return None
+        return lock
 
     def clear(self, digest: str) -> None:
         """Delete the snapshots of runs with these settings."""

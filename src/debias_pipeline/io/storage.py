@@ -172,6 +172,14 @@ def versions_of(dataset: Any) -> list[str]:
     return sorted(PurePosixPath(file).parent.name for file in files)
 
 
+def unwritable_folder(dataset: Any) -> Path | None:
+    """Return the folder that keeps the file of a local dataset from being saved, or None."""
+    if getattr(dataset, "_protocol", None) != LOCAL:
+        return None
+    folder = next(each for each in Path(dataset._filepath).absolute().parents if each.exists())
+    return None if os.access(folder, os.W_OK | os.X_OK) else folder
+
+
 @contextmanager
 def local_file(dataset: Any) -> Iterator[Path]:
     """Lend the file of a dataset for others to read: itself, or a copy of a remote one."""

@@ -265,10 +265,6 @@ class StepMetrics:
         del step
         log_history(self._method, rows)
 
-    def on_resume(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Log the history so far, as the run of the interrupted training is another one."""
-        log_history(self._method, rows)
-
     def on_step(self) -> None:
         """A single step is not logged."""
 

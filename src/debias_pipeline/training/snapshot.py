@@ -45,7 +45,11 @@ class SnapshotFolder(Protocol):
         """Return the names of the snapshots, oldest first."""
 
     def write(self, name: str, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
-        """Write a snapshot; it appears whole or not at all."""
+        """Write a snapshot; it appears whole or not at all.
+
+        Raises:
+            OSError: if it cannot be written, such as on a full disk.
+        """
 
     def read(self, name: str) -> tuple[Mapping[str, Tensor], Mapping[str, Any]] | None:
         """Return tensors and metadata of a snapshot, or None if the file cannot be read."""
@@ -70,7 +74,7 @@ class SnapshotStore(Protocol):
         """Keep other processes from training with the same settings.
 
         Raises:
-            UserError: if another process does.
+            AlreadyRunningError: if another process does.
         """
 
 
@@ -100,6 +104,7 @@ class Snapshots:
         self._folder = store.folder(self.digest, fingerprint)
         self._last_end = time.perf_counter()
         self._last_cost = 0.0
+        self._warned = False
 
     def exclusive(self) -> AbstractContextManager[None]:
         """See `SnapshotStore.exclusive`."""
@@ -133,22 +138,42 @@ class Snapshots:
         passed = time.perf_counter() - self._last_end
         return passed >= TRAINING_PER_SNAPSHOT * self._last_cost
 
-    def save(self, step: int, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+    def save(self, step: int, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> bool:
         """Write a snapshot and delete all but the newest ones.
+
+        A snapshot that cannot be written does not stop training: a warning says so, once.
 
         Args:
             step: number of steps made so far, all stages together.
             tensors: by name.
             metadata: plain JSON values.
+
+        Returns:
+            Whether the snapshot was written.
         """
         started = time.perf_counter()
         on_cpu = {name: tensor.detach().cpu() for name, tensor in tensors.items()}
         described = {**metadata, "notes": self.notes, "checksum": _checksum(on_cpu)}
-        self._folder.write(f"step-{step:09d}", on_cpu, described)
-        for name in self._folder.names()[:-KEPT]:
-            self._folder.remove(name)
-        self._last_end = time.perf_counter()
-        self._last_cost = self._last_end - started
+        try:
+            self._folder.write(f"step-{step:09d}", on_cpu, described)
+            for name in self._folder.names()[:-KEPT]:
+                self._folder.remove(name)
+        except OSError as error:
+            self._warn(step, error)
+            return False
+        finally:
+            self._last_end = time.perf_counter()
+            self._last_cost = self._last_end - started
+        return True
+
+    def _warn(self, step: int, error: OSError) -> None:
+        if not self._warned:
+            logger.warning(
+                "No snapshot of step %d could be written to %s (%s): training goes on, and tries "
+                "again at later steps without another warning",
+                step, self._folder.location(), error,
+            )  # fmt: skip
+        self._warned = True
 
     def remove(self) -> None:
         """Delete all snapshots of these settings."""

@@ -8,15 +8,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from debias_pipeline.errors import Hole, RecipeError, UserError, one_line
+from debias_pipeline.errors import AlreadyRunningError, Hole, RecipeError, UserError, one_line
 from debias_pipeline.grid import OVERRIDES, setting_name
 from debias_pipeline.pipelines.benchmark.memory import PeakMemory
-from debias_pipeline.pipelines.benchmark.threads import limited_threads
 from debias_pipeline.pipelines.evaluation.nodes import judge, predict_test
 from debias_pipeline.pipelines.ingestion.nodes import build_data
 from debias_pipeline.pipelines.training.nodes import train_method
 from debias_pipeline.tracking import TrackedRun, cell_run
-from debias_pipeline.training import SnapshotStore
+from debias_pipeline.training import Requested, SnapshotStore, limited_threads
 
 logger = logging.getLogger(__name__)
 
@@ -54,12 +53,13 @@ def run_cell(
     seeds: int,
     device: str,
     precision: str,
-    threads: int | None,
+    threads: Requested,
     resume: bool,
 ) -> tuple[Any, ...]:
     """Train all seeds of a cell together, predict and judge.
 
-    Whatever goes wrong is caught: the grid goes on, and the outcome says what it was.
+    Whatever goes wrong is caught: the grid goes on, and the outcome says what it was. Only where
+    another process trains the same trial, no outcome is saved that would replace the other's.
 
     Args:
         images: of the data set; a Hole or None if it is not there.
@@ -74,12 +74,15 @@ def run_cell(
         seeds: how many.
         device: see conf/base/parameters.yml.
         precision: fp32 or bf16.
-        threads: how many threads the cell may use; None is what the process has.
+        threads: `auto`, or the number of threads on the CPU.
         resume: whether to continue an interrupted training of the same settings.
 
     Returns:
         checkpoint, history, sample_weights, training_record, predictions, metrics,
         group_accuracy (holes if the cell failed), outcome.
+
+    Raises:
+        AlreadyRunningError: if another process trains this trial.
     """
     name = f"{setting_name(dataset, percent)}.{recipe['method']}"
     what: dict[str, Any] = {
@@ -106,6 +109,7 @@ def run_cell(
                     seeds,
                     device,
                     precision,
+                    threads,
                     resume,
                     name,
                 )
@@ -116,6 +120,8 @@ def run_cell(
             results: tuple[Any, ...] = (
                 checkpoint, history, weights, record, predictions, metrics, groups,
             )  # fmt: skip
+        except AlreadyRunningError:
+            raise
         except Exception as failure:
             error = _what_failed(failure)
             logger.warning("%s failed: %s", name, error)
