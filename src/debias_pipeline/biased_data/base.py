@@ -117,6 +117,21 @@ class BiasedDataset(ABC):
             UserError: if raw data is missing or damaged.
         """
 
+    def lacks_bias_labels(self, raw_dir: Path, options: DataOptions) -> bool:
+        """Return whether it is known before the set is made that no image has a bias label.
+
+        Cheap: files are listed and not decoded.
+
+        Args:
+            raw_dir: see `build`.
+            options: see `build`.
+
+        Raises:
+            UserError: if the files cannot be listed.
+        """
+        del raw_dir, options
+        return False
+
     def raw_hash(self, percent: str, raw_dir: Path, options: DataOptions) -> str | None:
         """Return a hash of the raw files that `build` would read; it changes when they do.
 
