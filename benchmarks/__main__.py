@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from benchmarks.against_naive import measure_against_naive
+from benchmarks.busy_machine import measure_busy
 from benchmarks.cases import PRECISIONS, Case, Choice, methods_to_measure
 from benchmarks.cifar10c import (
     cifar10c_like_data,
@@ -30,7 +31,7 @@ from benchmarks.timing import Timing
 
 SCHEMA = 2
 RESULTS = Path(__file__).parent / "results" / "latest.json"
-SECTIONS = ("startup", "memory", "snapshots", "cmnist", "cifar10c", "naive")
+SECTIONS = ("startup", "memory", "snapshots", "cmnist", "cifar10c", "naive", "busy")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,11 +45,12 @@ class Effort:
     naive_rounds: int
     startup_rounds: int
     memory_steps: int
+    busy_rounds: int
     snapshot_steps: int
 
 
-FULL = Effort(8, 200, 3, 3, 5, 3, 500, 5000)
-QUICK = Effort(2, 30, 1, 2, 2, 1, 50, 1000)
+FULL = Effort(8, 200, 3, 3, 5, 3, 500, 3, 5000)
+QUICK = Effort(2, 30, 1, 2, 2, 1, 50, 1, 1000)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -78,6 +80,7 @@ def measure(sections: Sequence[str], choice: Choice, effort: Effort) -> dict[str
         "machine": _machine(),
         "steps": [],
         "naive": None,
+        "busy": [],
         "startup": None,
         "memory": [],
         "snapshots": [],
@@ -95,6 +98,8 @@ def measure(sections: Sequence[str], choice: Choice, effort: Effort) -> dict[str
             results["steps"] += _cmnist(choice, effort)
         if "cifar10c" in sections:
             results["steps"] += _cifar10c(choice, effort)
+    if "busy" in sections:
+        results["busy"] = measure_busy(effort.busy_rounds)
     if "naive" in sections:
         _say("naive reference")
         results["naive"] = measure_against_naive(cmnist_like_data(), rounds=effort.naive_rounds)

@@ -13,7 +13,7 @@ from benchmarks.parts import EVAL_EVERY, PARTS
 from benchmarks.timing import Timing
 
 CASE_COLUMNS = ("data", "method", "R", "precision")
-TEXT_COLUMNS = ("data", "method", "precision", "trained by", "figure", "line")
+TEXT_COLUMNS = ("data", "method", "precision", "trained by", "figure", "line", "load", "threads")
 HEADER_WIDTH = 12
 
 
@@ -47,8 +47,23 @@ def _tables(results: Mapping[str, Any]) -> Iterator[Table]:
         yield parts_table(results["steps"])
     if results["naive"]:
         yield naive_table(results["naive"])
+    if results.get("busy"):
+        yield busy_table(results["busy"])
     if results["startup"] or results["memory"] or results["snapshots"]:
         yield process_table(results)
+
+
+def busy_table(entries: Sequence[Mapping[str, Any]]) -> Table:
+    """A row per load and choice of the threads."""
+    table = table_of(
+        "A step of cmnist disent, R=1, fp32, on a busy machine",
+        ("load", "threads", "ms", "to the best fixed choice", "steps by number"),
+    )
+    for entry in entries:
+        steps = ", ".join(f"{count}: {steps}" for count, steps in entry["steps"].items())
+        time, ratio = f"{entry['milliseconds']:.1f}", f"{entry['ratio']:.2f}"
+        table.add_row(entry["load"], entry["choice"], time, ratio, steps)
+    return table
 
 
 def step_table(cases: Sequence[Mapping[str, Any]]) -> Table:

@@ -48,7 +48,7 @@ def test_the_grid_of_the_base_environment_needs_no_download():
 
 def test_an_environment_says_only_what_differs_and_params_win():
     paper = parameters("paper", seeds=5)["benchmark"]
-    assert (paper["seeds"], paper["precision"], paper["threads"]) == (5, "bf16", None)
+    assert (paper["seeds"], paper["precision"], paper["threads"]) == (5, "bf16", "auto")
 
 
 def test_lists_are_joined_by_plus_as_kedro_splits_at_commas():

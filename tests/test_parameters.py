@@ -10,6 +10,8 @@ from debias_pipeline.config_loader import ProjectConfigLoader
 from debias_pipeline.errors import UserError
 from debias_pipeline.methods import get_method
 from debias_pipeline.parameters import (
+    RUN_DEFAULTS,
+    RunParameters,
     check_decays,
     check_overrides,
     no_recipe,
@@ -139,6 +141,8 @@ def test_a_field_that_no_method_of_the_run_has_is_refused():
         ({"seed": "x"}, "seed='x': "),
         ({"device": "gpu"}, "device='gpu': .*'cuda'"),
         ({"precision": "fp16"}, "precision='fp16': .*'bf16'"),
+        ({"threads": 0}, "threads=0: .*auto, or a number"),
+        ({"threads": "two"}, "threads='two': .*auto, or a number"),
         ({"datset": "cmnist"}, "Unknown parameter 'datset'. Did you mean dataset[?]"),
         ({"recipe": {"lr": -1}}, "recipe.lr=-1: .*greater than 0"),
         ({"recipe": {"lr": "fast"}}, "recipe.lr='fast': "),
@@ -169,6 +173,24 @@ def test_results_are_filed_by_everything_that_makes_the_data():
 
 def test_a_folder_may_be_called_by_a_number():
     assert parameters(raw_dir=2024)["raw_dir"] == "2024"
+
+
+def test_defaults_that_commands_leave_out_are_those_of_the_configuration():
+    base = base_parameters()
+    assert {key: base[key] for key in RUN_DEFAULTS} == RUN_DEFAULTS
+    resolved = resolve_parameters(base)
+    assert resolved["typed"] == {"dataset": "cmnist_mini", "percent": "2pct", "recipe": {}}
+
+
+def test_what_is_not_at_its_default_is_typed():
+    typed = {"dataset": "cifar10c", "percent": "5pct", "severity": 2, "raw_dir": "x"}
+    typed |= {"recipe": {"steps": 7}, "device": "cpu", "precision": "bf16", "data_seed": 3}
+    assert resolve_parameters({**base_parameters(), **typed})["typed"] == typed
+
+
+def test_every_parameter_is_typed_or_known_to_have_no_part_in_results():
+    elsewhere = {"dataset", "percent", "seed", "seeds", "recipe", "pretrained", "resume"}
+    assert {*RunParameters.model_fields} == {*RUN_DEFAULTS} | elsewhere
 
 
 def base_parameters():

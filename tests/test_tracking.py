@@ -1,64 +1,132 @@
-"""The MLflow runs of a grid's cells."""
+"""Runs on their way to MLflow, and the runs of a grid's trials."""
 
+import logging
+import pickle
+import shutil
+import socket
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pytest
 from mlflow.entities import Run
 
 from debias_pipeline.tracking import (
+    FINISHED,
+    Destination,
     ParentRun,
     StepMetrics,
+    Store,
     active_parent,
+    active_run,
+    active_run_id,
     cell_run,
+    close_stale_run,
+    end_run,
+    killed_when_interrupted,
+    log_history,
     parent_elsewhere,
     resumed_parent,
+    send_abandoned,
+    start_run,
 )
 
 PARENT = "mlflow.parentRunId"
+NOWHERE = "http://127.0.0.1:9"
+
+
+def destination(folder: Path, uri: str | None = None) -> Destination:
+    return Destination(
+        uri or f"sqlite:///{folder}/mlflow.db",
+        "conf/base/mlflow.yml",
+        "grid",
+        (folder / "mlruns").as_uri(),
+    )
+
+
+@pytest.fixture(autouse=True)
+def no_run_is_left() -> Iterator[None]:
+    yield
+    end_run(FINISHED)
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database that MLflow has prepared, which takes it seconds."""
+    folder = tmp_path_factory.mktemp("store")
+    client_of(folder).search_experiments()
+    return folder / "mlflow.db"
 
 
 @pytest.fixture
-def parent(tmp_path: Path):
+def client(tmp_path: Path, empty_store: Path) -> mlflow.MlflowClient:
+    """Of an empty store."""
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    return client_of(tmp_path)
+
+
+@pytest.fixture
+def parent(tmp_path: Path, client: mlflow.MlflowClient) -> ParentRun:
     """A grid's run in a store of its own, active while a test runs."""
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
-    experiment = mlflow.create_experiment("grid", artifact_location=(tmp_path / "files").as_uri())
-    try:
-        with mlflow.start_run(experiment_id=experiment):
-            yield active_parent()
-    finally:
-        while mlflow.active_run():
-            mlflow.end_run()
-        mlflow.set_tracking_uri(before)
+    start(tmp_path)
+    parent = active_parent()
+    assert parent is not None and parent.run_id is not None
+    return parent
 
 
-def children(parent: ParentRun) -> dict[str, list[Run]]:
+def client_of(folder: Path) -> mlflow.MlflowClient:
+    return mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db")
+
+
+def start(folder: Path, uri: str | None = None, name: str = "grid") -> None:
+    start_run(destination(folder, uri), folder / "pending", name)
+
+
+def pending(folder: Path) -> list[Path]:
+    return sorted((folder / "pending").glob("*/"))
+
+
+def runs(client: mlflow.MlflowClient) -> list[Run]:
+    """All runs, the earliest first."""
+    experiment = client.get_experiment_by_name("grid")
+    found = client.search_runs([experiment.experiment_id])
+    return sorted(found, key=lambda run: run.info.start_time)
+
+
+def children(client: mlflow.MlflowClient, parent: ParentRun) -> dict[str, list[Run]]:
     found: dict[str, list[Run]] = {}
-    wanted = f"tags.`{PARENT}` = '{parent.run_id}'"
-    runs = mlflow.MlflowClient().search_runs([parent.experiment_id], wanted)
-    for run in sorted(runs, key=lambda each: each.info.start_time):
-        found.setdefault(run.info.run_name, []).append(run)
+    for run in runs(client):
+        if run.data.tags.get(PARENT) == parent.run_id:
+            found.setdefault(run.info.run_name, []).append(run)
     return found
 
 
-def test_a_cell_is_a_child_with_recipe_curve_and_figures(parent: ParentRun):
-    with cell_run("cmnist_1pct.vanilla", {"method": "vanilla"}) as cell:
+def statuses(client: mlflow.MlflowClient, parent: ParentRun, name: str) -> list[str]:
+    return [run.info.status for run in children(client, parent)[name]]
+
+
+# --- Trials of a grid -----------------------------------------------------------------------------
+
+
+def test_a_trial_is_a_child_with_recipe_curve_and_metrics(
+    parent: ParentRun, client: mlflow.MlflowClient
+):
+    with cell_run("cmnist_1pct.vanilla", {"method": "vanilla"}) as trial:
         StepMetrics("vanilla").on_evaluation(
             20, [{"step": 20, "seed": 3, "loss": 0.5, "valid_accuracy": float("nan")}]
         )
-        cell.log(
+        trial.log(
             params={"recipe": {"lr": 0.01, "network": "mlp"}},
             metrics={"last": {"accuracy": {"mean": 0.75, "std": None}}, "seconds": 2},
         )
-        assert (cell.run_id, cell.experiment_id) == (
-            mlflow.active_run().info.run_id,
-            parent.experiment_id,
-        )
-    assert mlflow.active_run().info.run_id == parent.run_id
-    [run] = children(parent)["cmnist_1pct.vanilla"]
+        assert active_run() is trial
+    assert active_run_id() == parent.run_id
+    [run] = children(client, parent)["cmnist_1pct.vanilla"]
+    assert (trial.run_id, trial.experiment_id) == (run.info.run_id, parent.experiment_id)
     assert run.info.status == "FINISHED"
     assert run.data.tags["method"] == "vanilla"
     assert run.data.params == {"recipe.lr": "0.01", "recipe.network": "mlp"}
@@ -72,68 +140,380 @@ def test_a_cell_is_a_child_with_recipe_curve_and_figures(parent: ParentRun):
 @pytest.mark.parametrize(
     ("error", "status"), [(ValueError, "FAILED"), (KeyboardInterrupt, "KILLED")]
 )
-def test_an_error_ends_the_run_and_passes_through(parent: ParentRun, error, status: str):
-    with pytest.raises(error), cell_run("cell"):
+def test_an_error_ends_a_trial_and_passes_through(
+    parent: ParentRun, client: mlflow.MlflowClient, error: type[BaseException], status: str
+):
+    with pytest.raises(error), cell_run("trial"):
         raise error
-    assert [run.info.status for run in children(parent)["cell"]] == [status]
-    assert mlflow.active_run().info.run_id == parent.run_id
+    active_run().wait()
+    assert statuses(client, parent, "trial") == [status]
+    assert active_run_id() == parent.run_id
 
 
-def test_nothing_is_tracked_where_no_run_is_active():
+def test_nothing_is_tracked_without_a_run():
     assert active_parent() is None
-    with parent_elsewhere(None), resumed_parent(), cell_run("cell", {"method": "disent"}) as cell:
-        cell.log({"lr": 0.1}, {"accuracy": 1.0})
-        assert (cell.run_id, cell.experiment_id) == (None, None)
-        assert mlflow.active_run() is None
+    with parent_elsewhere(None), resumed_parent(), cell_run("trial", {"method": "disent"}) as trial:
+        trial.log({"lr": 0.1}, {"accuracy": 1.0})
+        log_history("disent", [{"step": 1, "seed": 0, "loss": 1.0}])
+        close_stale_run("0")
+        assert (trial.run_id, trial.experiment_id) == (None, None)
 
 
-# What a worker does: it has no run of its own, and is told of the parent.
+# What a worker does: it has no run of its own, and gets that of the grid.
 WORKER = """
-import os, signal, sys
-import mlflow
-from debias_pipeline.tracking import ParentRun, StepMetrics, cell_run
+import os, pickle, signal, sys
+from pathlib import Path
+from debias_pipeline.tracking import StepMetrics, active_run, cell_run
 from debias_pipeline.tracking import parent_elsewhere, resumed_parent
 
-*parent, worker, task = sys.argv[1:]
-with parent_elsewhere(ParentRun(*parent)):
+parent, worker, task = sys.argv[1:]
+with parent_elsewhere(pickle.loads(bytes.fromhex(parent))):
     if task == "log to the parent":
         with resumed_parent():
-            mlflow.log_metric("data_seconds", 1.5)
-    for cell in range(6):
-        with cell_run(f"{worker}{cell}") as run:
+            active_run().log(metrics={"data_seconds": 1.5})
+    for trial in range(6):
+        with cell_run(f"{worker}{trial}") as run:
             if task == "die":
+                run.wait()
                 os.kill(os.getpid(), signal.SIGKILL)
             for step in range(5):
                 StepMetrics("m").on_evaluation(step, [{"seed": 0, "loss": 1.0 * step}])
             run.log({"lr": 0.1}, {"accuracy": 0.5})
-    assert mlflow.active_run() is None
+    assert active_run().key is None
 """
 
 
 def start_worker(parent: ParentRun, name: str, task: str = "") -> "subprocess.Popen[bytes]":
-    told = (parent.tracking_uri, parent.experiment_id, parent.run_id, name, task)
-    return subprocess.Popen([sys.executable, "-c", WORKER, *told])
+    given = (pickle.dumps(parent).hex(), name, task)
+    return subprocess.Popen([sys.executable, "-c", WORKER, *given])
 
 
-def test_two_processes_write_to_one_sqlite_file_at_once(parent: ParentRun):
+@pytest.mark.slow
+def test_two_processes_write_to_one_sqlite_file_at_once(
+    parent: ParentRun, client: mlflow.MlflowClient
+):
     workers = [start_worker(parent, "a", "log to the parent"), start_worker(parent, "b")]
     assert [worker.wait(60) for worker in workers] == [0, 0]
-    runs = [run for attempts in children(parent).values() for run in attempts]
-    assert len(runs) == 12
-    assert {run.info.status for run in runs} == {"FINISHED"}
-    client = mlflow.MlflowClient()
-    assert all(len(client.get_metric_history(r.info.run_id, "m.seed0.loss")) == 5 for r in runs)
+    found = [run for attempts in children(client, parent).values() for run in attempts]
+    assert len(found) == 12
+    assert {run.info.status for run in found} == {"FINISHED"}
+    assert all(len(client.get_metric_history(r.info.run_id, "m.seed0.loss")) == 5 for r in found)
     above = client.get_run(parent.run_id)
     assert above.info.status == "RUNNING"
     assert above.data.metrics == {"data_seconds": 1.5}
 
 
-def test_a_killed_attempt_is_marked_when_the_cell_is_run_again(parent: ParentRun):
+@pytest.mark.slow
+def test_a_killed_attempt_is_marked_when_the_trial_is_run_again(
+    parent: ParentRun, client: mlflow.MlflowClient
+):
     assert start_worker(parent, "a", "die").wait(60) == -9
-    assert [run.info.status for run in children(parent)["a0"]] == ["RUNNING"]
-    with parent_elsewhere(parent), cell_run("another cell"):
+    assert statuses(client, parent, "a0") == ["RUNNING"]
+    with parent_elsewhere(parent), cell_run("another trial"):
         pass
-    assert [run.info.status for run in children(parent)["a0"]] == ["RUNNING"]
+    assert statuses(client, parent, "a0") == ["RUNNING"]
     with parent_elsewhere(parent), cell_run("a0"):
         pass
-    assert [run.info.status for run in children(parent)["a0"]] == ["KILLED", "FINISHED"]
+    assert statuses(client, parent, "a0") == ["KILLED", "FINISHED"]
+
+
+@pytest.mark.slow
+def test_the_grid_sends_what_its_workers_could_not(
+    tmp_path: Path, empty_store: Path, caplog: pytest.LogCaptureFixture
+):
+    (tmp_path / "mlflow.db").mkdir()
+    start(tmp_path)
+    parent = active_parent()
+    assert parent is not None and parent.run_id is None
+    assert start_worker(parent, "a", "log to the parent").wait(60) == 0
+    (tmp_path / "mlflow.db").rmdir()
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    end_run(FINISHED)
+    grid, *trials = runs(client_of(tmp_path))
+    assert grid.data.metrics == {"data_seconds": 1.5}
+    assert [run.data.tags[PARENT] for run in trials] == [grid.info.run_id] * 6
+    assert {run.info.status for run in trials} == {"FINISHED"}
+    assert not pending(tmp_path)
+    assert len(warnings(caplog)) == 1
+
+
+# --- MLflow fails ---------------------------------------------------------------------------------
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING]
+
+
+def log_something(folder: Path) -> None:
+    log_history("disent", [{"step": step, "seed": 0, "loss": step / 10} for step in (10, 20)])
+    active_run().log(params={"steps": 20, "recipe": {"lr": 0.1}}, tags={"method": "disent"})
+    report = folder / "report.html"
+    report.write_text("<p>all is well")
+    active_run().log_artifact(report, "disent")
+    report.unlink()
+
+
+def check_all_is_sent(folder: Path, client: mlflow.MlflowClient, status: str) -> None:
+    [run] = runs(client)
+    assert run.info.status == status
+    assert run.data.params == {"steps": "20", "recipe.lr": "0.1"}
+    assert run.data.tags["method"] == "disent"
+    curve = client.get_metric_history(run.info.run_id, "disent.seed0.loss")
+    assert [(each.step, each.value) for each in curve] == [(10, 1.0), (20, 2.0)]
+    copied = folder / "mlruns" / run.info.run_id / "artifacts/disent/report.html"
+    assert copied.read_text() == "<p>all is well"
+    assert not pending(folder)
+
+
+def test_values_are_kept_while_mlflow_fails_and_sent_at_the_end(
+    tmp_path: Path, empty_store: Path, caplog: pytest.LogCaptureFixture
+):
+    (tmp_path / "mlflow.db").mkdir()  # a store that cannot be opened
+    start(tmp_path)
+    log_something(tmp_path)
+    active_run().wait()
+    (tmp_path / "mlflow.db").rmdir()
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    end_run(FINISHED)
+    check_all_is_sent(tmp_path, client_of(tmp_path), "FINISHED")
+    [warning] = warnings(caplog)
+    assert "conf/base/mlflow.yml" in warning
+    assert f"{tmp_path}/mlflow.db" in warning
+    assert "kedro mlflow-sync" in warning
+
+
+@pytest.mark.parametrize("uri", [NOWHERE, "htp://127.0.0.1"])
+def test_values_are_kept_and_sent_later_to_another_store(
+    tmp_path: Path, client: mlflow.MlflowClient, caplog: pytest.LogCaptureFixture, uri: str
+):
+    start(tmp_path, uri)
+    log_something(tmp_path)
+    end_run(FINISHED)
+    assert len(pending(tmp_path)) == 1
+    [warning] = warnings(caplog)
+    assert uri in warning
+    assert send_abandoned(Store(destination(tmp_path)), tmp_path / "pending").runs == 1
+    check_all_is_sent(tmp_path, client, "FINISHED")
+    assert send_abandoned(Store(destination(tmp_path)), tmp_path / "pending").runs == 0
+
+
+def test_the_next_run_sends_what_an_earlier_one_could_not(
+    tmp_path: Path, client: mlflow.MlflowClient
+):
+    start(tmp_path, NOWHERE, "first")
+    end_run(FINISHED)
+    start(tmp_path, name="second")
+    end_run(FINISHED)
+    assert [run.info.run_name for run in runs(client)] == ["first", "second"]
+    assert not pending(tmp_path)
+
+
+def test_what_was_sent_before_a_failure_is_not_sent_twice(
+    tmp_path: Path, client: mlflow.MlflowClient, monkeypatch: pytest.MonkeyPatch
+):
+    start(tmp_path)
+    log_something(tmp_path)
+    active_run().wait()
+    sent: list[Any] = []
+    original = mlflow.MlflowClient.log_batch
+
+    def log_batch(self: Any, run_id: str, metrics: Any, params: Any, tags: Any) -> None:
+        sent.extend(each.step for each in metrics)
+        original(self, run_id, metrics, params, tags)
+        raise ConnectionError("the answer got lost")
+
+    monkeypatch.setattr(mlflow.MlflowClient, "log_batch", log_batch)
+    log_history("disent", [{"step": 30, "seed": 0, "loss": 3.0}])
+    active_run().wait()
+    monkeypatch.setattr(mlflow.MlflowClient, "log_batch", original)
+    run_id = active_run_id()
+    end_run(FINISHED)
+    assert sent == [30]
+    curve = client.get_metric_history(run_id, "disent.seed0.loss")
+    assert [each.step for each in curve] == [10, 20, 30]
+
+
+def test_a_run_whose_creation_got_no_answer_is_not_created_twice(
+    tmp_path: Path, client: mlflow.MlflowClient, monkeypatch: pytest.MonkeyPatch
+):
+    original = mlflow.MlflowClient.create_run
+
+    def create_run(self: Any, *arguments: Any) -> None:
+        original(self, *arguments)
+        raise ConnectionError("the answer got lost")
+
+    monkeypatch.setattr(mlflow.MlflowClient, "create_run", create_run)
+    start(tmp_path)
+    active_run().wait()
+    monkeypatch.setattr(mlflow.MlflowClient, "create_run", original)
+    end_run(FINISHED)
+    assert [run.info.status for run in runs(client)] == ["FINISHED"]
+
+
+def test_a_value_that_mlflow_refuses_holds_up_nothing_else(
+    tmp_path: Path, client: mlflow.MlflowClient, caplog: pytest.LogCaptureFixture
+):
+    start(tmp_path)
+    active_run().log(metrics={"accuracy": 0.5, "n" * 300: 1.0})
+    active_run().log(metrics={"loss": 0.5})
+    end_run(FINISHED)
+    [run] = runs(client)
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics == {"loss": 0.5}
+    [warning] = warnings(caplog)
+    assert "Metric name" in warning
+
+
+def test_a_folder_that_cannot_be_written_is_one_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    (tmp_path / "pending").write_text("a file")
+    start(tmp_path)
+    log_something(tmp_path)
+    with cell_run("trial"):
+        pass
+    end_run(FINISHED)
+    assert len(warnings(caplog)) == 1
+
+
+@pytest.fixture
+def hanging_server() -> Iterator[str]:
+    """One that accepts connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_a_server_that_hangs_costs_seconds_and_no_values(
+    tmp_path: Path, empty_store: Path, hanging_server: str, caplog: pytest.LogCaptureFixture
+):
+    started = time.monotonic()
+    start(tmp_path, hanging_server)
+    for step in range(100):
+        log_history("vanilla", [{"step": step, "seed": 0, "loss": 1.0}])
+    log_something(tmp_path)
+    assert time.monotonic() - started < 2
+    end_run(FINISHED)
+    assert time.monotonic() - started < 10
+    assert len(warnings(caplog)) == 1
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    assert send_abandoned(Store(destination(tmp_path)), tmp_path / "pending").runs == 1
+    check_all_is_sent(tmp_path, client_of(tmp_path), "FINISHED")
+
+
+# --- Interrupted runs -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, SystemExit(143)])
+def test_an_interrupted_run_is_killed(
+    tmp_path: Path, client: mlflow.MlflowClient, interruption: Any
+):
+    start(tmp_path)
+    with pytest.raises((KeyboardInterrupt, SystemExit)), killed_when_interrupted(), cell_run("t"):
+        raise interruption
+    assert [run.info.status for run in runs(client)] == ["KILLED", "KILLED"]
+    assert active_run_id() is None
+
+
+KILLED_RUN = """
+import os, signal, sys
+from pathlib import Path
+from debias_pipeline.tracking import *
+
+folder = Path(sys.argv[1])
+uri = f"sqlite:///{folder}/mlflow.db"
+start_run(Destination(uri, "", "grid", (folder / "mlruns").as_uri()), folder / "pending", "first")
+with cell_run("trial"):
+    active_run().log(metrics={"loss": 1.0})
+    active_run().wait()
+    print(active_parent().run_id, flush=True)
+    if sys.argv[2] == "exit":
+        sys.exit(1)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def run_and_kill(folder: Path, how: str) -> str:
+    command = [sys.executable, "-c", KILLED_RUN, str(folder), how]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60).stdout.split()[-1]
+
+
+@pytest.mark.slow
+def test_a_process_that_exits_ends_its_run_as_killed(tmp_path: Path, client: mlflow.MlflowClient):
+    run_and_kill(tmp_path, "exit")
+    assert [run.info.status for run in runs(client)] == ["KILLED", "KILLED"]
+    assert not pending(tmp_path)
+
+
+@pytest.mark.slow
+def test_the_next_run_closes_one_that_was_killed(tmp_path: Path, client: mlflow.MlflowClient):
+    run_and_kill(tmp_path, "kill")
+    assert [run.info.status for run in runs(client)] == ["RUNNING", "RUNNING"]
+    start(tmp_path, name="second")
+    end_run(FINISHED)
+    assert [run.info.status for run in runs(client)] == ["KILLED", "KILLED", "FINISHED"]
+    assert not pending(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_stale_run_without_records_is_closed_by_its_id(
+    tmp_path: Path, client: mlflow.MlflowClient
+):
+    stale = run_and_kill(tmp_path, "kill")
+    (tmp_path / "pending").rename(tmp_path / "lost")
+    start(tmp_path, name="second")
+    close_stale_run(stale)
+    end_run(FINISHED)
+    assert [run.info.status for run in runs(client)] == ["KILLED", "KILLED", "FINISHED"]
+
+
+def test_a_run_that_goes_on_is_left_alone(parent: ParentRun, client: mlflow.MlflowClient):
+    folder = Path(parent.root).parent
+    assert send_abandoned(Store(destination(folder)), folder / "pending", any_host=True).runs == 0
+    assert client.get_run(parent.run_id).info.status == "RUNNING"
+
+
+def test_the_whole_history_of_a_resumed_training_is_logged_at_once(
+    tmp_path: Path, client: mlflow.MlflowClient
+):
+    start(tmp_path)
+    rows = [{"step": s, "seed": k, "loss": float(s + k)} for s in (500, 1000) for k in (0, 1)]
+    log_history("disent", rows)
+    run_id = active_run_id() or (active_run().wait(), active_run_id())[1]
+    end_run(FINISHED)
+    for seed in (0, 1):
+        curve = client.get_metric_history(run_id, f"disent.seed{seed}.loss")
+        assert [(each.step, each.value) for each in curve] == [
+            (500, 500.0 + seed),
+            (1000, 1000.0 + seed),
+        ]
+
+
+# --- A moved project ------------------------------------------------------------------------------
+
+
+def test_artifacts_of_a_moved_project_stay_in_it(tmp_path: Path, empty_store: Path):
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir()
+    shutil.copy(empty_store, old / "mlflow.db")
+    start(old, name="first")
+    log_something(old)
+    end_run(FINISHED)
+    old.rename(new)
+    start(new, name="second")
+    log_something(new)
+    end_run(FINISHED)
+    client = client_of(new)
+    assert not old.exists()
+    for run in runs(client):
+        assert run.info.artifact_uri.startswith((new / "mlruns").as_uri())
+        assert [each.path for each in client.list_artifacts(run.info.run_id)] == ["disent"]
+
+
+def test_artifacts_that_were_placed_elsewhere_stay_there(
+    tmp_path: Path, client: mlflow.MlflowClient
+):
+    client.create_experiment("grid", (tmp_path / "big disk/artifacts").as_uri())
+    start(tmp_path)
+    log_something(tmp_path)
+    end_run(FINISHED)
+    assert list((tmp_path / "big disk/artifacts").rglob("report.html"))

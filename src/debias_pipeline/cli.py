@@ -23,6 +23,7 @@ from omegaconf import OmegaConf
 from rich.console import Console
 from yaml import YAMLError
 
+from debias_pipeline.config_loader import ProjectConfigLoader
 from debias_pipeline.errors import UserError, one_line, user_error_behind
 from debias_pipeline.grid import cells_of
 from debias_pipeline.methods import method_names
@@ -41,6 +42,7 @@ from debias_pipeline.tracking import (
     Store,
     destination_of,
     killed_when_interrupted,
+    mlflow_config,
     reason,
     send_abandoned,
 )
@@ -235,8 +237,8 @@ def mlflow_sync(env: str | None) -> None:
     """
     with KedroSession.create(env=env) as session:
         context = cast(KedroSession, session).load_context()
-        # Set by TrackingHooks.
-        destination = destination_of(context.config_loader, context.mlflow)
+        loader = cast(ProjectConfigLoader, context.config_loader)
+        destination = destination_of(loader, mlflow_config(loader))
     try:
         sent = send_abandoned(
             Store(destination), context.project_path / PENDING_FOLDER, any_host=True
@@ -250,7 +252,10 @@ def mlflow_sync(env: str | None) -> None:
         click.echo(f"MLflow refused a part of a run: {problem}")
     if sent.left:
         raise UserError(f"Not sent: {'; '.join(sent.left)}")
-    click.echo(f"{sent.runs} runs sent to {destination.uri}")
+    if not sent.runs:
+        click.echo("Nothing to send")
+        return
+    click.echo(f"{sent.runs} run{'s' * (sent.runs > 1)} sent to {destination.uri}")
 
 
 _DRY_RUN = click.Option(

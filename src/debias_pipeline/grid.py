@@ -13,6 +13,7 @@ from debias_pipeline.biased_data.percent import parse_percent
 from debias_pipeline.errors import UserError
 from debias_pipeline.methods import method_names
 from debias_pipeline.parameters import (
+    Threads,
     check_overrides,
     data_folder,
     resolve_method,
@@ -58,7 +59,7 @@ class GridParameters(BaseModel):
     seed: StrictInt = Field(default=0, ge=0, lt=2**32)
     seeds: StrictInt = Field(default=1, ge=1)
     precision: Literal["fp32", "bf16"] = "fp32"
-    threads: StrictInt | None = Field(default=None, ge=1)
+    threads: Threads = "auto"
     overrides: dict[str, Any] = Field(default_factory=dict)
     data_options: dict[str, dict[str, Any]] = Field(default_factory=dict)
     mlflow_ui: str = Field(default="http://127.0.0.1:5000", pattern="^https?://")

@@ -21,10 +21,10 @@ from rich.console import Console
 from debias_pipeline.config_loader import ProjectConfigLoader
 from debias_pipeline.errors import Hole, RecipeError, UserError
 from debias_pipeline.grid import CELL_ENTRIES, OVERRIDES, Cell, cells_of
-from debias_pipeline.io import local_file, location, unwritable_folder
+from debias_pipeline.io import local_file, location, unwritable_folder, versions_of
 from debias_pipeline.methods import method_names
 from debias_pipeline.networks import check_weights
-from debias_pipeline.parameters import check_decays, check_overrides, no_recipe
+from debias_pipeline.parameters import check_decays, check_overrides, no_recipe, unknown
 from debias_pipeline.pipeline_registry import (
     DEFAULT_METHODS,
     baseline_first,
@@ -40,6 +40,7 @@ from debias_pipeline.pipelines.benchmark import (
     check_typed,
     chosen_cells,
 )
+from debias_pipeline.pipelines.evaluation import PRETRAINED
 from debias_pipeline.reporting import headline_table
 from debias_pipeline.reporting.leaderboard import leaderboard_tables
 from debias_pipeline.runners import ON_OTHER_MACHINES
@@ -91,6 +92,7 @@ class PreflightHooks:
                 the run, the device is not there, something is missing that an earlier
                 pipeline makes, or results cannot be saved; of a grid likewise.
         """
+        _check_load_versions(run_params["load_versions"] or {}, pipeline, catalog)
         parameters: dict[str, Any] = catalog.load("parameters")
         if set(run_params["pipeline_names"] or ["__default__"]) <= set(GRID_PIPELINES):
             check_typed(run_params["runtime_params"] or {})
@@ -258,9 +260,10 @@ class SummaryHooks:
             UserError: if cells of the grid failed.
         """
         outputs = pipeline.all_outputs()
-        judged = [f"{name}.metrics" for name in method_names() if f"{name}.metrics" in outputs]
-        if judged:
-            metrics = [catalog.load(name) for name in baseline_first(judged)]
+        names = (f"{name}.metrics" for name in (*method_names(), PRETRAINED))
+        evaluated = baseline_first(name for name in names if name in outputs)
+        if evaluated:
+            metrics = [catalog.load(name) for name in evaluated]
             parameters = catalog.load("parameters")
             published = {
                 each["method"]: parameters[each["method"]]["published_accuracy"] for each in metrics
@@ -268,7 +271,10 @@ class SummaryHooks:
             Console().print(headline_table(metrics, published, catalog.load("data_card")))
         if "leaderboard_json" in outputs:
             Console().print(leaderboard_tables(catalog.load("leaderboard_json")))
-        for name in sorted(name for name in outputs if name.endswith(("report", "_page"))):
+        reports = sorted(name for name in outputs if name.endswith(("report", "_page")))
+        # Networks that were not trained here are evaluated for their metrics.
+        files = [*reports, *(name for name in evaluated if not reports or PRETRAINED in name)]
+        for name in files:
             shown = location(catalog.get(name)).removeprefix(f"{Path.cwd()}{os.sep}")
             # Not logged: a log line would be wrapped, and a path should be easy to copy.
             print(f"{name.replace('.', ' ').replace('_', ' ')}: {shown}")
@@ -307,6 +313,30 @@ def _tags_of_grid(cells: list[Cell]) -> dict[str, str]:
         "method": listed(cell.method for cell in cells),
         "seeds": listed(cells[0].seeds),
     }
+
+
+def _check_load_versions(
+    load_versions: dict[str, str], pipeline: Pipeline, catalog: Catalog
+) -> None:
+    """Check that the pipeline reads what --load-versions names, and that the version is stored.
+
+    Raises:
+        UserError: if it does not, or the version is not.
+    """
+    if not load_versions:
+        return
+    read = [name for name in sorted(pipeline.inputs()) if not _is_parameter(name)]
+    versions = {name: versions_of(catalog.get(name)) for name in read}
+    for name, version in load_versions.items():
+        if name not in versions:
+            versioned = [each for each, stored in versions.items() if stored]
+            raise UserError(
+                f"--load-versions={name}:{version}: "
+                + unknown("versioned input of this pipeline", name, versioned or ["none"])
+            )
+        if version not in versions[name]:
+            stored = ", ".join(versions[name]) or "none"
+            raise UserError(f"--load-versions={name}:{version} is not stored; stored are: {stored}")
 
 
 def _check_weights(recipe: Mapping[str, Any], key: str) -> None:

@@ -3,12 +3,13 @@
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PlainValidator,
     StrictBool,
     StrictInt,
     StrictStr,
@@ -36,6 +37,22 @@ BLOCK = ("recipes", "published")
 ALL = "all"
 
 
+# Values of conf/base/parameters.yml that a command need not name.
+RUN_DEFAULTS = {"raw_dir": "data/01_raw", "data_seed": 0, "device": "auto", "precision": "fp32"}
+
+
+def _threads(value: object) -> object:
+    if value is None or value == "auto":
+        return "auto"
+    if type(value) is int and value >= 1:
+        return value
+    raise ValueError("use auto, or a number of 1 or more")
+
+
+# None was the default before there was auto.
+Threads: TypeAlias = Annotated[int | Literal["auto"], PlainValidator(_threads)]
+
+
 class RunParameters(BaseModel):
     """The parameters of a run; see conf/base/parameters.yml."""
 
@@ -50,6 +67,7 @@ class RunParameters(BaseModel):
     seeds: StrictInt = Field(ge=1)
     device: Literal["auto", "cpu", "cuda", "mps"]
     precision: Literal["fp32", "bf16"]
+    threads: Threads = "auto"
     resume: StrictBool
     recipe: dict[str, Any]
     pretrained: StrictStr
@@ -70,8 +88,9 @@ def resolve_parameters(config: Mapping[str, Any]) -> dict[str, Any]:
             method.
 
     Returns:
-        The fields of RunParameters, `data_options`, and `recipe`, `published_accuracy` per
-        method; `recipe` only if there is one for the data set.
+        The fields of RunParameters, `data_options`, `typed` (see `typed_parameters`), and
+        `recipe`, `published_accuracy` per method; `recipe` only where there is one for the data
+        set.
 
     Raises:
         UserError: if a parameter is not what it may be.
@@ -92,10 +111,36 @@ def resolve_parameters(config: Mapping[str, Any]) -> dict[str, Any]:
             options_type, options, known=known, what="parameter"
         ).model_dump(),
     }
+    resolved["typed"] = typed_parameters(resolved)
     for name in blocks:
         resolved[name] = resolve_method(name, config, run.dataset, run.percent, run.recipe)
     check_overrides(run.recipe, blocks)
     return resolved
+
+
+def typed_parameters(run: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `--params` of a command must name to make a run of these parameters again.
+
+    Args:
+        run: the fields of RunParameters, and `data_options`.
+
+    Returns:
+        Data set, percent, and whatever is not at its default; `recipe` holds the fields that were
+        overridden. The seeds, which the training record has, are left out.
+    """
+    options = get_dataset(run["dataset"]).options_type.model_fields
+    return {
+        "dataset": run["dataset"],
+        "percent": run["percent"],
+        **{key: run[key] for key, default in RUN_DEFAULTS.items() if run[key] != default},
+        **{
+            key: value
+            for key, value in run["data_options"].items()
+            if value != options[key].default
+        },
+        **({"pretrained": run["pretrained"]} if run["pretrained"] else {}),
+        "recipe": run["recipe"],
+    }
 
 
 def resolve_method(

@@ -69,8 +69,11 @@ def baseline_first(methods: Iterable[str]) -> list[str]:
 
 
 def pipelines_of_pretrained() -> dict[str, Pipeline]:
-    """The pipelines that judge published networks in place of what is trained here."""
-    return {"evaluation": evaluation.create_pretrained_pipeline(PUBLISHED_METHOD)}
+    """Return the pipelines that evaluate published networks in place of what is trained here."""
+    return {
+        "evaluation": evaluation.create_pretrained_pipeline(PUBLISHED_METHOD)
+        + reporting.create_pipeline(evaluation.PRETRAINED, parameters_of=PUBLISHED_METHOD)
+    }
 
 
 def _whole(methods: Iterable[str]) -> Pipeline:

@@ -1,7 +1,9 @@
 """Every data set that comes as files, from what lies in raw_dir to the report, by `kedro run`."""
 
+import html
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tarfile
@@ -306,6 +308,21 @@ def test_accuracy_on_a_biased_test_split_is_nowhere_called_unbiased(
     for text in (printed, *pages):
         assert "the test split is biased itself" in " ".join(text.split())
     assert all("no bias-conflicting image in the validation split" in page for page in pages)
+
+
+def test_the_command_on_a_page_makes_its_results_again(
+    project: Project, of_biased_folders: tuple[str, Callable[[str], Any]]
+):
+    _, left = of_biased_folders
+    before = left("disent.metrics")
+    block = re.search(r"<pre><code>(.*?)</code>", left("disent.report"), re.DOTALL)
+    assert block is not None
+    kedro, run, *arguments = shlex.split(html.unescape(block[1]))
+    assert (kedro, run) == ("kedro", "run")
+    files = len(project.files("08_reporting/**/disent/metrics.json/*/*"))
+    assert project.run(*arguments).exit_code == 0
+    assert len(project.files("08_reporting/**/disent/metrics.json/*/*")) == files + 1
+    assert left("disent.metrics") == before
 
 
 # --- README ---------------------------------------------------------------------------------------

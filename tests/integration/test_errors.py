@@ -151,6 +151,18 @@ def test_a_choice_of_nodes_that_are_not_there(option: str, part: str, refusal: C
     assert part in refusal(option)
 
 
+def test_a_load_version_of_what_the_pipeline_does_not_read(refusal: Callable[..., str]):
+    message = refusal("--pipeline=evaluation", "--load-versions=disnt.checkpoint:2026-01-01")
+    assert "disnt.checkpoint" in message
+    assert "Did you mean disent.checkpoint?" in message
+
+
+def test_a_load_version_that_is_not_stored(refusal: Callable[..., str], shared: Project):
+    message = refusal("--pipeline=evaluation", "--load-versions=disent.checkpoint:2026-01-01")
+    assert "disent.checkpoint:2026-01-01 is not stored" in message
+    assert shared.file("06_models/**/disent/**/*.safetensors").parent.name in message
+
+
 def test_two_options_for_the_pipeline(refusal: Callable[..., str]):
     assert "--pipelines" in refusal("--pipeline=disent", "--pipelines=vanilla")
 

@@ -25,10 +25,10 @@ pytestmark = pytest.mark.slow
 
 KILLS = int(os.environ.get("KILLS", "2"))
 SHORT: dict[str, Any] = {
-    "seeds": 3, "device": "cpu", "recipe__steps": 400, "recipe__eval_every": 10,
+    "seeds": 3, "device": "cpu", "recipe__steps": 150, "recipe__eval_every": 5,
 }  # fmt: skip
 SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
-    "disent": ("disent", {**SHORT, "recipe__swap_start": 150, "recipe__decay_every": 100}),
+    "disent": ("disent", {**SHORT, "recipe__swap_start": 60, "recipe__decay_every": 30}),
     "jtt": ("jtt", SHORT),
     "resnet20 with augmentation": (
         "vanilla",
@@ -229,7 +229,11 @@ def moments(kills: int) -> list[Callable[..., bool]]:
 
 @pytest.mark.parametrize("setting", SETTINGS if "KILLS" in os.environ else ["disent"])
 def test_a_run_killed_again_and_again_ends_as_one_that_was_not(
-    setting: str, uninterrupted: Callable[[str], Project], empty_project: Project, start: Start, log: Path
+    setting: str,
+    uninterrupted: Callable[[str], Project],
+    empty_project: Project,
+    start: Start,
+    log: Path,
 ) -> None:
     method, params = SETTINGS[setting]
     if method not in method_names():
@@ -239,7 +243,7 @@ def test_a_run_killed_again_and_again_ends_as_one_that_was_not(
         process = start(f"--pipeline={method}", **params)
         killed = moment(project, process, chance)
         kill(process)
-        left = [path for path in files(project) if path.suffix == ".tmp"]
+        left = [path for path in files(project) if ".tmp" in path.name]
         steps = sorted(int(path.stem.removeprefix("step-")) for path in snapshots(project))
         print(
             f"{setting}: {moment.__name__}: {'killed' if killed else 'ended before'}, "
@@ -312,7 +316,7 @@ def test_what_else_a_killed_run_leaves_is_used_or_harmless(
     # Another run of other settings: it says what differs, and leaves the snapshots alone.
     other = {**params, "recipe__steps": 10}
     done = succeeded(stopped.kedro(f"--pipeline={method}", **other))
-    assert "recipe.steps=400, now 10" in " ".join(done.stdout.split())
+    assert "recipe.steps=150, now 10" in " ".join(done.stdout.split())
     assert newest in snapshots(stopped)
     # A damaged snapshot: the one before it is used.
     newest.write_bytes(newest.read_bytes()[:-1])
@@ -351,8 +355,8 @@ def mounted(path: Path, options: str) -> Iterator[None]:
 
 @pytest.fixture
 def small_disk(empty_project: Project) -> Iterator[Project]:
-    """A project whose data/ has 40 MB, with a data set and earlier results."""
-    with mounted(empty_project.path / "data", "size=40m"):
+    """A project whose data/ has 120 MB, with a data set and earlier results."""
+    with mounted(empty_project.path / "data", "size=120m"):
         (empty_project.path / "data/01_raw").mkdir()
         method, params = SETTINGS["disent"]
         short = {**params, "recipe__steps": 10}
@@ -386,7 +390,7 @@ def test_a_full_disk_costs_no_training_but_its_results(small_disk: Project) -> N
     assert "No space left" in line and "checkpoint" in line
     words = " ".join(outcome.stdout.split())
     assert words.count("could be written") == 1 and "training goes on" in words
-    assert "step 400 of 400" in words
+    assert "step 150 of 150" in words
     filler.unlink()
     assert small_disk.results() == before
     assert statuses(small_disk)[-1] == "FAILED"
@@ -434,9 +438,9 @@ GRID = {
     "benchmark.percents": "2pct",
     "benchmark.seeds": 3,
     "benchmark.threads": 1,
-    "benchmark.overrides.steps": 400,
-    "benchmark.overrides.eval_every": 10,
-    "benchmark.overrides.swap_start": 150,
+    "benchmark.overrides.steps": 150,
+    "benchmark.overrides.eval_every": 5,
+    "benchmark.overrides.swap_start": 60,
 }
 BENCHMARK = "--pipeline=benchmark"
 TWO_WORKERS = (
@@ -474,4 +478,6 @@ def test_a_grid_with_two_dask_workers_killed_and_stopped_ends_as_one_that_was_no
 
 
 def trials_to_do(log: Path) -> set[str]:
-    return {"vanilla", "disent"} - set(re.findall(r"Completed node: \S+\.(\w+)\.run_cell", log.read_text()))
+    return {"vanilla", "disent"} - set(
+        re.findall(r"Completed node: \S+\.(\w+)\.run_cell", log.read_text())
+    )

@@ -1,6 +1,7 @@
 """Networks in the format of published code: exported by one command, judged by another."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -60,6 +61,14 @@ def test_what_was_exported_is_judged_the_same(project: Project, exported: Path):
     before = project.results()
     outcome = project.run("--pipeline=evaluation", pretrained=exported)
     assert outcome.exit_code == 0, outcome.stderr
+    assert "Unbiased" in outcome.stdout
+    (path,) = re.findall(r"^pretrained report: (\S+)$", outcome.stdout, re.MULTILINE)
+    report = (project.path / path).read_text("utf-8")
+    assert "Left out: there is no history" in report
+    assert "--pipeline=evaluation --params dataset=cmnist_mini,percent=2pct" in report
+    assert f"pretrained={exported}" in report
+    (path,) = re.findall(r"^pretrained metrics: (\S+)$", outcome.stdout, re.MULTILINE)
+    assert (project.path / path).name == "metrics.json"
     now = project.results()
     assert {name: now[name] for name in before} == before
     assert all("/cmnist_mini/2pct/pretrained/" in name for name in now.keys() - before.keys())
@@ -143,6 +152,16 @@ def test_a_folder_that_is_not_there(refusal: Callable[[Path], str], tmp_path: Pa
 def test_a_file_that_is_not_there(refusal: Callable[[Path], str], damaged: Path):
     (damaged / "best_model_b.th").unlink()
     assert "best_model_b.th does not exist" in refusal(damaged)
+
+
+def test_a_tensor_that_is_not_finite(refusal: Callable[[Path], str], damaged: Path):
+    path = damaged / "best_model_b.th"
+    saved = torch.load(path, weights_only=True)
+    saved["state_dict"]["fc.bias"][3] = float("nan")
+    torch.save(saved, path)
+    message = refusal(damaged)
+    assert "best_model_b.th: fc.bias" in message
+    assert "not finite" in message
 
 
 def test_networks_of_other_shapes(refusal: Callable[[Path], str], damaged: Path):

@@ -46,11 +46,11 @@ def method_report(
     return write_method_report(
         run.metrics,
         figures,
-        run.history,
         run.group_accuracy,
         run.manifest,
         run.data_card,
         run.recipe,
+        "kedro run --pipeline=disent --params 'raw_dir=my photos'",
         published,
     )
 
@@ -61,7 +61,7 @@ def comparison_report(
     return write_comparison_report(
         [run.metrics for run in runs],
         compare(*runs),
-        {run.metrics["method"]: run.history for run in runs},
+        [f"kedro run --pipeline={run.metrics['method']}" for run in runs],
         runs[0].data_card,
         published,
     )

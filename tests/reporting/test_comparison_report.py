@@ -38,7 +38,7 @@ def test_methods_of_different_numbers_of_seeds_are_said_to_be(one_seed: Run, dis
 
 def test_comparison_of_nothing_is_refused(disent: Run) -> None:
     with pytest.raises(ValueError, match="at least one method"):
-        write_comparison_report([], {}, {}, disent.data_card)
+        write_comparison_report([], {}, [], disent.data_card)
 
 
 def test_comparison_of_one_method_has_no_finding(disent: Run) -> None:

@@ -44,7 +44,8 @@ def row_of(leaderboard: dict[str, Any], percent: str, method: str, protocol: str
 
 
 def page_of(leaderboard: dict[str, Any], **arguments: Any) -> str:
-    return write_leaderboard_page(leaderboard, draw_leaderboard_figures(leaderboard), **arguments)
+    figures = draw_leaderboard_figures(leaderboard)
+    return write_leaderboard_page(leaderboard, figures, ["kedro run"], **arguments)
 
 
 @pytest.fixture(scope="module")
@@ -318,7 +319,7 @@ def test_accuracy_on_a_test_split_that_may_be_biased_is_not_called_unbiased(unbi
     console = Console(width=100, file=io.StringIO())
     console.print(leaderboard_tables(leaderboard))
     for text in (
-        write_leaderboard_page(leaderboard, figures),
+        write_leaderboard_page(leaderboard, figures, []),
         write_leaderboard_table(leaderboard),
         console.file.getvalue(),  # type: ignore[attr-defined]
     ):

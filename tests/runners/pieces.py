@@ -17,7 +17,7 @@ def worker_name(device: str) -> str:
     return f"{device} on {get_worker().name}"
 
 
-def threads(device: str) -> int:
+def threads(device: str, of_parameters: int | str = "auto") -> int:
     return torch.get_num_threads()
 
 

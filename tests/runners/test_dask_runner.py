@@ -98,15 +98,17 @@ def test_a_node_that_computes_on_cuda_goes_to_a_worker_with_a_gpu(joined: str):
     assert [read("at"), read("at_too")] == ["cuda on with GPU"] * 2
 
 
-def test_threads_are_those_asked_for_or_those_of_the_grid(joined: str):
+def test_threads_are_those_of_the_runner_or_those_of_the_parameters(joined: str):
     before = torch.get_num_threads()
     count = node(pieces.threads, "device", "threads", name="count")
     try:
         run(count, data=catalog(device="cpu", threads=None), threads=3)
         assert read("threads") == 3
-        of_grid = {"parameters": {"benchmark": {"threads": 2}}}
-        run(count, data=catalog(device="cpu", threads=None, **of_grid))
-        assert read("threads") == 2
+        for name in ("params:threads", "params:benchmark.threads"):
+            fixed = node(pieces.threads, ["device", name], "threads", name="fixed")
+            run(fixed, data=catalog(device="cpu", threads=None, **{name: 2}))
+            assert read("threads") == 2
+            Path("threads.json").unlink()
     finally:
         torch.set_num_threads(before)
 

@@ -138,3 +138,30 @@ def test_files_of_another_network_are_told(tmp_path):
         UserError, match=r"fc.weight has shape \[3, 32\], the network needs \[7, 32\]"
     ):
         read(tmp_path, classes=7)
+
+
+def change_state(path, change):
+    saved = torch.load(path, weights_only=True)
+    torch.save({**saved, "state_dict": change(saved["state_dict"])}, path)
+
+
+def test_names_may_have_the_prefix_of_data_parallel(tmp_path):
+    checkpoint = trained()
+    for path in write_published(checkpoint, "last", 3, tmp_path):
+        change_state(path, lambda state: {f"module.{name}": each for name, each in state.items()})
+    np.testing.assert_array_equal(predictions(read(tmp_path))[0], predictions(checkpoint)[0])
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_tensors_that_are_not_finite_are_refused_and_the_first_is_named(value, tmp_path):
+    write_published(trained(), "last", 3, tmp_path)
+    first = "feature.2.weight"
+
+    def spoil(state):
+        for name in (first, "fc.bias"):
+            state[name].view(-1)[0] = value
+        return state
+
+    change_state(tmp_path / "best_model_b.th", spoil)
+    with pytest.raises(UserError, match=rf"best_model_b.th: {first} .*not finite"):
+        read(tmp_path)

@@ -6,7 +6,7 @@ from debias_pipeline.io.image_array_dataset import ImageArrayDataset
 from debias_pipeline.io.remade import RemadeJSONDataset
 from debias_pipeline.io.safetensors_dataset import SafetensorsDataset
 from debias_pipeline.io.snapshots import SnapshotsDataset
-from debias_pipeline.io.storage import local_file, location, unwritable_folder
+from debias_pipeline.io.storage import local_file, location, unwritable_folder, versions_of
 
 __all__ = [
     "AtomicJSONDataset",
@@ -22,4 +22,5 @@ __all__ = [
     "local_file",
     "location",
     "unwritable_folder",
+    "versions_of",
 ]

@@ -163,6 +163,15 @@ def location(dataset: Any) -> str:
     return path if dataset._protocol == LOCAL else str(dataset._fs.unstrip_protocol(path))
 
 
+def versions_of(dataset: Any) -> list[str]:
+    """Return the versions of a dataset that are stored, the oldest first; [] if unversioned."""
+    if getattr(dataset, "_version", None) is None:
+        return []
+    path = get_filepath_str(dataset._filepath, dataset._protocol)
+    files = dataset._fs.glob(f"{path}/*/{PurePosixPath(path).name}")
+    return sorted(PurePosixPath(file).parent.name for file in files)
+
+
 def unwritable_folder(dataset: Any) -> Path | None:
     """Return the folder that keeps the file of a local dataset from being saved, or None."""
     if getattr(dataset, "_protocol", None) != LOCAL:

@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pandas as pd
-
 from debias_pipeline.published import PublishedAccuracy, source_in_words, sources_by_method
 from debias_pipeline.reporting.cells import (
     Cell,
@@ -19,7 +17,6 @@ from debias_pipeline.reporting.figure_blocks import NO_BIAS_LABELS, FigureText, 
 from debias_pipeline.reporting.findings import findings
 from debias_pipeline.reporting.formatting import known, points
 from debias_pipeline.reporting.pages import render
-from debias_pipeline.reporting.run_command import run_command
 from debias_pipeline.reporting.wording import (
     AUROC,
     PROTOCOLS,
@@ -55,7 +52,7 @@ _COMPARISON_FIGURES = {
 def write_comparison_report(
     metrics: Sequence[Mapping[str, Any]],
     figures: Mapping[str, str],
-    histories: Mapping[str, pd.DataFrame],
+    commands: Sequence[str],
     data_card: Mapping[str, Any],
     published: Mapping[str, Sequence[PublishedAccuracy]] | None = None,
 ) -> str:
@@ -64,7 +61,7 @@ def write_comparison_report(
     Args:
         metrics: of each method on the same data set, the baseline first.
         figures: SVG text or `data:` addresses by name, from `draw_comparison_figures`.
-        histories: each method's history, by method; tells which seeds were run.
+        commands: each makes the results of a method again, see `run_command`.
         data_card: what is worth knowing about the data set.
         published: accuracies of papers by method; the first is shown.
 
@@ -88,7 +85,7 @@ def write_comparison_report(
         findings=findings(metrics),
         auroc_explained=AUROC,
         figures=figure_blocks(_COMPARISON_FIGURES, figures),
-        commands=[run_command(m["method"], m, histories[m["method"]]) for m in metrics],
+        commands=commands,
         **data_section(metrics, data_card),
     )
 

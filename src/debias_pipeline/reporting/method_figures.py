@@ -65,7 +65,8 @@ def draw_figures(
         data_card: what is worth knowing about the data set.
 
     Returns:
-        SVG text by figure name. `group_heat_map` is missing without bias labels,
+        SVG text by figure name. `learning_curves` is missing without history, `group_heat_map`
+        without bias labels,
         `weight_histogram` and `most_conflicting` without weights, `loss_curves` without losses.
     """
     with drawing_style():
@@ -81,7 +82,9 @@ def draw_figures(
         return {name: to_svg(fig, prefix + name) for name, fig in drawn.items() if fig is not None}
 
 
-def _learning_curves(metrics: Mapping[str, Any], history: pd.DataFrame) -> Figure:
+def _learning_curves(metrics: Mapping[str, Any], history: pd.DataFrame) -> Figure | None:
+    if history.empty:
+        return None
     figure = new_figure(4.3)
     axes = figure.add_subplot()
     for key, name, colour in _SPLITS_OF_TEST:

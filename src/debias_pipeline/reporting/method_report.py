@@ -20,7 +20,6 @@ from debias_pipeline.reporting.figure_blocks import NO_BIAS_LABELS, FigureText, 
 from debias_pipeline.reporting.formatting import DASH, known, percentage, percentage_over_seeds
 from debias_pipeline.reporting.names import full_attribute_name
 from debias_pipeline.reporting.pages import render
-from debias_pipeline.reporting.run_command import run_command
 from debias_pipeline.reporting.wording import (
     AUROC,
     BIAS_BRANCH,
@@ -89,11 +88,11 @@ _METHOD_FIGURES = {
 def write_method_report(
     metrics: Mapping[str, Any],
     figures: Mapping[str, str],
-    history: pd.DataFrame,
     group_accuracy: pd.DataFrame,
     manifest: pd.DataFrame,
     data_card: Mapping[str, Any],
     recipe: Mapping[str, Any],
+    command: str,
     published_accuracy: Sequence[PublishedAccuracy] = (),
 ) -> str:
     """Write one method's report.
@@ -101,11 +100,11 @@ def write_method_report(
     Args:
         metrics: the method's metrics; fractions in 0..1.
         figures: SVG text or `data:` addresses by name, from `draw_figures`.
-        history: a row per evaluation step and seed; tells which seeds were run.
         group_accuracy: a row per checkpoint, seed, label and bias; may be empty.
         manifest: tells which groups are bias-aligned.
         data_card: what is worth knowing about the data set.
         recipe: hyper-parameters by name.
+        command: makes the results again, see `run_command`.
         published_accuracy: those of papers; the table shows the first.
 
     Returns:
@@ -130,7 +129,7 @@ def write_method_report(
         groups=groups[:_MOST_GROUPS],
         groups_in_all=len(groups),
         recipe={key: _plain(value) for key, value in recipe.items()},
-        command=run_command(metrics["method"], metrics, history),
+        command=command,
         **data_section([metrics], data_card),
     )
 

@@ -1,23 +1,64 @@
 """The command that makes a run again."""
 
+import json
 import shlex
 from collections.abc import Mapping
 from typing import Any
 
-import pandas as pd
 
-
-def run_command(method: str, metrics: Mapping[str, Any], history: pd.DataFrame) -> str:
-    """Write the command as one would type it.
+def run_command(
+    pipeline: str,
+    typed: Mapping[str, Any],
+    record: Mapping[str, Any],
+    recipe: Mapping[str, Any],
+) -> str:
+    """Return the command that makes the results of one method again.
 
     Args:
-        method: its name, which is its pipeline's too.
-        metrics: name the data set and its percent.
-        history: a row per evaluation step and seed; tells which seeds were run.
+        pipeline: its name.
+        typed: what a command must name, see `parameters.typed_parameters`; its `recipe` holds the
+            fields that were overridden.
+        record: the training record: the recipe, the seeds and the precision that were used.
+        recipe: of the method as parameters have it now; where the record's differs, it was
+            overridden when it was trained.
     """
-    seeds = sorted(int(seed) for seed in history["seed"].unique())
-    parameters = [f"dataset={metrics['dataset']}", f"percent={metrics['percent']}"]
-    if seeds:
-        parameters += [f"seed={seeds[0]}", f"seeds={len(seeds)}"]
-    pipeline, params = shlex.quote(f"{method}"), shlex.quote(",".join(parameters))
-    return f"kedro run --pipeline={pipeline} --params {params}"
+    seeds = record["seeds"]
+    parameters = {
+        **{key: value for key, value in typed.items() if key not in ("recipe", "precision")},
+        "seed": seeds[0],
+        "seeds": len(seeds),
+    }
+    if record["precision"] != "fp32":
+        parameters["precision"] = record["precision"]
+    for key, value in record["recipe"].items():
+        if key in typed["recipe"] or (key in recipe and value != recipe[key]):
+            parameters[f"recipe.{key}"] = value
+    return command(pipeline, parameters)
+
+
+def command(pipeline: str, parameters: Mapping[str, Any]) -> str:
+    """Return a command as one would type it.
+
+    Args:
+        pipeline: its name.
+        parameters: by key; keys of a nested mapping are joined by dots, items of a list by plus.
+    """
+    typed = ",".join(f"{key}={_text(value)}" for key, value in _flat(parameters).items())
+    params = f" --params {shlex.quote(typed)}" if typed else ""
+    return f"kedro run --pipeline={shlex.quote(pipeline)}{params}"
+
+
+def _flat(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in parameters.items():
+        if isinstance(value, Mapping):
+            flat.update({f"{key}.{inner}": each for inner, each in _flat(value).items()})
+        else:
+            flat[key] = value
+    return flat
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return "+".join(map(_text, value))
+    return value if isinstance(value, str) else json.dumps(value)

@@ -85,7 +85,7 @@ class DaskRunner(AbstractRunner):
             return
         _refuse_what_other_processes_cannot_see(pipeline, catalog)
         gpus = any(_resources(node, catalog) for node in pipeline.nodes)
-        threads = self._threads or _threads_of_parameters(catalog)
+        threads = self._threads or _fixed_threads(pipeline, catalog)
         workers = self._workers or cluster.default_workers(len(pipeline.nodes), threads, gpus)
         if threads is None and not cluster.scheduler_address():
             threads = cluster.default_threads(workers)
@@ -262,9 +262,8 @@ def _resources(node: Node, catalog: Catalog) -> dict[str, float] | None:
     return {cluster.GPU: 1} if any(catalog.load(name) == "cuda" for name in devices) else None
 
 
-def _threads_of_parameters(catalog: Catalog) -> int | None:
-    """The threads of a cell, where the grid fixes them: workers must leave room for so many."""
-    if "parameters" not in catalog:
-        return None
-    threads: int | None = (catalog.load("parameters").get("benchmark") or {}).get("threads")
-    return threads
+def _fixed_threads(pipeline: Pipeline, catalog: Catalog) -> int | None:
+    """Return the number of threads that parameters fix for training, None if they leave it open."""
+    names = pipeline.inputs() & {"params:threads", "params:benchmark.threads"}
+    fixed = [value for value in map(catalog.load, names) if isinstance(value, int)]
+    return max(fixed, default=None)

@@ -84,21 +84,20 @@ class Sender:
             else:
                 logger.info("MLflow works again: all of this run was sent")
 
-    def warn(self, problem: str) -> None:
-        """Say once what is wrong; a worker leaves that to the process that the user started."""
-        if self._warned:
-            return
+    def _warn_of(self, error: Exception) -> None:
+        """Warn once; a worker leaves that to the process that the user started."""
+        if not self._warned:
+            logger.log(
+                logging.WARNING if self._main else logging.INFO,
+                "MLflow at %s (set by %s) cannot be used: %s. The run goes on; what MLflow lacks "
+                "is kept in %s and sent when the run ends, or later with %s",
+                self.destination.uri,
+                self.destination.source,
+                reason(error),
+                self.root,
+                SYNC_COMMAND,
+            )
         self._warned = True
-        logger.log(
-            logging.WARNING if self._main else logging.INFO,
-            "MLflow at %s (set by %s) %s. The run goes on; what MLflow lacks is kept in %s and "
-            "sent when the run ends, or later with %s",
-            self.destination.uri,
-            self.destination.source,
-            problem,
-            self.root,
-            SYNC_COMMAND,
-        )
 
     def _work(self) -> None:
         ending = False
@@ -117,7 +116,7 @@ class Sender:
                 ending = ending or (error is not None and self._closing)
                 self._changed.notify_all()
             if error is not None:
-                self.warn(f"cannot be used: {reason(error)}")
+                self._warn_of(error)
 
     def _failed_just_now(self) -> bool:
         return self._failed_at is not None and time.monotonic() < self._failed_at + _RETRY_AFTER
@@ -143,7 +142,7 @@ class Sender:
     def _send(self, records: RunRecords) -> None:
         try:
             for refused in self._store.send(records):
-                self.warn(f"refused a part of the run: {refused}")
+                logger.warning("MLflow refused a value, which is skipped: %s", refused)
         except ParentNotSentError:
             return
         self._sent += 1

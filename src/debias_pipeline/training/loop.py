@@ -1,9 +1,10 @@
 """The training loop: the same for every method, every data set, any number of seeds."""
 
+import copy
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -22,12 +23,14 @@ from debias_pipeline.evaluation import (
 )
 from debias_pipeline.evaluation.predict import mixed_precision
 from debias_pipeline.methods import (
+    Batch,
     Losses,
     Method,
     Optimiser,
     Recipe,
     Run,
     Stage,
+    Update,
     check_shape,
 )
 from debias_pipeline.stopping import Stopped, StopRequest, stopping_on_request
@@ -36,6 +39,7 @@ from debias_pipeline.training.checkpoint import BestCheckpoints, Kept
 from debias_pipeline.training.device import prepared
 from debias_pipeline.training.run import TrainingServices
 from debias_pipeline.training.snapshot import Snapshot, Snapshots
+from debias_pipeline.training.threads import TrainingThreads, limited_threads
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +92,7 @@ def train(
     precision: str = "fp32",
     listeners: Iterable[Listener] = (),
     snapshots: Snapshots | None = None,
+    threads: TrainingThreads | None = None,
 ) -> TrainingRun:
     """Train all replicas of a method together.
 
@@ -102,14 +107,22 @@ def train(
         listeners: called after steps and evaluations.
         snapshots: where an interrupted run is continued from, and what is saved for the next
             interruption; None trains from the start and saves nothing.
+        threads: chooses the number of threads of each step; None keeps that of the process.
 
     Raises:
         UserError: if a loss is not finite, naming the term and the step, or if what a method
             gives is not of the shape that it promises.
         Stopped: if SIGINT or SIGTERM arrived; a snapshot is saved.
     """
-    trainer = _Trainer(method, recipe, data, headline, precision, list(listeners), snapshots)
-    with prepared(data.device), stopping_on_request() as request:
+    threads = threads or TrainingThreads(torch.get_num_threads(), data.device)
+    trainer = _Trainer(
+        method, recipe, data, headline, precision, list(listeners), snapshots, threads
+    )
+    with (
+        limited_threads(threads.most),
+        prepared(data.device),
+        stopping_on_request() as request,
+    ):
         return trainer.run(request)
 
 
@@ -125,10 +138,11 @@ class _Trainer:
         precision: str,
         listeners: Sequence[Listener],
         snapshots: Snapshots | None,
+        threads: TrainingThreads,
     ) -> None:
         self.method, self.recipe, self.data = method, recipe, data
         self.headline, self.precision = headline, precision
-        self.listeners, self.snapshots = listeners, snapshots
+        self.listeners, self.snapshots, self.threads = listeners, snapshots, threads
         self.services = TrainingServices(method, data, precision)
         self.stages = method.stages()
         self.best = BestCheckpoints(method)
@@ -143,7 +157,7 @@ class _Trainer:
             if snapshot and position == first:
                 self._restore_stage(stage, snapshot)
             while stage.step < stage.spec.steps:
-                stage.train_step(self.precision)
+                self.threads.run_step(stage, self.precision)
                 for listener in self.listeners:
                     listener.on_step()
                 if stage.spec.every and stage.step % stage.spec.every == 0:
@@ -236,6 +250,7 @@ class _Trainer:
             "stage": stage_state,
             "best": best_rows,
             "history": self.history,
+            "threads": self.threads.state_dict(),
         }
         return self.snapshots.save(stage.steps_made, tensors, metadata)
 
@@ -249,6 +264,7 @@ class _Trainer:
             _load_tensors(self.method, _part(snapshot, "method"), strict=False)
         self.best.load_state_dict(_part(snapshot, "best"), metadata["best"])
         self.history = [dict(row) for row in metadata["history"]]
+        self.threads.load_state_dict(metadata["threads"])
         for listener in self.listeners:
             listener.on_resume(metadata["steps_made"], self.history)
         logger.info(
@@ -282,6 +298,7 @@ class _RunningStage:
         self._steps_before = sum(each.steps for each in stages[:position])
         self._method, self._device = method, data.device
         self._plan = method.begin(self.spec, services)
+        self._batches: list[Batch] = []
         self._streams = [
             BatchStream(
                 data, method.task.seeds, sampling, recipe.transform, self._stream_name(number)
@@ -316,18 +333,25 @@ class _RunningStage:
         """Make the updates of one step."""
         for name, optimiser in self._optimisers.items():
             _set_learning_rate(optimiser, self._plan.optimisers[name].learning_rate(self.step))
-        batches = [stream.next() for stream in self._streams]
-        updates = self._method.updates(batches, self.step)
-        number = 0
+        # Freed only now, as `rehearse` needs them.
+        self._batches = []
+        self._batches = [stream.next() for stream in self._streams]
+        updates = self._updates(self._method, self.step, precision)
+        for number, update in enumerate(updates):
+            self.window.add(self.step, number, update.losses, self._batches[0].index)
+            self._update_parameters(update.losses.total, update.optimisers)
+        self.step += 1
+
+    def _updates(self, method: Method, step: int, precision: str) -> Iterator[Update]:
+        """Yield the updates of one step on the present batches."""
+        updates = method.updates(self._batches, step)
         while True:
+            # What is done with an update is not computed with mixed precision.
             with mixed_precision(self._device, precision):
                 update = next(updates, None)
             if update is None:
-                break
-            self.window.add(self.step, number, update.losses, batches[0].index)
-            self._update_parameters(update.losses.total, update.optimisers)
-            number += 1
-        self.step += 1
+                return
+            yield update
 
     def _update_parameters(self, total: Tensor, names: Sequence[str]) -> None:
         parameters = [each for name in names for each in self._parameters[name]]
@@ -338,6 +362,27 @@ class _RunningStage:
         torch.autograd.backward(total, torch.ones_like(total), inputs=inputs)
         for name in names:
             self._optimisers[name].step()
+
+    def rehearse(self, precision: str) -> list[Tensor]:
+        """Return what a step computes now and at the end of the stage, changing nothing.
+
+        Args:
+            precision: fp32 or bf16.
+
+        Returns:
+            Losses, gradients and buffers of a copy of the method, for the batches of the last step.
+        """
+        computed: list[Tensor] = []
+        for step in (self.step, self.spec.steps - 1):
+            method = copy.deepcopy(self._method)
+            method.zero_grad()
+            for update in self._updates(method, step, precision):
+                total = update.losses.total
+                torch.autograd.backward(total, torch.ones_like(total))
+                computed.append(total.detach())
+            computed += [each.grad for each in method.parameters() if each.grad is not None]
+            computed += method.buffers()
+        return computed
 
     def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return tensors and plain JSON values from which the stage can be continued."""

@@ -30,7 +30,8 @@ def read_published(
         classes: number of labels.
 
     Raises:
-        UserError: if a file is missing, damaged, not plain tensors, or of another network.
+        UserError: if a file is missing, damaged, not plain tensors, not finite, or of another
+            network.
     """
     method_type = get_method(recipe["method"])
     typed_recipe = method_type.recipe_type.model_validate(recipe)
@@ -120,8 +121,22 @@ def _read(path: Path) -> dict[str, Any]:
             f"{path} is not a published checkpoint: it should be a dict with steps (a number) and "
             "state_dict (tensors by name)."
         )
-    found: dict[str, Any] = saved
-    return found
+    state = _without_module_prefix(saved["state_dict"])
+    for name, tensor in state.items():
+        if not torch.isfinite(tensor).all():
+            raise UserError(
+                f"{path}: {name} has values that are not finite (NaN or infinity), so its training "
+                "failed; use a checkpoint of an earlier step."
+            )
+    return {**saved, "state_dict": state}
+
+
+def _without_module_prefix(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors by name, without the prefix that DataParallel gives to every name."""
+    prefix = "module."
+    if not all(name.startswith(prefix) for name in state):
+        prefix = ""
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items()}
 
 
 def _is_published(saved: object) -> bool:

@@ -47,7 +47,7 @@ def data():
     return images, manifest, card
 
 
-def run(data, *, problem="", recipe=RECIPE, threads=None):
+def run(data, *, problem="", recipe=RECIPE, threads="auto"):
     results = run_cell(
         *data, problem, STORE, "cmnist_mini", "2pct", recipe, 5, 2, "cpu", "fp32", threads, False
     )
@@ -57,7 +57,7 @@ def run(data, *, problem="", recipe=RECIPE, threads=None):
 def test_a_cell_gives_what_training_and_evaluation_give(data):
     cell = run(data)
     checkpoint, history, weights, record = train_method(
-        *data, STORE, RECIPE, 5, 2, "cpu", "fp32", False
+        *data, STORE, RECIPE, 5, 2, "cpu", "fp32", "auto", False
     )
     predictions = predict_test(data[0], data[1], checkpoint, "cpu", "fp32")
     metrics, groups, _ = judge(predictions, data[1], weights, data[2], record)

@@ -11,11 +11,10 @@ from rich.text import Text
 
 from debias_pipeline.biased_data import SetSize, get_dataset
 from debias_pipeline.grid import CELL_ENTRIES, Cell
-from debias_pipeline.pipelines.benchmark.threads import limited_threads
 from debias_pipeline.pipelines.benchmark.timing import Speed, measure
 from debias_pipeline.reporting.leaderboard.wording import duration
 from debias_pipeline.reporting.rich_table import plain_table
-from debias_pipeline.training import choose_device
+from debias_pipeline.training import choose_device, limited_threads
 
 Catalog = CatalogProtocol[Any, Any]
 

@@ -11,12 +11,11 @@ import pandas as pd
 from debias_pipeline.errors import AlreadyRunningError, Hole, RecipeError, UserError, one_line
 from debias_pipeline.grid import OVERRIDES, setting_name
 from debias_pipeline.pipelines.benchmark.memory import PeakMemory
-from debias_pipeline.pipelines.benchmark.threads import limited_threads
 from debias_pipeline.pipelines.evaluation.nodes import judge, predict_test
 from debias_pipeline.pipelines.ingestion.nodes import build_data
 from debias_pipeline.pipelines.training.nodes import train_method
 from debias_pipeline.tracking import TrackedRun, cell_run
-from debias_pipeline.training import SnapshotStore
+from debias_pipeline.training import Requested, SnapshotStore, limited_threads
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +53,7 @@ def run_cell(
     seeds: int,
     device: str,
     precision: str,
-    threads: int | None,
+    threads: Requested,
     resume: bool,
 ) -> tuple[Any, ...]:
     """Train all seeds of a cell together, predict and judge.
@@ -75,7 +74,7 @@ def run_cell(
         seeds: how many.
         device: see conf/base/parameters.yml.
         precision: fp32 or bf16.
-        threads: how many threads the cell may use; None is what the process has.
+        threads: `auto`, or the number of threads on the CPU.
         resume: whether to continue an interrupted training of the same settings.
 
     Returns:
@@ -110,6 +109,7 @@ def run_cell(
                     seeds,
                     device,
                     precision,
+                    threads,
                     resume,
                     name,
                 )

@@ -49,18 +49,20 @@ def predict_test(
 
 def import_published(
     pretrained: str, recipe: dict[str, Any], data_card: dict[str, Any], precision: str
-) -> tuple[dict[str, Any], pd.DataFrame, dict[str, Any]]:
-    """Networks that published code has trained, as if they came from our training.
+) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame, dict[str, Any]]:
+    """Read networks that published code has trained, as if they came from our training.
 
     Returns:
-        checkpoint, sample_weights (no rows: published files keep none), training_record.
+        checkpoint, history and sample_weights (no rows: published files keep none),
+        training_record.
     """
     height, width, channels = data_card["image_shape"]
     checkpoint = read_published(
         Path(pretrained), recipe, (height, width, channels), len(data_card["label_names"])
     )
     record = {"recipe": recipe, "seeds": [0], "precision": precision, "pretrained": True}
-    return checkpoint.to_catalog(), empty_sample_weights(), record
+    history = pd.DataFrame({"step": [], "seed": []}, dtype="int64")
+    return checkpoint.to_catalog(), history, empty_sample_weights(), record
 
 
 def judge(

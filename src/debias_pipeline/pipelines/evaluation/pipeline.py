@@ -11,7 +11,7 @@ PRETRAINED = "pretrained"
 
 
 def create_pretrained_pipeline(method: str) -> Pipeline:
-    """Published networks → the same as `create_pipeline`, in the namespace `pretrained`.
+    """Published networks → what training and `create_pipeline` leave, namespace `pretrained`.
 
     Args:
         method: whose networks they are.
@@ -21,7 +21,7 @@ def create_pretrained_pipeline(method: str) -> Pipeline:
             node(
                 import_published,
                 inputs=["params:pretrained", "params:recipe", "data_card", "params:precision"],
-                outputs=["checkpoint", "sample_weights", "training_record"],
+                outputs=["checkpoint", "history", "sample_weights", "training_record"],
                 name="import_published",
             )
         ]

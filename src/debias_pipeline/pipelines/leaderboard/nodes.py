@@ -6,6 +6,7 @@ import pandas as pd
 
 from debias_pipeline.errors import UserError
 from debias_pipeline.grid import cells_of
+from debias_pipeline.reporting import command
 from debias_pipeline.reporting.leaderboard import (
     CellResult,
     draw_leaderboard_figures,
@@ -53,6 +54,22 @@ def rank(
         )
     leaderboard = make_leaderboard(results)
     figures = draw_leaderboard_figures(leaderboard)
-    page = write_leaderboard_page(leaderboard, figures, parameters["benchmark"]["mlflow_ui"])
+    typed = _typed(parameters)
+    page = write_leaderboard_page(
+        leaderboard,
+        figures,
+        [command(name, typed) for name in ("benchmark", "leaderboard")],
+        parameters["benchmark"]["mlflow_ui"],
+    )
     table = write_leaderboard_table(leaderboard)
     return leaderboard_frame(leaderboard), leaderboard, figures, page, table
+
+
+def _typed(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Return what `--params` must name to lay out the same grid in any environment."""
+    grid = {key: value for key, value in parameters["benchmark"].items() if key != "mlflow_ui"}
+    of_run = parameters.get("typed", {})
+    return {
+        **{f"benchmark.{key}": value for key, value in grid.items() if value is not None},
+        **{key: of_run[key] for key in ("raw_dir", "data_seed", "device") if key in of_run},
+    }

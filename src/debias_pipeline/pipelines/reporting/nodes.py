@@ -9,6 +9,7 @@ from debias_pipeline.published import PublishedAccuracy
 from debias_pipeline.reporting import (
     draw_comparison_figures,
     draw_figures,
+    run_command,
     write_comparison_report,
     write_method_report,
 )
@@ -20,22 +21,24 @@ def report(
     metrics: dict[str, Any],
     figures: dict[str, str],
     data_figures: dict[str, str],
-    history: pd.DataFrame,
     group_accuracy: pd.DataFrame,
     manifest: pd.DataFrame,
     data_card: dict[str, Any],
     training_record: dict[str, Any],
+    recipe: dict[str, Any],
+    typed: dict[str, Any],
     published_accuracy: list[PublishedAccuracy],
 ) -> str:
-    """The HTML report of one method."""
+    """Write the HTML report of one method."""
+    pipeline = "evaluation" if training_record.get("pretrained") else metrics["method"]
     return write_method_report(
         metrics,
         {**figures, **data_figures},
-        history,
         group_accuracy,
         manifest,
         data_card,
         training_record["recipe"],
+        run_command(pipeline, typed, training_record, recipe),
         published_accuracy,
     )
 
@@ -60,19 +63,27 @@ def draw_comparison(
     )
 
 
-def compare(figures: dict[str, str], data_card: dict[str, Any], **of_methods: Any) -> str:
-    """The HTML report of several methods side by side.
+def compare(
+    figures: dict[str, str], data_card: dict[str, Any], typed: dict[str, Any], **of_methods: Any
+) -> str:
+    """Write the HTML report of several methods side by side.
 
     Args:
         figures: from `draw_comparison`.
         data_card: of the data set.
-        of_methods: metrics, history and published_accuracy of each method, as
+        typed: see `parameters.typed_parameters`.
+        of_methods: metrics, training_record, recipe and published_accuracy of each method, as
             `<what>_<method>`, the baseline first.
     """
+    recipes = _each(of_methods, "recipe")
+    commands = [
+        run_command(method, typed, record, recipes[method])
+        for method, record in _each(of_methods, "training_record").items()
+    ]
     return write_comparison_report(
         list(_each(of_methods, "metrics").values()),
         figures,
-        _each(of_methods, "history"),
+        commands,
         data_card,
         _each(of_methods, "published_accuracy"),
     )

@@ -12,12 +12,15 @@ from debias_pipeline.pipelines.reporting.nodes import (
 )
 
 
-def create_pipeline(method: str) -> Pipeline:
+def create_pipeline(method: str, parameters_of: str | None = None) -> Pipeline:
     """Metrics, history, weights → figures → report of a method.
 
     Args:
         method: the namespace.
+        parameters_of: the method whose recipe and published accuracy are shown, if the namespace
+            is no method.
     """
+    owner = parameters_of or method
     reporting = pipeline(
         [
             node(
@@ -40,11 +43,12 @@ def create_pipeline(method: str) -> Pipeline:
                     "metrics",
                     "figures",
                     "data_figures",
-                    "history",
                     "group_accuracy",
                     "manifest",
                     "data_card",
                     "training_record",
+                    "params:recipe",
+                    "params:typed",
                     "params:published_accuracy",
                 ],
                 outputs="report",
@@ -56,6 +60,13 @@ def create_pipeline(method: str) -> Pipeline:
         reporting,
         namespace=method,
         inputs={"images", "manifest", "data_card", "data_figures"},
+        parameters={
+            "params:typed": "params:typed",
+            **{
+                f"params:{name}": f"params:{owner}.{name}"
+                for name in ("recipe", "published_accuracy")
+            },
+        },
         tags=["reporting"],
     )
 
@@ -83,7 +94,12 @@ def create_comparison(methods: Sequence[str]) -> Pipeline:
                 inputs={
                     "figures": "comparison_figures",
                     "data_card": "data_card",
-                    **_of_each(methods, "metrics", "history", "params:published_accuracy"),
+                    "typed": "params:typed",
+                    **_of_each(
+                        methods,
+                        *("metrics", "training_record"),
+                        *("params:recipe", "params:published_accuracy"),
+                    ),
                 },
                 outputs="comparison_report",
                 name="compare",

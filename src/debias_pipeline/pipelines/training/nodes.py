@@ -1,5 +1,6 @@
 """Images and manifest → checkpoint, history, sample weights."""
 
+import logging
 import time
 from typing import Any
 
@@ -14,11 +15,15 @@ from debias_pipeline.tracking import StepMetrics
 from debias_pipeline.training import (
     Checkpoint,
     Progress,
+    Requested,
     Snapshots,
     SnapshotStore,
+    TrainingThreads,
     choose_device,
     train,
 )
+
+logger = logging.getLogger(__name__)
 
 
 def train_method(
@@ -31,6 +36,7 @@ def train_method(
     seeds: int,
     device: str,
     precision: str,
+    threads: Requested,
     resume: bool,
     name: str = "",
 ) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame, dict[str, Any]]:
@@ -46,6 +52,7 @@ def train_method(
         seeds: how many.
         device: see conf/base/parameters.yml.
         precision: fp32 or bf16.
+        threads: `auto`, or the number of threads on the CPU.
         resume: whether to continue an interrupted training of the same settings.
         name: what is trained, for people; the method's name if "".
 
@@ -63,12 +70,13 @@ def train_method(
         seeds=range(seed, seed + seeds),
     )
     method = method_type(typed_recipe, task).to(data.device)
+    chosen = TrainingThreads(threads, data.device)
     fingerprint = {
         "recipe": recipe,
         "seeds": list(task.seeds),
         "device": str(data.device),
         "precision": precision,
-        "threads": torch.get_num_threads(),
+        "threads": chosen.most,
         "torch": torch.__version__,
         "data": data_card,
     }
@@ -85,15 +93,18 @@ def train_method(
             precision=precision,
             listeners=[progress, StepMetrics(recipe["method"])],
             snapshots=taken,
+            threads=chosen,
         )
     progress.close()
+    logger.info("%s: threads=%s used %s", name or recipe["method"], threads, chosen.summary())
     checkpoint = Checkpoint.of_run(run.kept, recipe, task, _origin(data_card))
     record = {
         "recipe": recipe,
         "seeds": list(task.seeds),
         "device": str(data.device),
         "precision": precision,
-        "threads": torch.get_num_threads(),
+        "threads": chosen.most,
+        "thread_steps": chosen.state_dict(),
         "torch": torch.__version__,
         "seconds": time.perf_counter() - started,
         "settings_digest": taken.digest,

@@ -9,6 +9,7 @@ RUN_PARAMETERS = (
     "params:seeds",
     "params:device",
     "params:precision",
+    "params:threads",
     "params:resume",
 )
 

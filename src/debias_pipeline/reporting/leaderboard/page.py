@@ -1,6 +1,6 @@
 """The leaderboard as an HTML page."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -53,6 +53,7 @@ class Entry:
 def write_leaderboard_page(
     leaderboard: Mapping[str, Any],
     figures: Mapping[str, str],
+    commands: Sequence[str],
     mlflow_ui: str = DEFAULT_MLFLOW_UI,
 ) -> str:
     """Write the leaderboard as a page.
@@ -60,6 +61,7 @@ def write_leaderboard_page(
     Args:
         leaderboard: from `make_leaderboard`.
         figures: SVG text by data set, from `draw_leaderboard_figures`.
+        commands: run the grid again, and rank again what it left.
         mlflow_ui: where MLflow's pages are served; every figure links to its run there.
 
     Returns:
@@ -76,6 +78,7 @@ def write_leaderboard_page(
         test=explain_test(leaderboard["test"]),
         auroc_explained=AUROC,
         mlflow_ui=base,
+        commands=commands,
     )
 
 

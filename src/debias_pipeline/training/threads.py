@@ -1,0 +1,244 @@
+"""How many threads a training step computes with, on an idle and on a busy machine."""
+
+import logging
+import math
+import statistics
+import time
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import takewhile
+from typing import Final, Literal, Protocol, TypeAlias
+
+import torch
+from torch import Tensor
+
+logger = logging.getLogger(__name__)
+
+AUTO: Final = "auto"
+# What the parameter `threads` may be.
+Requested: TypeAlias = int | Literal["auto"]
+
+# The last steps, whose mean time is compared with that of another number of threads.
+_REMEMBERED, _FEWEST_REMEMBERED = 20, 6
+# A trial makes one step more, which wakes threads up and is not counted.
+_TRIAL_STEPS = 10
+# A trial wins if its steps take at most this share of the time.
+_FASTER = 0.85
+# After a lost trial training goes on for this many times the time that it has cost: 1 % at most.
+_TRAINING_PER_LOSS = 100
+_SECONDS_BETWEEN_TRIALS = 1.0
+# Steps that take so many times as long as they did once are worth a warning.
+_SLOW = 3.0
+
+
+class Stage(Protocol):
+    """What `TrainingThreads` needs of a stage of training."""
+
+    def train_step(self, precision: str) -> None:
+        """Make the next step."""
+
+    def rehearse(self, precision: str) -> Sequence[Tensor]:
+        """Return what steps compute, without changing anything."""
+
+
+@contextmanager
+def limited_threads(requested: Requested) -> Iterator[int]:
+    """Compute with a number of threads and restore the previous number afterwards.
+
+    Args:
+        requested: `auto` keeps the number of the process: the number of cores unless
+            OMP_NUM_THREADS says otherwise.
+
+    Yields:
+        The number.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(before if requested == AUTO else requested)
+    try:
+        yield torch.get_num_threads()
+    finally:
+        torch.set_num_threads(before)
+
+
+class TrainingThreads:
+    """Choose the number of threads of every training step.
+
+    All threads are the fastest on an idle machine. On a busy one each operation waits until all
+    of its threads had their turn on a core, and a step of a small network takes many times as
+    long as with one thread. So with `auto` a few steps are made with fewer (or again with more)
+    threads from time to time, and the faster number is kept.
+
+    The number of threads may change the order of sums, and with it the result. Numbers are tried
+    only if they compute the same, bit for bit, as all threads do: before the first trial of a
+    stage, steps are rehearsed with each and compared. Where they differ, all threads are kept,
+    and a warning is logged if steps become much slower. Everything but steps, such as
+    evaluation, is computed with all threads.
+
+    Attributes:
+        most: all threads: the requested number, or that of the process.
+        steps: number of threads → number of steps made with it.
+    """
+
+    def __init__(self, requested: Requested, device: torch.device) -> None:
+        """Set up.
+
+        Args:
+            requested: with `auto` the number is adapted to the load of the machine.
+            device: on other devices than the CPU the number is never adapted.
+        """
+        self.most = torch.get_num_threads() if requested == AUTO else requested
+        self.steps: Counter[int] = Counter()
+        self._adapts = requested == AUTO and self.most > 1 and device.type == "cpu"
+        self._count = self.most
+        self._stage: Stage | None = None
+        self._is_announced = False
+
+    def state_dict(self) -> dict[str, int]:
+        """Return `steps` as plain JSON values."""
+        return {str(count): steps for count, steps in sorted(self.steps.items())}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Restore what `state_dict` gave."""
+        self.steps = Counter({int(count): steps for count, steps in state.items()})
+
+    def summary(self) -> str:
+        """Return which numbers of threads were used, such as "2 threads in 800 steps"."""
+        return ", ".join(
+            f"{_threads(count)} in {steps:,} steps" for count, steps in sorted(self.steps.items())
+        )
+
+    def run_step(self, stage: Stage, precision: str) -> None:
+        """Make the next step of a stage.
+
+        Args:
+            stage: the current one.
+            precision: fp32 or bf16.
+        """
+        if self._stage is not stage:
+            self._begin(stage)
+        count = self._trial.count if self._trial else self._count
+        started = time.perf_counter()
+        with limited_threads(count):
+            stage.train_step(precision)
+        self.steps[count] += 1
+        if not self._adapts:
+            return
+        seconds = time.perf_counter() - started
+        if self._trial:
+            self._trial.seconds.append(seconds)
+            self._end_if_decided(self._trial)
+        else:
+            self._recent.append(seconds)
+            if len(self._recent) >= _FEWEST_REMEMBERED and started >= self._next_trial:
+                self._begin_trial(stage, precision)
+
+    def _begin(self, stage: Stage) -> None:
+        """Forget what was measured: steps of another stage compute other things."""
+        self._stage = stage
+        self._count = self.most
+        self._counts: Sequence[int] = ()
+        self._recent: deque[float] = deque(maxlen=_REMEMBERED)
+        self._trial: _Trial | None = None
+        self._next_trial = 0.0
+        self._fewer = True
+        self._fastest = math.inf
+
+    def _begin_trial(self, stage: Stage, precision: str) -> None:
+        if not self._counts:
+            self._counts = _counts_with_same_results(stage, precision, self.most)
+        mean = statistics.fmean(self._recent)
+        if len(self._counts) == 1:
+            self._warn_if_slow(mean)
+            self._next_trial = time.perf_counter() + _SECONDS_BETWEEN_TRIALS
+            return
+        position = self._counts.index(self._count)
+        if position == (len(self._counts) - 1 if self._fewer else 0):
+            self._fewer = not self._fewer
+        self._trial = _Trial(self._counts[position + (1 if self._fewer else -1)], mean)
+
+    def _end_if_decided(self, trial: "_Trial") -> None:
+        """Keep the number that is tried if its steps are faster, else the one before."""
+        if not trial.is_lost and len(trial.seconds) <= _TRIAL_STEPS:
+            return
+        self._trial, loss = None, 0.0
+        if trial.is_lost:
+            loss = sum(trial.seconds) - len(trial.seconds) * trial.reference
+            self._fewer = not self._fewer
+        else:
+            self._announce(trial)
+            self._count = trial.count
+            self._recent.clear()
+        wait = max(_SECONDS_BETWEEN_TRIALS, _TRAINING_PER_LOSS * loss)
+        self._next_trial = time.perf_counter() + wait
+
+    def _announce(self, trial: "_Trial") -> None:
+        """Log the first change; later ones are only counted."""
+        if self._is_announced:
+            return
+        self._is_announced = True
+        logger.info(
+            "Steps take %.1f ms with %s and %.1f ms with %s: the number of threads now follows "
+            "the load of the machine; results stay the same bit for bit",
+            1000 * trial.mean, _threads(trial.count),
+            1000 * trial.reference, _threads(self._count),
+        )  # fmt: skip
+
+    def _warn_if_slow(self, mean: float) -> None:
+        """Warn once if steps have become slow and the number of threads has to stay."""
+        self._fastest = min(self._fastest, mean)
+        if self._is_announced or mean < _SLOW * self._fastest:
+            return
+        self._is_announced = True
+        logger.warning(
+            "Steps take %.1f ms, earlier ones took %.1f ms; if other processes keep this machine "
+            "busy, threads=1 may be faster. It is not chosen by itself, as its results differ in "
+            "the last digits",
+            1000 * mean, 1000 * self._fastest,
+        )  # fmt: skip
+
+
+@dataclass
+class _Trial:
+    """Some steps with another number of threads.
+
+    Attributes:
+        count: the number that is tried.
+        reference: mean seconds of a step with the present number.
+        seconds: of the steps so far. The first is not counted for a win: threads wake up.
+    """
+
+    count: int
+    reference: float
+    seconds: list[float] = field(default_factory=list)
+
+    @property
+    def mean(self) -> float:
+        """Mean seconds of the steps that count."""
+        return statistics.fmean(self.seconds[1:])
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the steps took so long that the others cannot make up for it."""
+        return sum(self.seconds[1:]) > _TRIAL_STEPS * _FASTER * self.reference
+
+
+def _counts_with_same_results(stage: Stage, precision: str, most: int) -> list[int]:
+    """Return `most`, its half and so on, as long as they compute the same as `most`."""
+
+    def rehearse(count: int) -> Sequence[Tensor]:
+        with limited_threads(count):
+            return stage.rehearse(precision)
+
+    expected = rehearse(most)
+
+    def is_same(count: int) -> bool:
+        return all(map(torch.equal, rehearse(count), expected))
+
+    fewer = (most >> halvings for halvings in range(1, most.bit_length()))
+    return [most, *takewhile(is_same, fewer)]
+
+
+def _threads(count: int) -> str:
+    return "1 thread" if count == 1 else f"{count} threads"

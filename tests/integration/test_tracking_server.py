@@ -1,0 +1,219 @@
+"""A real MLflow server that is down, dies or hangs, and stores that cannot be opened."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow
+import pytest
+from mlflow.entities import Run
+from throwaway_project import Outcome, Project
+
+pytestmark = pytest.mark.slow
+
+VARIABLE = "MLFLOW_TRACKING_URI"
+STEPS = 200
+PARAMS = {"device": "cpu", "recipe__steps": STEPS, "recipe__eval_every": 20}
+
+
+class Server:
+    """`mlflow server` on a free port, with a SQLite store."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(exist_ok=True)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self.uri = f"http://127.0.0.1:{self.port}"
+        self.client = mlflow.MlflowClient(self.uri)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = [
+            *(str(Path(sys.executable).with_name("mlflow")), "server", "--workers=1"),
+            *("--host=127.0.0.1", f"--port={self.port}"),
+            f"--backend-store-uri=sqlite:///{self.folder}/mlflow.db",
+            f"--artifacts-destination={(self.folder / 'artifacts').as_uri()}",
+        ]
+        environment = {name: value for name, value in os.environ.items() if name != VARIABLE}
+        self._process = subprocess.Popen(
+            command,
+            start_new_session=True,
+            env={**environment, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + 90
+        while not self._answers():
+            assert time.monotonic() < deadline, "mlflow server does not start"
+            time.sleep(0.2)
+
+    def send_signal(self, number: signal.Signals) -> None:
+        if self._process is not None:
+            os.killpg(self._process.pid, number)
+            if number == signal.SIGKILL:
+                self._process.wait()
+                self._process = None
+
+    def runs(self) -> list[Run]:
+        experiment = self.client.get_experiment_by_name("debias-pipeline")
+        return [] if experiment is None else self.client.search_runs([experiment.experiment_id])
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.uri}/health", timeout=1) as answer:
+                return answer.status == 200
+        except OSError:
+            return False
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    server = Server(tmp_path / "server")
+    monkeypatch.setenv(VARIABLE, server.uri)
+    try:
+        yield server
+    finally:
+        server.send_signal(signal.SIGKILL)
+
+
+def start_training(project: Project) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        project._command(("--pipeline=vanilla",), PARAMS),
+        cwd=project.path,
+        env=project._environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finished(training: "subprocess.Popen[str]") -> str:
+    output, _ = training.communicate(timeout=200)
+    assert training.returncode == 0, output
+    assert "vanilla report: " in output
+    return output
+
+
+def kedro(project: Project, *arguments: str) -> Outcome:
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("kedro")), *arguments],
+        cwd=project.path,
+        env=project._environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    return Outcome(done.returncode, done.stdout, done.stderr)
+
+
+def check_run(server: Server) -> None:
+    """The server has one run, with everything."""
+    [run] = server.runs()
+    assert run.info.status == "FINISHED"
+    curve = server.client.get_metric_history(run.info.run_id, "vanilla.seed0.loss")
+    assert [each.step for each in curve] == [*range(20, STEPS + 1, 20)]
+    assert run.data.params["vanilla.recipe.steps"] == str(STEPS)
+    assert run.data.tags["method"] == "vanilla"
+    assert "vanilla.last.accuracy" in run.data.metrics
+    names = {each.path for each in server.client.list_artifacts(run.info.run_id, "vanilla")}
+    assert names == {"vanilla/report.html"}
+
+
+def test_a_server_that_dies_in_the_middle(server: Server, empty_project: Project):
+    server.start()
+    training = start_training(empty_project)
+    while not [run for run in server.runs() if "vanilla.seed0.loss" in run.data.metrics]:
+        assert training.poll() is None
+        time.sleep(0.05)
+    server.send_signal(signal.SIGKILL)
+    output = finished(training)
+    assert output.count("WARNING") == 1, output
+    failed = kedro(empty_project, "mlflow-sync")
+    assert failed.exit_code == 1
+    assert len(failed.stderr.splitlines()) == 1
+    assert server.uri in failed.stderr
+    assert VARIABLE in failed.stderr
+    server.start()
+    assert kedro(empty_project, "mlflow-sync").stdout.endswith(f"1 run sent to {server.uri}\n")
+    check_run(server)
+    assert "Nothing to send" in kedro(empty_project, "mlflow-sync").stdout
+
+
+def test_a_server_that_hangs_from_the_start_and_comes_back(server: Server, empty_project: Project):
+    server.start()
+    server.send_signal(signal.SIGSTOP)
+    output = finished(start_training(empty_project))
+    assert output.count("WARNING") == 1, output
+    server.send_signal(signal.SIGCONT)
+    assert kedro(empty_project, "mlflow-sync").exit_code == 0
+    check_run(server)
+
+
+def test_a_server_that_is_down_at_the_start_gets_all_at_the_end(
+    server: Server, empty_project: Project
+):
+    training = start_training(empty_project)
+    server.start()
+    output = finished(training)
+    assert output.count("WARNING") <= 1, output
+    check_run(server)
+
+
+@pytest.mark.parametrize("store", ["damaged", "a folder"])
+def test_a_store_that_cannot_be_opened_is_one_warning(empty_project: Project, store: str):
+    file = empty_project.path / "mlflow.db"
+    if store == "damaged":
+        file.write_bytes(b"not a database" * 1000)
+    else:
+        file.mkdir()
+    outcome = empty_project.kedro("--pipeline=ingestion")
+    assert outcome.exit_code == 0, outcome.stderr
+    output = outcome.stdout + outcome.stderr
+    assert output.count("WARNING") == 1, output
+    assert len(output.splitlines()) < 30, output
+    assert "conf/base/mlflow.yml" in output
+    assert f"sqlite:///{file}" in output
+    file.unlink() if file.is_file() else shutil.rmtree(file)
+    assert kedro(empty_project, "mlflow-sync").exit_code == 0
+    [run] = empty_project.mlflow_runs()
+    assert run.info.status == "FINISHED"
+
+
+def test_commands_that_track_nothing_do_not_contact_mlflow(server: Server, empty_project: Project):
+    outcome = empty_project.kedro("--pipeline=benchmark", "--dry-run")
+    assert outcome.exit_code == 0, outcome.stderr
+    export = kedro(empty_project, "export-checkpoint", "--to=networks")
+    assert "no checkpoint of disent yet" in export.stderr
+    assert "MLflow" not in outcome.stdout + outcome.stderr + export.stdout + export.stderr
+
+
+def test_async_loading_and_saving_is_one_run(empty_project: Project):
+    outcome = empty_project.kedro("--pipeline=vanilla", "--async", **PARAMS)
+    assert outcome.exit_code == 0, outcome.stderr
+    [run] = empty_project.mlflow_runs()
+    assert run.info.status == "FINISHED"
+    assert {"vanilla.last.accuracy", "vanilla.seed0.loss"} <= run.data.metrics.keys()
+
+
+def test_ctrl_c_ends_the_run_as_killed(empty_project: Project):
+    training = empty_project.start_kedro("--pipeline=vanilla", recipe__steps=10_000_000)
+    try:
+        pending = empty_project.path / "mlflow_pending"
+        while not [
+            path for path in pending.glob("*/state.json") if '"run_id": "' in path.read_text()
+        ]:
+            assert training.poll() is None
+            time.sleep(0.05)
+        training.send_signal(signal.SIGINT)
+        assert training.wait(60) != 0
+    finally:
+        training.kill()
+    assert [run.info.status for run in empty_project.mlflow_runs()] == ["KILLED"]
