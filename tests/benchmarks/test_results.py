@@ -131,7 +131,15 @@ def test_tables_show_every_case_and_section_uncut(results, capsys):
     print_tables(results)
     shown = capsys.readouterr().out
     assert "…" not in shown
-    for text in ("5.0 [4.9, 5.2]", "2.00 [1.90, 2.10]", "gather and", "naive", "5.0×", "1.40", "1.23"):
+    for text in (
+        "5.0 [4.9, 5.2]",
+        "2.00 [1.90, 2.10]",
+        "gather and",
+        "naive",
+        "5.0×",
+        "1.40",
+        "1.23",
+    ):
         assert text in shown
 
 

@@ -58,7 +58,7 @@ class Project:
             env=self._environment(),
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
         )
         return Outcome(done.returncode, done.stdout, done.stderr)
 
