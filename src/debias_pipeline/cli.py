@@ -135,9 +135,9 @@ def _run_known_pipelines(*args: Any, pipeline: str, dry_run: bool, **kwargs: Any
     try:
         return cast(Callable[..., Any], kedro_run.callback)(*args, **kwargs)
     except Stopped as stopped:
-        if "benchmark" not in names or kwargs["only_missing_outputs"]:
+        if kwargs["only_missing_outputs"]:
             raise
-        hint = "With --only-missing-outputs it skips trials that are done."
+        hint = "Add --only-missing-outputs to skip what is done."
         raise Stopped(stopped.signal_number, f"{stopped} {hint}") from stopped
 
 

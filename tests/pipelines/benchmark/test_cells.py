@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from debias_pipeline.biased_data import get_dataset
-from debias_pipeline.errors import Hole
+from debias_pipeline.errors import AlreadyRunningError, Hole
 from debias_pipeline.grid import CELL_ENTRIES
 from debias_pipeline.io.snapshots import SnapshotStore
 from debias_pipeline.pipelines.benchmark.memory import PeakMemory
@@ -81,6 +81,15 @@ def test_the_outcome_says_what_was_run_and_what_it_cost(data):
         "precision": "fp32", "steps": 4, "status": "done", "error": None,
         "threads": torch.get_num_threads(), "mlflow_run_id": None, "mlflow_experiment_id": None,
     }  # fmt: skip
+
+
+def test_a_trial_that_another_process_trains_leaves_no_outcome_that_says_failed(data, monkeypatch):
+    def refuse(*arguments):
+        raise AlreadyRunningError("Another process trains with the same settings")
+
+    monkeypatch.setattr("debias_pipeline.pipelines.benchmark.nodes.train_method", refuse)
+    with pytest.raises(AlreadyRunningError):
+        run(data)
 
 
 @pytest.mark.parametrize(
