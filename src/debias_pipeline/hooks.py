@@ -88,11 +88,11 @@ class PreflightHooks:
     ) -> None:
         """Check what depends on the pipeline chosen.
 
-            Raises:
-        UserError: if a method has no recipe, a recipe field is unknown to all methods of
-            the run, the device is not there, something is missing that an earlier
-            pipeline makes, results cannot be saved, or a method needs bias labels and the
-            data has none; of a grid likewise.
+        Raises:
+            UserError: if a method has no recipe, a recipe field is unknown to all methods of
+                the run, the device is not there, something is missing that an earlier
+                pipeline makes, results cannot be saved, or a method needs bias labels and the
+                data has none; of a grid likewise.
         """
         _check_load_versions(run_params["load_versions"] or {}, pipeline, catalog)
         parameters: dict[str, Any] = catalog.load("parameters")
