@@ -25,6 +25,7 @@ from debias_pipeline.grid import CELL_ENTRIES, OVERRIDES, Cell, cells_of
 from debias_pipeline.io import local_file, location, unwritable_folder, versions_of
 from debias_pipeline.methods import get_method, method_names
 from debias_pipeline.networks import check_weights
+from debias_pipeline.outdated import check_raw_data, check_trained_on, mark_outdated
 from debias_pipeline.parameters import check_decays, check_overrides, no_recipe, unknown
 from debias_pipeline.pipeline_registry import (
     DEFAULT_METHODS,
@@ -91,8 +92,8 @@ class PreflightHooks:
         Raises:
             UserError: if a method has no recipe, a recipe field is unknown to all methods of
                 the run, the device is not there, something is missing that an earlier
-                pipeline makes, results cannot be saved, or a method needs bias labels and the
-                data has none; of a grid likewise.
+                pipeline makes or belongs to other data, results cannot be saved, or a method
+                needs bias labels and the data has none; of a grid likewise.
         """
         _check_load_versions(run_params["load_versions"] or {}, pipeline, catalog)
         parameters: dict[str, Any] = catalog.load("parameters")
@@ -126,13 +127,21 @@ class PreflightHooks:
                 setting = parameters[cell.setting]
                 namespace = f"{cell.setting}."
                 _check_bias_labels(cell.method, setting, parameters, namespace, pipeline, catalog)
+        check_trained_on(pipeline, catalog, parameters)
+        if warning := check_raw_data(pipeline, catalog, parameters):
+            logger.warning(warning)
+        if run_params.get("only_missing_outputs"):
+            for reason in mark_outdated(pipeline, catalog, parameters):
+                logger.info(reason)
 
     def _check_inputs(
         self, pipeline: Pipeline, catalog: Catalog, parameters: dict[str, Any]
     ) -> None:
         needed = sorted(name for name in pipeline.inputs() if not _is_parameter(name))
         # The leaderboard shows what a cell has not left as a hole.
-        holes = {f"{cell.name}.{entry}" for cell in cells_of(parameters) for entry in CELL_ENTRIES}
+        cells = cells_of(parameters)
+        holes = {f"{cell.name}.{entry}" for cell in cells for entry in CELL_ENTRIES}
+        holes |= {f"{cell.setting}.data_card" for cell in cells}
         missing = [name for name in needed if name not in holes and not catalog.exists(name)]
         if not missing:
             return

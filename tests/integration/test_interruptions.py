@@ -24,12 +24,13 @@ from debias_pipeline.methods import method_names
 pytestmark = pytest.mark.slow
 
 KILLS = int(os.environ.get("KILLS", "2"))
+# Sums in another order are other results, hence one thread.
 SHORT: dict[str, Any] = {
-    "seeds": 3, "device": "cpu", "recipe__steps": 400, "recipe__eval_every": 10,
+    "seeds": 3, "device": "cpu", "threads": 1, "recipe__steps": 150, "recipe__eval_every": 5,
 }  # fmt: skip
 SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
-    "disent": ("disent", {**SHORT, "recipe__swap_start": 150, "recipe__decay_every": 100}),
-    "jtt": ("jtt", SHORT),
+    "disent": ("disent", {**SHORT, "recipe__swap_start": 60, "recipe__decay_every": 30}),
+    "jtt": ("jtt", {**SHORT, "recipe__first_steps": 40}),
     "resnet20 with augmentation": (
         "vanilla",
         {
@@ -51,12 +52,6 @@ RESULTS = (
     "group_accuracy.parquet",
 )
 CONTINUES = re.compile(r"continues after step (\d+)")
-
-
-@pytest.fixture(autouse=True)
-def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sums in another order are other results."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
 # --- Signs of life --------------------------------------------------------------------------------
@@ -243,7 +238,7 @@ def test_a_run_killed_again_and_again_ends_as_one_that_was_not(
         process = start(f"--pipeline={method}", **params)
         killed = moment(project, process, chance)
         kill(process)
-        left = [path for path in files(project) if path.suffix == ".tmp"]
+        left = [path for path in files(project) if ".tmp" in path.name]
         steps = sorted(int(path.stem.removeprefix("step-")) for path in snapshots(project))
         print(
             f"{setting}: {moment.__name__}: {'killed' if killed else 'ended before'}, "
@@ -316,7 +311,7 @@ def test_what_else_a_killed_run_leaves_is_used_or_harmless(
     # Another run of other settings: it says what differs, and leaves the snapshots alone.
     other = {**params, "recipe__steps": 10}
     done = succeeded(stopped.kedro(f"--pipeline={method}", **other))
-    assert "recipe.steps=400, now 10" in " ".join(done.stdout.split())
+    assert "recipe.steps=150, now 10" in " ".join(done.stdout.split())
     assert newest in snapshots(stopped)
     # A damaged snapshot: the one before it is used.
     newest.write_bytes(newest.read_bytes()[:-1])
@@ -355,8 +350,8 @@ def mounted(path: Path, options: str) -> Iterator[None]:
 
 @pytest.fixture
 def small_disk(empty_project: Project) -> Iterator[Project]:
-    """A project whose data/ has 40 MB, with a data set and earlier results."""
-    with mounted(empty_project.path / "data", "size=40m"):
+    """A project whose data/ has 120 MB, with a data set and earlier results."""
+    with mounted(empty_project.path / "data", "size=120m"):
         (empty_project.path / "data/01_raw").mkdir()
         method, params = SETTINGS["disent"]
         short = {**params, "recipe__steps": 10}
@@ -390,7 +385,7 @@ def test_a_full_disk_costs_no_training_but_its_results(small_disk: Project) -> N
     assert "No space left" in line and "checkpoint" in line
     words = " ".join(outcome.stdout.split())
     assert words.count("could be written") == 1 and "training goes on" in words
-    assert "step 400 of 400" in words
+    assert "step 150 of 150" in words
     filler.unlink()
     assert small_disk.results() == before
     assert statuses(small_disk)[-1] == "FAILED"
@@ -434,13 +429,13 @@ def test_a_read_only_project_is_refused_before_training(empty_project: Project) 
 
 GRID = {
     "device": "cpu",
-    "benchmark.methods": "vanilla+disent",
-    "benchmark.percents": "2pct",
+    "benchmark.methods": "disent",
+    "benchmark.percents": "2pct+5pct",
     "benchmark.seeds": 3,
     "benchmark.threads": 1,
-    "benchmark.overrides.steps": 400,
-    "benchmark.overrides.eval_every": 10,
-    "benchmark.overrides.swap_start": 150,
+    "benchmark.overrides.steps": 150,
+    "benchmark.overrides.eval_every": 5,
+    "benchmark.overrides.swap_start": 60,
 }
 BENCHMARK = "--pipeline=benchmark"
 TWO_WORKERS = (
@@ -465,19 +460,15 @@ def test_a_grid_with_two_dask_workers_killed_and_stopped_ends_as_one_that_was_no
         return process.wait()
 
     def trials() -> set[str]:
-        return {path.parents[2].name for path in snapshots(project)}
+        return {path.parents[4].name for path in snapshots(project)}
 
-    assert interrupted_when(lambda: trials() == {"vanilla", "disent"}, signal.SIGKILL) == -9
+    assert interrupted_when(lambda: trials() == {"2pct", "5pct"}, signal.SIGKILL) == -9
     before = snapshots(project)
     assert interrupted_when(lambda: snapshots(project) - before, signal.SIGTERM) == 143
     *_, line = log.read_text().splitlines()
-    assert "Stopped by SIGTERM" in line and "same command again" in line
+    assert "Stopped by SIGTERM" in line and "same command" in line
+    left = trials()
+    assert left
     done = succeeded(project.kedro(*command, **GRID))
-    assert len(CONTINUES.findall(" ".join(done.stdout.split()))) == len(trials_to_do(log))
+    assert len(CONTINUES.findall(" ".join(done.stdout.split()))) == len(left)
     assert_same_results(project, whole)
-
-
-def trials_to_do(log: Path) -> set[str]:
-    return {"vanilla", "disent"} - set(
-        re.findall(r"Completed node: \S+\.(\w+)\.run_cell", log.read_text())
-    )

@@ -87,6 +87,7 @@ class BiasedDataset(ABC):
         label_names: a name for each label, by label.
         bias_names: a name for each bias attribute value, by value.
         options_type: what else may be chosen about this set.
+        has_percents: whether `percent` changes the data; if not, a grid has one setting of it.
         size: how large it is, for estimates before it is made; None where only the data says.
     """
 
@@ -97,6 +98,7 @@ class BiasedDataset(ABC):
     label_names: ClassVar[tuple[str, ...]]
     bias_names: ClassVar[tuple[str, ...]]
     options_type: ClassVar[type[DataOptions]] = DataOptions
+    has_percents: ClassVar[bool] = True
     size: ClassVar[SetSize | None] = None
 
     @abstractmethod

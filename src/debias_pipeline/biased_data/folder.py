@@ -85,6 +85,7 @@ class ImageFolder(BiasedDataset):
     label_names: ClassVar[tuple[str, ...]] = ()
     bias_names: ClassVar[tuple[str, ...]] = ()
     options_type: ClassVar[type[DataOptions]] = FolderOptions
+    has_percents: ClassVar[bool] = False
 
     def build(
         self, percent: str, raw_dir: Path, seed: int, options: DataOptions | None = None
