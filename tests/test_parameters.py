@@ -8,7 +8,7 @@ from kedro.config import OmegaConfigLoader
 
 from debias_pipeline.config_loader import ProjectConfigLoader
 from debias_pipeline.errors import UserError
-from debias_pipeline.methods import get_method
+from debias_pipeline.methods import get_method, method_names
 from debias_pipeline.parameters import (
     RUN_DEFAULTS,
     RunParameters,
@@ -233,7 +233,7 @@ def test_a_method_that_lacks_fields_of_its_own_on_a_data_set_has_no_recipe_there
 
 
 def test_a_data_set_without_defaults_has_the_recipes_that_are_complete():
-    config = {**base_parameters(), "disent": {}}
+    config = {**base_parameters(), **{name: {} for name in method_names()}}
     del config["recipe_defaults"]["cmnist_mini"]
     assert "recipe" not in resolve_parameters(config)["vanilla"]
     full = {"network": "mlp", "lr": 0.01, "batch_size": 256, "steps": 40}

@@ -26,20 +26,36 @@ class ProjectConfigLoader(OmegaConfigLoader):
 
     project: Path | None = None
 
-    def __init__(self, conf_source: str, *args: Any, **kwargs: Any) -> None:
-        super().__init__(conf_source, *args, **kwargs)
+    def __init__(
+        self,
+        conf_source: str,
+        env: str | None = None,
+        *args: Any,
+        base_env: str,
+        default_run_env: str,
+        **kwargs: Any,
+    ) -> None:
+        """Take what Kedro's loader takes.
+
+        Raises:
+            UserError: if there is no folder for `env`.
+        """
         folder = Path(conf_source)
-        if not folder.is_dir():
-            return  # an archive, or a remote folder
-        if not self.env or self.env == self.default_run_env:
-            # Git does not keep an empty folder, and conf/local may be empty.
-            if not (folder / self.default_run_env).is_dir():
-                self.env, self.default_run_env = None, self.base_env
-        elif not (folder / self.env).is_dir():
-            known = [path.name for path in sorted(folder.iterdir()) if path.is_dir()]
-            raise UserError(
-                f"{unknown('environment', self.env, known)} (folders of {folder.name}/)"
-            )
+        if (folder / base_env).is_dir() and not (folder / (env or default_run_env)).is_dir():
+            # What is local may be missing, as Git keeps no empty folder.
+            if env not in (None, default_run_env):
+                known = [path.name for path in sorted(folder.iterdir()) if path.is_dir()]
+                problem = unknown("environment", str(env), known)
+                raise UserError(f"{folder.name}/{env} does not exist. {problem}")
+            env, default_run_env = None, base_env
+        super().__init__(
+            conf_source,
+            env,
+            *args,
+            base_env=base_env,
+            default_run_env=default_run_env,
+            **kwargs,
+        )
 
     def __getitem__(self, key: str) -> dict[str, Any]:
         """The configuration of one kind.

@@ -384,7 +384,8 @@ def validated(
         return model.model_validate(fields)
     except ValidationError as error:
         problems = "; ".join(
-            f"{prefix}{'.'.join(map(str, each['loc']))}={each['input']!r}: {each['msg']}"
+            f"{prefix}{'.'.join(map(str, each['loc']))}={each['input']!r}: "
+            f"{each['msg'].removeprefix('Value error, ')}"
             for each in error.errors()
         )
         raise UserError(problems) from error

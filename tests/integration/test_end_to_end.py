@@ -262,10 +262,20 @@ def test_everything_is_filed_in_the_project(project: Project):
     ).is_file()
 
 
-@pytest.mark.parametrize("uri", ["http://tracking.example:5000", "sqlite:////srv/mlflow.db", None])
-def test_a_store_elsewhere_is_left_alone(uri: str | None, tmp_path: Path):
-    config = {"server": {"mlflow_tracking_uri": uri}}
+def test_a_server_is_left_alone(tmp_path: Path):
+    config = {"server": {"mlflow_tracking_uri": "http://tracking.example:5000"}, "tracking": {}}
     assert with_store_in(tmp_path, config) == config
+
+
+@pytest.mark.parametrize(
+    ("uri", "folder"), [("sqlite:////srv/mlflow.db", "/srv"), ("sqlite:///mlflow.db", ""), ("", "")]
+)
+def test_artifacts_are_kept_next_to_a_sqlite_store(uri: str, folder: str, tmp_path: Path):
+    config = with_store_in(tmp_path, {"server": {"mlflow_tracking_uri": uri}})
+    place = Path(folder or tmp_path)
+    assert config["server"]["mlflow_tracking_uri"] == f"sqlite:///{place}/mlflow.db"
+    created_with = config["tracking"]["experiment"]["create_experiment_kwargs"]
+    assert created_with == {"artifact_location": f"file://{place}/mlruns"}
 
 
 # --- What builds on a run -------------------------------------------------------------------------

@@ -59,7 +59,7 @@ def test_a_cell_gives_what_training_and_evaluation_give(data):
     checkpoint, history, weights, record = train_method(
         *data, STORE, RECIPE, 5, 2, "cpu", "fp32", "auto", False
     )
-    predictions = predict_test(data[0], data[1], checkpoint, "cpu", "fp32")
+    predictions = predict_test(data[0], data[1], checkpoint, data[2], "cpu", "fp32")
     metrics, groups, _ = judge(predictions, data[1], weights, data[2], record)
     assert cell["metrics"] == metrics
     pd.testing.assert_frame_equal(cell["group_accuracy"], groups)
@@ -74,6 +74,7 @@ def test_the_outcome_says_what_was_run_and_what_it_cost(data):
     outcome = run(data)["outcome"]
     assert 0 < outcome.pop("seconds") < 60
     assert len(outcome.pop("settings_digest")) == 8
+    assert outcome.pop("content_hash") is None  # the data card has none
     assert outcome.pop("peak_memory_bytes") in (None, pytest.approx(1e9, rel=10))
     assert outcome == {
         "dataset": "cmnist_mini", "percent": "2pct", "method": "vanilla", "seeds": [5, 6],

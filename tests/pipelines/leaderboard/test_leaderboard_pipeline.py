@@ -62,9 +62,11 @@ def outcome(status: str = "done", error: str | None = None) -> dict[str, Any]:
 
 def ranked(
     of_cells: dict[str, tuple[dict[str, Any] | None, dict[str, Any] | None]],
+    data_card: Any = None,
 ) -> dict[str, Any]:
     """What the pipeline makes of metrics and outcome by method."""
     catalog = DataCatalog({"parameters": MemoryDataset(parameters())})
+    catalog["cmnist_0_5pct.data_card"] = MemoryDataset(data_card)
     for method, (its_metrics, its_outcome) in of_cells.items():
         catalog[f"cmnist_0_5pct.{method}.metrics"] = MemoryDataset(its_metrics)
         catalog[f"cmnist_0_5pct.{method}.outcome"] = MemoryDataset(its_outcome)
@@ -91,6 +93,23 @@ def test_what_is_there_is_ranked_and_the_rest_is_a_hole() -> None:
     assert "http://runs.example/#/experiments/1/runs/abc" in outputs["leaderboard_page"]
     assert "| vanilla | 50.0 ± 10.0 |" in outputs["leaderboard_table"]
     assert list(outputs["leaderboard_figures"]) == ["cmnist"]
+
+
+@pytest.mark.parametrize(
+    ("data_card", "status"),
+    [
+        ({"content_hash": "old"}, "done"),
+        ({"content_hash": "new"}, "not run"),
+        (None, "done"),
+        (Hole("damaged"), "done"),
+        ({"made by": "an earlier version"}, "done"),
+    ],
+)
+def test_results_on_data_that_has_changed_since_are_not_ranked(data_card: Any, status: str) -> None:
+    old = (metrics("vanilla"), {**outcome(), "content_hash": "old"})
+    failed = (None, outcome("failed", "out of memory"))
+    ranks = ranked({"vanilla": old, "disent": failed}, data_card)["leaderboard"]
+    assert ranks["status"].tolist() == [status, "failed"] * 3
 
 
 def test_failed_cells_alone_still_make_a_leaderboard() -> None:

@@ -20,6 +20,7 @@ from debias_pipeline.training import (
     SnapshotStore,
     TrainingThreads,
     choose_device,
+    data_identity,
     train,
 )
 
@@ -108,9 +109,11 @@ def train_method(
         "torch": torch.__version__,
         "seconds": time.perf_counter() - started,
         "settings_digest": taken.digest,
+        "data": data_identity(data_card),
     }
     return checkpoint.to_catalog(), run.history, run.sample_weights, record
 
 
 def _origin(data_card: dict[str, Any]) -> dict[str, Any]:
-    return {key: data_card[key] for key in ("dataset", "percent", "headline", "origin", "seed")}
+    keys = ("dataset", "percent", "headline", "origin", "seed")
+    return {**{key: data_card[key] for key in keys}, **data_identity(data_card)}
