@@ -184,7 +184,13 @@ def test_defaults_that_commands_leave_out_are_those_of_the_configuration():
 
 def test_what_is_not_at_its_default_is_typed():
     typed = {"dataset": "cifar10c", "percent": "5pct", "severity": 2, "raw_dir": "x"}
-    typed |= {"recipe": {"steps": 7}, "device": "cpu", "precision": "bf16", "data_seed": 3}
+    typed |= {
+        "recipe": {"steps": 7},
+        "device": "cpu",
+        "precision": "bf16",
+        "data_seed": 3,
+        "threads": 1,
+    }
     assert resolve_parameters({**base_parameters(), **typed})["typed"] == typed
 
 
