@@ -1,4 +1,5 @@
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import mlflow
@@ -152,8 +153,8 @@ def test_a_run_of_what_is_missing_makes_the_leaderboard_anew(tmp_path: Path) -> 
 
 def test_nothing_is_logged_of_a_hole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     logged: list[str] = []
-    monkeypatch.setattr(mlflow, "active_run", lambda: object())
-    monkeypatch.setattr(mlflow, "log_artifact", lambda path, _: logged.append(path))
+    run = SimpleNamespace(key="run", log_artifact=lambda path, _: logged.append(path))
+    monkeypatch.setattr("debias_pipeline.hooks.active_run", lambda: run)
     metadata = {"mlflow_artifact": "data"}
     page = AtomicTextDataset(filepath=str(tmp_path / "page.html"), metadata=metadata)
     hooks = TrackingHooks()
