@@ -153,7 +153,9 @@ def test_a_run_of_what_is_missing_makes_the_leaderboard_anew(tmp_path: Path) -> 
 
 def test_nothing_is_logged_of_a_hole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     logged: list[str] = []
-    run = SimpleNamespace(key="run", log_artifact=lambda path, _: logged.append(path))
+    run = SimpleNamespace(
+        key="run", log=lambda **_: None, log_artifact=lambda path, _: logged.append(path)
+    )
     monkeypatch.setattr("debias_pipeline.hooks.active_run", lambda: run)
     metadata = {"mlflow_artifact": "data"}
     page = AtomicTextDataset(filepath=str(tmp_path / "page.html"), metadata=metadata)
