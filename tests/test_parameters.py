@@ -34,7 +34,7 @@ VANILLA = [("cmnist", 0.01, 256), ("cifar10c", 0.001, 256), ("bffhq", 0.0001, 64
 
 def loader(**runtime_params):
     return ProjectConfigLoader(
-        str(CONF), env="local", base_env="base", runtime_params=runtime_params
+        str(CONF), base_env="base", default_run_env="local", runtime_params=runtime_params
     )
 
 
