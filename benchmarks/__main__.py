@@ -24,13 +24,14 @@ from benchmarks.cifar10c import (
 from benchmarks.cmnist import cmnist_like_data, measure_cmnist_step, parts_of_cmnist_run
 from benchmarks.compare import UnreadableResultsError, print_comparison, read_results
 from benchmarks.kedro_runs import measure_memory, measure_startup
-from benchmarks.parts import Parts, mlflow_run
+from benchmarks.parts import Parts, mlflow_run, share_of_snapshots
+from benchmarks.steps import published_recipe
 from benchmarks.tables import print_tables
 from benchmarks.timing import Timing
 
 SCHEMA = 2
 RESULTS = Path(__file__).parent / "results" / "latest.json"
-SECTIONS = ("startup", "memory", "cmnist", "cifar10c", "naive", "busy")
+SECTIONS = ("startup", "memory", "snapshots", "cmnist", "cifar10c", "naive", "busy")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,10 +46,11 @@ class Effort:
     startup_rounds: int
     memory_steps: int
     busy_rounds: int
+    snapshot_steps: int
 
 
-FULL = Effort(8, 200, 3, 3, 5, 3, 500, 3)
-QUICK = Effort(2, 30, 1, 2, 2, 1, 50, 1)
+FULL = Effort(8, 200, 3, 3, 5, 3, 500, 3, 5000)
+QUICK = Effort(2, 30, 1, 2, 2, 1, 50, 1, 1000)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -81,6 +83,7 @@ def measure(sections: Sequence[str], choice: Choice, effort: Effort) -> dict[str
         "busy": [],
         "startup": None,
         "memory": [],
+        "snapshots": [],
     }
     if "startup" in sections:
         _say("kedro run to the first step")
@@ -88,6 +91,8 @@ def measure(sections: Sequence[str], choice: Choice, effort: Effort) -> dict[str
     if "memory" in sections:
         _say("peak memory of kedro run")
         results["memory"] = [measure_memory(each, effort.memory_steps) for each in (1, 5)]
+    if "snapshots" in sections:
+        results["snapshots"] = _snapshots(effort.snapshot_steps)
     with mlflow_run():
         if "cmnist" in sections:
             results["steps"] += _cmnist(choice, effort)
@@ -111,6 +116,15 @@ def case_figures(case: Case, timings: dict[str, Timing], parts: Parts | None) ->
         "seed_steps_per_second": case.replicas * steps_per_second,
         "parts": parts.shares() if parts else None,
     }
+
+
+def _snapshots(steps: int) -> list[dict[str, Any]]:
+    data, recipe, shares = cmnist_like_data(), published_recipe("cmnist", "disent"), []
+    for replicas in (1, 3):
+        _say(f"snapshots of cmnist disent R={replicas}")
+        share = share_of_snapshots(data, recipe, replicas, steps)
+        shares.append({"replicas": replicas, "steps": steps, "share": share})
+    return shares
 
 
 def _cmnist(choice: Choice, effort: Effort) -> list[dict[str, Any]]:

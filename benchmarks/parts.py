@@ -16,6 +16,7 @@ import torch
 
 from benchmarks.steps import untrained
 from debias_pipeline.evaluation import ImageData
+from debias_pipeline.io.snapshots import SnapshotStore
 from debias_pipeline.losses import ClassNormalisedAverage
 from debias_pipeline.methods import Recipe
 from debias_pipeline.tracking import (
@@ -26,13 +27,14 @@ from debias_pipeline.tracking import (
     end_run,
     start_run,
 )
-from debias_pipeline.training import Listener, Progress, train
+from debias_pipeline.training import Listener, Progress, Snapshots, train
 from debias_pipeline.training.batches import BatchStream
-from debias_pipeline.training.loop import Window
+from debias_pipeline.training.loop import Window, _Trainer
 
 # Of published recipes: what the shares of evaluation and logging are worked out for.
 EVAL_EVERY = 500
 REST = "rest of the step"
+SNAPSHOTS = "snapshots"
 EVALUATION, LOGGING = "evaluation", "logging"
 PARTS = (
     "gather and transforms",
@@ -192,6 +194,28 @@ def measure_parts(
             timed_listeners = [_Timed(each, clock) for each in listeners]
             train(method, recipe, data, precision=precision, listeners=[*timed_listeners, marker])
     return _means(marker.reading, steps - warm_up, evaluations)
+
+
+def share_of_snapshots(data: ImageData, recipe: Recipe, replicas: int, steps: int) -> float:
+    """Return the share of a training run that is spent on saving snapshots to a local disk.
+
+    Args:
+        data: the images.
+        recipe: of the run.
+        replicas: R.
+        steps: how many, several times `EVAL_EVERY`.
+    """
+    recipe = recipe.model_copy(update={"steps": steps, "eval_every": EVAL_EVERY})
+    method, clock = untrained(data, recipe, replicas), Clock()
+    save = clock.timed(SNAPSHOTS, _Trainer._save_snapshot)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        mock.patch.object(_Trainer, "_save_snapshot", save),
+    ):
+        clock.restart()
+        train(method, recipe, data, snapshots=Snapshots(SnapshotStore(folder, {}), {}, {}))
+    seconds = clock.reading()
+    return seconds[SNAPSHOTS] / sum(seconds.values())
 
 
 def _means(seconds: dict[str, float], steps: int, evaluations: int) -> Parts:

@@ -49,7 +49,7 @@ def _tables(results: Mapping[str, Any]) -> Iterator[Table]:
         yield naive_table(results["naive"])
     if results.get("busy"):
         yield busy_table(results["busy"])
-    if results["startup"] or results["memory"]:
+    if results["startup"] or results["memory"] or results["snapshots"]:
         yield process_table(results)
 
 
@@ -124,7 +124,7 @@ def naive_table(naive: Mapping[str, Any]) -> Table:
 
 
 def process_table(results: Mapping[str, Any]) -> Table:
-    """Start-up and memory."""
+    """Start-up, memory and the cost of snapshots."""
     table = table_of("kedro run --pipeline=disent on data of cmnist's size", ("figure", "value"))
     startup = results["startup"]
     if startup:
@@ -137,6 +137,9 @@ def process_table(results: Mapping[str, Any]) -> Table:
             table.add_row(f"    {each['package']}", f"{each['seconds']:.2f}")
     for each in results["memory"]:
         table.add_row(f"peak memory, R={each['replicas']}, GB", f"{each['peak_gb']:.2f}")
+    for each in results["snapshots"]:
+        name = f"% of the training time for snapshots, R={each['replicas']}"
+        table.add_row(name, f"{100 * each['share']:.2f}")
     return table
 
 

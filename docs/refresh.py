@@ -2,6 +2,7 @@
 
     python docs/refresh.py pictures     # docs/images/ from the latest runs that are here
     python docs/refresh.py table cmnist # a Markdown table of whatever was run on a data set
+    python docs/refresh.py selection cmnist # docs/selection.md's table of whatever was run
     python docs/refresh.py leaderboard cmnist # docs/results.md and docs/images/ from the latest
                                               # leaderboard that has the data set
 
@@ -14,8 +15,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from debias_pipeline.reporting.leaderboard import draw_leaderboard_figures, write_leaderboard_table
+import pandas as pd
 
+from debias_pipeline.reporting.leaderboard import draw_leaderboard_figures, write_leaderboard_table
+from debias_pipeline.selection_rules import SELECTION_RULES
+
+MODEL_OUTPUT = Path("data/07_model_output")
 REPORTING = Path("data/08_reporting")
 IMAGES = Path(__file__).parent / "images"
 RESULTS = Path(__file__).parent / "results.md"
@@ -31,7 +36,11 @@ PICTURES = {
     ("cifar10c/5pct", "vanilla/figures.json", "learning_curves"): "cifar10c_vanilla.svg",
     ("cifar10c/5pct", "disent/figures.json", "learning_curves"): "cifar10c_disent.svg",
 }
-CHOICES = {"last": "last", "selected": "selected", "best_on_test": "best on test"}
+# Selecting by these is no rule of this project: column of the table → column of the history.
+WARNINGS = {
+    "plain validation": "valid_accuracy",
+    "worst class": "valid_worst_class_accuracy",
+}
 METRICS = ("accuracy", "conflicting_accuracy", "aligned_accuracy", "worst_group_accuracy")
 
 
@@ -56,16 +65,31 @@ def table(dataset: str) -> None:
         "| percent | method | checkpoint | unbiased | conflicting | aligned | worst group | AUROC |"
     )
     print("|---|---|---|---|---|---|---|---|")
-    folders = (REPORTING / dataset).glob("*/*/metrics.json")
-    for path in sorted(
-        folders, key=lambda each: (_number(each.parts[-3]), each.parts[-2] != "vanilla")
-    ):
+    for path in _metrics_files(dataset):
         metrics = latest(path)
         auroc = _figure(metrics["conflict_detection_auroc"], 1, 3)
-        for choice, name in CHOICES.items():
-            values = metrics["checkpoints"][choice] or {}
+        for rule in SELECTION_RULES.values():
+            values = metrics["checkpoints"].get(rule.key) or {}
             cells = " | ".join(_figure(values.get(each), 100, 1) for each in METRICS)
-            print(f"| {metrics['percent']} | {metrics['method']} | {name} | {cells} | {auroc} |")
+            place = f"{metrics['percent']} | {metrics['method']}"
+            print(f"| {place} | {rule.name} | {cells} | {auroc} |")
+
+
+def selection(dataset: str) -> None:
+    """Print how far each selection rule is below the best step on the test set, in points."""
+    names = [rule.name for rule in SELECTION_RULES.values() if not rule.leaks]
+    print(f"| percent | method | best on test | {' | '.join([*names, *WARNINGS])} |")
+    print("|---" * (3 + len(names) + len(WARNINGS)) + "|")
+    for path in _metrics_files(dataset):
+        metrics = latest(path)
+        history = _latest_history(MODEL_OUTPUT / path.parent.relative_to(REPORTING))
+        accuracy, headline = _test_accuracies(metrics), f"test_{metrics['headline']}"
+        best = accuracy.pop("best_on_test")
+        for name, column in WARNINGS.items():
+            chosen = history.loc[history.groupby("seed")[column].idxmax()]
+            accuracy[name] = chosen.set_index("seed")[headline]
+        cells = [_in_percent(best), *(_in_percent(best - each) for each in accuracy.values())]
+        print(f"| {metrics['percent']} | {metrics['method']} | {' | '.join(cells)} |")
 
 
 def leaderboard(dataset: str) -> None:
@@ -86,6 +110,35 @@ def leaderboard(dataset: str) -> None:
     before, _, rest = text.partition(begin)
     _, _, after = rest.partition(end)
     RESULTS.write_text(f"{before}{begin}\n\n{table}\n{end}{after}", encoding="utf-8")
+
+
+def _metrics_files(dataset: str) -> list[Path]:
+    """Return the metrics of ordinary runs, by percent, vanilla first."""
+    found = (REPORTING / dataset).glob("*/*/metrics.json")
+    return sorted(found, key=lambda each: (_number(each.parts[-3]), each.parts[-2] != "vanilla"))
+
+
+def _latest_history(folder: Path) -> pd.DataFrame:
+    versions = sorted((folder / "history.parquet").glob("*/history.parquet"))
+    return pd.read_parquet(versions[-1])
+
+
+def _test_accuracies(metrics: dict[str, Any]) -> dict[str, pd.Series]:
+    """Return rule → headline on the test split by seed; NaN if the rule selected no step."""
+    unknown = [float("nan")] * len(metrics["seeds"])
+    values = {
+        rule: (metrics["checkpoints"].get(rule) or {}).get(metrics["headline"])
+        for rule in SELECTION_RULES
+    }
+    return {
+        rule: pd.Series(each["per_seed"] if each else unknown, metrics["seeds"])
+        for rule, each in values.items()
+    }
+
+
+def _in_percent(values: pd.Series) -> str:
+    mean, std = 100 * values.mean(), 100 * values.std()
+    return "–" if values.isna().any() else f"{mean:.1f} ± {std:.1f}"
 
 
 def _latest_leaderboard(dataset: str) -> dict[str, Any]:
@@ -117,13 +170,15 @@ def _number(percent: str) -> float:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("pictures", "table", "leaderboard"))
+    parser.add_argument("what", choices=("pictures", "table", "selection", "leaderboard"))
     parser.add_argument("dataset", nargs="?", default="cmnist_mini")
     arguments = parser.parse_args()
     if arguments.what == "pictures":
         pictures()
     elif arguments.what == "table":
         table(arguments.dataset)
+    elif arguments.what == "selection":
+        selection(arguments.dataset)
     else:
         leaderboard(arguments.dataset)
 

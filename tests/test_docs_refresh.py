@@ -3,7 +3,9 @@ import json
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import pandas as pd
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent / "reporting"))
@@ -63,3 +65,38 @@ def test_without_marks_or_figures_nothing_is_written(refresh: ModuleType) -> Non
     with pytest.raises(SystemExit, match="must have the line <!-- leaderboard of cmnist --> once"):
         refresh.leaderboard("cmnist")
     assert refresh.RESULTS.read_text(encoding="utf-8") == "# Results\n"
+
+
+def test_regret_of_selection_rules_is_the_mean_over_seeds_in_points(
+    refresh: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    for name in ("REPORTING", "MODEL_OUTPUT"):
+        monkeypatch.setattr(refresh, name, tmp_path / name)
+    accuracy = {"last": [0.5, 0.7], "pseudo_groups": [0.8, 0.8], "best_on_test": [0.8, 0.9]}
+    checkpoints = {rule: {"accuracy": {"per_seed": each}} for rule, each in accuracy.items()}
+    metrics = {
+        "percent": "2pct", "method": "lff", "headline": "accuracy", "seeds": [3, 4],
+        "checkpoints": {**checkpoints, "selected": None},
+    }  # fmt: skip
+    folder = tmp_path / "REPORTING/cmnist/2pct/lff/metrics.json/1"
+    folder.mkdir(parents=True)
+    (folder / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
+    folder = tmp_path / "MODEL_OUTPUT/cmnist/2pct/lff/history.parquet/1"
+    folder.mkdir(parents=True)
+    pd.DataFrame(
+        {
+            "step": [1, 1, 2, 2],
+            "seed": [3, 4, 3, 4],
+            "test_accuracy": [0.2, 0.9, 0.8, 0.3],
+            "valid_accuracy": [0.99, 0.5, 0.9, 0.6],
+            "valid_worst_class_accuracy": [0.1, 0.2, 0.3, 0.1],
+        }
+    ).to_parquet(folder / "history.parquet")
+    refresh.selection("cmnist")
+    head, _, row = capsys.readouterr().out.splitlines()
+    assert head.split(" | ")[2:] == [
+        "best on test", "last", "selected", "pseudo-groups", "plain validation", "worst class |"
+    ]  # fmt: skip
+    assert row == (
+        "| 2pct | lff | 85.0 ± 7.1 | 25.0 ± 7.1 | – | 5.0 ± 7.1 | 60.0 ± 0.0 | 0.0 ± 0.0 |"
+    )

@@ -164,6 +164,22 @@ def test_a_digest_goes_by_the_cell_alone():
     assert len({cell.digest for cell in grid}) == len(grid)
 
 
+def test_percents_do_not_multiply_a_data_set_that_has_none():
+    grid = {"datasets": "folder+cmnist_mini", "percents": "0.5pct+2pct", "methods": "vanilla"}
+    names = [cell.name for cell in cells(**grid)]
+    assert names == ["folder.vanilla", "cmnist_mini_0_5pct.vanilla", "cmnist_mini_2pct.vanilla"]
+    catalog = loader(benchmark=grid)["catalog"]
+    assert {"folder.images", "folder.vanilla.checkpoint"} <= {*catalog}
+
+
+def test_two_settings_with_one_folder_are_refused(monkeypatch):
+    monkeypatch.setattr(
+        "debias_pipeline.biased_data.cmnist.ColoredMnist.folder", lambda *_: "cmnist/all"
+    )
+    with pytest.raises(UserError, match=r"cmnist_1pct and cmnist_2pct.*cmnist/all"):
+        parameters(datasets="cmnist", percents="1pct+2pct")
+
+
 def test_the_catalog_has_entries_of_every_cell():
     catalog = loader("paper")["catalog"]
     for cell in cells("paper"):

@@ -8,7 +8,7 @@ from kedro.config import OmegaConfigLoader
 
 from debias_pipeline.config_loader import ProjectConfigLoader
 from debias_pipeline.errors import UserError
-from debias_pipeline.methods import get_method
+from debias_pipeline.methods import get_method, method_names
 from debias_pipeline.parameters import (
     RUN_DEFAULTS,
     RunParameters,
@@ -184,7 +184,13 @@ def test_defaults_that_commands_leave_out_are_those_of_the_configuration():
 
 def test_what_is_not_at_its_default_is_typed():
     typed = {"dataset": "cifar10c", "percent": "5pct", "severity": 2, "raw_dir": "x"}
-    typed |= {"recipe": {"steps": 7}, "device": "cpu", "precision": "bf16", "data_seed": 3}
+    typed |= {
+        "recipe": {"steps": 7},
+        "device": "cpu",
+        "precision": "bf16",
+        "data_seed": 3,
+        "threads": 1,
+    }
     assert resolve_parameters({**base_parameters(), **typed})["typed"] == typed
 
 
@@ -233,7 +239,7 @@ def test_a_method_that_lacks_fields_of_its_own_on_a_data_set_has_no_recipe_there
 
 
 def test_a_data_set_without_defaults_has_the_recipes_that_are_complete():
-    config = {**base_parameters(), "disent": {}}
+    config = {**base_parameters(), **{name: {} for name in method_names()}}
     del config["recipe_defaults"]["cmnist_mini"]
     assert "recipe" not in resolve_parameters(config)["vanilla"]
     full = {"network": "mlp", "lr": 0.01, "batch_size": 256, "steps": 40}

@@ -27,6 +27,7 @@ from debias_pipeline.config_loader import ProjectConfigLoader
 from debias_pipeline.errors import UserError, one_line, user_error_behind
 from debias_pipeline.grid import cells_of
 from debias_pipeline.methods import method_names
+from debias_pipeline.outdated import find_outdated
 from debias_pipeline.parameters import unknown
 from debias_pipeline.pipeline_registry import PUBLISHED_METHOD
 from debias_pipeline.pipelines.benchmark import (
@@ -134,9 +135,9 @@ def _run_known_pipelines(*args: Any, pipeline: str, dry_run: bool, **kwargs: Any
     try:
         return cast(Callable[..., Any], kedro_run.callback)(*args, **kwargs)
     except Stopped as stopped:
-        if "benchmark" not in names or kwargs["only_missing_outputs"]:
+        if kwargs["only_missing_outputs"]:
             raise
-        hint = "With --only-missing-outputs it skips trials that are done."
+        hint = "Add --only-missing-outputs to skip what is done."
         raise Stopped(stopped.signal_number, f"{stopped} {hint}") from stopped
 
 
@@ -170,7 +171,8 @@ def _show_plan(names: list[str], options: dict[str, Any]) -> None:
         catalog, parameters = context.catalog, context.params
         cells = chosen_cells(cells_of(parameters), grid)
         check_cells(cells, grid, catalog)
-        Console().print(plan_table(plan(cells, catalog, parameters)))
+        outdated, _ = find_outdated(grid, catalog, parameters)
+        Console().print(plan_table(plan(cells, catalog, parameters, outdated)))
 
 
 # Options of `kedro run` that choose nodes.

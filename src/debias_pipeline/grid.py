@@ -127,7 +127,9 @@ class Cell:
 
 
 def setting_name(dataset: str, percent: str) -> str:
-    """A data set and percent as a namespace; Kedro's namespaces are parted by dots."""
+    """Return the namespace of a data set and percent; dots would separate namespaces."""
+    if not get_dataset(dataset).has_percents:
+        return dataset
     return f"{dataset}_{percent.replace('.', '_')}"
 
 
@@ -161,7 +163,7 @@ def resolve_grid(
     resolved: dict[str, Any] = {"benchmark": grid.model_dump()}
     for dataset in grid.datasets:
         options = _data_options(dataset, grid.data_options.get(dataset, {}))
-        for percent in grid.percents:
+        for percent in _percents(dataset, grid.percents):
             resolved[setting_name(dataset, percent)] = {
                 "dataset": dataset,
                 "percent": percent,
@@ -180,6 +182,7 @@ def resolve_grid(
                 },
             }
     _check_data_options(grid)
+    _check_folders(resolved)
     return resolved
 
 
@@ -195,7 +198,7 @@ def cells_of(parameters: Mapping[str, Any]) -> list[Cell]:
     seeds = tuple(range(grid["seed"], grid["seed"] + grid["seeds"]))
     cells = []
     for dataset in grid["datasets"]:
-        for percent in grid["percents"]:
+        for percent in _percents(dataset, grid["percents"]):
             setting = parameters[setting_name(dataset, percent)]
             for method in grid["methods"]:
                 cells.append(
@@ -296,6 +299,24 @@ def _data_options(dataset: str, given: Mapping[str, Any]) -> dict[str, Any]:
         what=f"option of {dataset}",
         prefix=f"{_PREFIX}data_options.{dataset}.",
     ).model_dump()
+
+
+def _percents(dataset: str, percents: Sequence[str]) -> Sequence[str]:
+    return percents if get_dataset(dataset).has_percents else percents[:1]
+
+
+def _check_folders(resolved: Mapping[str, Any]) -> None:
+    """Refuse two settings with one folder, where each would overwrite the other's data."""
+    of_folder: dict[str, str] = {}
+    for name, setting in resolved.items():
+        if name == "benchmark":
+            continue
+        other = of_folder.setdefault(setting["data_folder"], name)
+        if other != name:
+            raise UserError(
+                f"{other} and {name} of the grid would share the folder "
+                f"{setting['data_folder']}: leave one of them out"
+            )
 
 
 def _check_data_options(grid: GridParameters) -> None:

@@ -17,12 +17,14 @@ from kedro.pipeline.node import Node
 from kedro_mlflow.config.kedro_mlflow_config import KedroMlflowConfig
 from rich.console import Console
 
+from debias_pipeline.biased_data import get_dataset
 from debias_pipeline.config_loader import ProjectConfigLoader
 from debias_pipeline.errors import Hole, RecipeError, UserError
 from debias_pipeline.grid import CELL_ENTRIES, OVERRIDES, Cell, cells_of
 from debias_pipeline.io import local_file, location, unwritable_folder, versions_of
-from debias_pipeline.methods import method_names
+from debias_pipeline.methods import get_method, method_names
 from debias_pipeline.networks import check_weights
+from debias_pipeline.outdated import check_raw_data, check_trained_on, mark_outdated
 from debias_pipeline.parameters import check_decays, check_overrides, no_recipe, unknown
 from debias_pipeline.pipeline_registry import (
     DEFAULT_METHODS,
@@ -90,7 +92,8 @@ class PreflightHooks:
         Raises:
             UserError: if a method has no recipe, a recipe field is unknown to all methods of
                 the run, the device is not there, something is missing that an earlier
-                pipeline makes, or results cannot be saved; of a grid likewise.
+                pipeline makes or belongs to other data, results cannot be saved, or a method
+                needs bias labels and the data has none; of a grid likewise.
         """
         _check_load_versions(run_params["load_versions"] or {}, pipeline, catalog)
         parameters: dict[str, Any] = catalog.load("parameters")
@@ -117,13 +120,28 @@ class PreflightHooks:
                 parameters["recipe"], {name: parameters[name]["recipe"] for name in trained}
             )
         self._check_inputs(pipeline, catalog, parameters)
+        if here:
+            for method in trained:
+                _check_bias_labels(method, parameters, parameters, "", pipeline, catalog)
+            for cell in cells:
+                setting = parameters[cell.setting]
+                namespace = f"{cell.setting}."
+                _check_bias_labels(cell.method, setting, parameters, namespace, pipeline, catalog)
+        check_trained_on(pipeline, catalog, parameters)
+        if warning := check_raw_data(pipeline, catalog, parameters):
+            logger.warning(warning)
+        if run_params.get("only_missing_outputs"):
+            for reason in mark_outdated(pipeline, catalog, parameters):
+                logger.info(reason)
 
     def _check_inputs(
         self, pipeline: Pipeline, catalog: Catalog, parameters: dict[str, Any]
     ) -> None:
         needed = sorted(name for name in pipeline.inputs() if not _is_parameter(name))
         # The leaderboard shows what a cell has not left as a hole.
-        holes = {f"{cell.name}.{entry}" for cell in cells_of(parameters) for entry in CELL_ENTRIES}
+        cells = cells_of(parameters)
+        holes = {f"{cell.name}.{entry}" for cell in cells for entry in CELL_ENTRIES}
+        holes |= {f"{cell.setting}.data_card" for cell in cells}
         missing = [name for name in needed if name not in holes and not catalog.exists(name)]
         if not missing:
             return
@@ -280,6 +298,48 @@ class SummaryHooks:
             print(f"{name.replace('.', ' ').replace('_', ' ')}: {shown}")
         cells = chosen_cells(cells_of(catalog.load("parameters")), pipeline)
         check_outcomes(cells, {cell.name: catalog.load(f"{cell.name}.outcome") for cell in cells})
+
+
+def _check_bias_labels(
+    method: str,
+    setting: Mapping[str, Any],
+    parameters: Mapping[str, Any],
+    namespace: str,
+    pipeline: Pipeline,
+    catalog: Catalog,
+) -> None:
+    """Check that the data has the bias labels that a method needs.
+
+    Data that the pipeline makes is not there yet, or is not the one that it will make: then the
+    data set says what it knows of it.
+
+    Args:
+        method: to be trained.
+        setting: `dataset` and `data_options`.
+        parameters: `raw_dir`.
+        namespace: of the setting's catalog entries.
+        pipeline: to be run.
+        catalog: of the run.
+
+    Raises:
+        UserError: if there are none.
+    """
+    if get_method(method).bias_labels == "none":
+        return
+    entry = f"{namespace}data_card"
+    if entry in pipeline.inputs():
+        card = catalog.load(entry)
+        lacking = isinstance(card, dict) and not card["bias_names"]
+    else:
+        dataset = get_dataset(setting["dataset"])
+        options = dataset.options_type.model_validate(setting["data_options"])
+        lacking = dataset.lacks_bias_labels(Path(parameters["raw_dir"]), options)
+    if lacking:
+        raise UserError(
+            f"{method} needs bias labels, and dataset={setting['dataset']} in "
+            f"{parameters['raw_dir']} has none; add a column bias to the table of its images, or "
+            "use a method that needs none, such as disent"
+        )
 
 
 def _check_writable(pipeline: Pipeline, catalog: Catalog) -> None:

@@ -38,7 +38,13 @@ ALL = "all"
 
 
 # Values of conf/base/parameters.yml that a command need not name.
-RUN_DEFAULTS = {"raw_dir": "data/01_raw", "data_seed": 0, "device": "auto", "precision": "fp32"}
+RUN_DEFAULTS = {
+    "raw_dir": "data/01_raw",
+    "data_seed": 0,
+    "device": "auto",
+    "precision": "fp32",
+    "threads": "auto",
+}
 
 
 def _threads(value: object) -> object:
@@ -384,7 +390,8 @@ def validated(
         return model.model_validate(fields)
     except ValidationError as error:
         problems = "; ".join(
-            f"{prefix}{'.'.join(map(str, each['loc']))}={each['input']!r}: {each['msg']}"
+            f"{prefix}{'.'.join(map(str, each['loc']))}={each['input']!r}: "
+            f"{each['msg'].removeprefix('Value error, ')}"
             for each in error.errors()
         )
         raise UserError(problems) from error

@@ -4,7 +4,9 @@ from omegaconf.resolvers import oc
 
 from debias_pipeline.config_loader import ProjectConfigLoader
 from debias_pipeline.hooks import PreflightHooks, SnapshotHooks, SummaryHooks, TrackingHooks
+from debias_pipeline.outdated import RunCatalog
 
+DATA_CATALOG_CLASS = RunCatalog
 HOOKS = (PreflightHooks(), TrackingHooks(), SnapshotHooks(), SummaryHooks())
 # They contact MLflow for every command, and fail with it; TrackingHooks does their work.
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro_mlflow", "kedro-mlflow")

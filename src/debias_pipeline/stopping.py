@@ -21,7 +21,7 @@ class Stopped(KeyboardInterrupt):
 
     def __init__(self, signal_number: int, message: str = "") -> None:
         name = signal.Signals(signal_number).name
-        super().__init__(message or f"Stopped by {name}. Type the same command again to continue.")
+        super().__init__(message or f"Stopped by {name}. The same command continues.")
         self.signal_number = signal_number
 
     @property

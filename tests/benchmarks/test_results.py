@@ -54,6 +54,7 @@ def results():
         "naive": {"workers": 2, "files": 2000, "naive": times, "ours": [ours]},
         "startup": {"from_raw": spread(12.0), "again": spread(9.0), "imports": imports},
         "memory": [{"replicas": 1, "steps": 500, "peak_gb": 1.4}],
+        "snapshots": [{"replicas": 3, "steps": 5000, "share": 0.0123}],
     }
 
 
@@ -130,12 +131,20 @@ def test_tables_show_every_case_and_section_uncut(results, capsys):
     print_tables(results)
     shown = capsys.readouterr().out
     assert "…" not in shown
-    for text in ("5.0 [4.9, 5.2]", "2.00 [1.90, 2.10]", "gather and", "naive", "5.0×", "1.40"):
+    for text in (
+        "5.0 [4.9, 5.2]",
+        "2.00 [1.90, 2.10]",
+        "gather and",
+        "naive",
+        "5.0×",
+        "1.40",
+        "1.23",
+    ):
         assert text in shown
 
 
 def test_a_section_that_was_left_out_has_no_table(results, capsys):
-    print_tables({**results, "steps": [], "naive": None, "startup": None})
+    print_tables({**results, "steps": [], "naive": None, "startup": None, "snapshots": []})
     shown = capsys.readouterr().out
     assert "peak memory" in shown
     assert "One training step" not in shown

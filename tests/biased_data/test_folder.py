@@ -91,6 +91,26 @@ def test_mixed_images_without_bias(mixed_dir, tmp_path):
     assert data.data_card["splits"]["train"]["conflicting"] is None
 
 
+@pytest.mark.parametrize(
+    ("bias", "lacks"), [(["0", "1"], False), (["1", ""], False), (["", "-1"], True), (None, True)]
+)
+def test_a_table_tells_before_the_images_are_read_whether_there_are_bias_labels(
+    tmp_path, bias, lacks
+):
+    rows = [{"path": f"{i}.png", "label": i} for i in range(2)]
+    put(tmp_path, [row | ({"bias": bias[i]} if bias else {}) for i, row in enumerate(rows)])
+    assert get_dataset("folder").lacks_bias_labels(tmp_path, FolderOptions()) == lacks
+
+
+def test_class_folders_lack_bias_labels_and_a_missing_folder_is_left_to_the_build(tmp_path):
+    folder = get_dataset("folder")
+    assert not folder.lacks_bias_labels(tmp_path / "nowhere", FolderOptions())
+    for label in ("cat", "dog"):
+        (tmp_path / label).mkdir()
+        (tmp_path / label / "1.png").touch()
+    assert folder.lacks_bias_labels(tmp_path, FolderOptions())
+
+
 def test_further_columns_are_carried_along(mixed_dir):
     manifest = build(mixed_dir).manifest
     number = manifest["source"].str.extract(r"(\d+)\.")[0].astype(int)

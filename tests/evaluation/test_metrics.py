@@ -45,6 +45,7 @@ def test_accuracies_by_hand():
     assert metrics["conflicting_accuracy"] == [1 / 2]
     assert metrics["group_balanced_accuracy"] == pytest.approx([(2 / 3 + 0 + 1 + 1) / 4])
     assert metrics["worst_group_accuracy"] == [0.0]
+    assert metrics["worst_class_accuracy"] == [0.5]
 
 
 def test_every_replica_is_judged_on_its_own():
@@ -56,7 +57,7 @@ def test_every_replica_is_judged_on_its_own():
 def test_without_bias_labels_only_the_accuracy_is_known():
     metrics = accuracies(Predictions(np.array([PREDICTIONS])), split(LABELS, [-1] * 8))
     assert metrics["accuracy"] == [6 / 8]
-    for name in set(metrics) - {"accuracy"}:
+    for name in set(metrics) - {"accuracy", "worst_class_accuracy"}:
         assert np.isnan(metrics[name]).all(), name
 
 
@@ -162,6 +163,18 @@ def test_summary_holds_to_the_contract():
     assert metrics["checkpoints"]["selected"] is None
     assert metrics["conflict_detection_auroc"]["per_seed"] == [1.0, 0.0]
     assert (metrics["dataset"], metrics["percent"], metrics["method"]) == ("tiny", "5pct", "disent")
+
+
+def test_a_rule_that_rests_on_few_conflicting_images_is_unreliable():
+    support = {"last": [29, 40], "best_on_test": [30, 40]}
+    checkpoints = summarise(*tables(BIAS), "disent", support)["checkpoints"]
+    assert checkpoints["last"]["support"]["per_seed"] == [29, 40]
+    assert (checkpoints["last"]["reliable"], checkpoints["best_on_test"]["reliable"]) == (
+        False,
+        True,
+    )
+    unknown = summarise(*tables(BIAS), "disent")["checkpoints"]["last"]
+    assert (unknown["support"], unknown["reliable"]) == (None, True)
 
 
 def test_the_bias_branch_is_judged_beside_the_method_and_null_without_one():

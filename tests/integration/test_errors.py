@@ -213,6 +213,25 @@ def test_training_before_ingestion(refusal: Callable[..., str]):
     assert "first kedro run --pipeline=ingestion" in message
 
 
+@pytest.mark.parametrize(
+    ("pipeline", "changes"),
+    [
+        ("groupdro", {"dataset": "folder"}),
+        ("benchmark", {"benchmark__datasets": "folder", "benchmark__methods": "vanilla+groupdro"}),
+    ],
+)
+def test_a_method_that_needs_bias_labels_on_data_without(
+    pipeline: str, changes: dict[str, str], refusal: Callable[..., str], tmp_path: Path
+):
+    for label in ("cat", "dog"):
+        (tmp_path / label).mkdir()
+        Image.new("RGB", (5, 6)).save(tmp_path / label / "1.png")
+    message = refusal(f"--pipeline={pipeline}", raw_dir=tmp_path, **changes)
+    assert "groupdro needs bias labels" in message
+    assert "dataset=folder" in message
+    assert "add a column bias" in message
+
+
 def test_a_batch_larger_than_the_split(refusal: Callable[..., str]):
     message = refusal("--pipeline=training", recipe__batch_size=4000)
     assert "recipe.batch_size=4000" in message

@@ -19,17 +19,16 @@ import pandas as pd
 import pytest
 from throwaway_project import Outcome, Project, make_project
 
-from debias_pipeline.methods import method_names
-
 pytestmark = pytest.mark.slow
 
 KILLS = int(os.environ.get("KILLS", "2"))
+# Sums in another order are other results, hence one thread.
 SHORT: dict[str, Any] = {
-    "seeds": 3, "device": "cpu", "recipe__steps": 400, "recipe__eval_every": 10,
+    "seeds": 3, "device": "cpu", "threads": 1, "recipe__steps": 150, "recipe__eval_every": 5,
 }  # fmt: skip
 SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
-    "disent": ("disent", {**SHORT, "recipe__swap_start": 150, "recipe__decay_every": 100}),
-    "jtt": ("jtt", SHORT),
+    "disent": ("disent", {**SHORT, "recipe__swap_start": 60, "recipe__decay_every": 30}),
+    "jtt": ("jtt", {**SHORT, "recipe__first_steps": 40}),
     "resnet20 with augmentation": (
         "vanilla",
         {
@@ -51,12 +50,6 @@ RESULTS = (
     "group_accuracy.parquet",
 )
 CONTINUES = re.compile(r"continues after step (\d+)")
-
-
-@pytest.fixture(autouse=True)
-def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sums in another order are other results."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
 # --- Signs of life --------------------------------------------------------------------------------
@@ -203,12 +196,10 @@ def kill_while_writing_a_snapshot(
     project: Project, process: "subprocess.Popen[bytes]", chance: random.Random
 ) -> bool:
     del chance
-    before = snapshots(project)
-    # The first is written at the first evaluation, the second somewhere.
-    if not wait_for(lambda: snapshots(project) - before, process):
-        return False
-    before |= in_snapshots(project)
-    return wait_for(lambda: in_snapshots(project) - before, process)
+    before = in_snapshots(project)
+    return wait_for(
+        lambda: any(".tmp" in path.name for path in in_snapshots(project) - before), process
+    )
 
 
 def kill_while_saving_outputs(
@@ -236,14 +227,12 @@ def test_a_run_killed_again_and_again_ends_as_one_that_was_not(
     log: Path,
 ) -> None:
     method, params = SETTINGS[setting]
-    if method not in method_names():
-        pytest.skip(f"there is no method {method}")
     chance, project = random.Random(7), empty_project
     for moment in moments(KILLS):
         process = start(f"--pipeline={method}", **params)
         killed = moment(project, process, chance)
         kill(process)
-        left = [path for path in files(project) if path.suffix == ".tmp"]
+        left = [path for path in files(project) if ".tmp" in path.name]
         steps = sorted(int(path.stem.removeprefix("step-")) for path in snapshots(project))
         print(
             f"{setting}: {moment.__name__}: {'killed' if killed else 'ended before'}, "
@@ -251,9 +240,9 @@ def test_a_run_killed_again_and_again_ends_as_one_that_was_not(
             f"half-written {[path.name for path in left]}"
         )
         assert killed, log.read_text()
-    succeeded(project.kedro(f"--pipeline={method}", **params))
-    print(f"{setting}: continued after steps {CONTINUES.findall(log.read_text())}")
-    assert len(CONTINUES.findall(log.read_text())) == KILLS - 1
+    done = succeeded(project.kedro(f"--pipeline={method}", **params))
+    print(f"{setting}: continued after steps {CONTINUES.findall(log.read_text() + done.stdout)}")
+    assert CONTINUES.search(done.stdout)
     assert_same_results(project, uninterrupted(setting))
     # An MLflow run that was killed before its first value may not be known to MLflow.
     assert set(statuses(project)) == {"KILLED", "FINISHED"}
@@ -300,11 +289,12 @@ def test_a_second_run_of_the_same_settings_stops_at_once(
 
 @pytest.fixture
 def stopped(empty_project: Project, start: Start) -> Project:
-    """A project with a run of SETTINGS["disent"] that was killed."""
+    """A project with a run of SETTINGS["disent"] that was killed twice."""
     method, params = SETTINGS["disent"]
-    process = start(f"--pipeline={method}", **params)
-    assert wait_for(lambda: len(snapshots(empty_project)) > 1, process)
-    kill(process)
+    for count in (1, 2):
+        process = start(f"--pipeline={method}", **params)
+        assert wait_for(lambda count=count: len(snapshots(empty_project)) == count, process)
+        kill(process)
     return empty_project
 
 
@@ -316,7 +306,7 @@ def test_what_else_a_killed_run_leaves_is_used_or_harmless(
     # Another run of other settings: it says what differs, and leaves the snapshots alone.
     other = {**params, "recipe__steps": 10}
     done = succeeded(stopped.kedro(f"--pipeline={method}", **other))
-    assert "recipe.steps=400, now 10" in " ".join(done.stdout.split())
+    assert "recipe.steps=150, now 10" in " ".join(done.stdout.split())
     assert newest in snapshots(stopped)
     # A damaged snapshot: the one before it is used.
     newest.write_bytes(newest.read_bytes()[:-1])
@@ -355,8 +345,8 @@ def mounted(path: Path, options: str) -> Iterator[None]:
 
 @pytest.fixture
 def small_disk(empty_project: Project) -> Iterator[Project]:
-    """A project whose data/ has 40 MB, with a data set and earlier results."""
-    with mounted(empty_project.path / "data", "size=40m"):
+    """A project whose data/ has 120 MB, with a data set and earlier results."""
+    with mounted(empty_project.path / "data", "size=120m"):
         (empty_project.path / "data/01_raw").mkdir()
         method, params = SETTINGS["disent"]
         short = {**params, "recipe__steps": 10}
@@ -390,7 +380,7 @@ def test_a_full_disk_costs_no_training_but_its_results(small_disk: Project) -> N
     assert "No space left" in line and "checkpoint" in line
     words = " ".join(outcome.stdout.split())
     assert words.count("could be written") == 1 and "training goes on" in words
-    assert "step 400 of 400" in words
+    assert "step 150 of 150" in words
     filler.unlink()
     assert small_disk.results() == before
     assert statuses(small_disk)[-1] == "FAILED"
@@ -403,12 +393,12 @@ def test_results_that_find_no_room_are_made_again_from_the_last_snapshot(
     before = small_disk.results()
     fillers: list[Path] = []
 
-    def fill_after_two_snapshots() -> None:
-        while len(snapshots(small_disk)) < 2:
+    def fill_after_a_snapshot() -> None:
+        while not snapshots(small_disk):
             time.sleep(0.001)
         fillers.append(fill(small_disk))
 
-    thread = threading.Thread(target=fill_after_two_snapshots, daemon=True)
+    thread = threading.Thread(target=fill_after_a_snapshot, daemon=True)
     thread.start()
     command = (f"--pipeline={method}", f"--from-nodes={method}.train")
     assert "No space left" in said(small_disk.run(*command, **params))
@@ -434,13 +424,13 @@ def test_a_read_only_project_is_refused_before_training(empty_project: Project) 
 
 GRID = {
     "device": "cpu",
-    "benchmark.methods": "vanilla+disent",
-    "benchmark.percents": "2pct",
+    "benchmark.methods": "disent",
+    "benchmark.percents": "2pct+5pct",
     "benchmark.seeds": 3,
     "benchmark.threads": 1,
-    "benchmark.overrides.steps": 400,
-    "benchmark.overrides.eval_every": 10,
-    "benchmark.overrides.swap_start": 150,
+    "benchmark.overrides.steps": 150,
+    "benchmark.overrides.eval_every": 5,
+    "benchmark.overrides.swap_start": 60,
 }
 BENCHMARK = "--pipeline=benchmark"
 TWO_WORKERS = (
@@ -465,19 +455,15 @@ def test_a_grid_with_two_dask_workers_killed_and_stopped_ends_as_one_that_was_no
         return process.wait()
 
     def trials() -> set[str]:
-        return {path.parents[2].name for path in snapshots(project)}
+        return {path.parents[4].name for path in snapshots(project)}
 
-    assert interrupted_when(lambda: trials() == {"vanilla", "disent"}, signal.SIGKILL) == -9
+    assert interrupted_when(lambda: trials() == {"2pct", "5pct"}, signal.SIGKILL) == -9
     before = snapshots(project)
     assert interrupted_when(lambda: snapshots(project) - before, signal.SIGTERM) == 143
     *_, line = log.read_text().splitlines()
-    assert "Stopped by SIGTERM" in line and "same command again" in line
+    assert "Stopped by SIGTERM" in line and "same command" in line
+    left = trials()
+    assert left
     done = succeeded(project.kedro(*command, **GRID))
-    assert len(CONTINUES.findall(" ".join(done.stdout.split()))) == len(trials_to_do(log))
+    assert len(CONTINUES.findall(" ".join(done.stdout.split()))) == len(left)
     assert_same_results(project, whole)
-
-
-def trials_to_do(log: Path) -> set[str]:
-    return {"vanilla", "disent"} - set(
-        re.findall(r"Completed node: \S+\.(\w+)\.run_cell", log.read_text())
-    )

@@ -59,7 +59,7 @@ class Project:
             env=self._environment(),
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
         )
         return Outcome(done.returncode, done.stdout, done.stderr)
 
@@ -131,7 +131,9 @@ class Project:
     @contextlib.contextmanager
     def _entered(self) -> Iterator[None]:
         """Work in the project, and undo what Kedro and MLflow keep per process."""
-        search_path, python_path = list(sys.path), os.environ.get("PYTHONPATH")
+        search_path = list(sys.path)
+        # Kedro changes the one; MLflow the other, which a later run would take for the user's.
+        variables = {name: os.environ.get(name) for name in ("PYTHONPATH", "MLFLOW_TRACKING_URI")}
         tracking_uri = mlflow.get_tracking_uri()
         with contextlib.chdir(self.path):
             try:
@@ -144,9 +146,10 @@ class Project:
                 # The pipelines that there are depend on what is trained in the project.
                 configure_project(PACKAGE)
                 sys.path[:] = search_path
-                os.environ.pop("PYTHONPATH", None)
-                if python_path is not None:
-                    os.environ["PYTHONPATH"] = python_path
+                for name, value in variables.items():
+                    os.environ.pop(name, None)
+                    if value is not None:
+                        os.environ[name] = value
 
     def _command(self, arguments: tuple[str, ...], params: dict[str, Any]) -> list[str]:
         executable = Path(sys.executable).with_name("kedro")

@@ -4,7 +4,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from small_batches import IMAGES, SHAPE
+from small_batches import IMAGES, SHAPE, labels_of
 
 from debias_pipeline.evaluation import ImageData
 from debias_pipeline.evaluation.data import Split
@@ -37,6 +37,13 @@ def data_of(random, labels, bias):
     return ImageData(images, {"train": every, "valid": few, "test": few})
 
 
+def aligned_data():
+    """Images of which each has its label as its bias."""
+    random = np.random.default_rng(0)
+    labels = labels_of(random).numpy()
+    return data_of(random, labels, labels)
+
+
 class RecordedRun:
     """A run of the loop.
 
@@ -62,6 +69,12 @@ class RecordedRun:
 
         self.method.begin, self.method.losses = recorded_begin, recorded_losses
         self.result = train(self.method, recipe, data)
+
+
+def double_run(recipe, seeds=(0,), on_begin=lambda stage, method: None):
+    """Train on `aligned_data` in double precision."""
+    with double_precision():
+        return RecordedRun(recipe, aligned_data(), seeds, on_begin)
 
 
 class FewImages:

@@ -7,6 +7,7 @@ from literal_groupdro import LiteralGroupDro
 from small_batches import BATCH, IMAGES, SHAPE, batch_of, copy_network, images_of, labels_of
 from small_runs import BIAS, LABELS, LOGITS, FewImages, RecordedRun, data_of, double_precision
 
+from debias_pipeline.errors import UserError
 from debias_pipeline.methods import Batch, Task, get_method
 from debias_pipeline.randomness import generator
 
@@ -107,3 +108,12 @@ def test_a_group_without_training_images_is_not_adjusted():
 def test_group_weights_are_no_part_of_a_checkpoint():
     method, *_ = few_images()
     assert all(name.startswith(("encoder.", "head.")) for name in method.replica_state(0))
+
+
+def test_training_on_images_without_bias_labels_is_refused():
+    labels = np.arange(IMAGES) % 10
+    with pytest.raises(
+        UserError, match="groupdro needs bias labels, and 1 of 60 images"
+    ) as refused:
+        RecordedRun(recipe(), data_of(np.random.default_rng(0), labels, [-1, *labels[1:]]))
+    assert "train split" in str(refused.value)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 from literal_jtt import LiteralJtt
-from small_batches import BATCH, IMAGES, copy_network, labels_of
-from small_runs import RecordedRun, data_of, double_precision
+from small_batches import BATCH, IMAGES, copy_network
+from small_runs import aligned_data, double_run
 
 from debias_pipeline.methods import Sampling, get_method
 from debias_pipeline.randomness import generator
@@ -19,15 +19,8 @@ def recipe(**changes):
     return get_method("jtt").recipe_type(**{**fields, **changes})
 
 
-def small_data():
-    random = np.random.default_rng(0)
-    labels = labels_of(random).numpy()
-    return data_of(random, labels, labels)
-
-
 def run(seeds=(0,), on_begin=lambda stage, method: None, **changes):
-    with double_precision():
-        return RecordedRun(recipe(**changes), small_data(), seeds, on_begin)
+    return double_run(recipe(**changes), seeds, on_begin)
 
 
 def copy_networks(method, literal):
@@ -44,7 +37,7 @@ def test_fifty_steps_of_each_stage_equal_a_literal_transcription():
             copy_networks(method, literal)
 
     ours = run(on_begin=copy_initial_weights)
-    data = small_data()
+    data = aligned_data()
     shufflers = generator(0, "shuffle"), generator(0, "shuffle main")
     labels = torch.from_numpy(data.splits["train"].labels)
     expected = list(literal.steps(data.images, labels, *shufflers))
@@ -81,7 +74,7 @@ def test_an_image_of_the_error_set_is_drawn_up_times_more_in_a_pass():
 
 
 def test_without_errors_images_are_shuffled_as_by_any_other_method():
-    data = small_data()
+    data = aligned_data()
     once = torch.ones(1, IMAGES, dtype=torch.int64)
     counts, plain = (
         BatchStream(data, [0], sampling, Transform())

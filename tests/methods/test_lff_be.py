@@ -14,7 +14,7 @@ from small_batches import (
     images_of,
     labels_of,
 )
-from small_runs import BIAS_LOGITS, LABELS, LOGITS, RecordedRun, data_of, double_precision
+from small_runs import BIAS_LOGITS, LABELS, LOGITS, aligned_data, double_run
 
 from debias_pipeline.methods import Batch, Task, get_method
 from debias_pipeline.randomness import generator
@@ -28,20 +28,13 @@ def recipe(**changes):
     return get_method("lff_be").recipe_type(**{**fields, **changes})
 
 
-def small_data():
-    random = np.random.default_rng(0)
-    labels = labels_of(random).numpy()
-    return data_of(random, labels, labels)
-
-
 def run(seeds=(0,), on_begin=lambda stage, method: None, **changes):
-    with double_precision():
-        return RecordedRun(recipe(**changes), small_data(), seeds, on_begin)
+    return double_run(recipe(**changes), seeds, on_begin)
 
 
 def test_fifty_steps_of_each_stage_equal_a_literal_transcription():
     """Draws, losses, votes and parameters of all networks."""
-    labels = small_data().splits["train"].labels
+    labels = aligned_data().splits["train"].labels
     literal, trained = (LiteralLffBe(labels, recipe()) for _ in range(2))
 
     def copy_fresh_networks(stage, method):
@@ -54,7 +47,7 @@ def test_fifty_steps_of_each_stage_equal_a_literal_transcription():
     ours = run(on_begin=copy_fresh_networks)
     shufflers = [generator(0, f"shuffle {name}") for name in ("", *STAGES[1:])]
     shufflers[0] = generator(0, "shuffle")
-    expected = list(literal.steps(small_data().images, torch.from_numpy(labels), shufflers))
+    expected = list(literal.steps(aligned_data().images, torch.from_numpy(labels), shufflers))
     assert len(expected) == 300
     assert [index for index, _ in ours.steps] == [index for index, _ in expected]
     np.testing.assert_allclose([x for _, x in ours.steps], [x for _, x in expected], rtol=1e-6)

@@ -34,6 +34,7 @@ def make_metrics(
         "checkpoints": {
             "last": checkpoint,
             "selected": checkpoint if selected else None,
+            "pseudo_groups": checkpoint,
             "best_on_test": checkpoint,
         },
         "conflict_detection_auroc": summary(*[None] * len(per_seed)),

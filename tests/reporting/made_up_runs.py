@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from debias_pipeline.selection_rules import MIN_SUPPORT
+
 CLASSES = 10
 STEPS = list(range(0, 4001, 200))
 METRIC_KEYS = (
@@ -69,6 +71,14 @@ def make_run(
         },
         recipe={"learning_rate": 0.01, "batch_size": 256, "steps": 4000, "swap_start": 1000},
     )
+
+
+def resting_on(run: Run, rule: str, *images: int) -> Run:
+    """The run with a selection rule that rests on so many images, by seed."""
+    support = {"support": summary(*images), "reliable": min(images) >= MIN_SUPPORT}
+    checkpoints = run.metrics["checkpoints"]
+    checkpoints = {**checkpoints, rule: {**checkpoints[rule], **support}}
+    return replace(run, metrics={**run.metrics, "checkpoints": checkpoints})
 
 
 def with_names(run: Run, label_names: list[str], bias_names: list[str], **card: Any) -> Run:
@@ -154,6 +164,8 @@ def _checkpoint(
         "conflicting_accuracy": of(conflicting if bias_labels else None),
         "worst_group_accuracy": of(conflicting / 3 if bias_labels else None),
         "bias_branch_accuracy": of(0.1234 if weights else None),
+        "support": None,
+        "reliable": True,
     }
 
 
@@ -177,6 +189,7 @@ def _metrics(
         "checkpoints": {
             "last": _checkpoint(seeds, bias_labels, weights, conflicting, STEPS[-1]),
             "selected": selected,
+            "pseudo_groups": _checkpoint(seeds, bias_labels, weights, conflicting, 3000),
             "best_on_test": _checkpoint(seeds, bias_labels, weights, conflicting + 0.02, 2800),
         },
         "conflict_detection_auroc": summary(

@@ -12,6 +12,7 @@ from browser import CHROMIUM, chromium
 from html_tables import Table
 from made_up_grids import a_grid, done, failed
 from made_up_published import IN_WORDS
+from made_up_runs import summary
 from rich.console import Console
 
 from debias_pipeline.errors import UserError
@@ -60,7 +61,7 @@ def page(leaderboard: dict[str, Any]) -> str:
 
 def test_a_row_per_cell_and_checkpoint(leaderboard: dict[str, Any]) -> None:
     rows = leaderboard["rows"]
-    assert len(rows) == 6 * 3
+    assert len(rows) == 6 * 4
     # Percents by size, methods as the grid names them.
     assert list(dict.fromkeys(row["percent"] for row in rows)) == ["0.5pct", "2pct"]
     assert [row["method"] for row in rows[:3]] == ["vanilla", "lff", "disent"]
@@ -79,7 +80,7 @@ def test_published_figures_stand_beside_best_on_test_only(leaderboard: dict[str,
     assert best["leaks"]
     assert best["published"] == 0.6586
     assert best["difference"] == pytest.approx(0.66 - 0.6586)
-    for protocol in ("last", "selected"):
+    for protocol in ("last", "selected", "pseudo_groups"):
         row = row_of(leaderboard, "2pct", "vanilla", protocol)
         assert not row["leaks"]
         assert row["published"] is row["difference"] is None
@@ -87,10 +88,10 @@ def test_published_figures_stand_beside_best_on_test_only(leaderboard: dict[str,
 
 def test_only_what_is_best_beyond_noise_is_marked(leaderboard: dict[str, Any]) -> None:
     marked = [(r["percent"], r["method"]) for r in leaderboard["rows"] if r["is_best"]]
-    assert marked == [("2pct", "disent")] * 3
+    assert marked == [("2pct", "disent")] * 4
     # At 0.5pct vanilla alone has figures: nothing to be better than.
     assert row_of(leaderboard, "0.5pct", "vanilla", "last")["p_value"] is None
-    comparison = leaderboard["comparisons"][3]
+    comparison = leaderboard["comparisons"][4]
     assert (comparison["percent"], comparison["protocol"]) == ("2pct", "last")
     assert (comparison["best"], comparison["is_best"]) == ("disent", True)
     assert [each["method"] for each in comparison["against"]] == ["lff", "vanilla"]
@@ -120,7 +121,11 @@ def test_without_bias_labels_in_validation_there_is_no_selected() -> None:
     cells = [done(name, [0.5, 0.6, 0.7], selected=False) for name in ("vanilla", "disent")]
     leaderboard = made(*cells)
     assert row_of(leaderboard, "2pct", "disent", "selected")["mean"] is None
-    assert {each["protocol"] for each in leaderboard["comparisons"]} == {"last", "best_on_test"}
+    assert {each["protocol"] for each in leaderboard["comparisons"]} == {
+        "last",
+        "pseudo_groups",
+        "best_on_test",
+    }
     table = Table(page_of(leaderboard), "cmnist-selected").rows
     assert "needs bias labels on the validation split" in table[1][1]
 
@@ -157,8 +162,28 @@ def test_page_marks_the_leak_wherever_it_shows(page: str) -> None:
     assert lff[1].endswith("published 52.50")
     assert disent[1] == "not run published 65.22"
     assert f"{IN_WORDS}." in page
-    for protocol in ("last", "selected"):
+    for protocol in ("last", "selected", "pseudo_groups"):
         assert "published" not in str(Table(page, f"cmnist-{protocol}").rows)
+
+
+def test_figures_that_rest_on_few_images_are_marked_everywhere() -> None:
+    cell = done("disent", [0.8, 0.9, 0.85])
+    few = {"support": summary(10, 10, 10), "reliable": False}
+    cell.metrics["checkpoints"]["selected"] = {  # type: ignore[index]
+        **cell.metrics["checkpoints"]["selected"], **few  # type: ignore[index]
+    }  # fmt: skip
+    board = made(cell)
+    row = row_of(board, "2pct", "disent", "selected")
+    assert (row["support_mean"], row["reliable"]) == (10, False)
+    assert row_of(board, "2pct", "disent", "last")["reliable"] is True
+    page, markdown = write_leaderboard_page(board, {}), write_leaderboard_table(board)
+    assert Table(page, "cmnist-selected").rows[1][1] == "85.0 ± 5.0?"
+    for text in (page, markdown):
+        assert re.search(r"fewer than 30 conflicting.*10 \(2pct disent\)", text)
+    assert "| 85.0 ± 5.0? |" in markdown
+    console = Console(width=80, file=io.StringIO())
+    console.print(leaderboard_tables(board))
+    assert "85.0 ± 5.0?" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_page_says_what_was_tested_and_what_failed(page: str) -> None:

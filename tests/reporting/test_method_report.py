@@ -6,11 +6,11 @@ import pytest
 from html_tables import Table
 from made_up_published import IN_WORDS, OTHER_SOURCE, published, published_elsewhere
 from made_up_reports import BEST_ON_TEST, compare, comparison_report, draw, method_report
-from made_up_runs import Run, make_run
+from made_up_runs import Run, make_run, resting_on
 
 
 def test_headline_table_shows_mean_and_std(method_page: str) -> None:
-    head, last, selected, best = Table(method_page, "headline").rows
+    head, last, selected, _, best = Table(method_page, "headline").rows
     assert head[1].startswith("Unbiased accuracy accuracy on the test split")
     assert last[:2] == [
         "last the final training step: needs nothing, leaks nothing",
@@ -29,11 +29,11 @@ def test_headline_table_shows_mean_and_std(method_page: str) -> None:
 
 def test_published_figure_stands_beside_best_on_test_only(method_page: str) -> None:
     table = Table(method_page, "headline")
-    head, last, selected, best = table.rows
+    head, last, selected, pseudo_groups, best = table.rows
     assert head[2] == "Published"
-    assert (last[2], selected[2]) == ("–", "–")
+    assert (last[2], selected[2], pseudo_groups[2]) == ("–", "–", "–")
     assert best[2] == "84.79 % measured −23.3"
-    assert table.titles[3, 2] == IN_WORDS
+    assert table.titles[4, 2] == IN_WORDS
 
 
 def test_published_accuracies_stand_where_they_compare(disent: Run) -> None:
@@ -41,7 +41,7 @@ def test_published_accuracies_stand_where_they_compare(disent: Run) -> None:
         method_report(disent, published=[published_elsewhere(0.5, "last")]), "headline"
     ).rows
     assert rows[1][2].startswith("50.00 % measured")
-    assert (rows[2][2], rows[3][2]) == ("–", "–")
+    assert (rows[2][2], rows[4][2]) == ("–", "–")
 
 
 def test_all_published_accuracies_are_listed_with_their_sources(method_page: str) -> None:
@@ -49,6 +49,13 @@ def test_all_published_accuracies_are_listed_with_their_sources(method_page: str
     items = re.findall(r"<li>(.*?)</li>", listed)
     assert items[0] == f"84.79 %: {IN_WORDS}"
     assert items[1].startswith(f"82.86 %: {OTHER_SOURCE}: how the checkpoint")
+
+
+def test_a_rule_that_rests_on_few_images_is_marked_with_their_number(disent: Run) -> None:
+    few = method_report(resting_on(disent, "selected", 10, 12))
+    assert Table(few, "headline").rows[2][-1] == "3,000–3,200?"
+    assert "selected: unreliable, it rests on 10 to 12 conflicting validation images" in few
+    assert "unreliable" not in method_report(resting_on(disent, "selected", 30, 30))
 
 
 def test_without_a_published_figure_there_is_no_such_column(disent: Run) -> None:
@@ -110,7 +117,7 @@ def test_a_data_set_that_was_never_checked_says_how_to_check_it(disent: Run) -> 
 
 def test_headline_of_the_data_set_comes_first() -> None:
     html = method_report(make_run(headline="conflicting_accuracy"), published=[published(0.6387)])
-    head, _, _, best = Table(html, "headline").rows
+    head, _, _, _, best = Table(html, "headline").rows
     assert head[1] == "Conflicting"
     assert best[1:3] == ["58.5 ± 0.7 %", "63.87 % measured −5.4"]
     assert head[3].startswith("Unbiased accuracy")

@@ -2,7 +2,7 @@ import io
 
 import pytest
 from made_up_published import IN_WORDS, OTHER_SOURCE, published, published_elsewhere
-from made_up_runs import Run, make_run
+from made_up_runs import Run, make_run, resting_on
 from rich.console import Console
 
 from debias_pipeline.published import PublishedAccuracy
@@ -61,6 +61,12 @@ def test_accuracy_is_not_called_unbiased_without_a_reason(run: Run, warning: str
     assert "nbiased" not in text.replace("is not known to be unbiased", "")
     assert "Test accuracy is the accuracy on the test split." in text
     assert warning in text
+
+
+def test_a_rule_that_rests_on_few_images_is_marked_with_their_number(disent: Run) -> None:
+    text = rendered([resting_on(disent, "selected", 10, 10)], {}, 80)
+    assert "selected?" in text
+    assert "rests on 10 conflicting validation images" in " ".join(text.split())
 
 
 def test_null_is_a_dash(without_bias_labels: Run) -> None:

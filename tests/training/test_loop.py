@@ -61,7 +61,7 @@ def test_history_has_a_row_per_evaluation_and_seed_and_the_last_step(method):
     assert history["seed"].tolist() == [0, 1] * 3
     accuracies = history.filter(regex="^(valid|test)_")
     _, of_bias_branch = trained.predict_branches(torch.zeros(1, 2, 3, 6, 6))
-    assert accuracies.shape[1] == (10 if of_bias_branch is None else 12)
+    assert accuracies.shape[1] == (12 if of_bias_branch is None else 14)
     assert ((accuracies >= 0) & (accuracies <= 1)).all(axis=None)
     assert (history["images_per_second"] > 0).all()
 

@@ -87,6 +87,7 @@ class BiasedDataset(ABC):
         label_names: a name for each label, by label.
         bias_names: a name for each bias attribute value, by value.
         options_type: what else may be chosen about this set.
+        has_percents: whether `percent` changes the data; if not, a grid has one setting of it.
         size: how large it is, for estimates before it is made; None where only the data says.
     """
 
@@ -97,6 +98,7 @@ class BiasedDataset(ABC):
     label_names: ClassVar[tuple[str, ...]]
     bias_names: ClassVar[tuple[str, ...]]
     options_type: ClassVar[type[DataOptions]] = DataOptions
+    has_percents: ClassVar[bool] = True
     size: ClassVar[SetSize | None] = None
 
     @abstractmethod
@@ -114,6 +116,21 @@ class BiasedDataset(ABC):
         Raises:
             UserError: if raw data is missing or damaged.
         """
+
+    def lacks_bias_labels(self, raw_dir: Path, options: DataOptions) -> bool:
+        """Return whether it is known before the set is made that no image has a bias label.
+
+        Cheap: files are listed and not decoded.
+
+        Args:
+            raw_dir: see `build`.
+            options: see `build`.
+
+        Raises:
+            UserError: if the files cannot be listed.
+        """
+        del raw_dir, options
+        return False
 
     def raw_hash(self, percent: str, raw_dir: Path, options: DataOptions) -> str | None:
         """Return a hash of the raw files that `build` would read; it changes when they do.

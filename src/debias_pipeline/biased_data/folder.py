@@ -85,6 +85,7 @@ class ImageFolder(BiasedDataset):
     label_names: ClassVar[tuple[str, ...]] = ()
     bias_names: ClassVar[tuple[str, ...]] = ()
     options_type: ClassVar[type[DataOptions]] = FolderOptions
+    has_percents: ClassVar[bool] = False
 
     def build(
         self, percent: str, raw_dir: Path, seed: int, options: DataOptions | None = None
@@ -157,6 +158,13 @@ class ImageFolder(BiasedDataset):
         ]
         table = listing.where.read_bytes() if listing.is_table else b""
         return files_hash(files, times=True, content=table)
+
+    def lacks_bias_labels(self, raw_dir: Path, options: DataOptions) -> bool:
+        """See `BiasedDataset`: only a table can have them."""
+        chosen = options if isinstance(options, FolderOptions) else FolderOptions()
+        if not raw_dir.is_dir():
+            return False
+        return {*list_folder(raw_dir, chosen.table).bias} <= {"", str(UNKNOWN_BIAS)}
 
     def folder(self, percent: str, raw_dir: Path, seed: int, options: DataOptions) -> str:
         """File results under the name of `raw_dir`, told from its namesakes by a short hash.

@@ -7,9 +7,9 @@ from debias_pipeline.evaluation.metrics import (
     accuracies,
     conflict_detection_auroc,
     group_accuracy_table,
-    harmonic_mean,
 )
 from debias_pipeline.evaluation.predict import Predictions, predict
+from debias_pipeline.evaluation.selection import Selections
 from debias_pipeline.evaluation.summary import (
     CHECKPOINT_CHOICES,
     final_figures,
@@ -17,6 +17,7 @@ from debias_pipeline.evaluation.summary import (
     prediction_table,
     summarise,
 )
+from debias_pipeline.selection_rules import harmonic_mean
 
 __all__ = [
     "BIAS_BRANCH_ACCURACY",
@@ -24,6 +25,7 @@ __all__ = [
     "METRIC_NAMES",
     "ImageData",
     "Predictions",
+    "Selections",
     "Split",
     "accuracies",
     "conflict_detection_auroc",

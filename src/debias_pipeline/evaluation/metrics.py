@@ -22,6 +22,8 @@ METRIC_NAMES = (
 )
 # Of the branch that is meant to learn the bias: how far the bias alone gets.
 BIAS_BRANCH_ACCURACY = "bias_branch_accuracy"
+# Of the history only, so that docs/selection.md can warn of selecting by it.
+WORST_CLASS_ACCURACY = "worst_class_accuracy"
 
 Floats = npt.NDArray[np.float64]
 
@@ -36,7 +38,8 @@ def accuracies(predictions: Predictions, split: Split) -> Mapping[str, Floats]:
     Returns:
         name → float64, [R]. `accuracy` on the unbiased test split is the unbiased accuracy.
         `group_balanced_accuracy` is the mean and `worst_group_accuracy` the minimum over the
-        groups that have images. BIAS_BRANCH_ACCURACY is absent without a bias branch.
+        groups that have images; WORST_CLASS_ACCURACY is the minimum over the labels.
+        BIAS_BRANCH_ACCURACY is absent without a bias branch.
     """
     correct = predictions.labels == split.labels
     groups = _group_accuracies(correct, split)
@@ -47,15 +50,11 @@ def accuracies(predictions: Predictions, split: Split) -> Mapping[str, Floats]:
         "conflicting_accuracy": _mean_where(correct, split.conflicting == 1),
         "worst_group_accuracy": groups.min(1),
     }
+    per_class = [correct[:, split.labels == label].mean(1) for label in np.unique(split.labels)]
+    metrics[WORST_CLASS_ACCURACY] = np.min(per_class, axis=0)
     if predictions.bias_branch is not None:
         metrics[BIAS_BRANCH_ACCURACY] = (predictions.bias_branch == split.labels).mean(1)
     return metrics
-
-
-def harmonic_mean(aligned: float, conflicting: float) -> float:
-    """Harmonic mean of two accuracies: 0 where both are 0, NaN where either is NaN."""
-    total = aligned + conflicting
-    return 2 * aligned * conflicting / total if total else 0.0
 
 
 def group_accuracy_table(

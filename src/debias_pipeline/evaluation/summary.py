@@ -1,4 +1,4 @@
-"""From predictions to the catalog's metrics, over seeds and checkpoint choices."""
+"""From predictions to the catalog's metrics, over seeds and selection rules."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -16,11 +16,9 @@ from debias_pipeline.evaluation.metrics import (
     group_accuracy_table,
 )
 from debias_pipeline.evaluation.predict import Predictions
+from debias_pipeline.selection_rules import MIN_SUPPORT, SELECTION_RULES
 
-# `last` needs nothing; `selected` goes by the validation split and needs bias labels there;
-# `best_on_test` is what published tables report and looks at the test set: nothing may be
-# chosen by it.
-CHECKPOINT_CHOICES = ("last", "selected", "best_on_test")
+CHECKPOINT_CHOICES = tuple(SELECTION_RULES)
 
 
 def prediction_table(
@@ -69,6 +67,7 @@ def summarise(
     sample_weights: pd.DataFrame,
     data_card: Mapping[str, Any],
     method: str,
+    support: Mapping[str, Sequence[int]] | None = None,
 ) -> dict[str, Any]:
     """The catalog's `metrics`: every figure as mean, std and per seed; null where unknown.
 
@@ -79,7 +78,10 @@ def summarise(
         data_card: names the data set and its headline, and says whether its test split is
             unbiased; null where that is not known.
         method: name of the method.
+        support: selection rule → number of conflicting validation images that it rests on, for
+            each seed in ascending order; a rule that uses none is absent.
     """
+    support = support or {}
     split = Split.from_manifest(manifest, "test")
     return {
         "dataset": data_card["dataset"],
@@ -89,8 +91,8 @@ def summarise(
         "unbiased_test": data_card.get("test_split", {}).get("unbiased"),
         "seeds": sorted(predictions["seed"].unique().tolist()),
         "checkpoints": {
-            choice: _summarise_choice(_of_choice(predictions, choice), split)
-            for choice in CHECKPOINT_CHOICES
+            rule: _summarise_rule(_of_choice(predictions, rule), split, support.get(rule))
+            for rule in SELECTION_RULES
         },
         "conflict_detection_auroc": over_seeds(_aurocs(sample_weights)),
     }
@@ -113,7 +115,7 @@ def group_accuracy(
     split = Split.from_manifest(manifest, "test")
     labels, biases = len(data_card["label_names"]), len(data_card["bias_names"])
     tables = []
-    for choice in CHECKPOINT_CHOICES:
+    for choice in SELECTION_RULES:
         chosen = _of_choice(predictions, choice)
         if chosen.empty:
             continue
@@ -149,7 +151,9 @@ def over_seeds(values: Iterable[float]) -> dict[str, Any]:
     return {"mean": _null(mean), "std": _null(std), "per_seed": [_null(each) for each in per_seed]}
 
 
-def _summarise_choice(predictions: pd.DataFrame, split: Split) -> dict[str, Any] | None:
+def _summarise_rule(
+    predictions: pd.DataFrame, split: Split, support: Sequence[int] | None
+) -> dict[str, Any] | None:
     if predictions.empty:
         return None
     steps = predictions.groupby("seed")["step"].first()
@@ -159,6 +163,8 @@ def _summarise_choice(predictions: pd.DataFrame, split: Split) -> dict[str, Any]
     return {
         "step": over_seeds(steps),
         **{name: over_seeds(metrics.get(name, unknown)) for name in names},
+        "support": None if support is None else over_seeds(support),
+        "reliable": support is None or min(support) >= MIN_SUPPORT,
     }
 
 

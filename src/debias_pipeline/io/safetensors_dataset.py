@@ -64,7 +64,11 @@ class SafetensorsDataset(FileDataset[TensorsAndMetadata]):
             for name, tensor in tensors.items()
         }
         with self._written() as path:
+            path.touch()
+            mode = path.stat().st_mode
             save_file(copies, path, metadata={_METADATA_KEY: metadata})
+            # safetensors replaces the file by a temporary one that only its owner may read.
+            path.chmod(mode)
 
 
 def _read(path: Path, place: str) -> "tuple[dict[str, Tensor], dict[str, str]]":

@@ -174,7 +174,7 @@ class SnapshotStore:
             return None
         try:
             lock.acquire(timeout=0)
-            for leftover in Path(self._path, digest).glob(".*.tmp"):
+            for leftover in Path(self._path, digest).glob(".*tmp*"):
                 leftover.unlink()
         except Timeout as error:
             raise AlreadyRunningError(

@@ -62,7 +62,9 @@ class Jtt(Vanilla):
         """See `Method`."""
         super().__init__(recipe, task)
         initial = generators(task.seeds, f"initial weights {FIRST}")
-        self.first_encoder = build_encoder(recipe.network, task.image_shape, 1, initial)
+        self.first_encoder = build_encoder(
+            recipe.network, task.image_shape, 1, initial, recipe.weights
+        )
         self.first_head = StackedLinear(self.first_encoder.features, task.classes, 1, initial)
         self._in_first_stage = True
 

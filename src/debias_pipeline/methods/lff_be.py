@@ -127,6 +127,7 @@ class LffBe(Lff):
 
     def _new_voter(self, stage: Stage) -> nn.ModuleDict:
         initial = generators(self.task.seeds, f"initial weights {stage.name}")
-        encoder = build_encoder(self.recipe.network, self.task.image_shape, 1, initial)
+        recipe = self.recipe
+        encoder = build_encoder(recipe.network, self.task.image_shape, 1, initial, recipe.weights)
         head = StackedLinear(encoder.features, self.task.classes, 1, initial)
         return nn.ModuleDict({"encoder": encoder, "head": head})

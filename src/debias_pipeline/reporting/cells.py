@@ -15,7 +15,14 @@ from debias_pipeline.reporting.formatting import (
     seed_values,
     steps_over_seeds,
 )
-from debias_pipeline.reporting.wording import NO_SELECTION, PROTOCOLS, Metric, Protocol
+from debias_pipeline.reporting.wording import (
+    NO_PSEUDO_GROUPS,
+    NO_SELECTION,
+    Metric,
+    is_unreliable,
+    support_in_words,
+)
+from debias_pipeline.selection_rules import SELECTION_RULES, SelectionRule
 
 
 @dataclass(frozen=True)
@@ -35,7 +42,7 @@ class Cell:
     published: bool = False
 
 
-def why_no_checkpoint(protocol: Protocol, data_card: Mapping[str, Any]) -> str:
+def why_no_checkpoint(protocol: SelectionRule, data_card: Mapping[str, Any]) -> str:
     """Say why a method has no checkpoint of this protocol.
 
     Args:
@@ -49,7 +56,10 @@ def why_no_checkpoint(protocol: Protocol, data_card: Mapping[str, Any]) -> str:
         return "no checkpoint: there is no bias-conflicting image in the validation split"
     if protocol.key == "selected" and valid["conflicting_fraction"] == 1:
         return "no checkpoint: there is no bias-aligned image in the validation split"
-    return "no checkpoint: the networks of a single step were evaluated"
+    single = "the networks of a single step were evaluated"
+    if protocol.key == "pseudo_groups":
+        return f"no checkpoint: {NO_PSEUDO_GROUPS}; or {single}"
+    return f"no checkpoint: {single}"
 
 
 def metric_cell(
@@ -73,7 +83,7 @@ def metric_cell(
 
 def published_cell(
     checkpoint: Mapping[str, Any] | None,
-    protocol: Protocol,
+    protocol: SelectionRule,
     headline: str,
     published: PublishedAccuracy | None,
 ) -> Cell:
@@ -89,7 +99,7 @@ def published_cell(
         return Cell(DASH, "no published accuracy of this method is known here", published=True)
     comparable = comparable_selection(published)
     if protocol.key != comparable:
-        (name,) = (each.name for each in PROTOCOLS if each.key == comparable)
+        name = SELECTION_RULES[comparable].name
         return Cell(DASH, f"the published accuracy compares with “{name}”", published=True)
     mean = known(checkpoint[headline]["mean"]) if checkpoint else None
     note = "" if mean is None else f"measured {points(mean - published['accuracy'])}"
@@ -101,7 +111,11 @@ def step_cell(checkpoint: Mapping[str, Any] | None, why_no_checkpoint: str) -> C
     """Return the step of a checkpoint; None where there is no such checkpoint."""
     if checkpoint is None:
         return Cell(DASH, why_no_checkpoint)
-    return Cell(steps_over_seeds(checkpoint["step"]), "lowest to highest over seeds")
+    text, title = steps_over_seeds(checkpoint["step"]), "lowest to highest over seeds"
+    if is_unreliable(checkpoint):
+        support = support_in_words(checkpoint["support"]["per_seed"])
+        return Cell(f"{text}?", f"{title}; rests on {support} conflicting validation images only")
+    return Cell(text, title)
 
 
 def auroc_cell(metrics: Mapping[str, Any]) -> Cell:

@@ -19,11 +19,10 @@ from debias_pipeline.reporting.formatting import known, points
 from debias_pipeline.reporting.pages import render
 from debias_pipeline.reporting.wording import (
     AUROC,
-    PROTOCOLS,
     Metric,
-    Protocol,
     metrics_with_headline_first,
 )
+from debias_pipeline.selection_rules import LAST, SELECTION_RULES, SelectionRule
 
 _COMPARISON_FIGURES = {
     "compared_metrics": FigureText(
@@ -98,9 +97,9 @@ def _comparison_sections(
     metrics: Sequence[Mapping[str, Any]],
     data_card: Mapping[str, Any],
     published: Mapping[str, PublishedAccuracy],
-) -> list[tuple[Protocol, list[tuple[str, list[Cell]]]]]:
+) -> list[tuple[SelectionRule, list[tuple[str, list[Cell]]]]]:
     sections = []
-    for protocol in PROTOCOLS:
+    for protocol in SELECTION_RULES.values():
         rows = []
         missing = why_no_checkpoint(protocol, data_card)
         for of_method in metrics:
@@ -116,7 +115,7 @@ def _comparison_sections(
 
 
 def _compared_cells(
-    metrics: Mapping[str, Any], baseline: Mapping[str, Any], protocol: Protocol, missing: str
+    metrics: Mapping[str, Any], baseline: Mapping[str, Any], protocol: SelectionRule, missing: str
 ) -> list[Cell]:
     checkpoint = metrics["checkpoints"].get(protocol.key)
     base = baseline["checkpoints"].get(protocol.key)
@@ -126,7 +125,7 @@ def _compared_cells(
         note = "" if metrics is baseline else _difference(checkpoint, base, metric.key)
         cells.append(Cell(cell.text, cell.title, note))
     # It belongs to the training run, whatever the checkpoint.
-    auroc = auroc_cell(metrics) if protocol == PROTOCOLS[0] else Cell("")
+    auroc = auroc_cell(metrics) if protocol == LAST else Cell("")
     return [*cells, step_cell(checkpoint, missing), auroc]
 
 

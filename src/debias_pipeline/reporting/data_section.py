@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from debias_pipeline.reporting.formatting import DASH, known, percentage
-from debias_pipeline.reporting.wording import metric_of
+from debias_pipeline.reporting.wording import metric_of, unreliable_rules
 
 
 def data_section(
@@ -25,6 +25,7 @@ def data_section(
         "splits": _split_rows(data_card),
         "warning": test_split_warning(metrics, data_card),
         "seeds": _seeds_in_words(metrics),
+        "unreliable": unreliable_rules(metrics),
         "headline": metric_of(metrics[0]["headline"], metrics[0].get("unbiased_test")),
     }
 

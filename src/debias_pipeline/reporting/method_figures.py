@@ -105,6 +105,7 @@ def _learning_curves(metrics: Mapping[str, Any], history: pd.DataFrame) -> Figur
 def _mark_checkpoints(axes: Axes, metrics: Mapping[str, Any]) -> None:
     marks = {
         "selected": ("D", OVERALL, "selected on valid, by seed"),
+        "pseudo_groups": ("s", "white", "pseudo-groups on valid, by seed"),
         "best_on_test": ("*", "white", "best on test, by seed (leaks: chosen on the test set)"),
     }
     for key, (marker, face, label) in marks.items():

@@ -23,10 +23,9 @@ from debias_pipeline.reporting.pages import render
 from debias_pipeline.reporting.wording import (
     AUROC,
     BIAS_BRANCH,
-    PROTOCOLS,
-    Protocol,
     metrics_with_headline_first,
 )
+from debias_pipeline.selection_rules import SELECTION_RULES, SelectionRule
 
 _MOST_GROUPS = 400
 _NO_WEIGHTS = "Left out: this method gives no weights to training images."
@@ -136,16 +135,16 @@ def write_method_report(
 
 def _protocol_rows(
     metrics: Mapping[str, Any], data_card: Mapping[str, Any], published: PublishedAccuracy | None
-) -> list[tuple[Protocol, list[Cell]]]:
+) -> list[tuple[SelectionRule, list[Cell]]]:
     return [
         (protocol, _cells(metrics, protocol, why_no_checkpoint(protocol, data_card), published))
-        for protocol in PROTOCOLS
+        for protocol in SELECTION_RULES.values()
     ]
 
 
 def _cells(
     metrics: Mapping[str, Any],
-    protocol: Protocol,
+    protocol: SelectionRule,
     missing: str,
     published: PublishedAccuracy | None,
 ) -> list[Cell]:

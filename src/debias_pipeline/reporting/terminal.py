@@ -12,10 +12,11 @@ from debias_pipeline.reporting.formatting import DASH, mean_and_std
 from debias_pipeline.reporting.rich_table import plain_table
 from debias_pipeline.reporting.wording import (
     LEAK,
-    PROTOCOLS,
-    Protocol,
+    is_unreliable,
     metric_of,
+    unreliable_rules,
 )
+from debias_pipeline.selection_rules import BEST_ON_TEST, LAST, SELECTION_RULES, SelectionRule
 
 _COLUMNS = ("accuracy", "conflicting_accuracy", "aligned_accuracy", "worst_group_accuracy")
 
@@ -62,14 +63,14 @@ def headline_table(
 def _add_method(
     table: Table, metrics: Mapping[str, Any], published: PublishedAccuracy | None
 ) -> None:
-    for protocol in PROTOCOLS:
-        first = protocol == PROTOCOLS[0]
+    for protocol in SELECTION_RULES.values():
+        first = protocol == LAST
         table.add_row(
             Text(metrics["method"]) if first else "",
-            _protocol_name(protocol),
+            _rule_name(protocol, metrics),
             *_values(metrics["checkpoints"].get(protocol.key)),
             mean_and_std(_auroc_mean(metrics), 1, 3) if first else "",
-            end_section=protocol == PROTOCOLS[-1] and published is None,
+            end_section=protocol == BEST_ON_TEST and published is None,
         )
     if published is not None:
         values = [
@@ -84,8 +85,10 @@ def _auroc_mean(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
     return {"mean": auroc["mean"]} if auroc else None
 
 
-def _protocol_name(protocol: Protocol) -> str:
-    return f"{protocol.name}*" if protocol.leaks else protocol.name
+def _rule_name(rule: SelectionRule, metrics: Mapping[str, Any]) -> str:
+    if rule.leaks:
+        return f"{rule.name}*"
+    return f"{rule.name}?" if is_unreliable(metrics["checkpoints"].get(rule.key)) else rule.name
 
 
 def _values(checkpoint: Mapping[str, Any] | None) -> list[str]:
@@ -107,6 +110,7 @@ def _caption(
         lines.append("Published tables quote conflicting accuracy for this data set.")
     lines.append("AUROC: how well the weights rank bias-conflicting training images first.")
     lines.append(f"* {LEAK}")
+    lines += [f"? {warning}" for warning in unreliable_rules(metrics)]
     named = [each["method"] for each in metrics if each["method"] in published]
     sources = sources_by_method((name, source_in_words(published[name])) for name in named)
     lines += [f"† {source}" for source in sources]

@@ -1,41 +1,17 @@
 """The words that every report uses: one place, so that page, figures and terminal agree."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
-LEAK = "chosen on the test set, as published code does: for comparison with published tables only"
+from debias_pipeline.selection_rules import BEST_ON_TEST, MIN_SUPPORT, SELECTION_RULES
 
-
-@dataclass(frozen=True)
-class Protocol:
-    """A way to pick the checkpoint that is judged.
-
-    Attributes:
-        key: its key in `metrics["checkpoints"]`.
-        name: for people.
-        description: one phrase.
-    """
-
-    key: str
-    name: str
-    description: str
-
-    @property
-    def leaks(self) -> bool:
-        """Whether it looks at the test set."""
-        return self.key == "best_on_test"
-
-
-PROTOCOLS = (
-    Protocol("last", "last", "the final training step: needs nothing, leaks nothing"),
-    Protocol(
-        "selected",
-        "selected",
-        "the step with the highest harmonic mean of aligned and conflicting accuracy "
-        "on the validation split",
-    ),
-    Protocol("best_on_test", "best on test", LEAK),
-)
+LEAK = BEST_ON_TEST.description
 NO_SELECTION = "selecting a step needs bias labels on the validation split"
+NO_PSEUDO_GROUPS = (
+    "pseudo-groups need validation images that a biased network gets wrong and others that it gets "
+    "right"
+)
 
 
 @dataclass(frozen=True)
@@ -126,3 +102,41 @@ def metrics_with_headline_first(headline: str, unbiased_test: bool | None) -> li
     """Return all metrics, the one that published tables quote for the data set first."""
     keys = sorted(METRIC_BY_KEY, key=lambda key: key != headline)
     return [metric_of(key, unbiased_test) for key in keys]
+
+
+def is_unreliable(checkpoint: Mapping[str, Any] | None) -> bool:
+    """Return whether a checkpoint was selected by too few conflicting validation images."""
+    # Metrics of earlier versions lack the key.
+    return checkpoint is not None and checkpoint.get("reliable") is False
+
+
+def unreliable_rules(metrics: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Say which selection rules rest on too few conflicting validation images, a sentence each.
+
+    Args:
+        metrics: of each method on the same data set.
+    """
+    sentences = []
+    for rule in SELECTION_RULES.values():
+        counts = {
+            of_method["method"]: support_in_words(checkpoint["support"]["per_seed"])
+            for of_method in metrics
+            if is_unreliable(checkpoint := of_method["checkpoints"].get(rule.key))
+        }
+        if not counts:
+            continue
+        if len(counts) == len(metrics) and len(set(counts.values())) == 1:
+            text = next(iter(counts.values()))
+        else:
+            text = ", ".join(f"{count} ({method})" for method, count in counts.items())
+        sentences.append(
+            f"{rule.name}: unreliable, it rests on {text} conflicting validation images, fewer "
+            f"than {MIN_SUPPORT}"
+        )
+    return sentences
+
+
+def support_in_words(per_seed: Sequence[float]) -> str:
+    """Return the number of images that a rule rests on, as "10" or "8 to 12"."""
+    lowest, highest = min(per_seed), max(per_seed)
+    return f"{lowest:.0f}" if lowest == highest else f"{lowest:.0f} to {highest:.0f}"

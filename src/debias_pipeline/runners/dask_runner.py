@@ -234,7 +234,9 @@ class _SharedStorage:
             return
         self._known.add(worker)
         for name in node.outputs:
-            if _can_be_looked_for(self._catalog.get(name)) and not self._catalog.exists(name):
+            # Not `catalog.exists`: it does not know of what other processes save.
+            dataset: Any = self._catalog.get(name)
+            if _can_be_looked_for(dataset) and not dataset.exists():
                 raise UserError(
                     f"The Dask worker {worker} has saved {name} where this machine does not see "
                     "it: let both share a file system at the same path, or keep data in a store "

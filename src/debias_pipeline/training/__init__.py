@@ -1,6 +1,12 @@
 """The training loop and what it needs, the same for every method."""
 
-from debias_pipeline.training.checkpoint import Checkpoint, restore_method
+from debias_pipeline.training.checkpoint import (
+    Checkpoint,
+    check_data,
+    data_difference,
+    data_identity,
+    restore_method,
+)
 from debias_pipeline.training.device import choose_device
 from debias_pipeline.training.loop import Listener, TrainingRun, empty_sample_weights, train
 from debias_pipeline.training.progress import Progress
@@ -17,7 +23,10 @@ __all__ = [
     "Snapshots",
     "TrainingRun",
     "TrainingThreads",
+    "check_data",
     "choose_device",
+    "data_difference",
+    "data_identity",
     "empty_sample_weights",
     "limited_threads",
     "read_published",

@@ -8,21 +8,25 @@ import torch
 from torch import Tensor
 
 from debias_pipeline.errors import UserError
-from debias_pipeline.evaluation import CHECKPOINT_CHOICES
 from debias_pipeline.methods import Method, Task, get_method
+from debias_pipeline.selection_rules import SELECTION_RULES
+
+# Of the data card: what a training belongs to.
+_COMPARED = {"label_names": "labels", "image_shape": "image height, width and channels"}
+_IDENTITY = (*_COMPARED, "content_hash", "raw_hash")
+_SHOWN_VALUES = 5
 
 
 @dataclass(frozen=True)
 class Kept:
-    """The networks of one seed under one selection rule: state, step, and the rule's score."""
+    """The networks of one seed at the step that a selection rule has chosen."""
 
     state: Mapping[str, Tensor]
     step: int
-    score: float
 
 
 class BestCheckpoints:
-    """The networks of the best evaluation step so far, for each selection rule and replica."""
+    """The networks that each selection rule has chosen so far, of each replica."""
 
     def __init__(self, method: Method) -> None:
         """Set up.
@@ -31,13 +35,11 @@ class BestCheckpoints:
             method: whose networks are kept.
         """
         self._method = method
-        self.kept: dict[str, dict[int, Kept]] = {choice: {} for choice in CHECKPOINT_CHOICES}
+        self.kept: dict[str, dict[int, Kept]] = {rule: {} for rule in SELECTION_RULES}
 
-    def update(self, choice: str, replica: int, step: int, score: float) -> None:
-        """Keep a replica's networks if the score beats all earlier ones; NaN never does."""
-        best = self.kept[choice].get(replica)
-        if score > (best.score if best else float("-inf")):
-            self.kept[choice][replica] = Kept(self._state(replica, step), step, score)
+    def keep(self, rule: str, replica: int, step: int) -> None:
+        """Keep a replica's networks in place of those that a rule chose before."""
+        self.kept[rule][replica] = Kept(self._state(replica, step), step)
 
     def _state(self, replica: int, step: int) -> Mapping[str, Tensor]:
         """Return the networks now; rules that choose the same step share one copy."""
@@ -50,11 +52,9 @@ class BestCheckpoints:
     def state_dict(self) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
         """Return tensors, `<replica>/<step>/<parameter>`, and which rule has kept which."""
         tensors, rows = {}, []
-        for choice, of_replica in self.kept.items():
+        for rule, of_replica in self.kept.items():
             for replica, kept in of_replica.items():
-                rows.append(
-                    {"choice": choice, "replica": replica, "step": kept.step, "score": kept.score}
-                )
+                rows.append({"rule": rule, "replica": replica, "step": kept.step})
                 for name, tensor in kept.state.items():
                     tensors[f"{replica}/{kept.step}/{name}"] = tensor
         return tensors, rows
@@ -69,7 +69,7 @@ class BestCheckpoints:
             states.setdefault(f"{replica}/{step}", {})[name] = tensor
         for row in rows:
             state = states[f"{row['replica']}/{row['step']}"]
-            self.kept[row["choice"]][row["replica"]] = Kept(state, row["step"], row["score"])
+            self.kept[row["rule"]][row["replica"]] = Kept(state, row["step"])
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,8 @@ class Checkpoint:
         steps: choice → the step of each seed, in the order of `seeds`; a choice that could
             not be made is absent.
         states: choice → the networks of each seed.
-        origin: dataset, percent and whatever else tells where the networks come from.
+        origin: dataset, percent and whatever else tells where the networks come from, and the
+            `data_identity` of what they were trained on.
     """
 
     recipe: Mapping[str, Any]
@@ -170,6 +171,46 @@ class Checkpoint:
             ) from error
 
 
+def data_identity(data_card: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a checkpoint and a training record keep of the data that they belong to."""
+    return {key: data_card.get(key) for key in _IDENTITY}
+
+
+def data_difference(trained_on: Mapping[str, Any], data_card: Mapping[str, Any]) -> str | None:
+    """Say in what a data set differs from the one that was trained on; None if it does not.
+
+    Args:
+        trained_on: from `data_identity`; what is not known of it is not compared.
+        data_card: of the data set.
+    """
+    for key, name in _COMPARED.items():
+        was, now = trained_on.get(key), data_card.get(key)
+        if was is not None and was != now:
+            return f"the {name} were {_listed(was)} and are {_listed(now)}"
+    was, now = trained_on.get("content_hash"), data_card.get("content_hash")
+    if was is not None and was != now:
+        return "images or labels have changed"
+    return None
+
+
+def _listed(values: Sequence[Any] | None) -> str:
+    shown = [str(value) for value in (values or ["not known"])[:_SHOWN_VALUES]]
+    return ", ".join(shown) + (", …" if values and len(values) > _SHOWN_VALUES else "")
+
+
+def check_data(checkpoint: Checkpoint, data_card: Mapping[str, Any]) -> None:
+    """Check that a checkpoint was trained on this data set.
+
+    Raises:
+        UserError: if it was not; published files do not say, and only their shapes are checked.
+    """
+    if difference := data_difference(checkpoint.origin, data_card):
+        raise UserError(
+            f"the checkpoint of {checkpoint.recipe['method']} was trained on other data: "
+            f"{difference}; train again"
+        )
+
+
 def _of_seed(tensors: Mapping[str, Tensor], choice: str, seed: int) -> dict[str, Tensor]:
     prefix = f"{choice}/seed{seed}/"
     return {
@@ -179,6 +220,14 @@ def _of_seed(tensors: Mapping[str, Tensor], choice: str, seed: int) -> dict[str,
     }
 
 
+def _without_sources(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a recipe of networks whose tensors are at hand, in today's fields."""
+    # Checkpoints of earlier versions say whether images are normalised by CIFAR-10's statistics.
+    earlier = {True: "cifar10", False: "none"}
+    normalise = recipe.get("normalise", "none")
+    return {**recipe, "weights": "none", "normalise": earlier.get(normalise, normalise)}
+
+
 def restore_method(checkpoint: Checkpoint, choice: str, device: torch.device) -> Method:
     """The trained networks of one choice, all seeds, ready to predict.
 
@@ -186,7 +235,7 @@ def restore_method(checkpoint: Checkpoint, choice: str, device: torch.device) ->
         UserError: if the tensors do not fit the networks that the recipe names.
     """
     method_type = get_method(checkpoint.recipe["method"])
-    recipe = method_type.recipe_type.model_validate(checkpoint.recipe)
+    recipe = method_type.recipe_type.model_validate(_without_sources(checkpoint.recipe))
     task = Task(checkpoint.image_shape, checkpoint.classes, checkpoint.seeds)
     method = method_type(recipe, task)
     try:

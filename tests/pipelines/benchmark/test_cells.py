@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from debias_pipeline.biased_data import get_dataset
-from debias_pipeline.errors import Hole
+from debias_pipeline.errors import AlreadyRunningError, Hole
 from debias_pipeline.grid import CELL_ENTRIES
 from debias_pipeline.io.snapshots import SnapshotStore
 from debias_pipeline.pipelines.benchmark.memory import PeakMemory
@@ -59,7 +59,7 @@ def test_a_cell_gives_what_training_and_evaluation_give(data):
     checkpoint, history, weights, record = train_method(
         *data, STORE, RECIPE, 5, 2, "cpu", "fp32", "auto", False
     )
-    predictions = predict_test(data[0], data[1], checkpoint, "cpu", "fp32")
+    predictions = predict_test(data[0], data[1], checkpoint, data[2], "cpu", "fp32")
     metrics, groups, _ = judge(predictions, data[1], weights, data[2], record)
     assert cell["metrics"] == metrics
     pd.testing.assert_frame_equal(cell["group_accuracy"], groups)
@@ -74,12 +74,22 @@ def test_the_outcome_says_what_was_run_and_what_it_cost(data):
     outcome = run(data)["outcome"]
     assert 0 < outcome.pop("seconds") < 60
     assert len(outcome.pop("settings_digest")) == 8
+    assert outcome.pop("content_hash") is None  # the data card has none
     assert outcome.pop("peak_memory_bytes") in (None, pytest.approx(1e9, rel=10))
     assert outcome == {
         "dataset": "cmnist_mini", "percent": "2pct", "method": "vanilla", "seeds": [5, 6],
         "precision": "fp32", "steps": 4, "status": "done", "error": None,
         "threads": torch.get_num_threads(), "mlflow_run_id": None, "mlflow_experiment_id": None,
     }  # fmt: skip
+
+
+def test_a_trial_that_another_process_trains_leaves_no_outcome_that_says_failed(data, monkeypatch):
+    def refuse(*arguments):
+        raise AlreadyRunningError("Another process trains with the same settings")
+
+    monkeypatch.setattr("debias_pipeline.pipelines.benchmark.nodes.train_method", refuse)
+    with pytest.raises(AlreadyRunningError):
+        run(data)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-import mlflow
 import pytest
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import node, pipeline
@@ -13,6 +13,7 @@ from debias_pipeline.hooks import TrackingHooks
 from debias_pipeline.io import AtomicTextDataset, RemadeJSONDataset
 from debias_pipeline.pipelines import leaderboard
 from debias_pipeline.published import PublishedAccuracy
+from debias_pipeline.selection_rules import SELECTION_RULES
 
 METHODS = ("vanilla", "disent")
 
@@ -62,9 +63,11 @@ def outcome(status: str = "done", error: str | None = None) -> dict[str, Any]:
 
 def ranked(
     of_cells: dict[str, tuple[dict[str, Any] | None, dict[str, Any] | None]],
+    data_card: Any = None,
 ) -> dict[str, Any]:
     """What the pipeline makes of metrics and outcome by method."""
     catalog = DataCatalog({"parameters": MemoryDataset(parameters())})
+    catalog["cmnist_0_5pct.data_card"] = MemoryDataset(data_card)
     for method, (its_metrics, its_outcome) in of_cells.items():
         catalog[f"cmnist_0_5pct.{method}.metrics"] = MemoryDataset(its_metrics)
         catalog[f"cmnist_0_5pct.{method}.outcome"] = MemoryDataset(its_outcome)
@@ -81,7 +84,7 @@ def test_what_is_there_is_ranked_and_the_rest_is_a_hole() -> None:
         "leaderboard_page",
         "leaderboard_table",
     }
-    assert outputs["leaderboard"]["status"].tolist() == ["done", "not run"] * 3
+    assert outputs["leaderboard"]["status"].tolist() == ["done", "not run"] * len(SELECTION_RULES)
     published = {
         (row["method"], row["protocol"]): row["published"]
         for row in outputs["leaderboard_json"]["rows"]
@@ -91,6 +94,23 @@ def test_what_is_there_is_ranked_and_the_rest_is_a_hole() -> None:
     assert "http://runs.example/#/experiments/1/runs/abc" in outputs["leaderboard_page"]
     assert "| vanilla | 50.0 ± 10.0 |" in outputs["leaderboard_table"]
     assert list(outputs["leaderboard_figures"]) == ["cmnist"]
+
+
+@pytest.mark.parametrize(
+    ("data_card", "status"),
+    [
+        ({"content_hash": "old"}, "done"),
+        ({"content_hash": "new"}, "not run"),
+        (None, "done"),
+        (Hole("damaged"), "done"),
+        ({"made by": "an earlier version"}, "done"),
+    ],
+)
+def test_results_on_data_that_has_changed_since_are_not_ranked(data_card: Any, status: str) -> None:
+    old = (metrics("vanilla"), {**outcome(), "content_hash": "old"})
+    failed = (None, outcome("failed", "out of memory"))
+    ranks = ranked({"vanilla": old, "disent": failed}, data_card)["leaderboard"]
+    assert ranks["status"].tolist() == [status, "failed"] * len(SELECTION_RULES)
 
 
 def test_failed_cells_alone_still_make_a_leaderboard() -> None:
@@ -133,8 +153,10 @@ def test_a_run_of_what_is_missing_makes_the_leaderboard_anew(tmp_path: Path) -> 
 
 def test_nothing_is_logged_of_a_hole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     logged: list[str] = []
-    monkeypatch.setattr(mlflow, "active_run", lambda: object())
-    monkeypatch.setattr(mlflow, "log_artifact", lambda path, _: logged.append(path))
+    run = SimpleNamespace(
+        key="run", log=lambda **_: None, log_artifact=lambda path, _: logged.append(path)
+    )
+    monkeypatch.setattr("debias_pipeline.hooks.active_run", lambda: run)
     metadata = {"mlflow_artifact": "data"}
     page = AtomicTextDataset(filepath=str(tmp_path / "page.html"), metadata=metadata)
     hooks = TrackingHooks()

@@ -1,6 +1,6 @@
 """What a grid would do: its cells, what is there, and how long the rest will take."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,7 +59,12 @@ class Plan:
         return sum(cell.seconds or 0 for cell in self.cells if not cell.there)
 
 
-def plan(cells: Sequence[Cell], catalog: Catalog, parameters: Mapping[str, Any]) -> Plan:
+def plan(
+    cells: Sequence[Cell],
+    catalog: Catalog,
+    parameters: Mapping[str, Any],
+    outdated: Collection[str] = (),
+) -> Plan:
     """Look which cells are there, and time a few steps for those that are not.
 
     Nothing is saved.
@@ -68,6 +73,7 @@ def plan(cells: Sequence[Cell], catalog: Catalog, parameters: Mapping[str, Any])
         cells: that would be run, each with a recipe.
         catalog: of the run.
         parameters: of the run.
+        outdated: entries of the catalog that are on disk and belong to other data.
     """
     device = choose_device(parameters["device"])
     speeds: dict[tuple[Any, ...], Speed] = {}
@@ -75,12 +81,17 @@ def plan(cells: Sequence[Cell], catalog: Catalog, parameters: Mapping[str, Any])
     with limited_threads(parameters["benchmark"]["threads"]) as threads:
         for cell in cells:
             outcome = catalog.load(f"{cell.name}.outcome") or {}
-            there = all(catalog.exists(f"{cell.name}.{name}") for name in CELL_ENTRIES)
+            names = [f"{cell.name}.{name}" for name in CELL_ENTRIES]
+            there = all(name not in outdated and catalog.exists(name) for name in names)
             seconds = outcome["seconds"] if there else _expected(cell, catalog, device, speeds)
             error = None if there else outcome.get("error")
             planned.append(PlannedCell(cell.name, there, error, seconds))
     settings = dict.fromkeys(cell.setting for cell in cells)
-    missing = [name for name in settings if not catalog.exists(f"{name}.images")]
+    missing = [
+        name
+        for name in settings
+        if f"{name}.images" in outdated or not catalog.exists(f"{name}.images")
+    ]
     return Plan(planned, missing, str(device), threads)
 
 

@@ -92,13 +92,14 @@ def run_cell(
         "seeds": [*range(seed, seed + seeds)],
     }
     tags = {**what, "seeds": ",".join(map(str, what["seeds"])), "cell": name}
-    run, error, digest = TrackedRun(), None, None
+    run, error, digest, content_hash = TrackedRun(), None, None, None
     started, memory = time.perf_counter(), PeakMemory()
     with limited_threads(threads) as used:
         try:
             with cell_run(name, tags) as run:
                 run.log(params=recipe)
                 _check_data(images, manifest, data_card, data_problem)
+                content_hash = data_card.get("content_hash")
                 checkpoint, history, weights, record = train_method(
                     images,
                     manifest,
@@ -113,7 +114,9 @@ def run_cell(
                     resume,
                     name,
                 )
-                predictions = predict_test(images, manifest, checkpoint, device, precision)
+                predictions = predict_test(
+                    images, manifest, checkpoint, data_card, device, precision
+                )
                 metrics, groups, figures = judge(predictions, manifest, weights, data_card, record)
                 run.log(metrics={key: figure["value"] for key, figure in figures.items()})
             digest = record["settings_digest"]
@@ -136,6 +139,7 @@ def run_cell(
         "peak_memory_bytes": memory.bytes(),
         "threads": used,
         "settings_digest": digest,
+        "content_hash": content_hash,
         "mlflow_run_id": run.run_id,
         "mlflow_experiment_id": run.experiment_id,
     }

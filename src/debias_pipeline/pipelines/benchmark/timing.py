@@ -12,8 +12,9 @@ import torch
 
 from debias_pipeline.biased_data import SetSize
 from debias_pipeline.biased_data.manifest import make_manifest
-from debias_pipeline.evaluation import CHECKPOINT_CHOICES, ImageData, predict
+from debias_pipeline.evaluation import ImageData, predict
 from debias_pipeline.methods import Batch, Losses, Method, Task, get_method
+from debias_pipeline.selection_rules import SELECTION_RULES
 from debias_pipeline.training import train
 
 # Enough for a mean, few enough not to wait for: where steps are slow, the seconds end it.
@@ -42,7 +43,7 @@ class Speed:
     def seconds(self, recipe: Mapping[str, Any], size: SetSize) -> float:
         """Of a whole cell: its steps, its evaluations and the predictions at the end."""
         evaluations = math.ceil(recipe["steps"] / recipe["eval_every"])
-        images = evaluations * (size.valid + size.test) + len(CHECKPOINT_CHOICES) * size.test
+        images = evaluations * (size.valid + size.test) + len(SELECTION_RULES) * size.test
         return float(recipe["steps"] * self.step + images * self.image)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from debias_pipeline.errors import UserError
 from debias_pipeline.evaluation import (
     ImageData,
     final_figures,
@@ -17,7 +18,9 @@ from debias_pipeline.evaluation import (
 )
 from debias_pipeline.training import (
     Checkpoint,
+    check_data,
     choose_device,
+    data_difference,
     empty_sample_weights,
     read_published,
     restore_method,
@@ -28,12 +31,18 @@ def predict_test(
     images: npt.NDArray[np.uint8],
     manifest: pd.DataFrame,
     checkpoint: dict[str, Any],
+    data_card: dict[str, Any],
     device: str,
     precision: str,
 ) -> pd.DataFrame:
-    """What the networks of every seed and checkpoint choice say of the test images."""
-    data = ImageData.from_catalog(images, manifest, choose_device(device))
+    """Predict the labels of the test images with the networks of every seed and selection rule.
+
+    Raises:
+        UserError: if the checkpoint was trained on other data.
+    """
     trained = Checkpoint.from_catalog(checkpoint)
+    check_data(trained, data_card)
+    data = ImageData.from_catalog(images, manifest, choose_device(device))
     tables = [
         prediction_table(
             predict(restore_method(trained, choice, data.device), data, "test", precision),
@@ -76,9 +85,20 @@ def judge(
 
     Returns:
         metrics, group_accuracy, and the metrics as MLflow wants them.
+
+    Raises:
+        UserError: if the sample weights are of a training on other data.
     """
+    if difference := data_difference(training_record.get("data", {}), data_card):
+        raise UserError(f"the method was trained on other data: {difference}; train again")
     metrics = summarise(
-        predictions, manifest, sample_weights, data_card, training_record["recipe"]["method"]
+        predictions,
+        manifest,
+        sample_weights,
+        data_card,
+        training_record["recipe"]["method"],
+        # Records of earlier versions and of published checkpoints lack the key.
+        training_record.get("selection_support"),
     )
     groups = group_accuracy(predictions, manifest, data_card)
     return metrics, groups, final_figures(metrics)

@@ -49,7 +49,7 @@ def create_pipeline(method: str) -> Pipeline:
         [
             node(
                 predict_test,
-                inputs=["images", "manifest", "checkpoint", *RUN_PARAMETERS],
+                inputs=["images", "manifest", "checkpoint", "data_card", *RUN_PARAMETERS],
                 outputs="predictions",
                 name="predict",
             ),

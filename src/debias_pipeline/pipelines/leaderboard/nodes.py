@@ -1,6 +1,7 @@
 """Metrics and outcomes of every cell → the leaderboard."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, cast
 
 import pandas as pd
 
@@ -16,7 +17,7 @@ from debias_pipeline.reporting.leaderboard import (
     write_leaderboard_table,
 )
 
-METRICS, OUTCOME = "metrics of ", "outcome of "
+METRICS, OUTCOME, DATA_CARD = "metrics of ", "outcome of ", "data card of "
 
 
 def rank(
@@ -28,7 +29,7 @@ def rank(
         parameters: say which cells the grid has, what was published for them, and where MLflow's
             pages are.
         of_cells: metrics and outcome of each, None where there is none, as `metrics of <cell>`
-            and `outcome of <cell>`.
+            and `outcome of <cell>`; `data card of <setting>`, None or a Hole where there is none.
 
     Returns:
         leaderboard, leaderboard_json, leaderboard_figures, leaderboard_page, leaderboard_table.
@@ -36,17 +37,21 @@ def rank(
     Raises:
         UserError: if no cell was run.
     """
-    results = [
-        CellResult(
-            cell.dataset,
-            cell.percent,
-            cell.method,
-            of_cells[METRICS + cell.name],
-            of_cells[OUTCOME + cell.name],
-            cell.published_accuracy[0] if cell.published_accuracy else None,
+    results = []
+    for cell in cells_of(parameters):
+        metrics, outcome = of_cells[METRICS + cell.name], of_cells[OUTCOME + cell.name]
+        if _is_of_other_data(outcome, of_cells[DATA_CARD + cell.setting]):
+            metrics = outcome = None
+        results.append(
+            CellResult(
+                cell.dataset,
+                cell.percent,
+                cell.method,
+                metrics,
+                outcome,
+                cell.published_accuracy[0] if cell.published_accuracy else None,
+            )
         )
-        for cell in cells_of(parameters)
-    ]
     if all(each.outcome is None for each in results):
         raise UserError(
             "No cell of the grid was run, so there is nothing to rank: "
@@ -63,6 +68,14 @@ def rank(
     )
     table = write_leaderboard_table(leaderboard)
     return leaderboard_frame(leaderboard), leaderboard, figures, page, table
+
+
+def _is_of_other_data(outcome: Mapping[str, Any] | None, data_card: Any) -> bool:
+    """Whether a result belongs to a state of the data set that is no longer on disk."""
+    now = data_card.get("content_hash") if isinstance(data_card, Mapping) else None
+    return bool(outcome and now and outcome["status"] == "done") and (
+        cast(Mapping[str, Any], outcome).get("content_hash") != now
+    )
 
 
 def _typed(parameters: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from functools import cached_property
 from kedro.pipeline import Node, Pipeline
 
 from debias_pipeline.grid import Cell
-from debias_pipeline.pipelines.leaderboard.nodes import METRICS, OUTCOME, rank
+from debias_pipeline.pipelines.leaderboard.nodes import DATA_CARD, METRICS, OUTCOME, rank
 
 
 def create_pipeline(cells: Sequence[Cell], tags: Iterable[str] = ()) -> Pipeline:
@@ -27,6 +27,7 @@ def create_pipeline(cells: Sequence[Cell], tags: Iterable[str] = ()) -> Pipeline
             "parameters": "parameters",
             **{METRICS + cell.name: f"{cell.name}.metrics" for cell in cells},
             **{OUTCOME + cell.name: f"{cell.name}.outcome" for cell in cells},
+            **{DATA_CARD + cell.setting: f"{cell.setting}.data_card" for cell in cells},
         },
         outputs=[
             "leaderboard",

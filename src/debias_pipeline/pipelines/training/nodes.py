@@ -20,6 +20,7 @@ from debias_pipeline.training import (
     SnapshotStore,
     TrainingThreads,
     choose_device,
+    data_identity,
     train,
 )
 
@@ -78,9 +79,11 @@ def train_method(
         "precision": precision,
         "threads": chosen.most,
         "torch": torch.__version__,
-        "data": data_card,
+        "headline": data_card["headline"],
+        # Data that an earlier version made has no hash.
+        "data": data_card.get("content_hash") or data_card,
     }
-    taken = Snapshots(snapshots, fingerprint, notes={})
+    taken = Snapshots(snapshots, fingerprint)
     progress = Progress(name or recipe["method"], sum(each.steps for each in method.stages()))
     with taken.exclusive():
         if not resume:
@@ -106,11 +109,14 @@ def train_method(
         "threads": chosen.most,
         "thread_steps": chosen.state_dict(),
         "torch": torch.__version__,
+        "selection_support": run.support,
         "seconds": time.perf_counter() - started,
         "settings_digest": taken.digest,
+        "data": data_identity(data_card),
     }
     return checkpoint.to_catalog(), run.history, run.sample_weights, record
 
 
 def _origin(data_card: dict[str, Any]) -> dict[str, Any]:
-    return {key: data_card[key] for key in ("dataset", "percent", "headline", "origin", "seed")}
+    keys = ("dataset", "percent", "headline", "origin", "seed")
+    return {**{key: data_card[key] for key in keys}, **data_identity(data_card)}

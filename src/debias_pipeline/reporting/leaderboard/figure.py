@@ -18,7 +18,7 @@ from debias_pipeline.reporting.style import (
     new_figure,
     to_svg,
 )
-from debias_pipeline.reporting.wording import PROTOCOLS, Protocol
+from debias_pipeline.selection_rules import SELECTION_RULES, SelectionRule
 
 _DODGE = 0.36  # of the room between two percents, all methods together
 
@@ -44,8 +44,8 @@ def _draw(rows: Sequence[Mapping[str, Any]]) -> str:
     percents = list(dict.fromkeys(row["percent"] for row in rows))
     with drawing_style():
         figure = new_figure(3.5)
-        panels = figure.subplots(1, len(PROTOCOLS), sharey=True)
-        for axes, protocol in zip(panels, PROTOCOLS, strict=True):
+        panels = figure.subplots(1, len(SELECTION_RULES), sharey=True)
+        for axes, protocol in zip(panels, SELECTION_RULES.values(), strict=True):
             of_protocol = [row for row in rows if row["protocol"] == protocol.key]
             for place, method in enumerate(methods):
                 mine = [row for row in of_protocol if row["method"] == method]
@@ -100,7 +100,7 @@ def _draw_method(
     )
 
 
-def _finish(axes: Axes, protocol: Protocol, percents: Sequence[str], drawn: bool) -> None:
+def _finish(axes: Axes, protocol: SelectionRule, percents: Sequence[str], drawn: bool) -> None:
     axes.set_xticks(range(len(percents)), [_percent_name(percent) for percent in percents])
     axes.set_xlim(-0.5, len(percents) - 0.5)
     axes.grid(False, axis="x")

@@ -12,9 +12,11 @@ from debias_pipeline.reporting.leaderboard.wording import (
     is_unbiased,
     progress_in_words,
     settings_in_words,
+    unreliable_in_words,
     verdict_in_words,
 )
-from debias_pipeline.reporting.wording import PROTOCOLS, Metric, Protocol
+from debias_pipeline.reporting.wording import Metric
+from debias_pipeline.selection_rules import SELECTION_RULES, SelectionRule
 
 Row = Mapping[str, Any]
 
@@ -27,11 +29,13 @@ class Table:
         protocol: how checkpoints are picked.
         rows: method and its row at every percent of the section, None where the grid has no cell.
         tested: percent and what was tested there, in words.
+        unreliable: which rows rest on too few images, in words; "" if none does.
     """
 
-    protocol: Protocol
+    protocol: SelectionRule
     rows: tuple[tuple[str, tuple[Row | None, ...]], ...]
     tested: tuple[tuple[str, str], ...]
+    unreliable: str
 
     @property
     def published_sources(self) -> list[str]:
@@ -95,7 +99,9 @@ def _section(leaderboard: Mapping[str, Any], dataset: str) -> Section:
         headline_name=headline_name,
         unbiased_test=is_unbiased(rows),
         percents=percents,
-        tables=tuple(_table(rows, comparisons, percents, protocol) for protocol in PROTOCOLS),
+        tables=tuple(
+            _table(rows, comparisons, percents, protocol) for protocol in SELECTION_RULES.values()
+        ),
         settings=settings,
         warning=warning,
         progress=progress_in_words(rows),
@@ -117,7 +123,7 @@ def _table(
     rows: Sequence[Row],
     comparisons: Sequence[Mapping[str, Any]],
     percents: Sequence[str],
-    protocol: Protocol,
+    protocol: SelectionRule,
 ) -> Table:
     rows = [row for row in rows if row["protocol"] == protocol.key]
     places = {(row["method"], row["percent"]): row for row in rows}
@@ -130,6 +136,7 @@ def _table(
             for each in comparisons
             if each["protocol"] == protocol.key
         ),
+        unreliable=unreliable_in_words(rows),
     )
 
 

@@ -52,6 +52,8 @@ def _table(percents: Sequence[str], table: Table) -> list[str]:
         f"**{table.protocol.name}**: {table.protocol.description}",
         _grid(percents, figures),
     ]
+    if table.unreliable:
+        blocks.append(f"{escaped(table.unreliable)}.")
     if table.published_sources:
         sources = escaped("; ".join(table.published_sources))
         blocks.append(

@@ -131,6 +131,7 @@ def _table(table: Table, mlflow_ui: str) -> dict[str, Any]:
         "published": table.published_sources,
         "rows": _grid(table, lambda row: _figure(row, mlflow_ui)),
         "tested": table.tested,
+        "unreliable": table.unreliable,
     }
 
 

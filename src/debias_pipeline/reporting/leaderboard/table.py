@@ -15,7 +15,8 @@ from debias_pipeline.reporting.leaderboard.significance import (
     Verdict,
     find_best,
 )
-from debias_pipeline.reporting.wording import METRICS, PROTOCOLS, Protocol
+from debias_pipeline.reporting.wording import METRICS, is_unreliable
+from debias_pipeline.selection_rules import SELECTION_RULES, SelectionRule
 
 NOT_RUN, DONE, FAILED = "not run", "done", "failed"
 
@@ -25,7 +26,7 @@ _TEXTS = (
 )
 _COUNTS = ("n_seeds", "steps", "peak_memory_bytes", "threads")
 _FLAGS = ("leaks", "is_best")
-_FLAGS_OR_NULL = ("unbiased_test",)
+_FLAGS_OR_NULL = ("unbiased_test", "reliable")
 _LISTS = ("seeds", "per_seed")
 
 
@@ -80,7 +81,7 @@ def make_leaderboard(cells: Sequence[CellResult]) -> dict[str, Any]:
     comparisons = []
     for dataset, percent in dict.fromkeys((cell.dataset, cell.percent) for cell in cells):
         group = [cell for cell in cells if (cell.dataset, cell.percent) == (dataset, percent)]
-        for protocol in PROTOCOLS:
+        for protocol in SELECTION_RULES.values():
             of_protocol = [_row(cell, protocol, headlines.get(dataset)) for cell in group]
             verdict = find_best({row["method"]: _by_seed(row) for row in of_protocol})
             if verdict is not None:
@@ -137,7 +138,7 @@ def percent_size(percent: str) -> tuple[float, str]:
         return float("inf"), percent
 
 
-def _row(cell: CellResult, protocol: Protocol, headline: str | None) -> dict[str, Any]:
+def _row(cell: CellResult, protocol: SelectionRule, headline: str | None) -> dict[str, Any]:
     outcome = cell.outcome or {}
     checkpoint = cell.figures["checkpoints"].get(protocol.key) if cell.figures else None
     scores = _summary(checkpoint, headline)
@@ -164,8 +165,9 @@ def _row(cell: CellResult, protocol: Protocol, headline: str | None) -> dict[str
         "difference": None if mean is None or accuracy is None else mean - accuracy,
         "is_best": False,
         "p_value": None,
+        "reliable": None if checkpoint is None else not is_unreliable(checkpoint),
     }
-    for name in ("step", *(metric.key for metric in METRICS)):
+    for name in ("step", "support", *(metric.key for metric in METRICS)):
         summary = _summary(checkpoint, name)
         row[f"{name}_mean"], row[f"{name}_std"] = known(summary["mean"]), known(summary["std"])
     auroc = _summary(cell.figures, "conflict_detection_auroc")

@@ -12,6 +12,7 @@ from debias_pipeline.reporting.leaderboard.table import DONE
 from debias_pipeline.reporting.leaderboard.wording import figure_text, progress_in_words
 from debias_pipeline.reporting.rich_table import plain_table
 from debias_pipeline.reporting.wording import LEAK
+from debias_pipeline.selection_rules import MIN_SUPPORT
 
 
 def leaderboard_tables(leaderboard: Mapping[str, Any]) -> Group:
@@ -61,6 +62,10 @@ def _published(row: Row | None) -> str:
 def _caption(section: Section) -> Text:
     rows = [row for table in section.tables for _, of_method in table.rows for row in of_method]
     lines = ["± is the standard deviation over seeds.", f"* {LEAK}"]
+    # A sentence for each table would be longer than the tables.
+    if any(table.unreliable for table in section.tables):
+        images = f"fewer than {MIN_SUPPORT} conflicting validation images"
+        lines.append(f"? unreliable: rests on {images}; see the page")
     sources = [source for table in section.tables for source in table.published_sources]
     lines += [f"† {source}" for source in dict.fromkeys(sources)]
     if any(row is not None and row["is_best"] for row in rows):

@@ -6,7 +6,8 @@ from typing import Any
 from debias_pipeline.reporting.formatting import DASH, mean_and_std, points
 from debias_pipeline.reporting.leaderboard.significance import ALPHA
 from debias_pipeline.reporting.leaderboard.table import DONE, FAILED, NOT_RUN
-from debias_pipeline.reporting.wording import NO_SELECTION, Metric, metric_of
+from debias_pipeline.reporting.wording import NO_PSEUDO_GROUPS, NO_SELECTION, Metric, metric_of
+from debias_pipeline.selection_rules import MIN_SUPPORT
 
 _SETTINGS = ("seeds", "steps", "precision", "threads")
 
@@ -86,8 +87,24 @@ def percents_not_unbiased(rows: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def figure_text(row: Mapping[str, Any]) -> str:
-    """A row's headline in per cent, "86.1 ± 0.7", or a dash."""
-    return mean_and_std(row, 100, 1)
+    """Return a row's headline in per cent, "86.1 ± 0.7", "86.1 ± 0.7?" if unreliable, or a dash."""
+    text = mean_and_std(row, 100, 1)
+    return f"{text}?" if row.get("reliable") is False else text
+
+
+def unreliable_in_words(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Say which rows rest on too few conflicting validation images; "" if none does."""
+    counts = [
+        f"{row['support_mean']:.0f} ({row['percent']} {row['method']})"
+        for row in rows
+        if row.get("reliable") is False
+    ]
+    if not counts:
+        return ""
+    return (
+        f"? unreliable: rests on fewer than {MIN_SUPPORT} conflicting validation images, mean over "
+        f"seeds {', '.join(counts)}"
+    )
 
 
 def hole_in_words(row: Mapping[str, Any]) -> str:
@@ -100,6 +117,8 @@ def hole_in_words(row: Mapping[str, Any]) -> str:
         return NOT_RUN
     if row["protocol"] == "selected":
         return f"{NO_SELECTION}, and bias-conflicting images there"
+    if row["protocol"] == "pseudo_groups":
+        return NO_PSEUDO_GROUPS
     return "no figure"
 
 

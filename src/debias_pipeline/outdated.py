@@ -1,0 +1,378 @@
+"""Results on disk that belong to other settings or other data than those of a run."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, cast
+
+from kedro.io import AbstractVersionedDataset, CatalogProtocol, DataCatalog, DatasetError
+from kedro.io.core import VersionNotFoundError
+from kedro.pipeline import Pipeline
+
+from debias_pipeline.biased_data import get_dataset
+from debias_pipeline.errors import UserError
+from debias_pipeline.grid import CELL_ENTRIES, SETTING_ENTRIES, cells_of
+from debias_pipeline.methods import method_names
+from debias_pipeline.training import data_difference
+
+Catalog = CatalogProtocol[Any, Any]
+
+DATA: Final = ("images", "manifest", "data_card", "data_figures")
+# Published networks lie outside of the project, so their results are always made again.
+PRETRAINED: Final = "pretrained"
+# Of the settings that differ, those that the log names.
+_SHOWN: Final = 3
+
+
+class RunCatalog(DataCatalog):
+    """A catalog in which outdated results do not exist until the run has saved them again.
+
+    `kedro run --only-missing-outputs` asks the catalog which outputs exist, and a result of other
+    settings is none of the outputs of this run.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """See `DataCatalog`."""
+        super().__init__(*args, **kwargs)
+        self._outdated: set[str] = set()
+
+    def mark_outdated(self, names: Iterable[str]) -> None:
+        """Let datasets not exist until they are saved."""
+        self._outdated.update(names)
+
+    def exists(self, ds_name: str) -> bool:
+        """Whether there is data that is not outdated."""
+        return ds_name not in self._outdated and super().exists(ds_name)
+
+    def save(self, ds_name: str, data: Any) -> None:
+        """Save, after which the dataset is up to date."""
+        super().save(ds_name, data)
+        self._outdated.discard(ds_name)
+
+
+@dataclass(frozen=True)
+class _Data:
+    """A data set of a run.
+
+    Attributes:
+        prefix: of its catalog entries, such as `cmnist_1pct.` in a grid.
+        what: the data set, for people.
+        card: the data card on disk; None if there is none.
+        raw_hash: of the raw files now; None if there are none.
+    """
+
+    prefix: str
+    what: str
+    card: Mapping[str, Any] | None
+    raw_hash: str | None
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether the raw files are others than those that the data on disk was made from."""
+        if self.card is None or self.raw_hash is None:
+            return False
+        return self.card.get("raw_hash") != self.raw_hash
+
+    def difference(self, trained_on: Mapping[str, Any], is_remade: bool) -> str | None:
+        """Say how the data differs from that of a training, or None.
+
+        Args:
+            trained_on: `data` of the training record.
+            is_remade: whether the run makes the data again, so that only the raw files are known.
+        """
+        if not trained_on.get("content_hash"):
+            return "the data it was trained on is not recorded"
+        if self.card is None or is_remade:
+            same = trained_on.get("raw_hash") == self.raw_hash
+            return None if same else "the raw data has changed"
+        return data_difference(trained_on, self.card)
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """A method on a data set, and the settings that a run asks for (None: as trained)."""
+
+    name: str
+    data: _Data
+    settings: Mapping[str, Any] | None
+
+
+def check_raw_data(
+    pipeline: Pipeline, catalog: Catalog, parameters: Mapping[str, Any]
+) -> str | None:
+    """Return a warning if raw data has changed and the pipeline uses the data made before."""
+    if not set(DATA) & pipeline.inputs():
+        return None
+    try:
+        data = _ordinary_data(catalog, parameters, looks_at_raw=True)
+    except UserError as error:
+        return f"Raw data cannot be compared with the data set, which is used as it is: {error}"
+    if not data.has_changed:
+        return None
+    return (
+        f"The raw data of {data.what} has changed since the data set was made; this run uses the "
+        f"data set as it is. kedro run --pipeline=ingestion makes it again."
+    )
+
+
+def check_trained_on(pipeline: Pipeline, catalog: Catalog, parameters: Mapping[str, Any]) -> None:
+    """Check that what earlier trainings left and this pipeline reads belongs to the data set.
+
+    Raises:
+        UserError: if a method was trained on other data.
+    """
+    read = pipeline.inputs()
+    if not set(DATA) & read or not catalog.exists("data_card"):
+        return
+    card = catalog.get("data_card").load()  # type: ignore[union-attr]
+    for method in method_names():
+        if not any(name.startswith(f"{method}.") for name in read):
+            continue
+        record = _load(catalog, f"{method}.training_record") or {}
+        if difference := data_difference(record.get("data", {}), card):
+            setting = f"dataset={parameters['dataset']},percent={parameters['percent']}"
+            raise UserError(
+                f"{method} was trained on other data: {difference}; train again with kedro run "
+                f"--pipeline={method} --params {setting}"
+            )
+
+
+def mark_outdated(pipeline: Pipeline, catalog: Catalog, parameters: Mapping[str, Any]) -> list[str]:
+    """Let what belongs to other settings or other data not exist for a run.
+
+    Args:
+        pipeline: to be run with --only-missing-outputs.
+        catalog: of the run.
+        parameters: of the run.
+
+    Returns:
+        A line for each data set or method that is made again, which says why.
+
+    Raises:
+        UserError: if the raw data cannot be listed, or the catalog of the runner cannot do this.
+    """
+    names, reasons = find_outdated(pipeline, catalog, parameters)
+    if isinstance(catalog, RunCatalog):
+        catalog.mark_outdated(names)
+    elif any(catalog.exists(name) for name in names):
+        raise UserError(
+            f"--only-missing-outputs cannot be used with this runner, as results on disk are of "
+            f"other settings ({'; '.join(reasons) or 'made from earlier ones'}): leave it out, or "
+            f"use --runner=SequentialRunner"
+        )
+    return reasons
+
+
+def find_outdated(
+    pipeline: Pipeline, catalog: Catalog, parameters: Mapping[str, Any]
+) -> tuple[set[str], list[str]]:
+    """Find the outputs on disk that belong to other settings or other data than those of a run.
+
+    Args:
+        pipeline: to be run with --only-missing-outputs.
+        catalog: of the run.
+        parameters: of the run.
+
+    Returns:
+        Names in the catalog, and a line for each data set or method, which says why.
+
+    Raises:
+        UserError: if the raw data cannot be listed.
+    """
+    outputs = pipeline.all_outputs()
+    reasons: list[str] = []
+    marked: set[str] = set()
+    for data, trials in _data_and_trials(pipeline, catalog, parameters):
+        is_remade = f"{data.prefix}images" in outputs and (
+            data.has_changed or not (data.card or {}).get("content_hash")
+        )
+        if is_remade and data.card is not None:
+            why = "its raw data has changed" if data.has_changed else "its content is not recorded"
+            reasons.append(f"{data.what} is made again: {why}")
+            marked |= {f"{data.prefix}{name}" for name in DATA}
+        for trial in trials:
+            if difference := _difference(trial, catalog, is_remade):
+                reasons.append(f"{trial.name} is trained again: {difference}")
+                marked |= {f"{trial.name}.{name}" for name in CELL_ENTRIES}
+    marked = (marked & outputs) | _of_pretrained(outputs)
+    return marked | _following(pipeline, catalog, marked), reasons
+
+
+def _data_and_trials(
+    pipeline: Pipeline, catalog: Catalog, parameters: Mapping[str, Any]
+) -> Iterator[tuple[_Data, list[_Trial]]]:
+    outputs = pipeline.all_outputs()
+    if set(DATA) & pipeline.datasets():
+        data = _ordinary_data(catalog, parameters, looks_at_raw="images" in outputs)
+        seeds = [*range(parameters["seed"], parameters["seed"] + parameters["seeds"])]
+        trials = [
+            _Trial(
+                method,
+                data,
+                {
+                    "recipe": parameters[method]["recipe"],
+                    "seeds": seeds,
+                    "precision": parameters["precision"],
+                },
+            )
+            for method in method_names()
+            if f"{method}.training_record" in outputs
+        ]
+        yield data, trials
+    settings: dict[str, list[Any]] = {}
+    for cell in cells_of(parameters):
+        if f"{cell.name}.outcome" in outputs:
+            settings.setdefault(cell.setting, []).append(cell)
+    for name, cells in settings.items():
+        data = _data(
+            catalog,
+            f"{name}.",
+            name,
+            {**parameters, **parameters[name]},
+            looks_at_raw=f"{name}.images" in outputs,
+        )
+        yield (
+            data,
+            [
+                _Trial(
+                    cell.name,
+                    data,
+                    {"recipe": cell.recipe, "seeds": [*cell.seeds], "precision": cell.precision},
+                )
+                for cell in cells
+            ],
+        )
+
+
+def _ordinary_data(catalog: Catalog, parameters: Mapping[str, Any], *, looks_at_raw: bool) -> _Data:
+    what = f"{parameters['dataset']}, {parameters['percent']}"
+    return _data(catalog, "", what, parameters, looks_at_raw=looks_at_raw)
+
+
+def _data(
+    catalog: Catalog,
+    prefix: str,
+    what: str,
+    parameters: Mapping[str, Any],
+    *,
+    looks_at_raw: bool,
+) -> _Data:
+    dataset = get_dataset(parameters["dataset"])
+    options = dataset.options_type.model_validate(parameters["data_options"])
+    card = _load(catalog, f"{prefix}data_card")
+    raw_hash = (
+        dataset.raw_hash(parameters["percent"], Path(parameters["raw_dir"]), options)
+        if looks_at_raw
+        else None
+    )
+    return _Data(prefix, what, card if isinstance(card, Mapping) else None, raw_hash)
+
+
+def _difference(trial: _Trial, catalog: Catalog, is_remade: bool) -> str | None:
+    """Say in what the results on disk differ; None if they do not or if there are none."""
+    name = f"{trial.name}.training_record"
+    if not catalog.exists(name):
+        return None
+    record = _load(catalog, name)
+    if record is None:
+        return "the record of its training cannot be read"
+    differences = [*_differences(record, trial.settings or {})]
+    if difference := trial.data.difference(record.get("data", {}), is_remade):
+        differences.append(difference)
+    more = len(differences) - _SHOWN
+    return ", ".join(differences[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _differences(record: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterator[str]:
+    # As JSON has them.
+    was = _flat(record, settings)
+    now = _flat(json.loads(json.dumps(settings)), settings)
+    for key in {**now, **was}:
+        if was.get(key) != now.get(key):
+            yield f"{key} was {_shown(was.get(key))} and is {_shown(now.get(key))}"
+
+
+def _flat(values: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key in keys:
+        value = values.get(key)
+        if isinstance(value, Mapping):
+            flat.update({f"{key}.{inner}": each for inner, each in value.items()})
+        else:
+            flat[key] = value
+    return flat
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "not set"
+    return "+".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _of_pretrained(outputs: Iterable[str]) -> set[str]:
+    return {name for name in outputs if name.startswith(f"{PRETRAINED}.")}
+
+
+def _following(pipeline: Pipeline, catalog: Catalog, marked: Iterable[str]) -> set[str]:
+    """Return what is made from marked results or from results that are newer than itself.
+
+    Data sets do not count: a training record says which data it belongs to.
+    """
+    found = set(marked)
+    # What every run makes again from the same inputs is as old as these.
+    age_of: dict[str, str] = {}
+    for node in pipeline.nodes:
+        if any(name.split(".")[-1] in SETTING_ENTRIES for name in node.outputs):
+            continue
+        needed = [name for name in node.inputs if name.split(".")[-1] not in SETTING_ENTRIES]
+        used = [age_of.get(name) or _version(catalog, name) for name in needed]
+        newest = max((version for version in used if version), default="")
+        made = {name: _version(catalog, name) for name in node.outputs}
+        versions = {version for version in made.values() if version is not None}
+        if newest and any(_is_always_remade(catalog, name) for name in made):
+            age_of |= dict.fromkeys(made, newest)
+        if (
+            any(name in found for name in (*needed, *made))
+            or len(versions) > 1  # saving was interrupted
+            or "" in versions
+            or (versions and newest > min(versions))
+        ):
+            found.update(made)
+    return found - set(marked)
+
+
+def _version(catalog: Catalog, name: str) -> str | None:
+    """Return the version on disk, "" if there is none; None if versions say nothing."""
+    dataset = _versioned(catalog, name)
+    if dataset is None or _is_always_remade(catalog, name):
+        return None
+    return (dataset.resolve_load_version() or "") if dataset.exists() else ""
+
+
+def _is_always_remade(catalog: Catalog, name: str) -> bool:
+    """Whether a dataset does not count what is saved as existing, as a RemadeJSONDataset."""
+    dataset = _versioned(catalog, name)
+    if dataset is None or dataset.exists():
+        return False
+    try:
+        return bool(dataset.list_versions())
+    except VersionNotFoundError:
+        return False
+
+
+def _versioned(catalog: Catalog, name: str) -> AbstractVersionedDataset[Any, Any] | None:
+    if name.startswith("params:") or name not in catalog:
+        return None
+    dataset = catalog.get(name)
+    is_versioned = isinstance(dataset, AbstractVersionedDataset) and dataset.resolve_save_version()
+    return cast(AbstractVersionedDataset[Any, Any], dataset) if is_versioned else None
+
+
+def _load(catalog: Catalog, name: str) -> Any:
+    """Load without Kedro's log line; None if there is nothing or it cannot be read."""
+    dataset = catalog.get(name)
+    try:
+        return dataset.load() if dataset is not None and dataset.exists() else None
+    except DatasetError:
+        return None
