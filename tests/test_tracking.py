@@ -282,7 +282,7 @@ def test_values_are_kept_while_mlflow_fails_and_sent_at_the_end(
     assert "kedro mlflow-sync" in warning
 
 
-@pytest.mark.parametrize("uri", [NOWHERE, "htp://127.0.0.1"])
+@pytest.mark.parametrize("uri", [NOWHERE, "htp://127.0.0.1", "sqlite:////proc/none/mlflow.db"])
 def test_values_are_kept_and_sent_later_to_another_store(
     tmp_path: Path, client: mlflow.MlflowClient, caplog: pytest.LogCaptureFixture, uri: str
 ):
