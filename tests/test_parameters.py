@@ -34,7 +34,7 @@ VANILLA = [("cmnist", 0.01, 256), ("cifar10c", 0.001, 256), ("bffhq", 0.0001, 64
 
 def loader(**runtime_params):
     return ProjectConfigLoader(
-        str(CONF), env="local", base_env="base", runtime_params=runtime_params
+        str(CONF), base_env="base", default_run_env="local", runtime_params=runtime_params
     )
 
 
@@ -184,7 +184,13 @@ def test_defaults_that_commands_leave_out_are_those_of_the_configuration():
 
 def test_what_is_not_at_its_default_is_typed():
     typed = {"dataset": "cifar10c", "percent": "5pct", "severity": 2, "raw_dir": "x"}
-    typed |= {"recipe": {"steps": 7}, "device": "cpu", "precision": "bf16", "data_seed": 3}
+    typed |= {
+        "recipe": {"steps": 7},
+        "device": "cpu",
+        "precision": "bf16",
+        "data_seed": 3,
+        "threads": 1,
+    }
     assert resolve_parameters({**base_parameters(), **typed})["typed"] == typed
 
 

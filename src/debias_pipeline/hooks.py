@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-import mlflow
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
@@ -56,6 +55,7 @@ from debias_pipeline.tracking import (
     destination_of,
     end_run,
     mlflow_config,
+    set_tracking_uri,
     start_run,
 )
 from debias_pipeline.training import choose_device
@@ -172,7 +172,7 @@ class TrackingHooks:
         self._destination = destination_of(loader, self._config)
         os.environ.update(credentials_of(loader, self._config))
         # For notebooks, and `kedro mlflow ui`.
-        mlflow.set_tracking_uri(self._destination.uri)
+        set_tracking_uri(self._destination.uri)
         context.__setattr__("mlflow", self._config)
 
     @hook_impl(trylast=True)

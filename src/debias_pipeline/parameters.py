@@ -38,7 +38,13 @@ ALL = "all"
 
 
 # Values of conf/base/parameters.yml that a command need not name.
-RUN_DEFAULTS = {"raw_dir": "data/01_raw", "data_seed": 0, "device": "auto", "precision": "fp32"}
+RUN_DEFAULTS = {
+    "raw_dir": "data/01_raw",
+    "data_seed": 0,
+    "device": "auto",
+    "precision": "fp32",
+    "threads": "auto",
+}
 
 
 def _threads(value: object) -> object:

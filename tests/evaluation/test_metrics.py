@@ -17,11 +17,11 @@ from debias_pipeline.evaluation import (
     final_figures,
     group_accuracy,
     group_accuracy_table,
-    harmonic_mean,
     prediction_table,
     summarise,
 )
 from debias_pipeline.evaluation.summary import over_seeds
+from debias_pipeline.selection_rules import harmonic_mean
 
 
 def split(labels, bias):

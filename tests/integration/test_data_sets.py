@@ -402,7 +402,7 @@ def write_image(path: Path, number: int) -> Path:
 
 def assert_complete(metrics: dict[str, Any]) -> None:
     """Every figure of every checkpoint is there."""
-    assert list(metrics["checkpoints"]) == ["last", "selected", "best_on_test"]
+    assert list(metrics["checkpoints"]) == ["last", "selected", "pseudo_groups", "best_on_test"]
     for figures in metrics["checkpoints"].values():
         for name in ACCURACIES:
             assert 0 <= figures[name]["mean"] <= 1

@@ -25,8 +25,9 @@ METHODS = ("vanilla", "disent")
 SEEDS = (0, 1)
 EVALUATED = (20, 40, 60)
 TRAIN, TEST = 3500, 1000
-CHOICES = ("last", "selected", "best_on_test")
+CHOICES = ("last", "selected", "pseudo_groups", "best_on_test")
 BIAS_BRANCH = "bias_branch_accuracy"
+WORST_CLASS = "worst_class_accuracy"
 LOSS_TERMS = {
     "vanilla": ["loss"],
     "disent": [
@@ -76,11 +77,14 @@ def test_metrics(method: str, trained_project: Project):
     }
     assert tuple(metrics["checkpoints"]) == CHOICES
     for figures in metrics["checkpoints"].values():
-        assert tuple(figures) == ("step", *ACCURACIES, BIAS_BRANCH)
+        assert tuple(figures) == ("step", *ACCURACIES, BIAS_BRANCH, "support", "reliable")
         assert set(figures["step"]["per_seed"]) <= set(EVALUATED)
         for name in ACCURACIES:
             _check_over_seeds(figures[name])
     assert metrics["checkpoints"]["last"]["step"]["per_seed"] == [60, 60]
+    selected = metrics["checkpoints"]["selected"]
+    # At 2pct 10 of the 500 validation images are bias-conflicting.
+    assert (selected["support"]["per_seed"], selected["reliable"]) == ([10, 10], False)
 
 
 def test_what_a_method_does_not_have_is_null(left: Callable[[str], Any]):
@@ -97,7 +101,9 @@ def test_what_a_method_does_not_have_is_null(left: Callable[[str], Any]):
 @pytest.mark.parametrize("method", METHODS)
 def test_history(method: str, left: Callable[[str], Any]):
     history = left(f"{method}.history")
-    names = ACCURACIES if method == "vanilla" else (*ACCURACIES, BIAS_BRANCH)
+    names = (*ACCURACIES, WORST_CLASS)
+    if method != "vanilla":
+        names += (BIAS_BRANCH,)
     accuracies = [f"{split}_{name}" for split in ("valid", "test") for name in names]
     assert list(history) == [
         "step", "seed", *LOSS_TERMS[method], "learning_rate", *accuracies, "images_per_second",
@@ -151,7 +157,7 @@ def test_predictions_and_group_accuracy_give_the_metrics(method: str, left: Call
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_checkpoint_holds_three_choices(method: str, left: Callable[[str], Any]):
+def test_checkpoint_holds_the_networks_of_every_rule(method: str, left: Callable[[str], Any]):
     checkpoint, metrics = left(f"{method}.checkpoint"), left(f"{method}.metrics")
     kept = {tuple(name.split("/")[:2]) for name in checkpoint["tensors"]}
     assert kept == {(choice, f"seed{seed}") for choice in CHOICES for seed in SEEDS}

@@ -19,6 +19,7 @@ from kedro.framework.startup import bootstrap_project
 from mlflow.entities import Run
 
 from debias_pipeline.cli import cli
+from debias_pipeline.tracking import set_tracking_uri
 
 CHECKOUT = Path(__file__).parents[2]
 PACKAGE = "debias_pipeline"
@@ -141,7 +142,7 @@ class Project:
             finally:
                 while mlflow.active_run():
                     mlflow.end_run()
-                mlflow.set_tracking_uri(tracking_uri)
+                set_tracking_uri(tracking_uri)
                 # The pipelines that there are depend on what is trained in the project.
                 configure_project(PACKAGE)
                 sys.path[:] = search_path

@@ -22,9 +22,9 @@ def test_a_command_names_the_setting_and_the_seeds() -> None:
 
 def test_a_command_names_what_is_not_at_its_default() -> None:
     typed = {**TYPED, "raw_dir": "my photos", "image_size": 32}
-    text = run_command("disent", typed, {**RECORD, "precision": "bf16"}, RECIPE)
+    text = run_command("disent", typed, {**RECORD, "precision": "bf16", "threads": 2}, RECIPE)
     assert "raw_dir=my photos,image_size=32" in params(text)
-    assert params(text).endswith(",precision=bf16")
+    assert params(text).endswith(",precision=bf16,threads=2")
 
 
 def test_fields_of_the_recipe_are_those_of_the_training() -> None:

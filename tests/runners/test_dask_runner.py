@@ -164,6 +164,7 @@ def test_devices_are_looked_for_where_nodes_run(monkeypatch: pytest.MonkeyPatch)
     def check(runner: Any, address: str) -> None:
         monkeypatch.setenv(ADDRESS, address)
         told = {"pipeline_names": ["ingestion"], "runtime_params": {}, "runner": str(runner)}
+        told |= {"load_versions": {}}
         PreflightHooks().before_pipeline_run(told, Pipeline([]), data)
 
     check(DaskRunner(), "tcp://elsewhere:8786")

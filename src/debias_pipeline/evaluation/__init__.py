@@ -11,17 +11,14 @@ from debias_pipeline.evaluation.metrics import (
 from debias_pipeline.evaluation.predict import Predictions, predict
 from debias_pipeline.evaluation.selection import Selections
 from debias_pipeline.evaluation.summary import (
-    CHECKPOINT_CHOICES,
     final_figures,
     group_accuracy,
     prediction_table,
     summarise,
 )
-from debias_pipeline.selection_rules import harmonic_mean
 
 __all__ = [
     "BIAS_BRANCH_ACCURACY",
-    "CHECKPOINT_CHOICES",
     "METRIC_NAMES",
     "ImageData",
     "Predictions",
@@ -32,7 +29,6 @@ __all__ = [
     "final_figures",
     "group_accuracy",
     "group_accuracy_table",
-    "harmonic_mean",
     "predict",
     "prediction_table",
     "summarise",

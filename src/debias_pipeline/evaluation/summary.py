@@ -18,8 +18,6 @@ from debias_pipeline.evaluation.metrics import (
 from debias_pipeline.evaluation.predict import Predictions
 from debias_pipeline.selection_rules import MIN_SUPPORT, SELECTION_RULES
 
-CHECKPOINT_CHOICES = tuple(SELECTION_RULES)
-
 
 def prediction_table(
     predictions: Predictions,

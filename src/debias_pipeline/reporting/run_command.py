@@ -18,7 +18,7 @@ def run_command(
         pipeline: its name.
         typed: what a command must name, see `parameters.typed_parameters`; its `recipe` holds the
             fields that were overridden.
-        record: the training record: the recipe, the seeds and the precision that were used.
+        record: the training record: recipe, seeds, precision and, if known, threads that were used.
         recipe: of the method as parameters have it now; where the record's differs, it was
             overridden when it was trained.
     """
@@ -30,6 +30,9 @@ def run_command(
     }
     if record["precision"] != "fp32":
         parameters["precision"] = record["precision"]
+    # The number of threads changes the order of sums; auto may choose another one next time.
+    if "threads" in record:
+        parameters["threads"] = record["threads"]
     for key, value in record["recipe"].items():
         if key in typed["recipe"] or (key in recipe and value != recipe[key]):
             parameters[f"recipe.{key}"] = value

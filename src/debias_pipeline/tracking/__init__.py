@@ -22,7 +22,12 @@ from debias_pipeline.tracking.runs import (
     start_run,
 )
 from debias_pipeline.tracking.sender import reason, send_abandoned
-from debias_pipeline.tracking.settings import credentials_of, destination_of, mlflow_config
+from debias_pipeline.tracking.settings import (
+    credentials_of,
+    destination_of,
+    mlflow_config,
+    set_tracking_uri,
+)
 from debias_pipeline.tracking.store import DEFAULT_STORE, SQLITE, Destination, Store
 
 __all__ = [
@@ -53,5 +58,6 @@ __all__ = [
     "reason",
     "resumed_parent",
     "send_abandoned",
+    "set_tracking_uri",
     "start_run",
 ]

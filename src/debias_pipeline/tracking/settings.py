@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import mlflow
 from kedro.config import OmegaConfigLoader
 from kedro_mlflow.config.kedro_mlflow_config import KedroMlflowConfig
 from omegaconf import OmegaConf
@@ -45,6 +46,20 @@ def credentials_of(loader: OmegaConfigLoader, config: KedroMlflowConfig) -> dict
         return {}
     variables = loader["credentials"][config.server.credentials]
     return {name: str(value) for name, value in variables.items()}
+
+
+def set_tracking_uri(uri: str) -> None:
+    """Let calls of `mlflow` in this process use a store.
+
+    MLflow also sets the variable MLFLOW_TRACKING_URI, which the next session in this process would
+    take for the user's.
+    """
+    before = os.environ.get(_VARIABLE)
+    mlflow.set_tracking_uri(uri)
+    if before is None:
+        os.environ.pop(_VARIABLE, None)
+    else:
+        os.environ[_VARIABLE] = before
 
 
 def _source_of_uri(loader: OmegaConfigLoader) -> str:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from debias_pipeline.errors import UserError
-from debias_pipeline.evaluation import CHECKPOINT_CHOICES
 from debias_pipeline.methods import Method, Task, get_method
+from debias_pipeline.selection_rules import SELECTION_RULES
 
 # Of the data card: what a training belongs to.
 _COMPARED = {"label_names": "labels", "image_shape": "image height, width and channels"}
@@ -19,15 +19,14 @@ _SHOWN_VALUES = 5
 
 @dataclass(frozen=True)
 class Kept:
-    """The networks of one seed under one selection rule: state, step, and the rule's score."""
+    """The networks of one seed at the step that a selection rule has chosen."""
 
     state: Mapping[str, Tensor]
     step: int
-    score: float
 
 
 class BestCheckpoints:
-    """The networks of the best evaluation step so far, for each selection rule and replica."""
+    """The networks that each selection rule has chosen so far, of each replica."""
 
     def __init__(self, method: Method) -> None:
         """Set up.
@@ -36,13 +35,11 @@ class BestCheckpoints:
             method: whose networks are kept.
         """
         self._method = method
-        self.kept: dict[str, dict[int, Kept]] = {choice: {} for choice in CHECKPOINT_CHOICES}
+        self.kept: dict[str, dict[int, Kept]] = {rule: {} for rule in SELECTION_RULES}
 
-    def update(self, choice: str, replica: int, step: int, score: float) -> None:
-        """Keep a replica's networks if the score beats all earlier ones; NaN never does."""
-        best = self.kept[choice].get(replica)
-        if score > (best.score if best else float("-inf")):
-            self.kept[choice][replica] = Kept(self._state(replica, step), step, score)
+    def keep(self, rule: str, replica: int, step: int) -> None:
+        """Keep a replica's networks in place of those that a rule chose before."""
+        self.kept[rule][replica] = Kept(self._state(replica, step), step)
 
     def _state(self, replica: int, step: int) -> Mapping[str, Tensor]:
         """Return the networks now; rules that choose the same step share one copy."""
@@ -55,11 +52,9 @@ class BestCheckpoints:
     def state_dict(self) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
         """Return tensors, `<replica>/<step>/<parameter>`, and which rule has kept which."""
         tensors, rows = {}, []
-        for choice, of_replica in self.kept.items():
+        for rule, of_replica in self.kept.items():
             for replica, kept in of_replica.items():
-                rows.append(
-                    {"choice": choice, "replica": replica, "step": kept.step, "score": kept.score}
-                )
+                rows.append({"rule": rule, "replica": replica, "step": kept.step})
                 for name, tensor in kept.state.items():
                     tensors[f"{replica}/{kept.step}/{name}"] = tensor
         return tensors, rows
@@ -74,7 +69,7 @@ class BestCheckpoints:
             states.setdefault(f"{replica}/{step}", {})[name] = tensor
         for row in rows:
             state = states[f"{row['replica']}/{row['step']}"]
-            self.kept[row["choice"]][row["replica"]] = Kept(state, row["step"], row["score"])
+            self.kept[row["rule"]][row["replica"]] = Kept(state, row["step"])
 
 
 @dataclass(frozen=True)

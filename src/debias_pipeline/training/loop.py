@@ -14,14 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from debias_pipeline.errors import RecipeError, UserError
-from debias_pipeline.evaluation import (
-    CHECKPOINT_CHOICES,
-    ImageData,
-    accuracies,
-    harmonic_mean,
-    predict,
-)
+from debias_pipeline.evaluation import ImageData, Predictions, accuracies, predict
 from debias_pipeline.evaluation.predict import mixed_precision
+from debias_pipeline.evaluation.selection import Selections
 from debias_pipeline.methods import (
     Batch,
     Losses,
@@ -33,6 +28,7 @@ from debias_pipeline.methods import (
     Update,
     check_shape,
 )
+from debias_pipeline.selection_rules import LAST
 from debias_pipeline.stopping import Stopped, StopRequest, stopping_on_request
 from debias_pipeline.training.batches import BatchStream
 from debias_pipeline.training.checkpoint import BestCheckpoints, Kept
@@ -72,15 +68,17 @@ class TrainingRun:
     """What training leaves behind.
 
     Attributes:
-        kept: checkpoint choice → the networks of each seed; empty where the choice could
-            not be made.
+        kept: selection rule → the networks of each seed; empty where the rule could not choose.
         history: a row per evaluation step and seed.
         sample_weights: a row per training image and seed.
+        support: selection rule → the number of conflicting validation images that its choice
+            rests on, by seed; see `Selections.support`.
     """
 
     kept: Mapping[str, Sequence[Kept]]
     history: pd.DataFrame
     sample_weights: pd.DataFrame
+    support: Mapping[str, Sequence[int]]
 
 
 def train(
@@ -145,6 +143,8 @@ class _Trainer:
         self.listeners, self.snapshots, self.threads = listeners, snapshots, threads
         self.services = TrainingServices(method, data, precision)
         self.stages = method.stages()
+        replicas = method.task.replicas
+        self.selections = Selections(replicas, data.splits["valid"], headline)
         self.best = BestCheckpoints(method)
         self.history: list[dict[str, Any]] = []
 
@@ -173,12 +173,20 @@ class _Trainer:
 
         steps = sum(each.steps for each in self.stages)
         for replica in range(self.method.task.replicas):
-            self.best.update("last", replica, steps, score=steps)
+            self.best.keep(LAST.key, replica, steps)
+        available = self.selections.available()
         kept = {
-            choice: [self.best.kept[choice][replica] for replica in sorted(self.best.kept[choice])]
-            for choice in CHECKPOINT_CHOICES
+            rule: [of_replica[replica] for replica in sorted(of_replica)]
+            if rule in available
+            else []
+            for rule, of_replica in self.best.kept.items()
         }
-        return TrainingRun(kept, _history_table(self.history), stage.window.sample_weights())
+        return TrainingRun(
+            kept,
+            _history_table(self.history),
+            stage.window.sample_weights(),
+            self.selections.support(),
+        )
 
     def _begin(self, position: int) -> "_RunningStage":
         self.method.train()
@@ -191,9 +199,12 @@ class _Trainer:
         """Close the window of the last steps; evaluate if the stage is worth it."""
         means = stage.window.close()
         if stage.spec.evaluated:
-            rows = _evaluate(self.method, self.data, self.precision)
+            rows, predictions = _evaluate(self.method, self.data, self.precision)
+            chosen = self.selections.observe(stage.steps_made, rows, predictions)
+            for rule, replicas in chosen.items():
+                for replica in replicas:
+                    self.best.keep(rule, replica, stage.steps_made)
             for replica, row in enumerate(rows):
-                self._update_best(replica, stage.steps_made, row)
                 row.update(
                     step=stage.steps_made,
                     seed=self.method.task.seeds[replica],
@@ -204,11 +215,6 @@ class _Trainer:
             for listener in self.listeners:
                 listener.on_evaluation(stage.steps_made, rows)
         stage.window.open(stage.step)
-
-    def _update_best(self, replica: int, step: int, row: Mapping[str, float]) -> None:
-        selection = harmonic_mean(row["valid_aligned_accuracy"], row["valid_conflicting_accuracy"])
-        self.best.update("selected", replica, step, selection)
-        self.best.update("best_on_test", replica, step, row[f"test_{self.headline}"])
 
     def _stop(self, stage: "_RunningStage", signal_number: int) -> None:
         steps = sum(each.steps for each in self.stages)
@@ -230,6 +236,7 @@ class _Trainer:
         if self.snapshots is None:
             return False
         best_tensors, best_rows = self.best.state_dict()
+        selection_tensors, selection_rows = self.selections.state_dict()
         stage_tensors, stage_state = stage.state_dict()
         parts = {
             "method": _tensors_of(self.method),
@@ -239,6 +246,7 @@ class _Trainer:
                 for replica, generator in enumerate(stream)
             },
             "best": best_tensors,
+            "selection": selection_tensors,
             "stage": stage_tensors,
         }
         tensors = {
@@ -249,6 +257,7 @@ class _Trainer:
             "steps_made": stage.steps_made,
             "stage": stage_state,
             "best": best_rows,
+            "selection": selection_rows,
             "history": self.history,
             "threads": self.threads.state_dict(),
         }
@@ -263,6 +272,7 @@ class _Trainer:
             self.method.begin(each, self.services)
             _load_tensors(self.method, _part(snapshot, "method"), strict=False)
         self.best.load_state_dict(_part(snapshot, "best"), metadata["best"])
+        self.selections.load_state_dict(_part(snapshot, "selection"), metadata["selection"])
         self.history = [dict(row) for row in metadata["history"]]
         self.threads.load_state_dict(metadata["threads"])
         for listener in self.listeners:
@@ -683,15 +693,17 @@ class Window:
         )
 
 
-def _evaluate(method: Method, data: ImageData, precision: str) -> list[dict[str, Any]]:
-    """Accuracies on the validation and test splits, a row per replica."""
+def _evaluate(
+    method: Method, data: ImageData, precision: str
+) -> tuple[list[dict[str, Any]], Predictions]:
+    """Return accuracies on the validation and test splits, and predictions of the former."""
     rows: list[dict[str, Any]] = [{} for _ in range(method.task.replicas)]
-    for split in ("valid", "test"):
-        predictions = predict(method, data, split, precision)
-        for name, values in accuracies(predictions, data.splits[split]).items():
+    predictions = {split: predict(method, data, split, precision) for split in ("valid", "test")}
+    for split, predicted in predictions.items():
+        for name, values in accuracies(predicted, data.splits[split]).items():
             for row, value in zip(rows, values, strict=True):
                 row[f"{split}_{name}"] = float(value)
-    return rows
+    return rows, predictions["valid"]
 
 
 def _history_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

@@ -65,7 +65,7 @@ def write_published(checkpoint: Checkpoint, choice: str, seed: int, folder: Path
 
     Args:
         checkpoint: of this project.
-        choice: last, selected or best_on_test.
+        choice: one of the selection rules.
         seed: one of the checkpoint's.
         folder: is made if need be.
 

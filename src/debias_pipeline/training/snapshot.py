@@ -83,22 +83,16 @@ class Snapshots:
 
     Attributes:
         digest: differs where the fingerprint does.
-        notes: what is to be known about the run that took a snapshot, such as its MLflow run;
-            plain JSON values.
     """
 
-    def __init__(
-        self, store: SnapshotStore, fingerprint: Mapping[str, Any], notes: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, store: SnapshotStore, fingerprint: Mapping[str, Any]) -> None:
         """Set up.
 
         Args:
             store: where snapshots are kept.
             fingerprint: everything that decides about the result of the run, as plain JSON
                 values. A snapshot with another fingerprint is never used.
-            notes: see the class.
         """
-        self.notes = dict(notes)
         self._store, self._fingerprint = store, fingerprint
         self.digest = fingerprint_digest(fingerprint)
         self._folder = store.folder(self.digest, fingerprint)
@@ -153,7 +147,7 @@ class Snapshots:
         """
         started = time.perf_counter()
         on_cpu = {name: tensor.detach().cpu() for name, tensor in tensors.items()}
-        described = {**metadata, "notes": self.notes, "checksum": _checksum(on_cpu)}
+        described = {**metadata, "checksum": _checksum(on_cpu)}
         try:
             self._folder.write(f"step-{step:09d}", on_cpu, described)
             for name in self._folder.names()[:-KEPT]:

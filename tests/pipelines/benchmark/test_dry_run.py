@@ -22,9 +22,15 @@ def recipe(method):
     return {"method": method, **RECIPE, **required_fields(method), **changes}
 
 
-def test_a_cell_is_its_steps_its_evaluations_and_three_predictions_of_the_test_split():
-    # ⌈1000 / 300⌉ evaluations of 80 images, and 3 · 50 images at the end.
-    assert Speed(0.5, 0.01).seconds(RECIPE, SIZE) == pytest.approx(500 + (4 * 80 + 150) * 0.01)
+def test_a_trial_is_its_steps_its_evaluations_and_a_prediction_of_the_test_split_per_rule():
+    # ⌈1000 / 300⌉ evaluations of 80 images, and 4 · 50 images at the end.
+    assert Speed(0.5, 0.01).seconds(RECIPE, SIZE) == pytest.approx(500 + (4 * 80 + 200) * 0.01)
+
+
+def test_steps_of_earlier_stages_are_part_of_the_estimate():
+    fields = {**recipe("jtt"), "first_steps": 400}
+    assert measure(fields, SIZE, range(1), torch.device("cpu"), "fp32").earlier_steps == 400
+    assert Speed(0.5, 0.0, 400).seconds(RECIPE, SIZE) == pytest.approx(700)
 
 
 @pytest.mark.parametrize("method", method_names())

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -33,18 +33,22 @@ class Speed:
     """Seconds that parts of a cell take.
 
     Attributes:
-        step: one update of all seeds together.
+        step: one step of all seeds together.
         image: predicting one image with the networks of all seeds.
+        earlier_steps: number of steps of the stages before the last one. Each is taken to last as
+            long as one of the last stage.
     """
 
     step: float
     image: float
+    earlier_steps: int = 0
 
     def seconds(self, recipe: Mapping[str, Any], size: SetSize) -> float:
         """Of a whole cell: its steps, its evaluations and the predictions at the end."""
         evaluations = math.ceil(recipe["steps"] / recipe["eval_every"])
         images = evaluations * (size.valid + size.test) + len(SELECTION_RULES) * size.test
-        return float(recipe["steps"] * self.step + images * self.image)
+        steps = self.earlier_steps + recipe["steps"]
+        return float(steps * self.step + images * self.image)
 
 
 def measure(
@@ -70,13 +74,18 @@ def measure(
     task = Task(typed.network_input((size.height, size.width, 3)), size.classes, seeds)
     data = _random_data(size, typed.batch_size, device)
     method = method_type(typed, task).to(device)
+    *earlier, _ = method.stages()
     _spread_steps(method, typed.steps)
-    clock = _Clock(device)
-    end = _UNCOUNTED_STEPS + _STEPS + 1
-    few = typed.model_copy(update={"steps": end, "eval_every": end})
+    _shorten_stages(method)
+    clock = _Clock(device, len(earlier))
+    few = typed.model_copy(update={"eval_every": typed.steps})
     with suppress(_EnoughError):
         train(method, few, data, precision=precision, listeners=[clock])
-    return Speed(clock.seconds_per_step(), _seconds_per_image(method, data, precision))
+    return Speed(
+        clock.seconds_per_step(),
+        _seconds_per_image(method, data, precision),
+        sum(stage.steps for stage in earlier),
+    )
 
 
 class _EnoughError(Exception):
@@ -84,10 +93,10 @@ class _EnoughError(Exception):
 
 
 class _Clock:
-    """Notes when steps end."""
+    """Notes when steps end, after some that are not of interest."""
 
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
+    def __init__(self, device: torch.device, skipped: int) -> None:
+        self._device, self._skipped = device, skipped
         self._ends = [time.perf_counter()]
 
     def on_resume(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -96,6 +105,10 @@ class _Clock:
     def on_step(self) -> None:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
+        if self._skipped:
+            self._skipped -= 1
+            self._ends = [time.perf_counter()]
+            return
         self._ends.append(time.perf_counter())
         long = self._ends[-1] - self._ends[0] > _MOST_SECONDS
         if long or len(self._ends) > _STEPS + _UNCOUNTED_STEPS:
@@ -119,6 +132,13 @@ def _spread_steps(method: Method, steps: int) -> None:
         return losses(batch, int(steps * ((step + 0.5) * _GOLDEN % 1)))
 
     method.losses = losses_of_another_step  # type: ignore[method-assign]
+
+
+def _shorten_stages(method: Method) -> None:
+    """Let a method make one step of each stage before the last one."""
+    *earlier, last = method.stages()
+    stages = (*(replace(stage, steps=min(stage.steps, 1)) for stage in earlier), last)
+    method.stages = lambda: stages  # type: ignore[method-assign]
 
 
 def _random_data(size: SetSize, batch_size: int, device: torch.device) -> ImageData:

@@ -79,9 +79,11 @@ def train_method(
         "precision": precision,
         "threads": chosen.most,
         "torch": torch.__version__,
-        "data": data_card,
+        "headline": data_card["headline"],
+        # Data that an earlier version made has no hash.
+        "data": data_card.get("content_hash") or data_card,
     }
-    taken = Snapshots(snapshots, fingerprint, notes={})
+    taken = Snapshots(snapshots, fingerprint)
     progress = Progress(name or recipe["method"], sum(each.steps for each in method.stages()))
     with taken.exclusive():
         if not resume:
@@ -107,6 +109,7 @@ def train_method(
         "threads": chosen.most,
         "thread_steps": chosen.state_dict(),
         "torch": torch.__version__,
+        "selection_support": run.support,
         "seconds": time.perf_counter() - started,
         "settings_digest": taken.digest,
         "data": data_identity(data_card),
