@@ -460,8 +460,9 @@ def test_a_grid_with_two_dask_workers_killed_and_stopped_ends_as_one_that_was_no
     assert interrupted_when(lambda: trials() == {"2pct", "5pct"}, signal.SIGKILL) == -9
     before = snapshots(project)
     assert interrupted_when(lambda: snapshots(project) - before, signal.SIGTERM) == 143
-    *_, line = log.read_text().splitlines()
-    assert "Stopped by SIGTERM" in line and "same command" in line
+    # Multiprocessing may print a warning after it.
+    (line,) = [each for each in log.read_text().splitlines() if each.startswith("Stopped by")]
+    assert "same command continues" in line
     left = trials()
     assert left
     done = succeeded(project.kedro(*command, **GRID))
