@@ -101,11 +101,11 @@ class Project:
         return mlflow.MlflowClient(f"sqlite:///{self.path}/mlflow.db")
 
     def results(self) -> dict[str, tuple[int, int]]:
-        """Every file under data/ with its size and time of change."""
+        """Every file under data/ but snapshots, with its size and time of change."""
         return {
             path.relative_to(self.path).as_posix(): (path.stat().st_size, path.stat().st_mtime_ns)
             for path in sorted((self.path / "data").rglob("*"))
-            if path.is_file()
+            if path.is_file() and "snapshots" not in path.parts
         }
 
     def files(self, pattern: str) -> list[Path]:
