@@ -63,6 +63,12 @@ def test_round_trip(tmp_path, version):
     assert list(loaded) == ["tensors", "metadata"]
 
 
+def test_others_may_read_the_file_as_they_may_read_any_file(tmp_path):
+    (tmp_path / "other").touch()
+    SafetensorsDataset(tmp_path / "c.safetensors").save(DATA)
+    assert (tmp_path / "c.safetensors").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
 def test_latest_version_is_loaded(tmp_path):
     path = tmp_path / "c.safetensors"
     SafetensorsDataset(path, Version(None, "v1")).save(DATA)
