@@ -176,7 +176,7 @@ def test_figures_that_rest_on_few_images_are_marked_everywhere() -> None:
     row = row_of(board, "2pct", "disent", "selected")
     assert (row["support_mean"], row["reliable"]) == (10, False)
     assert row_of(board, "2pct", "disent", "last")["reliable"] is True
-    page, markdown = write_leaderboard_page(board, {}), write_leaderboard_table(board)
+    page, markdown = write_leaderboard_page(board, {}, []), write_leaderboard_table(board)
     assert Table(page, "cmnist-selected").rows[1][1] == "85.0 ± 5.0?"
     for text in (page, markdown):
         assert re.search(r"fewer than 30 conflicting.*10 \(2pct disent\)", text)

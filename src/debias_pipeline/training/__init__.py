@@ -12,13 +12,12 @@ from debias_pipeline.training.loop import Listener, TrainingRun, empty_sample_we
 from debias_pipeline.training.progress import Progress
 from debias_pipeline.training.published_checkpoint import read_published, write_published
 from debias_pipeline.training.snapshot import Snapshots, SnapshotStore
-from debias_pipeline.training.threads import Requested, TrainingThreads, limited_threads
+from debias_pipeline.training.threads import TrainingThreads, limited_threads
 
 __all__ = [
     "Checkpoint",
     "Listener",
     "Progress",
-    "Requested",
     "SnapshotStore",
     "Snapshots",
     "TrainingRun",

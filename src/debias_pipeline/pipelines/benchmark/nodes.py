@@ -15,7 +15,7 @@ from debias_pipeline.pipelines.evaluation.nodes import judge, predict_test
 from debias_pipeline.pipelines.ingestion.nodes import build_data
 from debias_pipeline.pipelines.training.nodes import train_method
 from debias_pipeline.tracking import TrackedRun, cell_run
-from debias_pipeline.training import Requested, SnapshotStore, limited_threads
+from debias_pipeline.training import SnapshotStore, limited_threads
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ def run_cell(
     seeds: int,
     device: str,
     precision: str,
-    threads: Requested,
+    threads: Any,
     resume: bool,
 ) -> tuple[Any, ...]:
     """Train all seeds of a cell together, predict and judge.

@@ -15,7 +15,6 @@ from debias_pipeline.tracking import StepMetrics
 from debias_pipeline.training import (
     Checkpoint,
     Progress,
-    Requested,
     Snapshots,
     SnapshotStore,
     TrainingThreads,
@@ -37,7 +36,7 @@ def train_method(
     seeds: int,
     device: str,
     precision: str,
-    threads: Requested,
+    threads: Any,
     resume: bool,
     name: str = "",
 ) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame, dict[str, Any]]:
