@@ -28,7 +28,8 @@ CHOICES: Mapping[str, tuple[int | str | None, Mapping[str, str]]] = {
     "auto": ("auto", {}),
 }
 # Of a run: not counted, then counted.
-SETTLING, SECONDS = 5.0, 8.0
+# On a very busy machine `auto` has made its first choice and confirmed it after some seven seconds.
+SETTLING, SECONDS = 10.0, 8.0
 FEW_IMAGES = {"train": 10_000, "valid": 100, "test": 100}
 # A busy process ends by itself after a while, even if nobody is left to stop it.
 BUSY = "import time\nend = time.time() + 300\nwhile time.time() < end: pass"
