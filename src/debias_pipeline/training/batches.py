@@ -123,8 +123,8 @@ class _Order:
         size = len(self._values) if self._kind == "counts" else images
         if self._batch_size > size:
             raise RecipeError(
-                f"{{recipe}}.batch_size={self._batch_size} is larger than the number of images "
-                f"to draw it from ({size} of the training split); choose a smaller one"
+                f"{{recipe}}.batch_size={self._batch_size} is larger than a pass over the "
+                f"training split ({size} images); choose a smaller one"
             )
         self._pass = torch.empty(0, dtype=torch.int64)
 
