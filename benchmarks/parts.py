@@ -29,7 +29,8 @@ from debias_pipeline.tracking import (
 )
 from debias_pipeline.training import Listener, Progress, Snapshots, train
 from debias_pipeline.training.batches import BatchStream
-from debias_pipeline.training.loop import Window, _Trainer
+from debias_pipeline.training.loop import _Trainer
+from debias_pipeline.training.window import Window
 
 # Of published recipes: what the shares of evaluation and logging are worked out for.
 EVAL_EVERY = 500

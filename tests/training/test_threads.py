@@ -8,8 +8,8 @@ from tiny_runs import tiny_data, tiny_method, tiny_recipe
 
 from debias_pipeline.methods import method_names
 from debias_pipeline.training import TrainingThreads, limited_threads, threads, train
-from debias_pipeline.training.loop import _RunningStage
 from debias_pipeline.training.run import TrainingServices
+from debias_pipeline.training.stage import RunningStage
 
 CPU = torch.device("cpu")
 IDLE, BUSY = {1: 6.0, 2: 3.6, 4: 2.5}, {1: 15.0, 2: 48.0, 4: 90.0}
@@ -159,7 +159,7 @@ def test_a_rehearsal_tells_other_results_apart():
     recipe, data = tiny_recipe("disent"), tiny_data()
     method = tiny_method(recipe, (0,))
     services = TrainingServices(method, data, "fp32")
-    stage = _RunningStage(method, recipe, data, services, 0)
+    stage = RunningStage(method, recipe, data, services, 0)
     stage.train_step("fp32")
     before = stage.rehearse("fp32")
     with torch.no_grad():

@@ -8,11 +8,12 @@ from debias_pipeline.training.checkpoint import (
     restore_method,
 )
 from debias_pipeline.training.device import choose_device
-from debias_pipeline.training.loop import Listener, TrainingRun, empty_sample_weights, train
+from debias_pipeline.training.loop import Listener, TrainingRun, train
 from debias_pipeline.training.progress import Progress
 from debias_pipeline.training.published_checkpoint import read_published, write_published
 from debias_pipeline.training.snapshot import Snapshots, SnapshotStore
 from debias_pipeline.training.threads import TrainingThreads, limited_threads
+from debias_pipeline.training.window import empty_sample_weights
 
 __all__ = [
     "Checkpoint",

@@ -1,0 +1,194 @@
+"""One stage of training: its batches, its optimisers and the update of parameters."""
+
+import copy
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from debias_pipeline.evaluation import ImageData
+from debias_pipeline.evaluation.predict import mixed_precision
+from debias_pipeline.methods import Batch, Method, Optimiser, Recipe, Run, Update
+from debias_pipeline.training.batches import BatchStream
+from debias_pipeline.training.window import Window
+
+
+class RunningStage:
+    """A stage with its batches, its optimisers and the window since the last evaluation.
+
+    Attributes:
+        spec: what the method says of the stage.
+        position: of the stage among all stages.
+        step: number of steps of the stage made so far.
+    """
+
+    def __init__(
+        self, method: Method, recipe: Recipe, data: ImageData, services: Run, position: int
+    ) -> None:
+        """Begin a stage.
+
+        Args:
+            method: being trained.
+            recipe: hyper-parameters.
+            data: being trained on.
+            services: what the method may ask of the run.
+            position: of the stage among all stages.
+        """
+        stages = method.stages()
+        self.spec, self.position, self.step = stages[position], position, 0
+        self._steps_before = sum(each.steps for each in stages[:position])
+        self._method, self._device = method, data.device
+        self._plan = method.begin(self.spec, services)
+        self._batches: list[Batch] = []
+        self._streams = [
+            BatchStream(
+                data, method.task.seeds, sampling, recipe.transform, self._stream_name(number)
+            )
+            for number, sampling in enumerate(self._plan.streams)
+        ]
+        self._parameters = {
+            name: [each for module in optimiser.modules for each in module.parameters()]
+            for name, optimiser in self._plan.optimisers.items()
+        }
+        trained = {each for parameters in self._parameters.values() for each in parameters}
+        for parameter in method.parameters():
+            parameter.requires_grad_(parameter in trained)
+        self._optimisers = {
+            name: _build_optimiser(optimiser, self._parameters[name])
+            for name, optimiser in self._plan.optimisers.items()
+        }
+        is_last = position == len(stages) - 1
+        self.window = Window(method, data, recipe, self.spec, keep_weights=is_last)
+
+    @property
+    def steps_made(self) -> int:
+        """Number of steps made so far, all stages together."""
+        return self._steps_before + self.step
+
+    def learning_rate(self) -> float:
+        """Return the learning rate of the last step, that of the first optimiser."""
+        first = next(iter(self._plan.optimisers.values()))
+        return first.learning_rate(self.step - 1)
+
+    def train_step(self, precision: str) -> None:
+        """Make the updates of one step."""
+        for name, optimiser in self._optimisers.items():
+            _set_learning_rate(optimiser, self._plan.optimisers[name].learning_rate(self.step))
+        # Freed only now, as `rehearse` needs them.
+        self._batches = []
+        self._batches = [stream.next() for stream in self._streams]
+        updates = self._updates(self._method, self.step, precision)
+        for number, update in enumerate(updates):
+            self.window.add(self.step, number, update.losses, self._batches[0].index)
+            self._update_parameters(update.losses.total, update.optimisers)
+        self.step += 1
+
+    def _updates(self, method: Method, step: int, precision: str) -> Iterator[Update]:
+        """Yield the updates of one step on the present batches."""
+        updates = method.updates(self._batches, step)
+        while True:
+            # What is done with an update is not computed with mixed precision.
+            with mixed_precision(self._device, precision):
+                update = next(updates, None)
+            if update is None:
+                return
+            yield update
+
+    def _update_parameters(self, total: Tensor, names: Sequence[str]) -> None:
+        parameters = [each for name in names for each in self._parameters[name]]
+        for parameter in parameters:
+            parameter.grad = None
+        # Without `inputs` where they are all: naming them takes time.
+        inputs = None if len(names) == len(self._optimisers) else parameters
+        torch.autograd.backward(total, torch.ones_like(total), inputs=inputs)
+        for name in names:
+            self._optimisers[name].step()
+
+    def rehearse(self, precision: str) -> list[Tensor]:
+        """Return what a step computes now and at the end of the stage, changing nothing.
+
+        Args:
+            precision: fp32 or bf16.
+
+        Returns:
+            Losses, gradients and buffers of a copy of the method, for the batches of the last step.
+        """
+        computed: list[Tensor] = []
+        for step in (self.step, self.spec.steps - 1):
+            method = copy.deepcopy(self._method)
+            method.zero_grad()
+            for update in self._updates(method, step, precision):
+                total = update.losses.total
+                torch.autograd.backward(total, torch.ones_like(total))
+                computed.append(total.detach())
+            computed += [each.grad for each in method.parameters() if each.grad is not None]
+            computed += method.buffers()
+        return computed
+
+    def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return tensors and plain JSON values from which the stage can be continued."""
+        tensors = {
+            f"augmentation/{number}/{replica}": generator.get_state()
+            for number, stream in enumerate(self._streams)
+            for replica, generator in enumerate(stream.augmenters)
+        }
+        for name, optimiser in self._optimisers.items():
+            for index, state in optimiser.state_dict()["state"].items():
+                for key, value in state.items():
+                    if value is not None:
+                        tensors[f"optimiser/{name}/{index}/{key}"] = value
+        window_tensors, window = self.window.state_dict()
+        tensors |= {f"window/{name}": each for name, each in window_tensors.items()}
+        return tensors, {"step": self.step, "window": window}
+
+    @torch.no_grad()
+    def load_state_dict(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` gave."""
+        self.step = state["step"]
+        for number, stream in enumerate(self._streams):
+            stream.skip(self.step)
+            for replica, generator in enumerate(stream.augmenters):
+                generator.set_state(tensors[f"augmentation/{number}/{replica}"])
+        for name, optimiser in self._optimisers.items():
+            saved: dict[int, dict[str, Tensor]] = defaultdict(dict)
+            for key, tensor in tensors_below(f"optimiser/{name}/", tensors).items():
+                index, _, field = key.partition("/")
+                parameter = self._parameters[name][int(index)]
+                if tensor.shape == parameter.shape:
+                    # Fused optimisers take the state to lie in memory as the parameter does.
+                    tensor = torch.empty_like(parameter).copy_(tensor)
+                saved[int(index)][field] = tensor
+            optimiser.load_state_dict({**optimiser.state_dict(), "state": dict(saved)})
+        self.window.load_state_dict(tensors_below("window/", tensors), state["window"])
+
+    def _stream_name(self, number: int) -> str:
+        """Name the random streams; those of a method with one stage and stream need no name."""
+        stage = self.spec.name if self.position else ""
+        return f"{stage} {number}".strip() if number else stage
+
+
+def tensors_below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with a prefix, named without it."""
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }
+
+
+def _build_optimiser(
+    optimiser: Optimiser, parameters: Sequence[nn.Parameter]
+) -> torch.optim.Optimizer:
+    rate, decay = optimiser.learning_rate(0), optimiser.weight_decay
+    if optimiser.kind == "sgd":
+        return torch.optim.SGD(
+            parameters, lr=rate, momentum=optimiser.momentum, weight_decay=decay, fused=True
+        )
+    return torch.optim.Adam(parameters, lr=rate, weight_decay=decay, fused=True)
+
+
+def _set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimiser.param_groups:
+        group["lr"] = rate
