@@ -4,7 +4,7 @@ import logging
 import os
 import shlex
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,6 +23,7 @@ from debias_pipeline.errors import Hole, RecipeError, UserError
 from debias_pipeline.grid import CELL_ENTRIES, OVERRIDES, Cell, cells_of
 from debias_pipeline.io import local_file, location, unwritable_folder, versions_of
 from debias_pipeline.methods import get_method, method_names
+from debias_pipeline.nested import flattened
 from debias_pipeline.networks import check_weights
 from debias_pipeline.outdated import check_raw_data, check_trained_on, mark_outdated
 from debias_pipeline.parameters import check_decays, check_overrides, no_recipe, unknown
@@ -93,7 +94,7 @@ class PreflightHooks:
             UserError: if a method has no recipe, a recipe field is unknown to all methods of
                 the run, the device is not there, something is missing that an earlier
                 pipeline makes or belongs to other data, results cannot be saved, or a method
-                needs bias labels and the data has none; of a grid likewise.
+                needs bias labels and the data has none. The same is checked for a grid.
         """
         _check_load_versions(run_params["load_versions"] or {}, pipeline, catalog)
         parameters: dict[str, Any] = catalog.load("parameters")
@@ -179,7 +180,7 @@ class TrackingHooks:
     def before_pipeline_run(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Catalog
     ) -> None:
-        """Start a run, with tags to filter runs by."""
+        """Start the MLflow run of the command and set its tags."""
         names = run_params["pipeline_names"] or ["__default__"]
         if set(names) <= set(self._config.tracking.disable_tracking.pipelines):
             return
@@ -427,7 +428,10 @@ def _command(run_params: Mapping[str, Any], pipelines_chosen: list[str]) -> str:
     options: dict[str, Any] = {
         "pipelines": [name for name in pipelines_chosen if name != "__default__"],
         "env": [run_params["env"]] if run_params["env"] else [],
-        "params": [f"{name}={value}" for name, value in _typed(run_params["runtime_params"] or {})],
+        "params": [
+            f"{name}={value}"
+            for name, value in flattened(run_params["runtime_params"] or {}).items()
+        ],
         "tags": run_params["tags"],
         "nodes": run_params["node_names"],
         "from-nodes": run_params["from_nodes"],
@@ -437,14 +441,6 @@ def _command(run_params: Mapping[str, Any], pipelines_chosen: list[str]) -> str:
     }
     chosen = [f"--{name}={','.join(values)}" for name, values in options.items() if values]
     return " ".join(["kedro run", *map(shlex.quote, chosen)])
-
-
-def _typed(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in params.items():
-        if isinstance(value, Mapping):
-            yield from _typed(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
 
 
 def _git_commit(project: Path) -> str:

@@ -14,6 +14,7 @@ from debias_pipeline.biased_data import get_dataset
 from debias_pipeline.errors import UserError
 from debias_pipeline.grid import CELL_ENTRIES, SETTING_ENTRIES, cells_of
 from debias_pipeline.methods import method_names
+from debias_pipeline.nested import changes
 from debias_pipeline.training import data_difference
 
 Catalog = CatalogProtocol[Any, Any]
@@ -285,23 +286,9 @@ def _difference(trial: _Trial, catalog: Catalog, is_remade: bool) -> str | None:
 
 
 def _differences(record: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterator[str]:
-    # As JSON has them.
-    was = _flat(record, settings)
-    now = _flat(json.loads(json.dumps(settings)), settings)
-    for key in {**now, **was}:
-        if was.get(key) != now.get(key):
-            yield f"{key} was {_shown(was.get(key))} and is {_shown(now.get(key))}"
-
-
-def _flat(values: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key in keys:
-        value = values.get(key)
-        if isinstance(value, Mapping):
-            flat.update({f"{key}.{inner}": each for inner, each in value.items()})
-        else:
-            flat[key] = value
-    return flat
+    asked = json.loads(json.dumps(settings))  # as JSON has them
+    for name, old, new in changes({key: record.get(key) for key in settings}, asked):
+        yield f"{name} was {_shown(old)} and is {_shown(new)}"
 
 
 def _shown(value: Any) -> str:

@@ -5,6 +5,8 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from debias_pipeline.nested import flattened
+
 
 def run_command(
     pipeline: str,
@@ -30,7 +32,7 @@ def run_command(
     }
     if record["precision"] != "fp32":
         parameters["precision"] = record["precision"]
-    # The number of threads changes the order of sums; auto may choose another one next time.
+    # The number of threads changes the order of sums; auto begins with the number of cores.
     if "threads" in record:
         parameters["threads"] = record["threads"]
     for key, value in record["recipe"].items():
@@ -46,19 +48,9 @@ def command(pipeline: str, parameters: Mapping[str, Any]) -> str:
         pipeline: its name.
         parameters: by key; keys of a nested mapping are joined by dots, items of a list by plus.
     """
-    typed = ",".join(f"{key}={_text(value)}" for key, value in _flat(parameters).items())
+    typed = ",".join(f"{key}={_text(value)}" for key, value in flattened(parameters).items())
     params = f" --params {shlex.quote(typed)}" if typed else ""
     return f"kedro run --pipeline={shlex.quote(pipeline)}{params}"
-
-
-def _flat(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in parameters.items():
-        if isinstance(value, Mapping):
-            flat.update({f"{key}.{inner}": each for inner, each in _flat(value).items()})
-        else:
-            flat[key] = value
-    return flat
 
 
 def _text(value: Any) -> str:

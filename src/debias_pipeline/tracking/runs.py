@@ -16,6 +16,7 @@ from mlflow.tracking.context.registry import resolve_tags
 from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH, MAX_TAG_VAL_LENGTH
 
 from debias_pipeline.errors import one_line
+from debias_pipeline.nested import flattened
 from debias_pipeline.tracking.records import CLOSE, CLOSE_CHILDREN, END, LOG, RunRecords
 from debias_pipeline.tracking.sender import Sender
 from debias_pipeline.tracking.store import Destination
@@ -75,16 +76,16 @@ class TrackedRun:
         """
         new = {
             _valid(name): str(value)[:MAX_PARAM_VAL_LENGTH]
-            for name, value in _flat(params or {}).items()
+            for name, value in flattened(params or {}).items()
             if name not in self._params
         }
-        self._params |= set(_flat(params or {}))
+        self._params |= set(flattened(params or {}))
         self._record(
             LOG,
             params=new,
             metrics={
                 _valid(name): float(value)
-                for name, value in _flat(metrics or {}).items()
+                for name, value in flattened(metrics or {}).items()
                 if isinstance(value, int | float) and math.isfinite(value)
             },
             tags={name: str(value)[:MAX_TAG_VAL_LENGTH] for name, value in (tags or {}).items()},
@@ -433,16 +434,6 @@ def _started(
         return _NO_RUN
     sender.add(records)
     return TrackedRun(records, sender)
-
-
-def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            flat.update({f"{name}.{inner}": each for inner, each in _flat(value).items()})
-        else:
-            flat[name] = value
-    return flat
 
 
 def _valid(name: str) -> str:

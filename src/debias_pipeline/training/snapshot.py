@@ -13,6 +13,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from debias_pipeline.nested import changes
+
 logger = logging.getLogger(__name__)
 
 # A snapshot is taken when the training since the last one took this many times as long as taking
@@ -123,7 +125,7 @@ class Snapshots:
         for path, other in self._store.other_fingerprints(self.digest).items():
             logger.info(
                 "Snapshots of a run with other settings (%s) are left alone: %s",
-                "; ".join(differences(other, self._fingerprint)), path,
+                "; ".join(_differences(other, self._fingerprint)), path,
             )  # fmt: skip
         return None
 
@@ -181,16 +183,9 @@ def fingerprint_digest(fingerprint: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def differences(theirs: Mapping[str, Any], ours: Mapping[str, Any], prefix: str = "") -> list[str]:
+def _differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]:
     """Return one text per entry that differs, such as "recipe.steps=3000, now 100"."""
-    found = []
-    for name in sorted({*theirs, *ours}):
-        old, new = theirs.get(name), ours.get(name)
-        if isinstance(old, Mapping) and isinstance(new, Mapping):
-            found += differences(old, new, f"{prefix}{name}.")
-        elif old != new:
-            found.append(f"{prefix}{name}={old}, now {new}")
-    return found
+    return sorted(f"{name}={old}, now {new}" for name, old, new in changes(theirs, ours))
 
 
 def _checksum(tensors: Mapping[str, Tensor]) -> int:

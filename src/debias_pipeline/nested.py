@@ -1,0 +1,23 @@
+"""Nested mappings, such as parameters, as one level of dotted names."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+
+def flattened(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a mapping without nesting: the keys of inner mappings are joined by dots."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat.update({f"{name}.{inner}": each for inner, each in flattened(value).items()})
+        else:
+            flat[name] = value
+    return flat
+
+
+def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Yield dotted name, old value and new value where they differ; None stands for no value."""
+    was, now = flattened(old), flattened(new)
+    for name in {**now, **was}:
+        if was.get(name) != now.get(name):
+            yield name, was.get(name), now.get(name)
