@@ -1,20 +1,17 @@
 """Weights that a torchvision network starts from."""
 
-import pickle
 import re
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import torch
 import torchvision
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from debias_pipeline.errors import RecipeError, one_line
 from debias_pipeline.networks.encoder import check_same_tensors
+from debias_pipeline.networks.state_files import first_not_finite, read_without_code
 
 
 def read_weights(
@@ -47,7 +44,9 @@ def read_weights(
             if name.endswith(".num_batches_tracked"):
                 state.setdefault(name, torch.tensor(0))
         check_same_tensors(state, expected)
-        _check_finite(state)
+        bad = first_not_finite(state)
+        if bad is not None:
+            raise ValueError(f"tensor {bad} has values that are not finite")
     except ValueError as error:
         raise RecipeError(
             f"{{recipe}}.weights={weights}: {path.name} cannot be used for {architecture}; {error}"
@@ -79,33 +78,17 @@ def _download(url: str, path: Path) -> None:
 
 
 def _read(path: Path) -> dict[str, Tensor]:
-    """Read a state dict; never run code from the file.
+    """Read a state dict.
 
     Raises:
         ValueError: if the file cannot be read or holds something else.
     """
     if not path.is_file():
         raise ValueError("there is no such file; the choices are none, imagenet or a local file")
-    saved: object
     try:
-        if path.suffix == ".safetensors":
-            saved = load_file(path)
-        else:
-            saved = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ValueError(
-            "it holds more than tensors and plain values, or is damaged, and was not opened; "
-            "save its state_dict alone"
-        ) from error
-    except (
-        RuntimeError,
-        EOFError,
-        OSError,
-        KeyError,
-        SafetensorError,
-        zipfile.BadZipFile,
-    ) as error:
-        raise ValueError("it is damaged or has another format") from error
+        saved = read_without_code(path)
+    except ValueError as error:
+        raise ValueError(f"it {error}") from error
     if isinstance(saved, dict) and isinstance(saved.get("state_dict"), dict):
         saved = saved["state_dict"]
     if not isinstance(saved, dict) or not all(isinstance(each, Tensor) for each in saved.values()):
@@ -116,9 +99,3 @@ def _read(path: Path) -> dict[str, Tensor]:
 def _current_name(name: str) -> str:
     """Return a tensor's name as it is today: old files of DenseNets have `norm.1` for `norm1`."""
     return re.sub(r"\b(norm|conv)\.([12])\.", r"\1\2.", name.removeprefix("module."))
-
-
-def _check_finite(state: Mapping[str, Tensor]) -> None:
-    for name, tensor in state.items():
-        if not tensor.isfinite().all():
-            raise ValueError(f"tensor {name} has values that are not finite")

@@ -4,17 +4,16 @@ A folder holds `best_model_l.th` (intrinsic branch) and `best_model_b.th` (bias 
 dict with `steps`, `state_dict` and `optimizer` written by `torch.save`.
 """
 
-import pickle
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
 
 from debias_pipeline.errors import UserError
 from debias_pipeline.methods import Recipe, Task, get_method
+from debias_pipeline.networks.state_files import first_not_finite, read_without_code
 from debias_pipeline.training.checkpoint import Checkpoint, restore_method
 
 
@@ -108,26 +107,21 @@ def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{path} does not exist: pretrained= names the folder that holds it.")
     try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise UserError(
-            f"{path} holds more than tensors and plain values (or is damaged) and was not opened: "
-            "get it from a source you trust and save its state_dict anew."
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} is damaged or truncated: get it again.") from error
+        saved = read_without_code(path)
+    except ValueError as error:
+        raise UserError(f"{path} {error}.") from error
     if not _is_published(saved):
         raise UserError(
             f"{path} is not a published checkpoint: it should be a dict with steps (a number) and "
             "state_dict (tensors by name)."
         )
     state = _without_module_prefix(saved["state_dict"])
-    for name, tensor in state.items():
-        if not torch.isfinite(tensor).all():
-            raise UserError(
-                f"{path}: {name} has values that are not finite (NaN or infinity), so its training "
-                "failed; use a checkpoint of an earlier step."
-            )
+    bad = first_not_finite(state)
+    if bad is not None:
+        raise UserError(
+            f"{path}: {bad} has values that are not finite (NaN or infinity), so its training "
+            "failed; use a checkpoint of an earlier step."
+        )
     return {**saved, "state_dict": state}
 
 
@@ -139,7 +133,7 @@ def _without_module_prefix(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in state.items()}
 
 
-def _is_published(saved: object) -> bool:
+def _is_published(saved: object) -> TypeGuard[dict[str, Any]]:
     if not isinstance(saved, dict) or not isinstance(saved.get("steps"), int):
         return False
     state = saved.get("state_dict")

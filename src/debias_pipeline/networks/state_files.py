@@ -1,0 +1,45 @@
+"""State dicts in files of unknown origin."""
+
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+
+def read_without_code(path: Path) -> object:
+    """Read a .safetensors file, or what `torch.save` wrote; never run code from the file.
+
+    Raises:
+        ValueError: if the file is damaged, or holds more than tensors and plain values.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        saved: object = torch.load(path, map_location="cpu", weights_only=True)
+        return saved
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            "holds more than tensors and plain values, or is damaged, and was not opened; get it "
+            "from a source you trust and save its state_dict alone"
+        ) from error
+    except (
+        RuntimeError,
+        EOFError,
+        OSError,
+        ValueError,
+        KeyError,
+        SafetensorError,
+        zipfile.BadZipFile,
+    ) as error:
+        raise ValueError("is damaged, truncated or of another format; get it again") from error
+
+
+def first_not_finite(state: Mapping[str, Tensor]) -> str | None:
+    """Return the name of the first tensor with a NaN or an infinity, or None."""
+    return next((name for name, each in state.items() if not each.isfinite().all()), None)
