@@ -189,7 +189,7 @@ class _ParamsOption(click.Option):
         )
 
     def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
-        """Take the single value that a file given as --config has, too."""
+        """Accept a single value as well: a --config file has no list of them."""
         single = isinstance(value, str | dict)
         return super().type_cast_value(ctx, (value,) if single else value)
 

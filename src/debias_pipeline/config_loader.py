@@ -35,7 +35,7 @@ class ProjectConfigLoader(OmegaConfigLoader):
         default_run_env: str,
         **kwargs: Any,
     ) -> None:
-        """Take what Kedro's loader takes.
+        """Set up; the arguments are those of Kedro's loader.
 
         Raises:
             UserError: if there is no folder for `env`.

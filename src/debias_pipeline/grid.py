@@ -306,7 +306,7 @@ def _percents(dataset: str, percents: Sequence[str]) -> Sequence[str]:
 
 
 def _check_folders(resolved: Mapping[str, Any]) -> None:
-    """Refuse two settings with one folder, where each would overwrite the other's data."""
+    """Check that no two settings share a folder, as each would overwrite the other's data."""
     of_folder: dict[str, str] = {}
     for name, setting in resolved.items():
         if name == "benchmark":

@@ -43,7 +43,7 @@ class RunCatalog(DataCatalog):
         self._outdated.update(names)
 
     def exists(self, ds_name: str) -> bool:
-        """Whether there is data that is not outdated."""
+        """Return whether a dataset has data that is not outdated."""
         return ds_name not in self._outdated and super().exists(ds_name)
 
     def save(self, ds_name: str, data: Any) -> None:

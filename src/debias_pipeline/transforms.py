@@ -93,7 +93,7 @@ class Transform:
         return self._normalised(pixels)
 
     def _sized(self, images: Tensor) -> Tensor:
-        """Return [n, 3, H′, W′]: uint8 where nothing was resized, else floats in 0..255."""
+        """Resize and crop to [n, 3, H′, W′]: floats in 0..255 if resized, else uint8."""
         pixels = images.movedim(-1, 1)
         if self.square:
             pixels = _central(pixels, min(pixels.shape[2:]))

@@ -11,7 +11,17 @@ from tiny_runs import SHAPE, steps_before_main, tiny_data, tiny_method, tiny_rec
 from debias_pipeline.errors import UserError
 from debias_pipeline.evaluation import predict
 from debias_pipeline.losses import cross_entropy
-from debias_pipeline.methods import Losses, Task, method_names
+from debias_pipeline.methods import (
+    Losses,
+    Optimiser,
+    Plan,
+    Sampling,
+    Stage,
+    Task,
+    Update,
+    get_method,
+    method_names,
+)
 from debias_pipeline.training import Checkpoint, restore_method, train
 
 METHODS = method_names()
@@ -181,6 +191,43 @@ def test_the_first_step_and_term_that_is_not_finite_is_named(monkeypatch):
     monkeypatch.setattr(method, "losses", broken)
     with pytest.raises(UserError, match=r"^loss_bias is not finite at step 7 \(seed 1\)"):
         train(method, recipe, tiny_data())
+
+
+class TwoUpdates(get_method("vanilla")):
+    """Encoder and head have an optimiser and an update of their own, from a stream of their own."""
+
+    def stages(self):
+        return (Stage("first", 5, evaluated=False), Stage("second", 7, every=3))
+
+    def begin(self, stage, run):
+        self.seen, self.intervals = [], getattr(self, "intervals", [])
+        sampling = Sampling(self.recipe.batch_size)
+        of_head = Optimiser((self.head,), lambda step: 0.5, "sgd")
+        of_encoder = Optimiser.of_recipe(self.recipe, self.encoder)
+        return Plan((sampling, sampling), {"encoder": of_encoder, "head": of_head})
+
+    def updates(self, batches, step):
+        before = self.head.weight.detach().clone()
+        yield Update(self.losses(batches[0], step), ("encoder",))
+        assert torch.equal(self.head.weight, before)
+        encoder = [each.detach().clone() for each in self.encoder.parameters()]
+        yield Update(self.losses(batches[1], step), ("head",))
+        assert not torch.equal(self.head.weight, before)
+        assert all(map(torch.equal, encoder, self.encoder.parameters()))
+        self.seen.append([each.index.tolist() for each in batches])
+
+    def on_interval(self, stage, step, run):
+        self.intervals.append((stage.name, step))
+
+
+def test_a_stage_may_have_several_streams_optimisers_and_updates_and_intervals():
+    recipe = tiny_recipe("vanilla", eval_every=4)
+    method = TwoUpdates(recipe, Task(SHAPE, 3, (0, 1)))
+    history = train(method, recipe, tiny_data()).history
+    assert method.intervals == [("second", 3), ("second", 6)]
+    assert history["step"].unique().tolist() == [9, 12]
+    assert len(method.seen) == 7
+    assert all(first != second for first, second in method.seen)
 
 
 def test_listeners_hear_every_step_and_evaluation():

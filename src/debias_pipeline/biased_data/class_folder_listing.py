@@ -84,7 +84,7 @@ def _split_folders(
 
 
 def _check_tops_are_classes(raw_dir: Path, inner: Mapping[Path, set[str]]) -> None:
-    """Refuse top folders that are probably splits, which would silently become classes.
+    """Check that no top folder is probably a split, as it would silently become a class.
 
     Args:
         raw_dir: for the message.

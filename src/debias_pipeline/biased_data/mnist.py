@@ -67,7 +67,7 @@ def read_mnist(raw_dir: Path) -> tuple[GreyDigits, GreyDigits]:
 
 
 def mnist_files(raw_dir: Path) -> list[tuple[str, Path]]:
-    """Return the name in `raw_dir` and the path of each file of MNIST that is there."""
+    """Return, for each file of MNIST that exists, its name relative to `raw_dir` and its path."""
     found = [_find(raw_dir, name) for name in FILES]
     return [(f"{FOLDER.as_posix()}/{path.name}", path) for path in found if path]
 

@@ -85,7 +85,7 @@ class Selections:
         }
 
     def available(self) -> list[str]:
-        """Return the rules that have selected a step for every replica; `last` always has."""
+        """Return the rules that have selected a step for every replica, always including `last`."""
         support = self.support()
         return [
             rule

@@ -59,7 +59,7 @@ class Recipe(BaseModel):
         if isinstance(value, bool) and info.field_name == "normalise":
             raise ValueError("write cifar10 (what true meant), imagenet or none")
         if isinstance(value, bool) and field.annotation is not bool:
-            raise ValueError("this field is not true or false")
+            raise ValueError("use a value that is not true or false")
         return value
 
     @field_validator("network")
