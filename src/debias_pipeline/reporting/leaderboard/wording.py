@@ -102,8 +102,8 @@ def unreliable_in_words(rows: Iterable[Mapping[str, Any]]) -> str:
     if not counts:
         return ""
     return (
-        f"? unreliable: rests on fewer than {MIN_SUPPORT} conflicting validation images, mean over "
-        f"seeds {', '.join(counts)}"
+        f"? unreliable: rests on fewer than {MIN_SUPPORT} conflicting validation images for at "
+        f"least one seed; mean over seeds: {', '.join(counts)}"
     )
 
 
