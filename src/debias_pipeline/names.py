@@ -1,0 +1,25 @@
+"""Names that the whole project shares: splits, metrics and the states of a trial."""
+
+from typing import Final, Literal
+
+Split = Literal["train", "valid", "test"]
+SPLITS: Final[tuple[Split, ...]] = ("train", "valid", "test")
+
+# Which metric published tables quote for a data set.
+Headline = Literal["accuracy", "conflicting_accuracy"]
+
+# Metrics of a split, as fractions.
+METRICS: Final = (
+    "accuracy",
+    "group_balanced_accuracy",
+    "aligned_accuracy",
+    "conflicting_accuracy",
+    "worst_group_accuracy",
+)
+# Accuracy of the branch that is meant to learn the bias: how far the bias alone gets.
+BIAS_BRANCH_ACCURACY: Final = "bias_branch_accuracy"
+
+TrialState = Literal["done", "failed", "not run"]
+DONE: Final = "done"
+FAILED: Final = "failed"
+NOT_RUN: Final = "not run"

@@ -1,0 +1,146 @@
+"""Types of the records that modules pass to each other and that the catalog stores as JSON."""
+
+from typing import Any, TypedDict
+
+from debias_pipeline.names import Headline, Split, TrialState
+
+
+class SplitSummary(TypedDict):
+    """Counts of a split; null if no image of it is known to be aligned or conflicting.
+
+    `conflicting_fraction` is the fraction among the images for which it is known.
+    """
+
+    images: int
+    conflicting: int | None
+    conflicting_fraction: float | None
+
+
+class LabelBiasAssociation(TypedDict):
+    """Whether the label and the bias are independent in the test split.
+
+    `association` is Cramér's V, from 0 (independent) to 1; `unbiased` is null if it is not known.
+    """
+
+    unbiased: bool | None
+    association: float | None
+
+
+class DataCard(TypedDict):
+    """The catalog's `data_card`: facts about a data set as it was made.
+
+    `image_shape` is H, W, 3. `bias_names` is empty if no image has a bias label. `raw_hash` is
+    null if the set was made from no raw files.
+    """
+
+    dataset: str
+    percent: str
+    headline: Headline
+    label_name: str
+    bias_name: str
+    label_names: list[str]
+    bias_names: list[str]
+    image_shape: list[int]
+    origin: str
+    seed: int
+    splits: dict[Split, SplitSummary]
+    test_split: LabelBiasAssociation
+    raw_hash: str | None
+    content_hash: str
+
+
+class DataIdentity(TypedDict, total=False):
+    """Which data a network was trained on. Records of earlier versions lack the hashes."""
+
+    label_names: list[str]
+    image_shape: list[int]
+    content_hash: str | None
+    raw_hash: str | None
+
+
+class TrainingRecord(TypedDict, total=False):
+    """The catalog's `training_record`: settings and cost of a training run.
+
+    `threads` is the largest number of threads used, `thread_steps` the number of steps by number
+    of threads. `selection_support` is, by selection rule and seed, the number of conflicting
+    validation images that the rule rests on. Published checkpoints have no more than `recipe`,
+    `seeds`, `precision` and `pretrained`.
+    """
+
+    recipe: dict[str, Any]
+    seeds: list[int]
+    device: str
+    precision: str
+    threads: int
+    thread_steps: dict[str, int]
+    torch: str
+    selection_support: dict[str, list[int]]
+    seconds: float
+    settings_digest: str
+    data: DataIdentity
+    pretrained: bool
+
+
+class OverSeeds(TypedDict):
+    """A metric over seeds; null where it cannot be computed. `std` is null for one seed."""
+
+    mean: float | None
+    std: float | None
+    per_seed: list[float | None]
+
+
+class RuleMetrics(TypedDict):
+    """Metrics on the test split of the networks that a selection rule selects.
+
+    `support` is the number of conflicting validation images that the rule rests on, null if it
+    uses none; `reliable` is false if that is too few.
+    """
+
+    step: OverSeeds
+    accuracy: OverSeeds
+    group_balanced_accuracy: OverSeeds
+    aligned_accuracy: OverSeeds
+    conflicting_accuracy: OverSeeds
+    worst_group_accuracy: OverSeeds
+    bias_branch_accuracy: OverSeeds
+    support: OverSeeds | None
+    reliable: bool
+
+
+class Metrics(TypedDict):
+    """The catalog's `metrics` of a trial.
+
+    `checkpoints` has an entry per selection rule, null if the rule selects no step.
+    """
+
+    dataset: str
+    percent: str
+    method: str
+    headline: Headline
+    unbiased_test: bool | None
+    seeds: list[int]
+    checkpoints: dict[str, RuleMetrics | None]
+    conflict_detection_auroc: OverSeeds
+
+
+class Outcome(TypedDict):
+    """The catalog's `outcome`: how a trial of the grid ended, and its cost.
+
+    `seconds` is wall time. `peak_memory_bytes` is null where it is not known.
+    """
+
+    dataset: str
+    percent: str
+    method: str
+    seeds: list[int]
+    precision: str
+    steps: int
+    status: TrialState
+    error: str | None
+    seconds: float
+    peak_memory_bytes: int | None
+    threads: int
+    settings_digest: str | None
+    content_hash: str | None
+    mlflow_run_id: str | None
+    mlflow_experiment_id: str | None
