@@ -2,7 +2,7 @@
 
     python docs/refresh.py pictures     # docs/images/ from the latest runs that are here
     python docs/refresh.py table cmnist # a Markdown table of whatever was run on a data set
-    python docs/refresh.py selection cmnist # docs/selection.md's table of whatever was run
+    python docs/refresh.py selection cmnist_mini cmnist # docs/selection.md's tables of what was run
     python docs/refresh.py leaderboard cmnist # docs/results.md and docs/images/ from the latest
                                               # leaderboard that has the data set
 
@@ -75,21 +75,42 @@ def table(dataset: str) -> None:
             print(f"| {place} | {rule.name} | {cells} | {auroc} |")
 
 
-def selection(dataset: str) -> None:
-    """Print how far each selection rule is below the best step on the test set, in points."""
-    names = [rule.name for rule in SELECTION_RULES.values() if not rule.leaks]
-    print(f"| percent | method | best on test | {' | '.join([*names, *WARNINGS])} |")
-    print("|---" * (3 + len(names) + len(WARNINGS)) + "|")
-    for path in _metrics_files(dataset):
-        metrics = latest(path)
-        history = _latest_history(MODEL_OUTPUT / path.parent.relative_to(REPORTING))
-        accuracy, headline = _test_accuracies(metrics), f"test_{metrics['headline']}"
-        best = accuracy.pop("best_on_test")
-        for name, column in WARNINGS.items():
-            chosen = history.loc[history.groupby("seed")[column].idxmax()]
-            accuracy[name] = chosen.set_index("seed")[headline]
-        cells = [_in_percent(best), *(_in_percent(best - each) for each in accuracy.values())]
-        print(f"| {metrics['percent']} | {metrics['method']} | {' | '.join(cells)} |")
+def selection(datasets: list[str]) -> None:
+    """Print how far each selection rule is below the best step on the test set, in points.
+
+    There is a table per data set with mean and standard deviation over seeds, and one that
+    summarises their rows.
+    """
+    names = [*(rule.name for rule in SELECTION_RULES.values() if not rule.leaks), *WARNINGS]
+    regrets, below_last = [], []
+    for dataset in datasets:
+        print(f"\n| percent | method | best on test | {' | '.join(names)} |")
+        print("|---" * (3 + len(names)) + "|")
+        for path in _metrics_files(dataset):
+            metrics = latest(path)
+            accuracy = _accuracy_by_rule(path, metrics)
+            best = accuracy.pop("best_on_test")
+            regret = pd.DataFrame({name: best - each for name, each in accuracy.items()})
+            regrets.append(regret.mean().set_axis(names))
+            below_last.append(regret.sub(regret["last"], axis=0).max().set_axis(names))
+            cells = [_in_percent(best), *(_in_percent(regret[name]) for name in regret)]
+            print(f"| {metrics['percent']} | {metrics['method']} | {' | '.join(cells)} |")
+    print("\n| rule | mean regret | highest regret of a row | furthest below last, one seed |")
+    print("|---|---|---|---|")
+    rows, seeds = 100 * pd.DataFrame(regrets), 100 * pd.DataFrame(below_last)
+    for name in names:
+        values = (rows[name].mean(), rows[name].max(), seeds[name].max())
+        print(f"| {name} | {' | '.join(f'{value:.1f}' for value in values)} |")
+
+
+def _accuracy_by_rule(path: Path, metrics: dict[str, Any]) -> dict[str, pd.Series]:
+    """Return the headline on the test split by seed, for each rule and each of WARNINGS."""
+    history = _latest_history(MODEL_OUTPUT / path.parent.relative_to(REPORTING))
+    accuracy, headline = _test_accuracies(metrics), f"test_{metrics['headline']}"
+    for name, column in WARNINGS.items():
+        chosen = history.loc[history.groupby("seed")[column].idxmax()]
+        accuracy[name] = chosen.set_index("seed")[headline]
+    return accuracy
 
 
 def leaderboard(dataset: str) -> None:
@@ -171,16 +192,16 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=("pictures", "table", "selection", "leaderboard"))
-    parser.add_argument("dataset", nargs="?", default="cmnist_mini")
+    parser.add_argument("datasets", nargs="*", default=["cmnist_mini"], metavar="dataset")
     arguments = parser.parse_args()
     if arguments.what == "pictures":
         pictures()
     elif arguments.what == "table":
-        table(arguments.dataset)
+        table(arguments.datasets[0])
     elif arguments.what == "selection":
-        selection(arguments.dataset)
+        selection(arguments.datasets)
     else:
-        leaderboard(arguments.dataset)
+        leaderboard(arguments.datasets[0])
 
 
 if __name__ == "__main__":

@@ -92,11 +92,13 @@ def test_regret_of_selection_rules_is_the_mean_over_seeds_in_points(
             "valid_worst_class_accuracy": [0.1, 0.2, 0.3, 0.1],
         }
     ).to_parquet(folder / "history.parquet")
-    refresh.selection("cmnist")
-    head, _, row = capsys.readouterr().out.splitlines()
+    refresh.selection(["cmnist"])
+    _, head, _, row, *summary = capsys.readouterr().out.splitlines()
     assert head.split(" | ")[2:] == [
         "best on test", "last", "selected", "pseudo-groups", "plain validation", "worst class |"
     ]  # fmt: skip
     assert row == (
         "| 2pct | lff | 85.0 ± 7.1 | 25.0 ± 7.1 | – | 5.0 ± 7.1 | 60.0 ± 0.0 | 0.0 ± 0.0 |"
     )
+    assert "| plain validation | 60.0 | 60.0 | 40.0 |" in summary
+    assert "| worst class | 0.0 | 0.0 | -20.0 |" in summary
