@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.made-from-lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format bench viz ui lab hooks lock clean clean-runs clean-venv
+.PHONY: help setup run test test-fast lint format bench viz ui lab hooks lock clean clean-runs clean-venv
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -32,8 +32,14 @@ $(STAMP): pyproject.toml constraints.txt
 run: $(STAMP) ## Run the project (PIPELINE=disent PARAMS=dataset=cmnist,percent=1pct ARGS=…)
 	$(BIN)/kedro run $(if $(PIPELINE),--pipeline='$(PIPELINE)') $(if $(PARAMS),--params='$(PARAMS)') $(ARGS)
 
-test: $(STAMP) ## Run the tests (ARGS="-k name")
-	$(BIN)/python -m pytest $(ARGS)
+# One process per core, of which each computes with one thread.
+TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses=8 --dist=worksteal
+
+test: $(STAMP) ## Run all tests (ARGS="-k name")
+	$(TEST) $(ARGS)
+
+test-fast: $(STAMP) ## Run the tests that need no other process, browser, cluster or notebook
+	$(TEST) -m "not slow" $(ARGS)
 
 lint: $(STAMP) ## Check style, types and the direction of imports
 	$(BIN)/ruff check .
