@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from debias_pipeline.biased_data import archives
-from debias_pipeline.biased_data.archives import archive_stem, archives_in, extracted, is_archive
+from debias_pipeline.biased_data.sources.archives import archive_stem, archives_in, extracted, is_archive
 from debias_pipeline.errors import UserError
 
 KINDS = [".zip", ".tar", ".tar.gz", ".tar.xz", ".tar.bz2"]

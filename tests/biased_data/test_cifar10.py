@@ -10,7 +10,7 @@ import small_cifar10
 import torchvision.datasets.cifar
 from PIL import Image
 
-from debias_pipeline.biased_data.cifar10 import BATCHES, CLASS_NAMES, Cifar10, read_cifar10
+from debias_pipeline.biased_data.sources.cifar10 import BATCHES, CLASS_NAMES, Cifar10, read_cifar10
 from debias_pipeline.errors import UserError
 
 

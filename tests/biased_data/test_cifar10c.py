@@ -9,8 +9,8 @@ from PIL import Image
 from pydantic import ValidationError
 
 from debias_pipeline.biased_data import BiasedData, get_dataset
-from debias_pipeline.biased_data.cifar10 import CLASS_NAMES
-from debias_pipeline.biased_data.cifar10c import CorruptionOptions
+from debias_pipeline.biased_data.sources.cifar10 import CLASS_NAMES
+from debias_pipeline.biased_data.sets.cifar10c import CorruptionOptions
 from debias_pipeline.biased_data.corruptions import CORRUPTION_NAMES, corrupt
 from debias_pipeline.biased_data.manifest import Manifest
 from debias_pipeline.errors import UserError

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from debias_pipeline.biased_data import BiasedData, cmnist_mini, get_dataset
-from debias_pipeline.biased_data.colored_mnist import MEAN_COLOURS
+from debias_pipeline.biased_data.colored_digits import MEAN_COLOURS
 from debias_pipeline.biased_data.manifest import Manifest
 from debias_pipeline.errors import UserError
 

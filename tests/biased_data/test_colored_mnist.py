@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from debias_pipeline.biased_data.colored_mnist import (
+from debias_pipeline.biased_data.colored_digits import (
     COLOUR_NAMES,
     MEAN_COLOURS,
     bias_by_conflict,

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from debias_pipeline.biased_data import decoding
-from debias_pipeline.biased_data.decoding import decode_images, image_sizes
+from debias_pipeline.biased_data.sources.decoding import decode_images, image_sizes
 
 # Every corner another colour, so that no turning goes unseen.
 PICTURE = np.zeros((16, 24, 3), np.uint8)

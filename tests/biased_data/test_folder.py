@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from small_folders import BIASES, LABELS, build, put, refusal, rows_of, write_image
 
 from debias_pipeline.biased_data import get_dataset
-from debias_pipeline.biased_data.folder import FolderOptions
+from debias_pipeline.biased_data.sets.folder import FolderOptions
 from debias_pipeline.biased_data.manifest import Manifest
 from debias_pipeline.errors import UserError
 
@@ -167,7 +167,7 @@ def test_a_number_and_the_same_number_as_a_float_are_one_label(small_dir):
 
 
 def test_the_number_of_labels_is_limited_and_not_their_size(monkeypatch, small_dir):
-    monkeypatch.setattr("debias_pipeline.biased_data.folder._MOST_LABELS", 3)
+    monkeypatch.setattr("debias_pipeline.biased_data.sets.folder._MOST_LABELS", 3)
     rows = [row | {"label": 40_000 + i % 4} for i, row in enumerate(rows_of())]
     message = refusal(put(small_dir, rows))
     assert "4 different labels" in message

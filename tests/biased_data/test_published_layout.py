@@ -11,7 +11,7 @@ from PIL import Image
 
 from debias_pipeline.biased_data import BiasedData, BiasedDataset, Headline, get_dataset
 from debias_pipeline.biased_data.manifest import Manifest
-from debias_pipeline.biased_data.published_layout import find_published, read_published
+from debias_pipeline.biased_data.sources.published_layout import find_published, read_published
 from debias_pipeline.errors import UserError
 
 

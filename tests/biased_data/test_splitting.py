@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from debias_pipeline.biased_data.splitting import SHARES, make_missing_splits
+from debias_pipeline.biased_data.folder.splitting import SHARES, make_missing_splits
 
 cells = st.lists(
     st.tuples(st.integers(0, 3), st.integers(-1, 2), st.integers(1, 60)), min_size=1, max_size=8

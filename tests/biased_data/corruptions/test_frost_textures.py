@@ -1,6 +1,6 @@
 import numpy as np
 
-from debias_pipeline.biased_data.corruptions.frost_textures import frost_textures
+from debias_pipeline.biased_data.corruptions.textures import frost_textures
 
 
 def test_frost_textures_are_five_and_the_same_in_every_run():

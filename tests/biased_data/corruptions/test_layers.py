@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 from small_images import rng
 
-from debias_pipeline.biased_data.corruptions.layers import motion_blur, plasma, zoom
+from debias_pipeline.biased_data.corruptions.operations import motion_blur, plasma, zoom
 
 
 def test_fog_is_finer_where_it_decays_less():

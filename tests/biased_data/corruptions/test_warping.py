@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 from small_images import N, rng
 
-from debias_pipeline.biased_data.corruptions.warping import (
+from debias_pipeline.biased_data.corruptions.operations import (
     fold_at_centre,
     fold_at_edge,
     sample,

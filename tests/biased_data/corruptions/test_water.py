@@ -3,7 +3,7 @@
 import numpy as np
 from small_images import rng
 
-from debias_pipeline.biased_data.corruptions.water import _distance, _edges, _equalise, water
+from debias_pipeline.biased_data.corruptions.textures import _distance, _edges, _equalise, water
 
 
 def test_no_drop_no_change():

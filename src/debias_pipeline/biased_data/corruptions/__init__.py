@@ -18,14 +18,18 @@ of the tests, to spare their installation): snow, brightness and saturate differ
 most, spatter too once OpenCV's distances are exact, elastic by four.
 """
 
-from debias_pipeline.biased_data.corruptions.applying import corrupt, corrupt_each
+from debias_pipeline.biased_data.corruptions.applying import (
+    SHEET_GAP,
+    contact_sheet,
+    corrupt,
+    corrupt_each,
+)
 from debias_pipeline.biased_data.corruptions.kinds import (
     CORRUPTION_NAMES,
     CORRUPTIONS,
     SEVERITIES,
     Corruption,
 )
-from debias_pipeline.biased_data.corruptions.sheet import SHEET_GAP, contact_sheet
 
 __all__ = [
     "CORRUPTIONS",

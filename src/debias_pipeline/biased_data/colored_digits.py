@@ -1,8 +1,7 @@
-"""Coloured digits: what `cmnist` and `cmnist_mini` share.
+"""Colour grey digits: shared by `cmnist` and `cmnist_mini`.
 
-Each digit is tied to one of ten colours, the bias attribute. Mean colours, noise and the way of
-colouring are those of the Colored MNIST that is published with Lee et al. 2021
-(arXiv 2107.01372).
+The colour is the bias attribute: each digit has one of ten. Mean colours, noise and colouring are
+those of the Colored MNIST published with Lee et al. 2021 (arXiv 2107.01372).
 """
 
 from collections.abc import Sequence
@@ -12,8 +11,9 @@ from typing import ClassVar, Final
 import numpy as np
 import numpy.typing as npt
 
-from debias_pipeline.biased_data.base import BiasedData, BiasedDataset, Headline
-from debias_pipeline.biased_data.manifest import Split, make_data_card, make_manifest
+from debias_pipeline.biased_data.base import BiasedData, BiasedDataset
+from debias_pipeline.biased_data.manifest import make_data_card, make_manifest
+from debias_pipeline.names import Headline, Split
 
 MEAN_COLOURS: Final[npt.NDArray[np.float64]] = np.array(
     [
@@ -44,10 +44,12 @@ COLOUR_NAMES: Final = (
     "crimson",
 )
 DIGIT_NAMES: Final = tuple(str(digit) for digit in range(10))
+# Images painted at a time; their float copy fits into the processor's cache.
+_CHUNK: Final = 256
 
 
 class ColouredDigits(BiasedDataset):
-    """What every set of coloured digits says of itself."""
+    """Base class of the data sets of coloured digits."""
 
     headline: ClassVar[Headline] = "accuracy"
     label_name: ClassVar[str] = "digit"
@@ -56,21 +58,16 @@ class ColouredDigits(BiasedDataset):
     bias_names: ClassVar[tuple[str, ...]] = COLOUR_NAMES
 
 
-# Small enough for its float copy to stay in the processor's cache.
-_CHUNK: Final = 256
-
-
 @dataclass(frozen=True)
 class GreySplit:
     """The digits of one split, before colouring.
 
     Attributes:
-        split: which.
-        grey: uint8, M × H × W: the digits that this split picks from.
-        rows: int, N: the ones it picks, in order.
+        grey: uint8, M × H × W: all digits to select from.
+        rows: int, N: the digits of this split, in order.
         label: int16, N.
-        bias: int16, N: which mean colour each gets.
-        source: N places to find them again.
+        bias: int16, N: index of the mean colour.
+        source: N, where each digit comes from.
     """
 
     split: Split
@@ -81,58 +78,12 @@ class GreySplit:
     source: Sequence[str]
 
 
-def bias_by_redrawing(
-    label: npt.NDArray[np.int16], fraction: float, rng: np.random.Generator
-) -> npt.NDArray[np.int16]:
-    """Give each label its colour, but draw it from all ten for `fraction` of the images.
-
-    A draw may hit the label's own colour, so 0.9 × fraction end up conflicting, as published.
-
-    Args:
-        label: int16, N.
-        fraction: in 0..1; rounded to whole images.
-        rng: of the choice of images and of the draws.
-
-    Returns:
-        int16, N.
-    """
-    bias = label.copy()
-    chosen = _choose(len(label), fraction, rng)
-    bias[chosen] = rng.integers(len(MEAN_COLOURS), size=len(chosen))
-    return bias
-
-
-def bias_by_conflict(
-    label: npt.NDArray[np.int16], fraction: float, rng: np.random.Generator
-) -> npt.NDArray[np.int16]:
-    """Give each label its colour, but one of the nine others to exactly `fraction` of the images.
-
-    Args:
-        label: int16, N.
-        fraction: in 0..1; rounded to whole images.
-        rng: of the choice of images and of the draws.
-
-    Returns:
-        int16, N.
-    """
-    bias = label.copy()
-    chosen = _choose(len(label), fraction, rng)
-    shift = rng.integers(1, len(MEAN_COLOURS), size=len(chosen))
-    bias[chosen] = (label[chosen] + shift) % len(MEAN_COLOURS)
-    return bias
-
-
-def bias_uniform(n: int, rng: np.random.Generator) -> npt.NDArray[np.int16]:
-    """Draw a colour for each of `n` images, whatever its label."""
-    return rng.integers(len(MEAN_COLOURS), size=n, dtype=np.int16)
-
-
 def draw_colours(bias: npt.NDArray[np.int16], rng: np.random.Generator) -> npt.NDArray[np.float32]:
-    """Draw each image's own colour around the mean colour of its bias attribute.
+    """Draw the colour of each image around the mean colour of its bias value.
 
     Args:
         bias: int16, N, in 0..9.
-        rng: of the noise, which is normal with standard deviation `COLOUR_STD` per channel.
+        rng: for normal noise with standard deviation `COLOUR_STD` per channel.
 
     Returns:
         float32, N × 3, RGB in 0..1.
@@ -158,10 +109,10 @@ def paint(
     for start in range(0, len(rows), _CHUNK):
         chunk = slice(start, start + _CHUNK)
         levels = grey[rows[chunk]].astype(np.float32)
-        # Channel by channel: a product over the short last axis would be many times slower.
+        # Channel by channel: broadcasting over the short last axis is many times slower.
         for channel in range(3):
             painted = levels * colours[chunk, channel, None, None]
-            painted += 0.5  # the cast cuts off, so this rounds
+            painted += 0.5  # the cast truncates, so this rounds
             out[chunk, ..., channel] = painted.astype(np.uint8)
 
 
@@ -174,15 +125,14 @@ def colour_digits(
     rng: np.random.Generator,
     origin: str,
 ) -> BiasedData:
-    """Colour the splits one after another into one set.
+    """Colour the splits and join them into one data set.
 
     Args:
-        dataset: whose set this is.
         splits: in the order of their images.
-        percent: as typed, for the data card.
-        seed: likewise.
-        rng: of the noise in the colours.
-        origin: where the digits came from, for the data card.
+        percent: for the data card.
+        seed: for the data card.
+        rng: for the noise in the colours.
+        origin: for the data card, where the digits came from.
     """
     height, width = splits[0].grey.shape[1:]
     total = sum(len(part.rows) for part in splits)
@@ -211,9 +161,3 @@ def colour_digits(
         origin=origin,
     )
     return BiasedData(images, manifest, card)
-
-
-def _choose(n: int, fraction: float, rng: np.random.Generator) -> npt.NDArray[np.intp]:
-    # Half an image rounds up: Python's round would take 2 of 2.5 but 4 of 3.5.
-    count = int(fraction * n + 0.5)
-    return rng.permutation(n)[:count]

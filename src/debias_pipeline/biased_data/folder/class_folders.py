@@ -1,23 +1,22 @@
-"""What a user's own folder of images holds, from its class folders."""
+"""List the images in class folders."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from debias_pipeline.biased_data.decoding import IMAGE_SUFFIXES
-from debias_pipeline.biased_data.image_files import children
-from debias_pipeline.biased_data.listing import Listing, mentions_split, split_of
+from debias_pipeline.biased_data.folder.listing import Listing, mentions_split, split_of
+from debias_pipeline.biased_data.sources.decoding import IMAGE_SUFFIXES
+from debias_pipeline.biased_data.sources.raw_dir import children
 from debias_pipeline.errors import UserError
 
 
 def list_class_folders(raw_dir: Path) -> Listing:
-    """List the images in <class>/…, or in <split>/<class>/….
+    """List the images of a folder with <class>/…, or <split>/<class>/….
 
     Args:
-        raw_dir: holds the folders; files next to them are skipped.
+        raw_dir: folder of the class or split folders; files directly in it are skipped.
 
     Raises:
-        UserError: if there are no class folders, or split folders in a layout that is not
-            understood.
+        UserError: if there are no class folders, or the layout of the split folders is unclear.
     """
     problems: list[str] = []
     skipped: list[str] = []
@@ -40,8 +39,8 @@ def list_class_folders(raw_dir: Path) -> Listing:
             found += [(image, path.name, split) for image in images]
     if not found and not problems:
         raise UserError(
-            f"{raw_dir} holds neither a table nor class folders: put a .csv or .parquet table of "
-            f"path and label there, or a folder of images per class (archives: unpack them)."
+            f"{raw_dir} has neither a table nor class folders; add a .csv or .parquet table with "
+            f"path and label, or one folder of images per class (unpack archives first)."
         )
     source = [place(path) for path, _, _ in found]
     return Listing(
@@ -54,7 +53,7 @@ def list_class_folders(raw_dir: Path) -> Listing:
         bias=[""] * len(found),
         split=[split for _, _, split in found],
         extra=None,
-        problems=list(dict.fromkeys(problems)),  # some folders are looked into twice
+        problems=list(dict.fromkeys(problems)),  # some folders are listed twice
         skipped=skipped,
     )
 
@@ -65,7 +64,7 @@ def _split_folders(
     place: Callable[[Path], str],
     problems: list[str],
 ) -> list[tuple[str, Path]]:
-    """Tell whether the top folders are splits or classes: a class may be called train, too."""
+    """Return the split folders, or `raw_dir` if its folders are classes (one may be named train)."""
     tops = [path for path in visible(raw_dir) if path.is_dir()]
     inner = {path: {each.name.lower() for each in visible(path) if each.is_dir()} for path in tops}
     splits = [(split_of(path.name), path) for path in tops if split_of(path.name)]
@@ -73,7 +72,7 @@ def _split_folders(
         _check_tops_are_classes(raw_dir, inner)
         return [("", raw_dir)]
     problems.extend(
-        f"{place(path)}: is neither train, valid nor test, as other folders are"
+        f"{place(path)}: is not train, valid or test, but other folders are"
         for path in tops
         if not split_of(path.name)
     )
@@ -84,11 +83,11 @@ def _split_folders(
 
 
 def _check_tops_are_classes(raw_dir: Path, inner: Mapping[Path, set[str]]) -> None:
-    """Check that no top folder is probably a split, as it would silently become a class.
+    """Check that no folder looks like a split, since it would silently become a class.
 
     Args:
         raw_dir: for the message.
-        inner: the top folders, each with the names of the folders in it, in small letters.
+        inner: the folders in `raw_dir`, each with the names of the folders in it, in lower case.
     """
     around = [top for top, names in inner.items() if sum(map(bool, map(split_of, names))) > 1]
     if around:
@@ -96,24 +95,23 @@ def _check_tops_are_classes(raw_dir: Path, inner: Mapping[Path, set[str]]) -> No
         remedy = (
             f"pass raw_dir={around[0]}"
             if len(inner) == 1
-            else "put the split folders on top: train/<class>/, valid/<class>/, test/<class>/"
+            else "move the split folders up: train/<class>/, valid/<class>/, test/<class>/"
         )
-        raise UserError(f"{_names(around)} in {raw_dir} holds {', '.join(inside)}: {remedy}.")
+        raise UserError(f"{_names(around)} in {raw_dir} contains {', '.join(inside)}; {remedy}.")
     named = [top for top in inner if mentions_split(top.name)]
     if len(named) > 1 and not any(inner[top] for top in named) and len(named) == len(inner):
         raise UserError(
-            f"{_names(named)} in {raw_dir} look like splits, but hold no class folders: put the "
-            f"images into train/<class>/, valid/<class>/ and test/<class>/, or list them in a "
-            f"table."
+            f"{_names(named)} in {raw_dir} look like splits, but have no class folders; move the "
+            f"images to train/<class>/, valid/<class>/ and test/<class>/, or list them in a table."
         )
     contents = list(inner.values())
-    # A split holds at least two classes; a single folder in each class is e.g. cat/images/.
+    # A split has at least two classes; a single folder in each class is e.g. cat/images/.
     alike = len(contents) > 1 and len(contents[0]) > 1 and contents.count(contents[0]) == len(inner)
     if alike or (len(named) > 1 and any(inner[top] for top in named)):
         raise UserError(
-            f"{_names(inner if alike else named)} in {raw_dir} look like splits: rename them to "
-            f"train, valid, test (each with the class folders in it), or, if they are classes, "
-            f"list the images in a table."
+            f"{_names(inner if alike else named)} in {raw_dir} look like splits; rename them to "
+            f"train, valid, test (each with class folders), or, if they are classes, list the "
+            f"images in a table."
         )
 
 
@@ -130,8 +128,8 @@ def _images(
     skipped: list[str],
 ) -> Iterator[Path]:
     for path in visible(folder):
-        if path.is_dir() and path.is_symlink():  # could lead in a circle
-            problems.append(f"{place(path)}: is a link to a folder: put the folder itself there")
+        if path.is_dir() and path.is_symlink():  # could be a loop
+            problems.append(f"{place(path)}: is a link to a folder; copy the folder there")
         elif path.is_dir():
             yield from _images(path, visible, place, problems, skipped)
         elif path.suffix.lower() in IMAGE_SUFFIXES:
