@@ -12,51 +12,51 @@ import numpy.typing as npt
 from scipy import ndimage
 
 Bytes = npt.NDArray[np.uint8]
-# float32 or float64: what a corruption computes in is a matter of speed, not of its contract.
+# float32 or float64.
 Floats = npt.NDArray[Any]
 SIDE: Final = 32
-# In levels: keeps one that arithmetic left a hair below itself from being cut to the next lower.
-HAIR: Final = 1e-3
+# Added to levels before truncation, so that rounding errors do not reduce them by one.
+ROUNDING: Final = 1e-3
 _LUMA_WEIGHTS: Final = (0.299, 0.587, 0.114)
 
 
 def to_planes(images: Bytes) -> Floats:
-    """Levels (uint8, N × 32 × 32 × 3) as planes."""
+    """Convert images (uint8, N × 32 × 32 × 3) to planes."""
     planes = np.ascontiguousarray(images.transpose(3, 0, 1, 2)).astype(np.float32)
     planes /= 255
     return planes
 
 
 def to_bytes(planes: Floats) -> Bytes:
-    """Planes as levels, uint8, N × 32 × 32 × 3; fractions are cut off, as CIFAR-10-C does."""
-    levels = np.clip(planes, 0, 1) * np.float32(255) + np.float32(HAIR)
+    """Convert planes to uint8, N × 32 × 32 × 3, truncating fractions as CIFAR-10-C does."""
+    levels = np.clip(planes, 0, 1) * np.float32(255) + np.float32(ROUNDING)
     return np.ascontiguousarray(levels.astype(np.uint8).transpose(1, 2, 3, 0))
 
 
 def luma(planes: Floats) -> Floats:
-    """How light each pixel is to the eye, N × 32 × 32 (ITU-R BT.601)."""
+    """Return the luma of each pixel, N × 32 × 32 (ITU-R BT.601)."""
     red, green, blue = _LUMA_WEIGHTS
     grey: Floats = red * planes[0] + green * planes[1] + blue * planes[2]
     return grey
 
 
 def gaussian(layer: Floats, sigma: float) -> Floats:
-    """Blur each layer (N × 32 × 32) with a bell curve `sigma` pixels wide, edges held."""
+    """Blur each layer with a Gaussian of `sigma` pixels; edges are repeated."""
     blurred: Floats = ndimage.gaussian_filter(layer, (0, sigma, sigma), mode="nearest", truncate=4)
     return blurred
 
 
 def zoom(layer: Floats, factor: float) -> Floats:
-    """Enlarge the middle of each layer (N × 32 × 32) to the whole, linearly."""
+    """Enlarge the centre of each layer to the full size, with linear interpolation."""
     if factor == 1:
         return layer
     inner = int(np.ceil(SIDE / factor))
     outer = round(inner * factor)
-    # The outermost points of the piece are those of the enlarged one, of which the middle is cut.
+    # Enlarge with corners aligned, then crop the centre.
     enlarged = np.arange(SIDE) + (outer - SIDE) // 2
-    places = enlarged * (inner - 1) / (outer - 1) + (SIDE - inner) // 2
-    low = np.minimum(np.floor(places).astype(np.intp), SIDE - 2)
-    high_share = places - low
+    indices = enlarged * (inner - 1) / (outer - 1) + (SIDE - inner) // 2
+    low = np.minimum(np.floor(indices).astype(np.intp), SIDE - 2)
+    high_share = indices - low
     rows = layer[:, low] * (1 - high_share)[:, None] + layer[:, low + 1] * high_share[:, None]
     zoomed: Floats = rows[:, :, low] * (1 - high_share) + rows[:, :, low + 1] * high_share
     return zoomed
@@ -65,19 +65,18 @@ def zoom(layer: Floats, factor: float) -> Floats:
 def motion_blur(
     layer: Floats, radius: int, sigma: float, angles: npt.NDArray[np.float64]
 ) -> Floats:
-    """Smear each layer along a line, as ImageMagick does: one half of a bell curve, edges held.
+    """Blur each layer along a line with half of a Gaussian, as ImageMagick; edges are repeated.
 
     Args:
-        layer: float, N × 32 × 32.
         radius: the line is 2 × radius + 1 pixels long.
-        sigma: width of the bell curve in pixels.
-        angles: radians, N; the line leaves a pixel in direction (cos, sin) of (right, down).
+        sigma: of the Gaussian, in pixels.
+        angles: N, in radians; the direction of the line is (cos, sin) in (right, down).
     """
     length = 2 * radius + 1
     weights = np.exp(-(np.arange(length) ** 2) / (2 * sigma**2))
     weights /= weights.sum()
     padded = np.pad(layer, ((0, 0), (length, length), (length, length)), mode="edge")
-    # A view of every window of an image's size, so that a shifted layer is copied row by row.
+    # A view of every window of the size of an image.
     windows = np.lib.stride_tricks.sliding_window_view(padded, (SIDE, SIDE), axis=(1, 2))
     every = np.arange(len(layer))
     blurred = np.zeros_like(layer)
@@ -89,14 +88,14 @@ def motion_blur(
 
 
 def plasma(noise: Floats, decay: float) -> Floats:
-    """Clouds by midpoint displacement, on a grid whose edges meet.
+    """Return clouds made by midpoint displacement with periodic edges.
 
     Args:
-        noise: float, N × 32 × 32 in -1..1, one value for each pixel.
-        decay: the square of this is how much weaker each finer grid is displaced.
+        noise: N × 32 × 32, in -1..1.
+        decay: each finer grid is displaced by 1 / decay² of the previous one.
 
     Returns:
-        N × 32 × 32, each from 0 to 1.
+        N × 32 × 32, each with minimum 0 and maximum 1.
     """
     cloud = np.zeros_like(noise)
     step, reach = SIDE, 1.0
@@ -119,7 +118,7 @@ def plasma(noise: Floats, decay: float) -> Floats:
 
 
 def warp_affine(planes: Floats, shifts: npt.NDArray[np.float64]) -> Floats:
-    """Map three points of each image to shifted places, and the rest along with them.
+    """Apply the affine map that shifts three points of each image.
 
     Args:
         planes: 3 × N × 32 × 32.
@@ -129,7 +128,7 @@ def warp_affine(planes: Floats, shifts: npt.NDArray[np.float64]) -> Floats:
     signs = np.array([(1, 1), (1, -1), (-1, -1)])
     points = np.concatenate([centre + reach * signs, np.ones((3, 1))], axis=1)
     moved = points + np.pad(shifts, ((0, 0), (0, 0), (0, 1)))
-    # Backwards: from where a pixel comes to lie to where it came from.
+    # The inverse map, from the position of a pixel in the result to that in the image.
     back = np.linalg.inv(moved) @ points
     rows, columns = np.indices((SIDE, SIDE))
     (xx, xy), (yx, yy), (x0, y0) = (back[:, i, :2].T[:, :, None, None] for i in range(3))
@@ -144,13 +143,13 @@ def sample(
     columns: npt.NDArray[np.float64],
     fold: Callable[[npt.NDArray[np.intp]], npt.NDArray[np.intp]],
 ) -> Floats:
-    """Look images up between pixels, linearly.
+    """Return the images at fractional positions, with linear interpolation.
 
     Args:
         planes: 3 × N × 32 × 32.
-        rows: N × 32 × 32, where to look.
-        columns: likewise.
-        fold: brings pixel numbers outside the image back into it.
+        rows: N × 32 × 32.
+        columns: N × 32 × 32.
+        fold: maps pixel indices outside of the image into it.
     """
     n = planes.shape[1]
     flat = planes.reshape(3, -1)
@@ -165,20 +164,20 @@ def sample(
     return result
 
 
-def fold_at_centre(places: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
-    """Mirror at the middle of the outermost pixels, which are not repeated."""
-    within = places % (2 * SIDE - 2)
+def fold_at_centre(indices: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+    """Mirror indices at the centre of the outermost pixels, which are not repeated."""
+    within = indices % (2 * SIDE - 2)
     return np.minimum(within, 2 * SIDE - 2 - within)
 
 
-def fold_at_edge(places: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
-    """Mirror at the outer edge, so that the outermost pixels are repeated."""
-    within = places % (2 * SIDE)
+def fold_at_edge(indices: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+    """Mirror indices at the outer edge, so that the outermost pixels are repeated."""
+    within = indices % (2 * SIDE)
     return np.minimum(within, 2 * SIDE - 1 - within)
 
 
 def correlate(layer: npt.NDArray[Any], kernel: npt.NDArray[Any], mode: Any) -> npt.NDArray[Any]:
-    """Correlate each layer (N × 32 × 32) with a 3 × 3 kernel; `mode` pads as in numpy.pad."""
+    """Correlate each layer with a 3 × 3 kernel; `mode` as in numpy.pad."""
     padded = np.pad(layer, ((0, 0), (1, 1), (1, 1)), mode=mode)
     total = np.zeros(layer.shape, np.result_type(layer, kernel))
     for (row, column), weight in np.ndenumerate(kernel):

@@ -64,7 +64,7 @@ def _split_folders(
     place: Callable[[Path], str],
     problems: list[str],
 ) -> list[tuple[str, Path]]:
-    """Return the split folders, or `raw_dir` if its folders are classes (one may be named train)."""
+    """Return the split folders, or `raw_dir` if its folders are classes (e.g. one named train)."""
     tops = [path for path in visible(raw_dir) if path.is_dir()]
     inner = {path: {each.name.lower() for each in visible(path) if each.is_dir()} for path in tops}
     splits = [(split_of(path.name), path) for path in tops if split_of(path.name)]

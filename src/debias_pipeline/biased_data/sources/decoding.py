@@ -1,4 +1,4 @@
-"""Image files → one array, with all cores and bounded memory, as a viewer would show them."""
+"""Decode image files to one array, as an image viewer shows them, with all cores."""
 
 import mmap
 import os
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, Final, cast
+from typing import IO, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -23,20 +23,20 @@ from debias_pipeline.errors import UserError
 Images = npt.NDArray[np.uint8]
 Size = tuple[int, int]  # height, width
 
-# Named one by one, as Pillow knows formats that run other programs (EPS).
+# Some other formats of Pillow run programs (EPS).
 _FORMATS: Final = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "PPM")
 IMAGE_SUFFIXES: Final = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".gif", ".webp", ".bmp", ".tif", ".tiff"}
     | {".ppm", ".pgm", ".pbm"}
 )
-# Below the size at which Pillow begins to warn, so that it never does; cameras stay below it.
-MOST_PIXELS: Final = 80_000_000
+# Below the size at which Pillow warns; images of cameras are smaller.
+MAX_PIXELS: Final = 80_000_000
 
 _CHUNK: Final = 64
-# So many images vote on the size of all.
+# Number of images that determine the most common size.
 _SAMPLE: Final = 100
-# An array larger than this lives in a file.
-_MOST_IN_MEMORY: Final = 256 * 1024**2
+# A larger array is a memory map of a file.
+_MAX_IN_MEMORY: Final = 256 * 1024**2
 _WHITE: Final = (255, 255, 255, 255)
 _ORIENTATION: Final = 0x0112
 _TURNS: Final = {
@@ -48,7 +48,7 @@ _TURNS: Final = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_SWAPS_SIDES: Final = 5  # this orientation and those above
+_SWAPS_SIDES: Final = 5  # orientations from this one on
 _DECODE_ERRORS: Final = (
     OSError,
     SyntaxError,
@@ -64,22 +64,22 @@ _DECODE_ERRORS: Final = (
 )
 
 
-class _UnfitError(Exception):
-    """Why a file is not taken."""
+class _ImageError(Exception):
+    """An image cannot be used; the message follows its name."""
 
 
 def image_sizes(
     paths: Sequence[Path], places: Sequence[str], problems: list[str]
 ) -> list[Size | None]:
-    """Read how large each image is as it would be shown, from the beginning of its file.
+    """Return the size of each image as it is displayed, without decoding it.
 
     Args:
         paths: N files.
-        places: N, how they are told to people.
-        problems: what is no image, empty or too large is added here.
+        places: N names for messages.
+        problems: messages on invalid or too large files are appended.
 
     Returns:
-        N times (height, width), or None where something is wrong.
+        N times (height, width), or None for an invalid file.
     """
     sizes: list[Size | None] = [None] * len(paths)
 
@@ -87,7 +87,7 @@ def image_sizes(
         try:
             with _opened(paths[row]) as image:
                 sizes[row] = _shown_size(image)
-        except _UnfitError as error:
+        except _ImageError as error:
             return f"{places[row]}: {error}"
         return None
 
@@ -105,25 +105,25 @@ def decode_images(
 ) -> Images:
     """Decode images to RGB with all cores.
 
-    Grey images and palettes come out in their colours, 16-bit ones in their upper eight bits,
-    what is transparent on white (as on most pages), turned as their EXIF says, and of an
-    animation its first picture. Colour profiles are not applied.
+    16-bit images are reduced to their upper eight bits, transparent pixels are shown on white,
+    images are rotated by their EXIF orientation, and animations give their first frame. Colour
+    profiles are not applied.
 
     Args:
         paths: N files.
-        places: N, how they are told to people.
-        problems: what does not decode, or is of another size, is added here; its pixels are
-            undefined.
-        size: H and W; None if they are those of most images.
-        resize: whether to bring images of other sizes to `size`: the whole image, its sides
-            scaled apart (bicubic, antialiased).
+        places: N names for messages.
+        problems: messages on files that cannot be decoded, or have another size, are appended;
+            their pixels are undefined.
+        size: H and W; None for the most common size.
+        resize: whether to resize images of other sizes to `size` (bicubic, antialiased, without
+            keeping the aspect ratio).
 
     Returns:
-        uint8, N × H × W × 3. A large array is a memory map of a file that the system removes with
-        the last reference to it.
+        uint8, N × H × W × 3. A large array is a memory map of a temporary file, which the system
+        removes with the last reference.
 
     Raises:
-        UserError: if there is no room for that file.
+        UserError: if there is not enough disk space for this file.
     """
     height, width = size or _common_size(paths)
     expected = f"{height}x{width} is expected" if size else f"others are {height}x{width}"
@@ -132,17 +132,17 @@ def decode_images(
     def decode(row: int) -> str | None:
         try:
             with _opened(paths[row]) as image:
-                # The header tells the size, so that it is refused without decoding it.
+                # Check the size in the header first, without decoding.
                 if not resize:
                     _check_size(_shown_size(image), (height, width), expected)
                 pixels = _pixels(image, (height, width), resize)
                 _check_size(pixels.shape[:2], (height, width), expected)
                 images[row] = pixels
-        except _UnfitError as error:
+        except _ImageError as error:
             return f"{places[row]}: {error}"
         return None
 
-    problems.extend(_on_all_cores(decode, len(paths), lambda: _let_go(images)))
+    problems.extend(_on_all_cores(decode, len(paths), lambda: _release_pages(images)))
     return images
 
 
@@ -154,47 +154,47 @@ def _common_size(paths: Sequence[Path]) -> Size:
 
 def _check_size(found: tuple[int, ...], size: Size, expected: str) -> None:
     if found != size:
-        raise _UnfitError(f"is {found[0]}x{found[1]} where {expected}")
+        raise _ImageError(f"is {found[0]}x{found[1]}, but {expected}")
 
 
 def _on_all_cores(
     work: Callable[[int], str | None], count: int, after_chunk: Callable[[], None] | None = None
 ) -> Iterator[str]:
-    """Work on every row; yield the complaints in the order of rows."""
+    """Call `work` for every row with all cores; yield its messages in the order of the rows."""
 
     def work_chunk(chunk: Iterable[int]) -> list[str]:
-        complaints = [complaint for row in chunk if (complaint := work(row))]
+        messages = [message for row in chunk if (message := work(row))]
         if after_chunk:
             after_chunk()
-        return complaints
+        return messages
 
     chunks = [range(count)[start : start + _CHUNK] for start in range(0, count, _CHUNK)]
-    # Threads, as Pillow decodes without holding the interpreter. More threads than cores only
-    # fight over it. The warning's filter is set here, once: it is not safe to set it in threads.
+    # Pillow releases the GIL while decoding. The filter of warnings is not thread-safe, so it is set
+    # once here.
     with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
         warnings.simplefilter("ignore")
-        for complaints in pool.map(work_chunk, chunks):
-            yield from complaints
+        for messages in pool.map(work_chunk, chunks):
+            yield from messages
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
-    """Open an image whose header promises that it can be decoded.
+    """Open an image file.
 
     Raises:
-        _UnfitError: if not, or if anything goes wrong while it is open.
+        _ImageError: if it cannot be opened, or on errors while it is open.
     """
     try:
         with Image.open(path, formats=_FORMATS) as image:
-            if image.width * image.height > MOST_PIXELS:
+            if image.width * image.height > MAX_PIXELS:
                 raise Image.DecompressionBombError
             yield image
     except Image.DecompressionBombError as error:
-        raise _UnfitError(
-            f"has more than {MOST_PIXELS // 1_000_000} megapixels: make it smaller"
+        raise _ImageError(
+            f"has more than {MAX_PIXELS // 1_000_000} megapixels; make it smaller"
         ) from error
     except _DECODE_ERRORS as error:
-        raise _UnfitError(_finding(path, error)) from error
+        raise _ImageError(_finding(path, error)) from error
 
 
 def _finding(path: Path, error: Exception) -> str:
@@ -203,17 +203,17 @@ def _finding(path: Path, error: Exception) -> str:
     if isinstance(error, IsADirectoryError):
         return "is a folder, not an image"
     if isinstance(error, PermissionError):
-        return "may not be read"
+        return "cannot be read (permission denied)"
     with suppress(OSError):
         if path.stat().st_size == 0:
             return "is empty (0 bytes)"
-    return "does not decode as an image"
+    return "cannot be decoded as an image"
 
 
 def _shown_size(image: Image.Image) -> Size:
-    # Pillow decodes a PNG to look for an EXIF block behind the pixels; here that can wait.
+    # Pillow would decode a PNG to look for an EXIF block after the pixels.
     is_late = image.format == "PNG" and "exif" not in image.info
-    # Pillow has seen to it for TIFF.
+    # Pillow rotates TIFF itself.
     turned = not is_late and image.format != "TIFF" and _orientation(image) >= _SWAPS_SIDES
     return (image.width, image.height) if turned else (image.height, image.width)
 
@@ -221,20 +221,19 @@ def _shown_size(image: Image.Image) -> Size:
 def _orientation(image: Image.Image) -> int:
     try:
         orientation = image.getexif().get(_ORIENTATION, 1)
-    except _DECODE_ERRORS:  # a viewer passes over a broken EXIF block
+    except _DECODE_ERRORS:  # viewers ignore a broken EXIF block
         return 1
     return orientation if isinstance(orientation, int) else 1
 
 
 def _pixels(image: Image.Image, size: Size, resize: bool) -> Images:
     if resize and image.format == "JPEG":
-        # A JPEG decodes to a fraction of its size at a fraction of the time. Twice the size asked
-        # for leaves no trace after resizing.
+        # Decoding a JPEG at reduced size is faster; twice the target size keeps the quality.
         image.draft(None, (2 * max(size), 2 * max(size)))
     image.load()
     shown = _rgb(image)
     turn = _TURNS.get(_orientation(image))
-    if turn is not None:  # one of them is 0
+    if turn is not None:  # FLIP_LEFT_RIGHT is 0
         shown = shown.transpose(turn)
     height, width = size
     if resize and shown.size != (width, height):
@@ -248,7 +247,9 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
         return _rgb_of_deep_grey(image)
     if image.mode in ("I", "F"):
-        raise _UnfitError("has 32-bit pixels, which no two viewers show alike: save it with 8 bits")
+        raise _ImageError(
+            "has 32-bit pixels, which have no standard brightness; save it with 8 bits"
+        )
     if not image.has_transparency_data:
         return image.convert("RGB")
     backdrop = Image.new("RGBA", image.size, _WHITE)
@@ -256,30 +257,30 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def _rgb_of_deep_grey(image: Image.Image) -> Image.Image:
-    # Pillow's own conversion cuts off at 255.
+    # Pillow's own conversion clips at 255.
     grey = np.asarray(image).astype(np.uint32)
     return Image.fromarray(((grey * 255 + 32_767) // 65_535).astype(np.uint8)).convert("RGB")
 
 
 def _new_array(shape: tuple[int, ...]) -> Images:
     n_bytes = int(np.prod(shape, dtype=object))
-    if n_bytes <= _MOST_IN_MEMORY:
+    if n_bytes <= _MAX_IN_MEMORY:
         return np.empty(shape, np.uint8)
     try:
-        # The file has no name, or loses it at once: nothing is left behind, however the run ends.
+        # A temporary file without a name: nothing remains, however the run ends.
         with tempfile.TemporaryFile(prefix="debias-images-") as file:
             _reserve(file, n_bytes)
             return np.memmap(file, np.uint8, mode="r+", shape=shape)
     except OSError as error:
         raise UserError(
-            f"There is no room for {n_bytes:,} bytes of decoded images in "
-            f"{tempfile.gettempdir()} ({error.strerror}): make room, set TMPDIR to a folder on a "
-            f"larger disk, or take smaller images."
+            f"Not enough space for {n_bytes:,} bytes of decoded images in {tempfile.gettempdir()} "
+            f"({error.strerror}); free some space, set TMPDIR to a folder on a larger disk, or use "
+            f"smaller images."
         ) from error
 
 
 def _reserve(file: IO[bytes], n_bytes: int) -> None:
-    """Make a file that long, or fail now: a full disk under a memory map kills the process."""
+    """Reserve the disk space now: writing to a memory map on a full disk kills the process."""
     if n_bytes > shutil.disk_usage(tempfile.gettempdir()).free:
         raise OSError(None, "the disk is too small")
     if hasattr(os, "posix_fallocate"):
@@ -288,7 +289,7 @@ def _reserve(file: IO[bytes], n_bytes: int) -> None:
         file.truncate(n_bytes)
 
 
-def _let_go(images: Images) -> None:
-    """Hand pages of the file behind a memory map back to the system; it keeps their content."""
-    if isinstance(images, np.memmap) and hasattr(mmap, "MADV_DONTNEED"):
-        cast(Any, images)._mmap.madvise(mmap.MADV_DONTNEED)
+def _release_pages(images: Images) -> None:
+    """Free the memory of a memory map; the contents stay in its file."""
+    if isinstance(images.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        images.base.madvise(mmap.MADV_DONTNEED)

@@ -78,13 +78,13 @@ def _read_digits(raw_dir: Path, image_file: str, label_file: str) -> GreyDigits:
     label = _read_idx(raw_dir, label_file, dimensions=1)
     if len(grey) != len(label):
         raise UserError(
-            f"{image_file} has {len(grey)} images but {label_file} {len(label)} labels; replace both "
-            f"in {raw_dir / FOLDER} with the original files."
+            f"{image_file} has {len(grey)} images but {label_file} {len(label)} labels; replace "
+            f"both in {raw_dir / FOLDER} with the original files."
         )
     if len(label) and label.max() > 9:
         raise UserError(
-            f"{label_file} in {raw_dir / FOLDER} is damaged, it has the label {label.max()}; delete it "
-            f"and run again to download it."
+            f"{label_file} in {raw_dir / FOLDER} is damaged, it has the label {label.max()}; delete "
+            f"it and run again to download it."
         )
     return GreyDigits(grey, label)
 

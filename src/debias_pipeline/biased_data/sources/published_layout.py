@@ -1,12 +1,12 @@
-"""The folder layout in which biased data sets are published.
+"""Read the folder layout in which biased data sets are published.
 
     <set>/<percent>/align/<class>/<id>_<label>_<bias>.png
     <set>/<percent>/conflict/<class>/<id>_<label>_<bias>.png
-    <set>/<percent>/valid/…      flat or in class folders; bffhq keeps it at <set>/valid/…
-    <set>/test/…                 likewise
+    <set>/<percent>/valid/…      flat or in class folders; <set>/valid/… for bffhq
+    <set>/test/…                 flat or in class folders
 
-So released with Lee et al. 2021 (arXiv 2107.01372) for cmnist, cifar10c and bffhq. An archive
-named after the set may hold all of this.
+It is the layout of cmnist, cifar10c and bffhq as released with Lee et al. 2021 (arXiv 2107.01372).
+An archive named after the data set may contain all of this.
 """
 
 import re
@@ -21,17 +21,18 @@ import numpy as np
 
 from debias_pipeline.biased_data.base import BiasedData, BiasedDataset
 from debias_pipeline.biased_data.hashes import files_hash
-from debias_pipeline.biased_data.manifest import Split, make_data_card, make_manifest
+from debias_pipeline.biased_data.manifest import make_data_card, make_manifest
 from debias_pipeline.biased_data.percent import parse_percent
 from debias_pipeline.biased_data.sources.archives import archive_stem, archives_in, extracted
 from debias_pipeline.biased_data.sources.decoding import decode_images
 from debias_pipeline.biased_data.sources.raw_dir import children, is_inside, problems_error
 from debias_pipeline.errors import UserError
+from debias_pipeline.names import Split
 
 _IMAGE_NAME: Final = re.compile(r".+_([0-9]{1,4})_([0-9]{1,4})\.png", re.IGNORECASE)
-# One published archive misspells its folder.
+# One published archive has a misspelled folder.
 _CONFLICT_FOLDERS: Final = ("conflict", "conlict")
-_REMEDY: Final = "Repair or remove what is named, or unpack the published set again."
+_REMEDY: Final = "Repair or remove these, or unpack the published set again."
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,11 @@ class PublishedSet:
     """A data set found in the published layout.
 
     Attributes:
-        name: of the data set; with it begins every `source`, whichever way raw_dir was given.
-        folder: the one that holds the percent folders, or the archive of it.
-        raw_dir: the one the user named, or where the archive is unpacked; nothing outside it is
-            read.
-        archive: the archive, if the set lies in one.
+        name: of the data set; every `source` starts with it.
+        folder: the folder of the percent folders, or the archive of it.
+        raw_dir: as given by the user, or the folder to which the archive is unpacked; nothing
+            outside of it is read.
+        archive: None if the data set is not in an archive.
     """
 
     name: str
@@ -53,7 +54,7 @@ class PublishedSet:
 
     @property
     def where(self) -> Path:
-        """What the user knows it by."""
+        """Path of the archive or folder, for messages."""
         return self.archive or self.folder
 
 
@@ -67,20 +68,19 @@ class _Entry:
 
 
 def find_published(name: str, raw_dir: Path) -> PublishedSet | None:
-    """Look for a set in the published layout.
+    """Return where a data set is in the published layout, if it is there.
 
     Args:
         name: of the data set.
-        raw_dir: may hold the folder `name`, or be it, or hold the archive `name`.zip (.tar,
-            .tar.gz, …).
+        raw_dir: may contain the folder `name`, be this folder, or contain the archive `name`.zip
+            (.tar, .tar.gz, …). A folder is preferred to an archive.
 
     Returns:
-        None if there is no folder of that name with at least one percent folder in it, and no
-        archive of that name. A folder goes before an archive.
+        None if there is neither a folder of that name with a percent folder, nor an archive.
 
     Raises:
         UserError: if the folder or archive is a link that leads out of `raw_dir`, or there are
-            two archives.
+            several archives.
     """
     candidates = [raw_dir / name]
     if raw_dir.resolve().name == name:
@@ -90,13 +90,14 @@ def find_published(name: str, raw_dir: Path) -> PublishedSet | None:
             continue
         if not is_inside(folder, raw_dir):
             raise UserError(
-                f"{folder} is a link that leads out of raw_dir: pass raw_dir={folder.resolve()}."
+                f"{folder} is a link that leads out of raw_dir; set raw_dir={folder.resolve()}."
             )
         return PublishedSet(name, folder, raw_dir)
     archives = [path for path in archives_in(raw_dir) if archive_stem(path) == name]
     if len(archives) > 1:
         raise UserError(
-            f"{raw_dir} holds {' and '.join(path.name for path in archives)}: keep the one to use."
+            f"{raw_dir} has several archives, {' and '.join(path.name for path in archives)}; keep "
+            f"the one to use."
         )
     return PublishedSet(name, archives[0], raw_dir, archives[0]) if archives else None
 
@@ -108,25 +109,21 @@ def read_published(
     percent: str,
     seed: int,
 ) -> BiasedData:
-    """Read a set from the published layout.
+    """Read a data set from the published layout.
 
-    From an archive only what is needed is unpacked, for the time of reading. Images come in the
-    order of train, valid, test, and within each in that of their places. A file in `align` must
-    name the same number as label and bias, one in `conflict` two.
+    Images are in the order of train, valid, test, and of their paths within each. Label and bias
+    must be equal for files in `align`, and different for files in `conflict`.
 
     Args:
-        dataset: whose set this is.
         published: from `find_published`.
-        percent: which percent folder.
-        seed: for the data card only; nothing is random here.
+        seed: for the data card only; nothing is random.
 
     Returns:
         images uint8, N × H × W × 3.
 
     Raises:
         UserError: if there is no such percent, the archive is unsafe or damaged, or anything is
-            wrong with any file; all files are looked at, and the message counts the problems and
-            names the first ten.
+            wrong with a file; the message counts all problems and shows the first ten.
     """
     with _unpacked(published, percent) as unpacked:
         return _read(dataset, unpacked, percent, seed)
@@ -150,7 +147,7 @@ def _unpacked(published: PublishedSet, percent: str) -> Iterator[PublishedSet]:
         return all(part == percent or not _is_percent(part) for part in place.parts)
 
     with extracted(published.archive, is_needed) as root:
-        # The set's folder may be wrapped in another, or not be packed along.
+        # The folder of the data set may be inside of another folder, or missing.
         places = [
             root / published.name,
             root,
@@ -160,8 +157,8 @@ def _unpacked(published: PublishedSet, percent: str) -> Iterator[PublishedSet]:
         folder = next((place for place in places if _percents(place)), None)
         if folder is None:
             raise UserError(
-                f"{published.archive} holds no folder {published.name}/<percent>, such as "
-                f"{published.name}/{percent}: pack it again, or remove it."
+                f"{published.archive} has no folder {published.name}/<percent>, such as "
+                f"{published.name}/{percent}; pack it again, or remove it."
             )
         yield replace(published, folder=folder, raw_dir=root)
 
@@ -170,8 +167,7 @@ def _read(dataset: BiasedDataset, published: PublishedSet, percent: str, seed: i
     present = _percents(published.folder)
     if percent not in present:
         raise UserError(
-            f"{published.where} has no folder {percent}: choose one of the percents present: "
-            f"{', '.join(present)}."
+            f"{published.where} has no folder {percent}; choose one of {', '.join(present)}."
         )
     problems: list[str] = []
     entries = _list_set(dataset, published, percent, problems)
@@ -224,9 +220,9 @@ def _list_set(
 ) -> list[_Entry]:
     within = published.folder / percent
     conflict = [name for name in _CONFLICT_FOLDERS if (within / name).is_dir()] or ["conflict"]
-    beside = published.folder / "valid"
-    valid = beside if beside.is_dir() and not (within / "valid").is_dir() else within / "valid"
-    # The third field says what the folder promises of every image in it, where it promises.
+    shared = published.folder / "valid"
+    valid = shared if shared.is_dir() and not (within / "valid").is_dir() else within / "valid"
+    # The third field says whether all images of the folder conflict; None if they may or may not.
     folders: list[tuple[Split, Path, bool | None]] = [
         ("train", within / "align", False),
         *(("train", within / name, True) for name in conflict),
@@ -255,20 +251,20 @@ def _list_folder(
     entries = []
     for path in paths:
         entry = _parse(path, published, split)
-        complaint = (
+        problem = (
             "the name is not <id>_<label>_<bias>.png"
             if entry is None
-            else _complaint(dataset, entry, path.parent, folder, conflicting)
+            else _problem(dataset, entry, path.parent, folder, conflicting)
         )
-        if complaint:
-            problems.append(f"{_place(path, published)}: {complaint}")
+        if problem:
+            problems.append(f"{_place(path, published)}: {problem}")
         elif entry:
             entries.append(entry)
     return entries
 
 
 def _walk(folder: Path, published: PublishedSet, problems: list[str]) -> Iterator[Path]:
-    """Yield the files in a folder and in its class folders, sorted, never leaving raw_dir."""
+    """Yield the files in a folder and in its class folders, sorted."""
 
     def visible(within: Path) -> Iterator[Path]:
         return children(within, published.raw_dir, lambda path: _place(path, published), problems)
@@ -288,7 +284,7 @@ def _parse(path: Path, published: PublishedSet, split: Split) -> _Entry | None:
     return _Entry(path, _place(path, published), split, label, bias)
 
 
-def _complaint(
+def _problem(
     dataset: BiasedDataset, entry: _Entry, parent: Path, folder: Path, conflicting: bool | None
 ) -> str | None:
     if entry.label >= len(dataset.label_names):
@@ -296,9 +292,10 @@ def _complaint(
     if entry.bias >= len(dataset.bias_names):
         return f"bias {entry.bias} is not below {len(dataset.bias_names)}"
     if parent != folder and parent.name.isdecimal() and int(parent.name) != entry.label:
-        return f"label {entry.label} lies in class folder {parent.name}"
+        return f"label {entry.label} does not match the class folder {parent.name}"
     if conflicting is not None and conflicting != (entry.label != entry.bias):
-        return f"label {entry.label} and bias {entry.bias} belie the folder {folder.name}"
+        relation = "equals" if conflicting else "does not equal"
+        return f"label {entry.label} {relation} bias {entry.bias}, but it is in {folder.name}/"
     return None
 
 
