@@ -4,6 +4,7 @@
 within the archive, and strip or rename unsafe paths, so all members are checked here first.
 """
 
+import errno
 import logging
 import lzma
 import shutil
@@ -23,8 +24,7 @@ from debias_pipeline.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-_TAR_SUFFIXES: Final = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2")
-ARCHIVE_SUFFIXES: Final = (".zip", *_TAR_SUFFIXES)
+_SUFFIXES: Final = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2")
 
 # The published data sets unpack to less than 2 GB each.
 _MAX_BYTES: Final = 50 * 1024**3
@@ -40,6 +40,7 @@ _EXTENDED_HEADERS: Final = frozenset(
 )
 _MAX_HEADER_BYTES: Final = 1024**2
 _MAX_PADDING_BYTES: Final = 64 * 1024**2
+_MORE_SPACE: Final = "free some space, or set TMPDIR to a folder on a larger disk"
 _READ_ERRORS: Final = (
     *(zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError, zlib.error, struct.error),
     *(EOFError, OSError, ValueError, OverflowError, RuntimeError),
@@ -98,6 +99,8 @@ def extracted(
         except _RefusedError as error:
             raise UserError(f"{archive} was not unpacked: {error}.") from error
         except _READ_ERRORS as error:
+            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+                raise UserError(f"{archive} was not unpacked: disk full; {_MORE_SPACE}.") from error
             reason = _printable(str(error) or "unexpected end")
             raise UserError(
                 f"{archive} is damaged or not an archive ({reason}); replace it with a complete "
@@ -106,14 +109,9 @@ def extracted(
         yield root
 
 
-def is_archive(path: Path) -> bool:
-    """Return whether a file name ends like that of a supported archive."""
-    return path.name.lower().endswith(ARCHIVE_SUFFIXES)
-
-
 def archive_stem(path: Path) -> str:
     """Return the name without the suffix of the archive, e.g. "cmnist" for cmnist.tar.gz."""
-    suffix = max((s for s in ARCHIVE_SUFFIXES if path.name.lower().endswith(s)), key=len)
+    suffix = max((s for s in _SUFFIXES if path.name.lower().endswith(s)), key=len)
     return path.name[: -len(suffix)]
 
 
@@ -128,7 +126,9 @@ def archives_in(folder: Path) -> list[Path]:
     found = sorted(
         path
         for path in folder.iterdir()
-        if is_archive(path) and path.is_file() and not path.name.startswith(".")
+        if path.name.lower().endswith(_SUFFIXES)
+        and path.is_file()
+        and not path.name.startswith(".")
     )
     for path in found:
         if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
@@ -144,10 +144,7 @@ def _unpack(
         files = [m for m in checked if m.is_file and (wanted is None or wanted(m.place))]
         size, free = sum(m.size for m in files), shutil.disk_usage(root).free
         if size > free:
-            raise _RefusedError(
-                f"it needs {size:,} bytes in {root.parent}, {free:,} are free; free some space, "
-                f"or set TMPDIR to a folder on a larger disk"
-            )
+            raise _RefusedError(f"it needs {size:,} bytes, but {free:,} are free; {_MORE_SPACE}")
         logger.info("Unpacking %s files of %s", f"{len(files):,}", archive.name)
         for place in sorted({m.place if m.is_folder else m.place.parent for m in checked}):
             (root / place).mkdir(parents=True, exist_ok=True)

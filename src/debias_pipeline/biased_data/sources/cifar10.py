@@ -90,7 +90,7 @@ def read_cifar10(raw_dir: Path) -> Cifar10:
 
 
 def cifar10_files(raw_dir: Path) -> list[tuple[str, Path]]:
-    """Return the files that `read_cifar10` reads: their names relative to `raw_dir`, their paths."""
+    """Return name, relative to `raw_dir`, and path of each file that `read_cifar10` reads."""
     folders = [raw_dir / BATCHES]
     if not folders[0].is_dir():
         folders = [raw_dir / split for split in _HALVES if (raw_dir / split).is_dir()]

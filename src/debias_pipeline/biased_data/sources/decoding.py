@@ -169,8 +169,8 @@ def _on_all_cores(
         return messages
 
     chunks = [range(count)[start : start + _CHUNK] for start in range(0, count, _CHUNK)]
-    # Pillow releases the GIL while decoding. The filter of warnings is not thread-safe, so it is set
-    # once here.
+    # Pillow releases the GIL while decoding. The filter of warnings is not thread-safe, so it is
+    # set once here.
     with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
         warnings.simplefilter("ignore")
         for messages in pool.map(work_chunk, chunks):
@@ -247,9 +247,7 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
         return _rgb_of_deep_grey(image)
     if image.mode in ("I", "F"):
-        raise _ImageError(
-            "has 32-bit pixels, which have no standard brightness; save it with 8 bits"
-        )
+        raise _ImageError("has 32-bit pixels without a standard brightness; save it with 8 bits")
     if not image.has_transparency_data:
         return image.convert("RGB")
     backdrop = Image.new("RGBA", image.size, _WHITE)

@@ -83,8 +83,8 @@ def _read_digits(raw_dir: Path, image_file: str, label_file: str) -> GreyDigits:
         )
     if len(label) and label.max() > 9:
         raise UserError(
-            f"{label_file} in {raw_dir / FOLDER} is damaged, it has the label {label.max()}; delete "
-            f"it and run again to download it."
+            f"{label_file} in {raw_dir / FOLDER} is damaged, it has the label {label.max()}; "
+            f"delete it and run again to download it."
         )
     return GreyDigits(grey, label)
 

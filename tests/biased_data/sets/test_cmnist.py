@@ -103,7 +103,7 @@ def test_overlong_file_is_refused(mnist_dir):
 
 def test_foreign_file_is_refused(mnist_dir):
     (mnist_dir / RAW / TRAIN).write_bytes(b"<html>not found</html>" * 100)
-    assert "does not begin as an IDX file" in refusal(mnist_dir)
+    assert "does not start like an IDX file" in refusal(mnist_dir)
 
 
 def test_damaged_gzip_is_refused(tmp_path, make_mnist):
@@ -112,7 +112,7 @@ def test_damaged_gzip_is_refused(tmp_path, make_mnist):
     path.write_bytes(path.read_bytes()[:200])
     message = refusal(raw_dir)
     assert str(path) in message
-    assert "does not unpack" in message
+    assert "cannot be decompressed" in message
 
 
 def test_images_and_labels_must_be_as_many(mnist_dir):
@@ -199,7 +199,7 @@ def test_broken_download_leaves_nothing(tmp_path, mnist_dir, monkeypatch):
 
 @pytest.mark.parametrize("percent", ["abc", "-1pct", "150pct", "2", 2])
 def test_wrong_percent_comes_before_everything_else(tmp_path, percent):
-    assert "is not a percent" in refusal(tmp_path / "nowhere", percent)
+    assert "is not a percentage" in refusal(tmp_path / "nowhere", percent)
 
 
 def test_published_set_goes_first(tmp_path, mnist_dir, make_published):

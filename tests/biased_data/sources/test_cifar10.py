@@ -95,7 +95,7 @@ def test_a_changed_pickle_is_never_loaded(batches, tmp_path, name):
 
     (batches / BATCHES / name).write_bytes(pickle.dumps(Bomb()))
     message = refusal(batches)
-    assert f": {name} missing or changed" in message
+    assert f"{name} missing or changed" in message
     assert "delete it" in message
     assert not (tmp_path / "exploded").exists()
 
@@ -151,7 +151,7 @@ def test_two_archives_of_that_name_are_not_guessed_between(tmp_path, pristine):
     small_cifar10.pack(pristine, raw_dir / "cifar10_old.zip")
     message = refusal(raw_dir)
     assert "cifar10.zip, cifar10_old.zip" in message
-    assert "Leave one" in message
+    assert "keep one" in message
 
 
 def test_archive_of_something_else(tmp_path):
@@ -159,7 +159,7 @@ def test_archive_of_something_else(tmp_path):
     (tmp_path / "else").mkdir()
     (tmp_path / "else/readme.txt").write_text("hello")
     small_cifar10.pack(tmp_path / "else", raw_dir / "cifar10.zip")
-    assert "does not hold CIFAR-10" in refusal(raw_dir)
+    assert "does not contain CIFAR-10" in refusal(raw_dir)
     (raw_dir / "cifar10.zip").rename(raw_dir / "photos.zip")
     assert "could not be downloaded" in refusal(raw_dir)
 
@@ -192,9 +192,9 @@ def test_all_problems_are_counted_and_ten_shown(folders):
     assert "has 12 problems: " in message
     assert "train/cow: is not one of the ten class folders; " in message
     assert "train/readme.txt: is not one of the ten class folders; " in message
-    assert "train/cat/notes.txt: is no .jpg or .png file; " in message
-    assert "train/bird/inner.png: is no .jpg or .png file; " in message
-    assert "train/cat/0001.png: is 32x33 where 32x32 is expected; " in message
+    assert "train/cat/notes.txt: is not a .jpg or .png file; " in message
+    assert "train/bird/inner.png: is not a .jpg or .png file; " in message
+    assert "train/cat/0001.png: is 32x33, but 32x32 is expected; " in message
     assert "test/frog: no images; " in message
     assert "; and 2 more. " in message
     assert ", ".join(CLASS_NAMES) in message

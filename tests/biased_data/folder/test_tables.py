@@ -38,16 +38,16 @@ def test_given_splits_are_kept_and_sorted(small_dir):
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        (b"file,label\na.png,1\n", "lacks the column path: it has 'file', 'label'; it needs path"),
-        (b"a,b\n1,2\n", "lacks the column path and label"),
+        (b"file,label\na.png,1\n", "no column path, it has 'file', 'label'"),
+        (b"a,b\n1,2\n", "no column path and label"),
         (b"path,label, label\na,1,2\n", "has the column label twice"),
         (b"path,label\n", "has no rows"),
         (b"path,label\n,\n\n", "has no rows"),
         (b"", "is empty"),
         (b"path,label\n\xe9t\xe9.png,1\n", "is not UTF-8 (invalid continuation byte at byte"),
-        (b"path,label\na.png,1\nb,c.png,1\n", "is no well-formed CSV"),
-        (b"path,label\nb,c.png,1\na.png,1\n", "is no well-formed CSV"),
-        (b'path,label\n"a.png,1\n', "is no well-formed CSV"),
+        (b"path,label\na.png,1\nb,c.png,1\n", "is not a valid CSV"),
+        (b"path,label\nb,c.png,1\na.png,1\n", "is not a valid CSV"),
+        (b'path,label\n"a.png,1\n', "is not a valid CSV"),
     ],
 )
 def test_broken_csv_is_told(small_dir, content, complaint):
@@ -57,6 +57,6 @@ def test_broken_csv_is_told(small_dir, content, complaint):
 
 def test_broken_parquet_is_told(small_dir):
     (small_dir / "table.parquet").write_bytes(b"PAR1nothing")
-    assert "no parquet file" in refusal(small_dir)
+    assert "not a parquet file" in refusal(small_dir)
     put(small_dir, [{"a": 1}], "table.parquet")
-    assert "lacks the column path and label: it has 'a'" in refusal(small_dir)
+    assert "no column path and label, it has 'a'" in refusal(small_dir)

@@ -1,9 +1,22 @@
-"""The light of drops, and the steps to it."""
-
 import numpy as np
 from small_images import rng
 
-from debias_pipeline.biased_data.corruptions.textures import _distance, _edges, _equalise, water
+from debias_pipeline.biased_data.corruptions.textures import (
+    _distance,
+    _edges,
+    _equalise,
+    frost_textures,
+    water,
+)
+
+
+def test_frost_textures_are_five_and_the_same_in_every_run():
+    textures = frost_textures()
+    assert len(textures) == 5
+    assert textures.min() >= 0
+    assert textures.max() <= 1
+    frost_textures.cache_clear()
+    assert np.array_equal(textures, frost_textures())
 
 
 def test_no_drop_no_change():

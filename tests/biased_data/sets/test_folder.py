@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from small_folders import BIASES, LABELS, build, put, refusal, rows_of, write_image
 
 from debias_pipeline.biased_data import get_dataset
-from debias_pipeline.biased_data.sets.folder import FolderOptions
 from debias_pipeline.biased_data.manifest import Manifest
+from debias_pipeline.biased_data.sets.folder import FolderOptions
 from debias_pipeline.errors import UserError
 
 KINDS = ["png", "jpg", "gif", "palette", "grey", "deep", "alpha", "turned", "webp", "bmp"]
@@ -167,10 +167,10 @@ def test_a_number_and_the_same_number_as_a_float_are_one_label(small_dir):
 
 
 def test_the_number_of_labels_is_limited_and_not_their_size(monkeypatch, small_dir):
-    monkeypatch.setattr("debias_pipeline.biased_data.sets.folder._MOST_LABELS", 3)
+    monkeypatch.setattr("debias_pipeline.biased_data.folder.labels._MAX_LABELS", 3)
     rows = [row | {"label": 40_000 + i % 4} for i, row in enumerate(rows_of())]
     message = refusal(put(small_dir, rows))
-    assert "4 different labels" in message
+    assert "4 different values" in message
     assert "at most 3" in message
 
 
@@ -293,8 +293,8 @@ def test_all_problems_are_counted_and_ten_shown(small_dir, tmp_path):
         "row 10: images/8.png is in row 9 already",
         "row 11: no path",
         "row 12: no label",
-        "row 13: split 'dev' is none of train, valid, test",
-        "row 14: no split, though other rows have one",
+        "row 13: split 'dev' is not train, valid or test",
+        "row 14: no split, but other rows have one",
         "row 2 (images/0.png): is empty (0 bytes)",
     ):
         assert complaint in message
@@ -308,19 +308,19 @@ def test_broken_images_are_named_with_rows(small_dir, recwarn):
     (small_dir / "images/3.png").write_bytes(content[:50])
     message = refusal(put(small_dir, rows_of(), "table.parquet"))
     assert "3 problems" in message
-    assert "row 2 (images/1.png): does not decode" in message
+    assert "row 2 (images/1.png): cannot be decoded" in message
     assert "row 3 (images/2.png): has more than 80 megapixels" in message
-    assert "row 4 (images/3.png): does not decode" in message
+    assert "row 4 (images/3.png): cannot be decoded" in message
     assert not [warning for warning in recwarn if "Decompression" in str(warning.category)]
 
 
 @pytest.mark.parametrize(
     ("labels", "complaint"),
     [
-        (["cat", "0", "1", "1"], "row 2 (images/0.png): label 'cat' is no whole number"),
-        (["1.5", "0", "1", "1"], "label '1.5' is no whole number"),
-        (["3", "cat", "dog", "dog"], "label '3' is a number, and others are names"),
-        (["cat"] * 4, "a single class, 'cat', where two are needed"),
+        (["cat", "0", "1", "1"], "row 2 (images/0.png): label 'cat' is not a whole number"),
+        (["1.5", "0", "1", "1"], "label '1.5' is not a whole number"),
+        (["3", "cat", "dog", "dog"], "label '3' is a number, but others are names"),
+        (["cat"] * 4, "only one class, 'cat'"),
     ],
 )
 def test_wrong_labels_are_told(small_dir, labels, complaint):

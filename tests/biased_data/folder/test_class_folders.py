@@ -138,7 +138,7 @@ def test_wrong_class_folders_are_told(tmp_path):
     (raw_dir / "train" / "a" / "loop").symlink_to(raw_dir / "train")
     message = refusal(raw_dir)
     for complaint in (
-        "extra: is neither train, valid nor test",
+        "extra: is not train, valid or test",
         "test: the test split has no class folders",
         "train/c: no images",
         "train/d: leads out of raw_dir",

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from debias_pipeline.biased_data import BiasedData, decoding, get_dataset
+from debias_pipeline.biased_data import BiasedData, get_dataset
 from debias_pipeline.biased_data.manifest import Manifest
+from debias_pipeline.biased_data.sources import decoding
 from debias_pipeline.errors import UserError
 
 RNG = np.random.default_rng(0)
@@ -50,7 +51,7 @@ def test_published_set_is_read(faces_dir):
 
 def test_a_large_set_is_a_memory_map_with_the_same_images(faces_dir, monkeypatch):
     small = build(faces_dir)
-    monkeypatch.setattr(decoding, "_MOST_IN_MEMORY", 1000)
+    monkeypatch.setattr(decoding, "_MAX_IN_MEMORY", 1000)
     monkeypatch.setattr(decoding, "_CHUNK", 3)
     large = build(faces_dir)
     assert isinstance(large.images, np.memmap)
@@ -60,7 +61,7 @@ def test_a_large_set_is_a_memory_map_with_the_same_images(faces_dir, monkeypatch
 
 
 def test_no_room_for_a_large_set_is_told(faces_dir, monkeypatch):
-    monkeypatch.setattr(decoding, "_MOST_IN_MEMORY", 1000)
+    monkeypatch.setattr(decoding, "_MAX_IN_MEMORY", 1000)
     monkeypatch.setattr(decoding.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10}))
     with pytest.raises(UserError, match="set TMPDIR") as caught:
         build(faces_dir)
@@ -70,7 +71,7 @@ def test_no_room_for_a_large_set_is_told(faces_dir, monkeypatch):
 def test_what_is_missing_says_where_to_get_it(tmp_path):
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw" / "other.txt").touch()
-    with pytest.raises(UserError, match="its authors host it") as caught:
+    with pytest.raises(UserError, match="Lee et al") as caught:
         build(tmp_path / "raw")
     message = str(caught.value)
     assert "\n" not in message

@@ -9,10 +9,10 @@ from PIL import Image
 from pydantic import ValidationError
 
 from debias_pipeline.biased_data import BiasedData, get_dataset
-from debias_pipeline.biased_data.sources.cifar10 import CLASS_NAMES
-from debias_pipeline.biased_data.sets.cifar10c import CorruptionOptions
 from debias_pipeline.biased_data.corruptions import CORRUPTION_NAMES, corrupt
 from debias_pipeline.biased_data.manifest import Manifest
+from debias_pipeline.biased_data.sets.cifar10c import CorruptionOptions
+from debias_pipeline.biased_data.sources.cifar10 import CLASS_NAMES
 from debias_pipeline.errors import UserError
 
 
@@ -145,12 +145,12 @@ def test_published_set_in_an_archive_is_not_taken_for_cifar10(tmp_path, make_pub
 
 def test_published_set_has_the_severity_it_has(tmp_path, make_published):
     make_published(tmp_path, name="cifar10c")
-    with pytest.raises(UserError, match=r"severity=3 can't be had from the published files"):
+    with pytest.raises(UserError, match=r"severity=3 is not available"):
         build(tmp_path, "2pct", severity=3)
 
 
 def test_wrong_percent_and_raw_dir_come_before_any_download(tmp_path):
-    with pytest.raises(UserError, match="is not a percent"):
+    with pytest.raises(UserError, match="is not a percentage"):
         build(tmp_path / "nowhere", "2")
     with pytest.raises(UserError, match="does not exist"):
         build(tmp_path / "nowhere")

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from debias_pipeline.biased_data import BiasedData, BiasedDataset, Headline, get_dataset
+from debias_pipeline.biased_data import BiasedData, BiasedDataset, get_dataset
 from debias_pipeline.biased_data.manifest import Manifest
 from debias_pipeline.biased_data.sources.published_layout import find_published, read_published
 from debias_pipeline.errors import UserError
+from debias_pipeline.names import Headline
 
 
 class Faces(BiasedDataset):
@@ -121,12 +122,12 @@ def test_image_that_does_not_decode_is_named(published_dir):
     path.write_bytes(path.read_bytes()[:40])
     message = refusal(published_dir)
     assert "1 problem:" in message
-    assert "cmnist/2pct/align/3/13_3_3.png: does not decode" in message
+    assert "cmnist/2pct/align/3/13_3_3.png: cannot be decoded" in message
 
 
 def test_other_size_is_named(published_dir, make_png):
     make_png(published_dir / "cmnist/test/1/1_1_8.png", size=(9, 9))
-    assert "cmnist/test/1/1_1_8.png: is 9x9 where others are 6x5" in refusal(published_dir)
+    assert "cmnist/test/1/1_1_8.png: is 9x9, but others are 6x5" in refusal(published_dir)
 
 
 @pytest.mark.parametrize(
@@ -135,9 +136,9 @@ def test_other_size_is_named(published_dir, make_png):
         ("2pct/align/1/x.png", "the name is not"),
         ("2pct/align/1/5_1_1.jpg", "the name is not"),
         ("2pct/align/1/5_1.png", "the name is not"),
-        ("2pct/align/1/99_1_2.png", "belie the folder align"),
-        ("2pct/conflict/1/99_1_1.png", "belie the folder conflict"),
-        ("2pct/align/2/99_1_1.png", "lies in class folder 2"),
+        ("2pct/align/1/99_1_2.png", "but it is in align/"),
+        ("2pct/conflict/1/99_1_1.png", "but it is in conflict/"),
+        ("2pct/align/2/99_1_1.png", "class folder 2"),
         ("test/99_10_1.png", "label 10 is not below 10"),
         ("test/99_1_10.png", "bias 10 is not below 10"),
     ],
@@ -258,7 +259,7 @@ def test_archive_of_something_else_is_told(tmp_path, make_png):
     make_png(tmp_path / "other/a.png")
     (tmp_path / "raw").mkdir()
     pack(tmp_path / "raw/cmnist.zip", tmp_path / "other", "other")
-    assert "holds no folder cmnist/<percent>" in refusal(tmp_path / "raw")
+    assert "has no folder cmnist/<percent>" in refusal(tmp_path / "raw")
 
 
 def test_problems_in_an_archive_name_the_archive(tmp_path, published_dir, make_png):
@@ -274,7 +275,7 @@ def test_problems_in_an_archive_name_the_archive(tmp_path, published_dir, make_p
 
 def test_damaged_archive_is_told(tmp_path):
     (tmp_path / "cmnist.tar.gz").write_bytes(b"\x1f\x8bnothing")
-    assert "put a whole copy there" in refusal(tmp_path)
+    assert "complete copy" in refusal(tmp_path)
 
 
 def test_hundred_megapixels_are_refused_by_the_header(published_dir, recwarn):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from debias_pipeline.biased_data import decoding
+from debias_pipeline.biased_data.sources import decoding
 from debias_pipeline.biased_data.sources.decoding import decode_images, image_sizes
 
 # Every corner another colour, so that no turning goes unseen.
@@ -129,14 +129,14 @@ def test_size_of_most_is_expected_of_all(tmp_path):
     problems: list[str] = []
     images = decode_images(paths, [path.name for path in paths], problems)
     assert images.shape == (4, 6, 5, 3)
-    assert problems == ["0.png: is 9x9 where others are 6x5"]
+    assert problems == ["0.png: is 9x9, but others are 6x5"]
 
 
 def test_what_can_not_be_shown_says_why(tmp_path):
     (tmp_path / "empty.png").touch()
     assert complaint(tmp_path / "empty.png") == "here: is empty (0 bytes)"
     (tmp_path / "text.png").write_text("no image")
-    assert complaint(tmp_path / "text.png") == "here: does not decode as an image"
+    assert complaint(tmp_path / "text.png") == "here: cannot be decoded as an image"
     assert complaint(tmp_path / "none.png") == "here: does not exist"
     assert complaint(tmp_path) == "here: is a folder, not an image"
     Image.fromarray(np.ones((2, 2), np.float32)).save(tmp_path / "float.tif")
@@ -145,7 +145,7 @@ def test_what_can_not_be_shown_says_why(tmp_path):
 
 def test_formats_that_run_programs_are_not_opened(tmp_path):
     (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
-    assert "does not decode" in complaint(tmp_path / "a.png")
+    assert "cannot be decoded" in complaint(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize("side", [10_000, 30_000])
@@ -156,7 +156,7 @@ def test_too_many_pixels_are_refused_by_the_header_without_a_warning(tmp_path, r
     )
     problems: list[str] = []
     assert image_sizes([tmp_path / "a.gif"], ["here"], problems) == [None]
-    assert problems == ["here: has more than 80 megapixels: make it smaller"]
+    assert problems == ["here: has more than 80 megapixels; make it smaller"]
     assert len(recwarn) == 0
 
 
@@ -168,7 +168,7 @@ def test_order_and_content_are_the_same_in_memory_and_in_a_file(tmp_path, monkey
     monkeypatch.setattr(decoding, "_CHUNK", 4)
     problems: list[str] = []
     in_memory = decode_images(paths, [str(path) for path in paths], problems)
-    monkeypatch.setattr(decoding, "_MOST_IN_MEMORY", 10)
+    monkeypatch.setattr(decoding, "_MAX_IN_MEMORY", 10)
     in_file = decode_images(paths, [str(path) for path in paths], problems)
     assert isinstance(in_file, np.memmap)
     assert in_memory[:, 0, 0, 0].tolist() == list(range(30))

@@ -6,7 +6,7 @@ def test_choice_of_table(small_dir, tmp_path):
     put(small_dir, rows_of(20), "b.parquet")
     assert "a.csv, b.parquet" in refusal(small_dir)
     assert len(build(small_dir, table="b.parquet").images) == 20
-    assert "is no file" in refusal(small_dir, table="c.csv")
+    assert "is not a file" in refusal(small_dir, table="c.csv")
     (tmp_path / "out.csv").touch()
     (small_dir / "link.csv").symlink_to(tmp_path / "out.csv")
     for name in ("../out.csv", str(tmp_path / "out.csv"), "link.csv"):

@@ -3,9 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from debias_pipeline.biased_data import BiasedData, cmnist_mini, get_dataset
+from debias_pipeline.biased_data import BiasedData, get_dataset
 from debias_pipeline.biased_data.colored_digits import MEAN_COLOURS
 from debias_pipeline.biased_data.manifest import Manifest
+from debias_pipeline.biased_data.sets import cmnist_mini
 from debias_pipeline.errors import UserError
 
 NOWHERE = Path("no/such/folder")
