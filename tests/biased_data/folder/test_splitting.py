@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
-from debias_pipeline.biased_data.folder.splitting import SHARES, make_missing_splits
 from hypothesis import given
 from hypothesis import strategies as st
+
+from debias_pipeline.biased_data.folder.splitting import SHARES, make_missing_splits
 
 cells = st.lists(
     st.tuples(st.integers(0, 3), st.integers(-1, 2), st.integers(1, 60)), min_size=1, max_size=8
