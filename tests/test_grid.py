@@ -174,7 +174,7 @@ def test_percents_do_not_multiply_a_data_set_that_has_none():
 
 def test_two_settings_with_one_folder_are_refused(monkeypatch):
     monkeypatch.setattr(
-        "debias_pipeline.biased_data.cmnist.ColoredMnist.folder", lambda *_: "cmnist/all"
+        "debias_pipeline.biased_data.sets.cmnist.ColoredMnist.folder", lambda *_: "cmnist/all"
     )
     with pytest.raises(UserError, match=r"cmnist_1pct and cmnist_2pct.*cmnist/all"):
         parameters(datasets="cmnist", percents="1pct+2pct")

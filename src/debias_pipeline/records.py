@@ -1,6 +1,6 @@
 """Types of the records that modules pass to each other and that the catalog stores as JSON."""
 
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from debias_pipeline.names import Headline, Split, TrialState
 
@@ -26,11 +26,12 @@ class LabelBiasAssociation(TypedDict):
     association: float | None
 
 
-class DataCard(TypedDict):
-    """The catalog's `data_card`: facts about a data set as it was made.
+class DataDescription(TypedDict):
+    """Facts about a data set as it was built.
 
-    `image_shape` is H, W, 3. `bias_names` is empty if no image has a bias label. `raw_hash` is
-    null if the set was made from no raw files.
+    `image_shape` is H, W, 3. `bias_names` is empty if no image has a bias label. `aligned_bias`
+    is, for each label, the bias value that counts as aligned (null if unknown), where it was
+    determined from the data.
     """
 
     dataset: str
@@ -45,6 +46,12 @@ class DataCard(TypedDict):
     seed: int
     splits: dict[Split, SplitSummary]
     test_split: LabelBiasAssociation
+    aligned_bias: NotRequired[list[int | None]]
+
+
+class DataCard(DataDescription):
+    """The catalog's `data_card`. `raw_hash` is null if the set needs no raw files."""
+
     raw_hash: str | None
     content_hash: str
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from torchvision.datasets import CIFAR10
 
-from debias_pipeline.biased_data.cifar10 import BATCHES, CLASS_NAMES
+from debias_pipeline.biased_data.sources.cifar10 import BATCHES, CLASS_NAMES
 
 TRAIN_PER_CLASS = 20
 TEST_PER_CLASS = 5

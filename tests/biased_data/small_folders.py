@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from debias_pipeline.biased_data import BiasedData, get_dataset
-from debias_pipeline.biased_data.folder import FolderOptions
+from debias_pipeline.biased_data.sets.folder import FolderOptions
 from debias_pipeline.errors import UserError
 
 LABELS, BIASES = ("camel", "cow"), ("grass", "sand")

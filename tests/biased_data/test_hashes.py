@@ -7,9 +7,9 @@ import pytest
 from small_folders import put, rows_of, write_image
 
 from debias_pipeline.biased_data import get_dataset
-from debias_pipeline.biased_data.folder import FolderOptions
 from debias_pipeline.biased_data.hashes import content_hash
 from debias_pipeline.biased_data.manifest import make_manifest
+from debias_pipeline.biased_data.sets.folder import FolderOptions
 from debias_pipeline.pipelines.ingestion.nodes import build_data
 
 

@@ -21,7 +21,7 @@ from metric_names import ACCURACIES
 from PIL import Image
 from throwaway_project import CHECKOUT, Project, make_project
 
-from debias_pipeline.biased_data.cifar10 import CLASS_NAMES
+from debias_pipeline.biased_data.sources.cifar10 import CLASS_NAMES
 from debias_pipeline.reporting import comparison_figures, method_figures
 from debias_pipeline.reporting.style import to_svg as write_svg
 

@@ -283,7 +283,7 @@ def test_a_png_that_does_not_decode(refusal: Callable[..., str], tmp_path: Path)
     damaged = tmp_path / "cmnist/2pct/align/0/0_0_0.png"
     damaged.write_bytes(damaged.read_bytes()[:40])
     message = refusal(dataset="cmnist", raw_dir=tmp_path)
-    assert "cmnist/2pct/align/0/0_0_0.png: does not decode" in message
+    assert "cmnist/2pct/align/0/0_0_0.png: cannot be decoded" in message
     assert "Repair or remove" in message
 
 

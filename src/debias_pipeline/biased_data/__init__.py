@@ -1,6 +1,7 @@
-"""How each biased data set is made or read: one file a set.
+"""Build or read biased data sets.
 
-A new set is one new module here that holds a concrete `BiasedDataset`; it is found by itself.
+A data set is a module in `sets` that defines a concrete subclass of `BiasedDataset`; no list names
+it.
 """
 
 import difflib
@@ -8,13 +9,13 @@ import importlib
 import inspect
 import pkgutil
 from functools import cache
+from types import ModuleType
 
 from debias_pipeline.biased_data.base import (
     BiasedData,
     BiasedDataset,
     ContactSheet,
     DataOptions,
-    Headline,
     SetSize,
 )
 from debias_pipeline.errors import UserError
@@ -24,7 +25,6 @@ __all__ = [
     "BiasedDataset",
     "ContactSheet",
     "DataOptions",
-    "Headline",
     "SetSize",
     "dataset_names",
     "get_dataset",
@@ -32,12 +32,12 @@ __all__ = [
 
 
 def get_dataset(name: str) -> BiasedDataset:
-    """Find a data set by the name typed in `--params dataset=…`.
+    """Return the data set of a name.
 
     Raises:
-        UserError: if there is no such set; the message lists the choices.
+        UserError: if there is no data set of this name; the message lists the names.
     """
-    datasets = _discover()
+    datasets = _datasets()
     if name in datasets:
         return datasets[name]
     close = difflib.get_close_matches(str(name), datasets, n=1)
@@ -46,23 +46,39 @@ def get_dataset(name: str) -> BiasedDataset:
 
 
 def dataset_names() -> tuple[str, ...]:
-    """Names of all data sets, sorted."""
-    return tuple(_discover())
+    """Return the names of all data sets, sorted."""
+    return tuple(_datasets())
 
 
-# Found on first use, not on import: the modules import this package themselves, and whoever
-# wants only the manifest's schema should not pay for every set.
+# On first use, since the modules of `sets` import this package.
 @cache
-def _discover() -> dict[str, BiasedDataset]:
+def _datasets() -> dict[str, BiasedDataset]:
+    sets = importlib.import_module(f"{__name__}.sets")
+    names = [info.name for info in pkgutil.iter_modules(sets.__path__)]
+    return _find_datasets([importlib.import_module(f"{sets.__name__}.{name}") for name in names])
+
+
+def _find_datasets(modules: list[ModuleType]) -> dict[str, BiasedDataset]:
+    """Return an instance of every concrete data set that the modules define, by name, sorted.
+
+    Raises:
+        TypeError: if a data set has no name, or the name of another.
+    """
     found: dict[str, BiasedDataset] = {}
-    for info in pkgutil.iter_modules(__path__):
-        module = importlib.import_module(f"{__name__}.{info.name}")
+    for module in modules:
         for _, member in inspect.getmembers(module, inspect.isclass):
             if member.__module__ != module.__name__ or not issubclass(member, BiasedDataset):
                 continue
             if inspect.isabstract(member):
                 continue
-            if member.name in found:
-                raise TypeError(f"Two data sets call themselves '{member.name}'")
-            found[member.name] = member()
+            where = f"{member.__name__} in {module.__name__}"
+            name = getattr(member, "name", None)
+            if not name:
+                raise TypeError(f"{where} has no name; set e.g. name = 'my_set'")
+            if name in found:
+                raise TypeError(
+                    f"{where} has the name '{name}' of {type(found[name]).__name__} in "
+                    f"{type(found[name]).__module__}; choose another name"
+                )
+            found[name] = member()
     return dict(sorted(found.items()))

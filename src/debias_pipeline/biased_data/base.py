@@ -1,26 +1,27 @@
-"""What every biased data set provides."""
+"""Base class of the biased data sets, and what they return."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
-Headline = Literal["accuracy", "conflicting_accuracy"]
+from debias_pipeline.names import Headline
+from debias_pipeline.records import DataDescription
 
 
 @dataclass(frozen=True)
 class ContactSheet:
-    """Cells side by side that show how a data set was made.
+    """A grid of example images that shows how the bias of a data set was made.
 
     Attributes:
-        pixels: uint8, H × W × 3, RGB; cells of one size in rows and columns.
-        rows: a name for each row.
-        columns: a name for each column.
+        pixels: uint8, H × W × 3, RGB; all images have one size.
+        rows: a name per row of the grid.
+        columns: a name per column of the grid.
     """
 
     pixels: npt.NDArray[np.uint8]
@@ -30,16 +31,7 @@ class ContactSheet:
 
 @dataclass(frozen=True)
 class SetSize:
-    """How large a data set is.
-
-    Attributes:
-        train: images.
-        valid: images.
-        test: images.
-        height: of an image.
-        width: of an image.
-        classes: how many labels there are.
-    """
+    """Number of images per split, their height and width, and the number of labels."""
 
     train: int
     valid: int
@@ -51,44 +43,43 @@ class SetSize:
 
 @dataclass(frozen=True)
 class BiasedData:
-    """A biased data set, decoded.
+    """A biased data set in memory.
 
     Attributes:
         images: uint8, N × H × W × 3, RGB.
         manifest: one row per image, row i describes images[i] (see `manifest.Manifest`).
-        data_card: what is worth knowing about the whole set; plain JSON values.
-        contact_sheet: a picture of how the set was made, where there is something to show.
+        contact_sheet: None if there is nothing to show.
     """
 
     images: npt.NDArray[np.uint8]
     manifest: pd.DataFrame
-    data_card: dict[str, Any]
+    data_card: DataDescription
     contact_sheet: ContactSheet | None = None
 
 
 class DataOptions(BaseModel):
-    """What a user may choose about one data set, beyond percent, raw_dir and seed.
+    """Options of a data set in addition to percent, raw_dir and seed.
 
-    A data set that has options names a subclass as its `options_type`; each field, which needs
-    a default, is then a key of `--params`, such as `severity=3`.
+    A data set with options sets `options_type` to a subclass. Each field needs a default and
+    becomes a key of `--params`, such as `severity=3`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class BiasedDataset(ABC):
-    """A data set in which a bias attribute nearly always goes with the label.
+    """A data set in which a bias attribute predicts the label of most training images.
 
     Attributes:
-        name: as typed in `--params dataset=…`.
-        headline: the metric that published tables quote for this set.
-        label_name: what the label is, for people: "digit".
-        bias_name: what the bias attribute is, for people: "colour".
-        label_names: a name for each label, by label.
-        bias_names: a name for each bias attribute value, by value.
-        options_type: what else may be chosen about this set.
+        name: value of `--params dataset=…`.
+        headline: the metric that published tables report.
+        label_name: what the label is, e.g. "digit".
+        bias_name: what the bias attribute is, e.g. "colour".
+        label_names: a name per label.
+        bias_names: a name per value of the bias attribute.
+        options_type: the additional options.
         has_percents: whether `percent` changes the data; if not, a grid has one setting of it.
-        size: how large it is, for estimates before it is made; None where only the data says.
+        size: used to estimate memory and time before the data is built; None if unknown.
     """
 
     name: ClassVar[str]
@@ -105,26 +96,22 @@ class BiasedDataset(ABC):
     def build(
         self, percent: str, raw_dir: Path, seed: int, options: DataOptions | None = None
     ) -> BiasedData:
-        """Make or read the set.
+        """Build or read the data set.
 
         Args:
-            percent: share of bias-conflicting images as typed, such as "2pct" or "0.5pct".
-            raw_dir: where raw data lies.
-            seed: of every random choice; the same seed makes the same bytes.
-            options: an instance of `options_type`; None is its defaults.
+            percent: percentage of bias-conflicting images, such as "2pct" or "0.5pct".
+            raw_dir: folder of the raw data.
+            seed: of all random choices; the same seed gives the same bytes.
+            options: an instance of `options_type`; None for the defaults.
 
         Raises:
             UserError: if raw data is missing or damaged.
         """
 
     def lacks_bias_labels(self, raw_dir: Path, options: DataOptions) -> bool:
-        """Return whether it is known before the set is made that no image has a bias label.
+        """Return whether it is known before building that no image has a bias label.
 
-        Cheap: files are listed and not decoded.
-
-        Args:
-            raw_dir: see `build`.
-            options: see `build`.
+        Lists files but does not decode them.
 
         Raises:
             UserError: if the files cannot be listed.
@@ -133,17 +120,12 @@ class BiasedDataset(ABC):
         return False
 
     def raw_hash(self, percent: str, raw_dir: Path, options: DataOptions) -> str | None:
-        """Return a hash of the raw files that `build` would read; it changes when they do.
+        """Return a hash that changes if the raw files of `build` change.
 
-        Cheap: files are listed and not decoded. Names in it are relative to `raw_dir`.
-
-        Args:
-            percent: see `build`.
-            raw_dir: see `build`.
-            options: see `build`.
+        Lists files but does not decode them. The hash does not depend on the path of `raw_dir`.
 
         Returns:
-            None if the set needs no raw files, or if there are none.
+            None if the data set needs no raw files, or if there are none.
 
         Raises:
             UserError: if the files cannot be listed.
@@ -152,15 +134,10 @@ class BiasedDataset(ABC):
         return None
 
     def folder(self, percent: str, raw_dir: Path, seed: int, options: DataOptions) -> str:
-        """Where results on this set are filed, relative, with forward slashes.
+        """Return the folder for results on this data, relative, with forward slashes.
 
-        Different data must never share a folder: whatever is not at its default is in the name.
-
-        Args:
-            percent: see `build`.
-            raw_dir: see `build`.
-            seed: see `build`.
-            options: see `build`.
+        Different data must not share a folder, so every option that is not at its default is part
+        of the name.
         """
         del raw_dir
         chosen = {

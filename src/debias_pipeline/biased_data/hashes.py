@@ -1,4 +1,4 @@
-"""Hashes by which a change of data is noticed: of raw files, and of a finished data set."""
+"""Compute hashes of raw files and of finished data sets, to detect that data changed."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-# In the manifest, by name, and the types that their bytes have on every machine.
+# Columns of the manifest and the types of their bytes, the same on every machine.
 _HASHED_COLUMNS: Final = {
     "image_id": "<i8",
     "label": "<i2",
@@ -28,8 +28,7 @@ def content_hash(
 
     Args:
         images: uint8, N × H × W × 3.
-        manifest: as `manifest.Manifest`; `source` and further columns do not count.
-        label_names: a name for each label.
+        manifest: as `manifest.Manifest`; `source` and additional columns are ignored.
     """
     digest = hashlib.sha256(json.dumps([*images.shape, *label_names]).encode())
     for name, kind in _HASHED_COLUMNS.items():
@@ -46,13 +45,13 @@ def content_hash(
 def files_hash(
     files: Iterable[tuple[str, Path]], *, times: bool, content: bytes = b""
 ) -> str | None:
-    """Return a hash of names and sizes of files, which are not opened; None if there are none.
+    """Return a hash of the names and sizes of files, without opening them; None for no files.
 
     Args:
-        files: a name, such as the path within the folder of raw data, and the file. One that is
-            missing counts as such.
-        times: whether times of modification count as well.
-        content: more that counts, such as the table that lists the files.
+        files: pairs of a name, such as the path relative to raw_dir, and the file, which may be
+            missing.
+        times: whether to include modification times.
+        content: additional bytes to include, such as the table that lists the files.
     """
     lines = []
     for name, path in files:

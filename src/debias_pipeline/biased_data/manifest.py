@@ -1,8 +1,8 @@
-"""What is known about each image (the manifest) and about the whole set (the data card)."""
+"""Build and check the manifest (one row per image) and the data card (the whole data set)."""
 
 import re
 from collections.abc import Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -11,15 +11,15 @@ import pandera.pandas as pa
 from pandera.typing.pandas import Series
 
 from debias_pipeline.biased_data.base import BiasedDataset
+from debias_pipeline.names import SPLITS, Split
+from debias_pipeline.records import DataDescription, LabelBiasAssociation, SplitSummary
 
-Split = Literal["train", "valid", "test"]
-SPLITS: Final[tuple[Split, ...]] = ("train", "valid", "test")
 UNKNOWN_BIAS: Final = -1
 
-# An association of label and bias up to this counts as independence; a test split in which chance
-# alone would reach the second value is too small to tell.
+# Label and bias count as independent up to the first value. A test split in which independent
+# label and bias would reach the second value by chance is too small for the check.
 _NEGLIGIBLE_ASSOCIATION: Final = 0.1
-_MOST_CHANCE_ASSOCIATION: Final = 0.15
+_MAX_CHANCE_ASSOCIATION: Final = 0.15
 
 _ABSOLUTE = re.compile(r"[/\\]|[A-Za-z]:")
 
@@ -27,18 +27,18 @@ _ABSOLUTE = re.compile(r"[/\\]|[A-Za-z]:")
 class Manifest(pa.DataFrameModel):
     """One row per image, row i describes images[i].
 
-    Named as `validator` in the catalog, Kedro validates with it on save and on load. Types are
-    checked and never coerced, since a silent cast is how a wrong file passes for a right one.
+    It is the `validator` of the catalog entry, so Kedro validates on save and load. Types are
+    checked, not coerced, so that a wrong file is not accepted after a silent cast.
 
     Attributes:
         image_id: int64, the row number.
         split: "train", "valid" or "test".
         label: int16, 0 or more.
-        bias: int16, 0 or more, or -1 where unknown.
-        conflicting: nullable boolean, whether the bias goes against the label; null where unknown.
-        source: where the image came from; relative, and never leading upwards.
+        bias: int16, 0 or more, or -1 if unknown.
+        conflicting: nullable boolean, whether the image is bias-conflicting; null if unknown.
+        source: where the image comes from; a relative path without "..".
 
-    A set may carry further columns along, such as those of a user's own table.
+    Additional columns are allowed, such as those of a user's own table.
     """
 
     image_id: Series[np.int64] = pa.Field(unique=True)
@@ -49,7 +49,7 @@ class Manifest(pa.DataFrameModel):
     source: Series[str]
 
     class Config:
-        """No column less, none cast; further ones pass."""
+        """Allow additional columns; do not cast."""
 
         strict = False
         coerce = False
@@ -74,23 +74,23 @@ def make_manifest(
     source: Sequence[str],
     extra: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """Put a manifest together from one value per image.
+    """Build a manifest from one value per image.
 
     Args:
         split: "train", "valid" or "test".
         label: 0 or more, castable to int16.
-        bias: likewise, -1 where unknown; None if unknown throughout.
-        conflicting: whether the bias goes against the label, None where unknown; None if unknown
-            throughout.
-        source: where the image came from, relative.
-        extra: further columns to carry along, a row per image; one that bears the name of a
-            manifest column is called `table_<name>`.
+        bias: the same, -1 if unknown; None if unknown for all images.
+        conflicting: whether the image is bias-conflicting, None if unknown; None if unknown for
+            all images.
+        source: where the image comes from, relative.
+        extra: additional columns, a row per image; a column that has the name of a manifest
+            column is renamed to `table_<name>`.
 
     Returns:
-        A frame that satisfies `Manifest`.
+        A frame that is valid by `Manifest`.
 
     Raises:
-        pandera.errors.SchemaErrors: if it would not.
+        pandera.errors.SchemaErrors: if it is not valid.
     """
     n = len(label)
     bias = np.full(n, UNKNOWN_BIAS) if bias is None else bias
@@ -121,23 +121,15 @@ def make_data_card(
     origin: str,
     label_names: Sequence[str] | None = None,
     bias_names: Sequence[str] | None = None,
-) -> dict[str, Any]:
-    """Sum up a set in plain JSON values.
+) -> DataDescription:
+    """Return the facts about a data set, as plain JSON values.
 
     Args:
-        dataset: the set; gives its name, headline metric and the names of its attributes.
         manifest: as `Manifest`.
-        percent: as typed.
-        seed: as given to `BiasedDataset.build`.
         image_shape: H, W, 3.
-        origin: a sentence on where the images came from; no path of one machine.
-        label_names: if they are known only once the data is read; else the set's own.
-        bias_names: likewise.
-
-    Returns:
-        `splits` counts images and bias-conflicting ones per split. Where no flag of a split is
-        known, its figures are null; the fraction is of the images whose flag is known.
-        `test_split` says whether label and bias are independent there, see `check_test_split`.
+        origin: where the images come from, for people; without machine-specific paths.
+        label_names: needed if they depend on the data; default: those of `dataset`.
+        bias_names: needed if they depend on the data; default: those of `dataset`.
     """
     return {
         "dataset": dataset.name,
@@ -155,8 +147,8 @@ def make_data_card(
     }
 
 
-def check_test_split(manifest: pd.DataFrame) -> dict[str, Any]:
-    """Check whether accuracy on the test split may be called unbiased accuracy.
+def check_test_split(manifest: pd.DataFrame) -> LabelBiasAssociation:
+    """Return whether accuracy on the test split may be called unbiased accuracy.
 
     Args:
         manifest: as `Manifest`.
@@ -164,9 +156,9 @@ def check_test_split(manifest: pd.DataFrame) -> dict[str, Any]:
     Returns:
         `association`: Cramér's V of label and bias in the test split, corrected for its size
         (Bergsma, "A bias-correction for Cramér's V and Tschuprow's T", 2013): 0 if they are
-        independent, 1 if one decides the other; null if a bias label is missing or the label or
-        the bias has one value only. `unbiased`: whether they are independent; null where that
-        is not known, also because the split has too few images.
+        independent, 1 if one determines the other; null if a bias label is missing or the label
+        or the bias has only one value. `unbiased`: whether they are independent; null if unknown,
+        for example because the split has too few images.
     """
     test = manifest[manifest["split"] == "test"]
     counts = pd.crosstab(test["label"], test["bias"]).to_numpy(np.float64)
@@ -178,12 +170,12 @@ def check_test_split(manifest: pd.DataFrame) -> dict[str, Any]:
     square = ((counts - expected) ** 2 / expected).sum() / images - chance
     association = float(np.sqrt(max(0.0, square) / dimensions))
     unbiased: bool | None = association <= _NEGLIGIBLE_ASSOCIATION
-    if unbiased and chance / dimensions > _MOST_CHANCE_ASSOCIATION**2:
+    if unbiased and chance / dimensions > _MAX_CHANCE_ASSOCIATION**2:
         unbiased = None
     return {"unbiased": unbiased, "association": association}
 
 
-def _summary(manifest: pd.DataFrame, split: Split) -> dict[str, Any]:
+def _summary(manifest: pd.DataFrame, split: Split) -> SplitSummary:
     flags = manifest.loc[manifest["split"] == split, "conflicting"]
     known = flags.dropna()
     if known.empty:

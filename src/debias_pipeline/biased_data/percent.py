@@ -1,41 +1,41 @@
-"""The share of bias-conflicting images, as published folder names spell it: "2pct"."""
+"""Parse the percentage of bias-conflicting images, written as in published folders: "2pct"."""
 
 import re
 from decimal import Decimal, InvalidOperation
 
 from debias_pipeline.errors import UserError
 
-# One spelling per value, because the text names folders and keys recipes: no leading zeros, no
-# trailing zeros after the point.
+# One spelling per value, because the text names folders and recipes: no leading zeros, no trailing
+# zeros after the point.
 _CANONICAL = re.compile(r"(0|[1-9][0-9]{0,2})(\.[0-9]{0,11}[1-9])?pct")
 
 
 def parse_percent(text: object) -> float:
-    """Read a percent such as "2pct" or "0.5pct".
+    """Return the fraction that a percentage such as "2pct" or "0.5pct" stands for.
 
     Args:
-        text: as typed by the user, possibly not even text (YAML reads a bare 2 as a number).
+        text: as typed by the user; it may be a number, since YAML reads 2 as one.
 
     Returns:
         A fraction in 0..1: 0.02 for "2pct".
 
     Raises:
-        UserError: if the spelling is not the canonical one or the value is not in 0..100.
+        UserError: if it is written differently, or the value is not in 0..100.
     """
     if not isinstance(text, str) or not _CANONICAL.fullmatch(text):
-        raise _refusal(text)
+        raise _error(text)
     value = Decimal(text.removesuffix("pct"))
     if value > 100:
-        raise _refusal(text)
+        raise _error(text)
     return float(value / 100)
 
 
-def _refusal(text: object) -> UserError:
+def _error(text: object) -> UserError:
     guess = _guess(text)
     hint = (
         f"write {guess}" if guess else "write a number from 0 to 100 and pct, as in 2pct or 0.5pct"
     )
-    return UserError(f"percent={text!r} is not a percent: {hint}.")
+    return UserError(f"percent={text!r} is not a percentage; {hint}.")
 
 
 def _guess(text: object) -> str | None:

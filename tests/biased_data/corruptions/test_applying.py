@@ -9,31 +9,25 @@ from small_images import N, plain, rng
 from debias_pipeline.biased_data.corruptions import (
     CORRUPTION_NAMES,
     SEVERITIES,
+    SHEET_GAP,
     applying,
+    contact_sheet,
     corrupt,
     corrupt_each,
 )
 
 
-@pytest.mark.parametrize("severity", SEVERITIES)
 @pytest.mark.parametrize("name", CORRUPTION_NAMES)
-def test_keeps_shape_type_and_input_and_changes_something(images, name, severity):
-    before = images.copy()
-    corrupted = corrupt(images, name, severity, rng())
-    assert corrupted.shape == images.shape
-    assert corrupted.dtype == np.uint8
-    assert np.array_equal(images, before)
-    assert all((was != now).any() for was, now in zip(images, corrupted, strict=True))
-
-
-@pytest.mark.parametrize("severity", SEVERITIES)
-@pytest.mark.parametrize("name", CORRUPTION_NAMES)
-def test_a_batch_equals_its_images_one_by_one(images, name, severity):
-    generator = rng(3)
-    singly = np.concatenate(
-        [corrupt(images[row : row + 1], name, severity, generator) for row in range(N)]
-    )
-    assert np.array_equal(corrupt(images, name, severity, rng(3)), singly)
+def test_every_severity_changes_every_image_and_a_batch_equals_its_images_one_by_one(images, name):
+    for severity in SEVERITIES:
+        before, generator = images.copy(), rng(3)
+        corrupted = corrupt(images, name, severity, rng(3))
+        assert corrupted.dtype == np.uint8
+        assert np.array_equal(images, before)
+        assert all((was != now).any() for was, now in zip(images, corrupted, strict=True))
+        for row in range(N):
+            alone = corrupt(images[row : row + 1], name, severity, generator)
+            assert np.array_equal(corrupted[row], alone[0])
 
 
 @pytest.mark.parametrize("name", ["snow", "frost", "fog", "spatter", "elastic"])
@@ -89,3 +83,18 @@ def test_what_is_no_image_or_corruption_is_refused(images):
         corrupt(images[:, :16], "fog", 1, rng())
     with pytest.raises(ValueError, match="Kinds"):
         corrupt_each(images.copy(), np.full(N, 10), 1, rng())
+
+
+def test_contact_sheet_shows_all(images):
+    sheet = contact_sheet(images[:2], seed=0)
+    pitch = 32 + SHEET_GAP
+    assert sheet.dtype == np.uint8
+    assert sheet.shape == (10 * pitch - SHEET_GAP, 12 * pitch - SHEET_GAP, 3)
+    for row in range(10):
+        for which in range(2):
+            cell = sheet[row * pitch :, which * 6 * pitch :][:32, :32]
+            assert np.array_equal(cell, images[which])
+    jpeg = sheet[7 * pitch :, (6 + 4) * pitch :][:32, :32]
+    assert np.array_equal(jpeg, corrupt(images[1:2], "JPEG", 4, rng())[0])
+    assert (sheet[32 : 32 + SHEET_GAP] == 255).all()
+    assert np.array_equal(sheet, contact_sheet(images[:2], seed=0))

@@ -13,14 +13,16 @@ from debias_pipeline.biased_data.corruptions.kinds import (
     SEVERITIES,
     Corruption,
 )
-from debias_pipeline.biased_data.corruptions.planes import SIDE, Bytes
+from debias_pipeline.biased_data.corruptions.operations import SIDE, Bytes
 
-# Small enough for a chunk's float copies to stay near the processor.
+# Images at a time; their float copies fit into the processor's cache.
 _CHUNK: Final = 256
+# Pixels between the images of a contact sheet.
+SHEET_GAP: Final = 2
 
 
 def corrupt(images: Bytes, name: str, severity: int, rng: np.random.Generator) -> Bytes:
-    """Corrupt all images in the same way.
+    """Apply one corruption to all images.
 
     Corrupting them one by one with the same generator gives the same bytes.
 
@@ -28,16 +30,18 @@ def corrupt(images: Bytes, name: str, severity: int, rng: np.random.Generator) -
         images: uint8, N × 32 × 32 × 3, RGB.
         name: one of `CORRUPTION_NAMES`.
         severity: 1 to 5.
-        rng: gives each image its seed.
+        rng: for the seed of each image.
 
     Returns:
-        uint8, N × 32 × 32 × 3; `images` stays as it was.
+        uint8, N × 32 × 32 × 3; `images` is not changed.
 
     Raises:
-        ValueError: if `name`, `severity`, or the shape or type of `images` is none of these.
+        ValueError: if an argument is invalid.
     """
     if name not in CORRUPTION_NAMES:
-        raise ValueError(f"No corruption {name!r}: choose one of {', '.join(CORRUPTION_NAMES)}")
+        raise ValueError(
+            f"Unknown corruption {name!r}; choose one of {', '.join(CORRUPTION_NAMES)}"
+        )
     corrupted = images.copy()
     corrupt_each(corrupted, np.full(len(images), CORRUPTION_NAMES.index(name)), severity, rng)
     return corrupted
@@ -49,16 +53,16 @@ def corrupt_each(
     severity: int,
     rng: np.random.Generator,
 ) -> None:
-    """Corrupt every image in a way of its own, in place, so that a large set is kept only once.
+    """Apply a corruption per image, in place to save memory.
 
     Args:
-        images: uint8, N × 32 × 32 × 3, RGB; written over.
+        images: uint8, N × 32 × 32 × 3, RGB; overwritten.
         kinds: int, N, indices into `CORRUPTIONS`.
         severity: 1 to 5.
-        rng: gives each image its seed.
+        rng: for the seed of each image.
 
     Raises:
-        ValueError: if `kinds`, `severity`, or the shape or type of `images` is none of these.
+        ValueError: if an argument is invalid.
     """
     if severity not in SEVERITIES:
         raise ValueError(f"severity={severity} is not one of {SEVERITIES}")
@@ -81,7 +85,36 @@ def corrupt_each(
         for rows in [np.flatnonzero(kinds == kind)]
         for start in range(0, len(rows), _CHUNK)
     ]
-    # Threads, as NumPy, SciPy and Pillow work mostly without holding the interpreter.
+    # NumPy, SciPy and Pillow mostly release the GIL.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for _ in pool.map(work, tasks):
             pass
+
+
+def contact_sheet(images: Bytes, seed: int) -> Bytes:
+    """Return a grid of every corruption at every severity.
+
+    Args:
+        images: uint8, N × 32 × 32 × 3, RGB: a few examples.
+        seed: of the corruptions; random layers are the same at every severity.
+
+    Returns:
+        uint8, H × W × 3, with white gaps of `SHEET_GAP` pixels. Row r shows `CORRUPTIONS[r]`; for
+        each image there are six columns, the clean image and severity 1 to 5.
+    """
+    rows = []
+    for index, name in enumerate(CORRUPTION_NAMES):
+        # image by image: clean, then severity 1 to 5
+        cells = np.stack(
+            [images]
+            + [
+                corrupt(images, name, severity, np.random.default_rng((seed, index)))
+                for severity in SEVERITIES
+            ],
+            axis=1,
+        ).reshape(-1, SIDE, SIDE, 3)
+        framed = np.pad(
+            cells, ((0, 0), (0, SHEET_GAP), (0, SHEET_GAP), (0, 0)), constant_values=255
+        )
+        rows.append(np.concatenate(list(framed), axis=1))
+    return np.concatenate(rows)[:-SHEET_GAP, :-SHEET_GAP]

@@ -1,4 +1,4 @@
-"""The ten corruptions, each with its constants by severity."""
+"""Define the ten corruptions and their constants for each severity."""
 
 import io
 from collections.abc import Callable
@@ -10,28 +10,37 @@ import numpy.typing as npt
 from PIL import Image
 from scipy import ndimage
 
-from debias_pipeline.biased_data.corruptions.frost_textures import frost_textures
-from debias_pipeline.biased_data.corruptions.layers import gaussian, motion_blur, plasma, zoom
-from debias_pipeline.biased_data.corruptions.planes import SIDE, Bytes, luma, to_bytes, to_planes
-from debias_pipeline.biased_data.corruptions.warping import fold_at_edge, sample, warp_affine
-from debias_pipeline.biased_data.corruptions.water import water
+from debias_pipeline.biased_data.corruptions.operations import (
+    SIDE,
+    Bytes,
+    fold_at_edge,
+    gaussian,
+    luma,
+    motion_blur,
+    plasma,
+    sample,
+    to_bytes,
+    to_planes,
+    warp_affine,
+    zoom,
+)
+from debias_pipeline.biased_data.corruptions.textures import frost_textures, water
 
 Seeds = npt.NDArray[np.uint64]
 SEVERITIES: Final = (1, 2, 3, 4, 5)
-# Spatter: both colours as CIFAR-10-C gives them, 8-bit RGB.
+# Colours of spatter in CIFAR-10-C, 8-bit RGB.
 _WATER: Final = np.array([175, 238, 238], np.float32).reshape(3, 1, 1, 1) / 255
 _MUD: Final = np.array([63, 42, 20], np.float32).reshape(3, 1, 1, 1) / 255
 
 
 @dataclass(frozen=True)
 class Corruption:
-    """One way to spoil images.
+    """A corruption.
 
     Attributes:
-        name: for people.
-        constants: for severity 1 to 5, what `apply` takes.
-        apply: from images (uint8, N × 32 × 32 × 3), constants and a seed for each image to
-            corrupted images of the same shape and type.
+        constants: argument of `apply` for severity 1 to 5.
+        apply: returns corrupted images, given images (uint8, N × 32 × 32 × 3), constants and a
+            seed per image.
     """
 
     name: str
@@ -40,7 +49,7 @@ class Corruption:
 
 
 def _snow(images: Bytes, constants: tuple[float, ...], seeds: Seeds) -> Bytes:
-    """Flakes are bright spots of enlarged noise, drawn out into streaks that fall."""
+    """Add snow flakes: bright spots of enlarged noise with motion blur."""
     loc, scale, factor, threshold, radius, sigma, mix = constants
     generators = _generators(seeds)
     layer = np.stack([rng.normal(loc, scale, (SIDE, SIDE)) for rng in generators])
@@ -56,7 +65,7 @@ def _snow(images: Bytes, constants: tuple[float, ...], seeds: Seeds) -> Bytes:
 
 
 def _frost(images: Bytes, constants: tuple[float, float], seeds: Seeds) -> Bytes:
-    """A piece of a frosted pane, cut out at random, over the dimmed image."""
+    """Add a random crop of a frost texture to the darkened image."""
     keep, strength = constants
     textures = frost_textures()
     last = textures.shape[1] - SIDE
@@ -68,7 +77,7 @@ def _frost(images: Bytes, constants: tuple[float, float], seeds: Seeds) -> Bytes
 
 
 def _fog(images: Bytes, constants: tuple[float, float], seeds: Seeds) -> Bytes:
-    """A cloud over the image, then darkened so that its brightest level stays what it was."""
+    """Add a cloud, then darken so that the maximum stays the same."""
     strength, decay = constants
     noise = np.stack([rng.uniform(-1, 1, (SIDE, SIDE)) for rng in _generators(seeds)])
     cloud = plasma(noise, decay).astype(np.float32)
@@ -78,7 +87,7 @@ def _fog(images: Bytes, constants: tuple[float, float], seeds: Seeds) -> Bytes:
 
 
 def _brightness(images: Bytes, shift: float, seeds: Seeds) -> Bytes:
-    """Raise V of HSV; with H and S kept, all channels grow by the same factor."""
+    """Increase V of HSV; H and S stay the same if all channels are scaled by the same factor."""
     del seeds
     planes = to_planes(images)
     value = planes.max(axis=0)
@@ -89,17 +98,17 @@ def _brightness(images: Bytes, shift: float, seeds: Seeds) -> Bytes:
 
 
 def _contrast(images: Bytes, factor: float, seeds: Seeds) -> Bytes:
-    """Shrink what a level differs from its channel's mean over the image."""
+    """Reduce the difference to the mean of the channel."""
     del seeds
     planes = to_planes(images)
-    # A sum of whole numbers is exact in any order, so it can't depend on the batch.
+    # A sum of integers is exact in any order, so it does not depend on the batch.
     means = images.sum(axis=(1, 2), dtype=np.int64).T / (SIDE * SIDE * 255)
     means = means.astype(np.float32)[:, :, None, None]
     return to_bytes((planes - means) * np.float32(factor) + means)
 
 
 def _spatter(images: Bytes, constants: tuple[float, ...], seeds: Seeds) -> Bytes:
-    """Drops of water, or at high severities of mud, where blurred noise passes a threshold."""
+    """Add drops of water, or of mud at high severities, where blurred noise exceeds a threshold."""
     loc, scale, sigma, threshold, strength, is_mud = constants
     layer = np.stack([rng.normal(loc, scale, (SIDE, SIDE)) for rng in _generators(seeds)])
     layer = gaussian(layer, sigma)
@@ -113,7 +122,7 @@ def _spatter(images: Bytes, constants: tuple[float, ...], seeds: Seeds) -> Bytes
 
 
 def _elastic(images: Bytes, constants: tuple[float, float, float], seeds: Seeds) -> Bytes:
-    """A random affine map, then a smooth random displacement of every pixel."""
+    """Apply a random affine map, then a smooth random displacement of every pixel."""
     displacement, sigma, shake = constants
     generators = _generators(seeds)
     shifts = np.stack([rng.uniform(-shake, shake, (3, 2)) for rng in generators])
@@ -149,7 +158,7 @@ def _pixelate(images: Bytes, share: float, seeds: Seeds) -> Bytes:
 
 
 def _saturate(images: Bytes, constants: tuple[float, float], seeds: Seeds) -> Bytes:
-    """Change S of HSV; with H and V kept, every channel's distance to the largest scales alike."""
+    """Change S of HSV; H and V stay the same if distances to the maximum scale alike."""
     del seeds
     factor, shift = constants
     planes = to_planes(images)
@@ -159,7 +168,7 @@ def _saturate(images: Bytes, constants: tuple[float, float], seeds: Seeds) -> By
     changed = np.clip(saturation * np.float32(factor) + np.float32(shift), 0, 1)
     grey = spread == 0
     distance = (value - planes) * (changed / np.where(grey, 1, saturation))
-    # Grey has no hue; it counts as 0, which is red: that channel keeps the value.
+    # Grey has no hue; it counts as 0, which is red, so the red channel keeps the value.
     distance[1:] = np.where(grey, changed * value, distance[1:])
     return to_bytes(value - distance)
 
@@ -169,7 +178,7 @@ def _generators(seeds: Seeds) -> list[np.random.Generator]:
 
 
 CORRUPTIONS: Final[tuple[Corruption, ...]] = (
-    # mean, deviation and zoom of the noise, threshold, radius and sigma of the blur, share kept
+    # mean, deviation and zoom of the noise, threshold, radius and sigma of the blur, image weight
     Corruption(
         "snow",
         (
@@ -181,13 +190,13 @@ CORRUPTIONS: Final[tuple[Corruption, ...]] = (
         ),
         _snow,
     ),
-    # share of the image, share of the texture
+    # weight of the image, weight of the texture
     Corruption("frost", ((1, 0.2), (1, 0.3), (0.9, 0.4), (0.85, 0.4), (0.75, 0.45)), _frost),
     # strength, decay
     Corruption("fog", ((0.2, 3), (0.5, 3), (0.75, 2.5), (1, 2), (1.5, 1.75)), _fog),
     # added to V
     Corruption("brightness", (0.05, 0.1, 0.15, 0.2, 0.3), _brightness),
-    # share of the difference from the mean that is left
+    # factor of the difference to the mean
     Corruption("contrast", (0.75, 0.5, 0.4, 0.3, 0.15), _contrast),
     # mean, deviation and blur of the noise, threshold, strength (mud: its blur), whether mud
     Corruption(
@@ -201,7 +210,7 @@ CORRUPTIONS: Final[tuple[Corruption, ...]] = (
         ),
         _spatter,
     ),
-    # displacement, its smoothness, reach of the affine map; all in pixels
+    # displacement, its smoothness, maximum shift of the affine map; all in pixels
     Corruption(
         "elastic",
         tuple(
@@ -218,7 +227,7 @@ CORRUPTIONS: Final[tuple[Corruption, ...]] = (
     ),
     # quality
     Corruption("JPEG", (80, 65, 58, 50, 40), _jpeg),
-    # share of the side that is left, in whole pixels
+    # factor of the side length, in whole pixels
     Corruption("pixelate", (0.95, 0.9, 0.85, 0.75, 0.65), _pixelate),
     # factor of S, added to S
     Corruption("saturate", ((0.3, 0), (0.1, 0), (1.5, 0), (2, 0.1), (2.5, 0.2)), _saturate),

@@ -1,4 +1,4 @@
-"""The ingestion pipeline."""
+"""Ingestion: build a data set from raw data."""
 
 from debias_pipeline.pipelines.ingestion.pipeline import create_pipeline
 

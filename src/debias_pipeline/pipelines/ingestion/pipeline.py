@@ -1,4 +1,4 @@
-"""Wiring of ingestion."""
+"""The ingestion pipeline."""
 
 from kedro.pipeline import Pipeline, node, pipeline
 
@@ -6,7 +6,7 @@ from debias_pipeline.pipelines.ingestion.nodes import build_data
 
 
 def create_pipeline() -> Pipeline:
-    """Raw data → images, manifest, data card."""
+    """Return the pipeline that builds images, manifest and data card from raw data."""
     return pipeline(
         [
             node(

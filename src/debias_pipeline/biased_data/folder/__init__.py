@@ -1,0 +1,38 @@
+"""List, label and split a folder of a user's own images."""
+
+from pathlib import Path
+
+from debias_pipeline.biased_data.folder.class_folders import list_class_folders
+from debias_pipeline.biased_data.folder.listing import Listing
+from debias_pipeline.biased_data.folder.tables import TABLE_SUFFIXES, list_table, named_table
+from debias_pipeline.errors import UserError
+
+__all__ = ["Listing", "list_folder"]
+
+
+def list_folder(raw_dir: Path, table: str) -> Listing:
+    """List the images of a folder.
+
+    Args:
+        table: name of a table in `raw_dir`; "" for the only table there, or class folders if there
+            is none.
+
+    Raises:
+        UserError: if there is neither a table nor class folders, there are several tables, or the
+            table cannot be read or has missing columns.
+    """
+    if table:
+        return list_table(raw_dir, named_table(raw_dir, table))
+    tables = sorted(
+        path
+        for path in raw_dir.iterdir()
+        if path.suffix.lower() in TABLE_SUFFIXES and not path.name.startswith(".")
+    )
+    if len(tables) > 1:
+        raise UserError(
+            f"{raw_dir} has several tables ({', '.join(path.name for path in tables)}); select one "
+            f"with table=…"
+        )
+    if tables:
+        return list_table(raw_dir, named_table(raw_dir, tables[0].name))
+    return list_class_folders(raw_dir)

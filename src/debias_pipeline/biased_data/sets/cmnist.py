@@ -1,0 +1,118 @@
+"""Colored MNIST: digits, biased by their colour."""
+
+from pathlib import Path
+from typing import ClassVar, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from debias_pipeline.biased_data.base import BiasedData, DataOptions, SetSize
+from debias_pipeline.biased_data.bias import bias_by_redrawing, bias_uniform
+from debias_pipeline.biased_data.colored_digits import ColouredDigits, GreySplit, colour_digits
+from debias_pipeline.biased_data.hashes import files_hash
+from debias_pipeline.biased_data.percent import parse_percent
+from debias_pipeline.biased_data.sources.mnist import FILES, FOLDER, mnist_files, read_mnist
+from debias_pipeline.biased_data.sources.published_layout import (
+    find_published,
+    published_hash,
+    read_published,
+)
+from debias_pipeline.biased_data.sources.raw_dir import check_raw_dir
+
+# One training image in twelve is used for validation: 5,000 of 60,000.
+_ONE_VALID_IN: Final = 12
+
+
+class ColoredMnist(ColouredDigits):
+    """The published data set if it is in `raw_dir`, else built from MNIST in the same way.
+
+    55,000 training images, 5,000 validation images with the same bias, and the 10,000 test images
+    of MNIST, whose colour is independent of the digit.
+    """
+
+    name: ClassVar[str] = "cmnist"
+    size: ClassVar[SetSize | None] = SetSize(55_000, 5_000, 10_000, 28, 28, 10)
+
+    def build(
+        self, percent: str, raw_dir: Path, seed: int, options: DataOptions | None = None
+    ) -> BiasedData:
+        """Read the published folders, or colour MNIST, which is downloaded to `raw_dir` if missing.
+
+        Args:
+            percent: percentage of the train and valid images whose colour is drawn from all ten,
+                so that about 0.9 × percent conflict; or the published folder of that name.
+            raw_dir: contains cmnist/<percent>/…, or is that cmnist folder, or contains an archive
+                of it (cmnist.zip, cmnist.tar.gz, …), or MNIST/raw/….
+            seed: for the split, the colours and their noise; not used for the published set.
+
+        Returns:
+            images uint8, 70,000 × 28 × 28 × 3.
+
+        Raises:
+            UserError: if `percent` or `raw_dir` is invalid, or raw data is damaged or cannot be
+                downloaded.
+        """
+        fraction = parse_percent(percent)
+        check_raw_dir(raw_dir)
+        published = find_published(self.name, raw_dir)
+        if published:
+            return read_published(self, published, percent=percent, seed=seed)
+        return self._build_from_mnist(fraction, percent, raw_dir, seed)
+
+    def raw_hash(self, percent: str, raw_dir: Path, options: DataOptions) -> str | None:
+        """Hash the published files, or the names and sizes of the MNIST files."""
+        published = find_published(self.name, raw_dir)
+        if published:
+            return published_hash(self, published, percent)
+        return files_hash(mnist_files(raw_dir), times=False)
+
+    def _build_from_mnist(
+        self, fraction: float, percent: str, raw_dir: Path, seed: int
+    ) -> BiasedData:
+        train, test = read_mnist(raw_dir)
+        order_rng, bias_rng, colour_rng = (
+            np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(3)
+        )
+        order = order_rng.permutation(len(train.label))
+        n_valid = len(order) // _ONE_VALID_IN
+        train_rows, valid_rows = order[n_valid:], order[:n_valid]
+        train_label = train.label[train_rows].astype(np.int16)
+        valid_label = train.label[valid_rows].astype(np.int16)
+        splits = [
+            GreySplit(
+                split="train",
+                grey=train.grey,
+                rows=train_rows,
+                label=train_label,
+                bias=bias_by_redrawing(train_label, fraction, bias_rng),
+                source=_sources(FILES[0], train_rows),
+            ),
+            GreySplit(
+                split="valid",
+                grey=train.grey,
+                rows=valid_rows,
+                label=valid_label,
+                bias=bias_by_redrawing(valid_label, fraction, bias_rng),
+                source=_sources(FILES[0], valid_rows),
+            ),
+            GreySplit(
+                split="test",
+                grey=test.grey,
+                rows=np.arange(len(test.label)),
+                label=test.label.astype(np.int16),
+                bias=bias_uniform(len(test.label), bias_rng),
+                source=_sources(FILES[2], np.arange(len(test.label))),
+            ),
+        ]
+        return colour_digits(
+            self,
+            splits,
+            percent=percent,
+            seed=seed,
+            rng=colour_rng,
+            origin="built from MNIST files (torchvision layout)",
+        )
+
+
+def _sources(file: str, rows: npt.NDArray[np.intp]) -> list[str]:
+    return [f"{FOLDER.as_posix()}/{file}#{row}" for row in rows.tolist()]

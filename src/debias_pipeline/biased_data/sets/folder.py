@@ -1,0 +1,252 @@
+"""A user's own images: a folder with a table, or with class folders."""
+
+import hashlib
+import logging
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar, Final
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from debias_pipeline.biased_data.base import BiasedData, BiasedDataset, DataOptions
+from debias_pipeline.biased_data.folder import Listing, list_folder
+from debias_pipeline.biased_data.folder.labels import (
+    Numbers,
+    aligned_bias,
+    conflicting_flags,
+    number_values,
+)
+from debias_pipeline.biased_data.folder.splitting import make_missing_splits
+from debias_pipeline.biased_data.hashes import files_hash
+from debias_pipeline.biased_data.manifest import UNKNOWN_BIAS, make_data_card, make_manifest
+from debias_pipeline.biased_data.sources.decoding import Size, decode_images, image_sizes
+from debias_pipeline.biased_data.sources.raw_dir import check_raw_dir, problems_error
+from debias_pipeline.names import SPLITS, Headline
+
+logger = logging.getLogger(__name__)
+
+# Images that all have the same size up to this keep it; photos of a camera would fill the disk.
+_MAX_OWN_SIDE: Final = 256
+_MAX_DEFAULT_SIDE: Final = 224
+_SHOWN_SKIPPED: Final = 5
+
+
+class FolderOptions(DataOptions):
+    """Options of the data set `folder`.
+
+    Attributes:
+        table: name of the table in raw_dir; "" for the only .csv or .parquet there, or class
+            folders if there is none.
+        image_size: height and width to resize all images to, in pixels. 0 keeps the size if all
+            images have the same and neither side is above 256, and otherwise takes the median of
+            the shorter sides, at most 224.
+    """
+
+    table: str = ""
+    image_size: int = Field(default=0, ge=0, le=4096)
+
+
+class ImageFolder(BiasedDataset):
+    """Images in `raw_dir` with labels and optional bias labels; `percent` has no effect.
+
+    Either a table (CSV in UTF-8, or parquet) with the columns path (relative to raw_dir) and
+    label, and optionally bias and split (train, valid, test); other columns are copied to the
+    manifest. Or class folders: <class>/…, or train/<class>/…, valid/<class>/…, test/<class>/….
+
+    Label and bias are names or whole numbers; sorted, they become 0, 1, 2, …, and the data card
+    has their names. An empty bias is unknown, and so is -1, with a warning, unless -1 and another
+    number are the only two values. Splits without any image are drawn from the training images
+    (70/10/20), stratified.
+
+    The aligned bias of a label is the most frequent one in the training split (the first of
+    several). An image with another bias is conflicting, with an unknown bias unknown.
+    """
+
+    name: ClassVar[str] = "folder"
+    headline: ClassVar[Headline] = "accuracy"
+    label_name: ClassVar[str] = "label"
+    bias_name: ClassVar[str] = "bias"
+    label_names: ClassVar[tuple[str, ...]] = ()
+    bias_names: ClassVar[tuple[str, ...]] = ()
+    options_type: ClassVar[type[DataOptions]] = FolderOptions
+    has_percents: ClassVar[bool] = False
+
+    def build(
+        self, percent: str, raw_dir: Path, seed: int, options: DataOptions | None = None
+    ) -> BiasedData:
+        """Read the images.
+
+        Args:
+            percent: only recorded in the data card.
+            raw_dir: folder of the images; nothing outside of it is read.
+            seed: for the splits that are drawn.
+            options: `FolderOptions`.
+
+        Returns:
+            images uint8, N × H × W × 3, in the order of train, valid, test. The data card has
+            `aligned_bias` in addition.
+
+        Raises:
+            UserError: if there is nothing to read, or anything is wrong with the table, a row or
+                a file; the message counts all problems and shows the first ten.
+        """
+        chosen = options if isinstance(options, FolderOptions) else FolderOptions()
+        check_raw_dir(raw_dir)
+        if not raw_dir.is_dir():
+            raise problems_error(raw_dir, ["it does not exist"], "Set raw_dir=… to your images.")
+        listing = list_folder(raw_dir, chosen.table)
+        _warn_of_skipped(listing)
+        problems = list(listing.problems)
+        label, label_names = number_values(listing, "label", problems)
+        bias, bias_names = number_values(listing, "bias", problems)
+        split, drawn = _splits(listing, label, bias, np.random.default_rng(seed))
+        problems += _split_problems(label, label_names, split)
+        order = np.argsort([SPLITS.index(name) for name in split], kind="stable")
+        images, note = _images(listing, order, chosen.image_size, problems)
+        if problems:
+            raise problems_error(listing.where, problems, "Repair or remove these.")
+
+        split, label, bias = split[order], label[order], bias[order]
+        aligned = aligned_bias(label, bias, split, len(label_names))
+        manifest = make_manifest(
+            split=split,
+            label=label,
+            bias=bias,
+            conflicting=conflicting_flags(label, bias, aligned),
+            source=[listing.source[row] for row in order],
+            extra=None if listing.extra is None else listing.extra.iloc[order],
+        )
+        card = make_data_card(
+            self,
+            manifest,
+            percent=percent,
+            seed=seed,
+            image_shape=images.shape[1:],
+            origin=_origin(listing, drawn, note),
+            label_names=label_names,
+            bias_names=bias_names,
+        )
+        card["aligned_bias"] = aligned
+        return BiasedData(images, manifest, card)
+
+    def raw_hash(self, percent: str, raw_dir: Path, options: DataOptions) -> str | None:
+        """Hash the listed images (with modification times) and the content of the table."""
+        if not raw_dir.is_dir() or all(each.name.startswith(".") for each in raw_dir.iterdir()):
+            return None
+        listing = list_folder(raw_dir, getattr(options, "table", ""))
+        files = [
+            (source, path)
+            for source, path in zip(listing.source, listing.path, strict=True)
+            if source
+        ]
+        table = listing.where.read_bytes() if listing.is_table else b""
+        return files_hash(files, times=True, content=table)
+
+    def lacks_bias_labels(self, raw_dir: Path, options: DataOptions) -> bool:
+        """Return whether no image has a bias label; only a table can have them."""
+        if not raw_dir.is_dir():
+            return False
+        listing = list_folder(raw_dir, getattr(options, "table", ""))
+        return {*listing.bias} <= {"", str(UNKNOWN_BIAS)}
+
+    def folder(self, percent: str, raw_dir: Path, seed: int, options: DataOptions) -> str:
+        """Return the name of `raw_dir` with a short hash of its path and of the table's name."""
+        chosen = options if isinstance(options, FolderOptions) else FolderOptions()
+        path = raw_dir.resolve()
+        # The name of the table may have characters that are not allowed in the name of a folder.
+        digest = hashlib.sha256(f"{path.as_posix()}\0{chosen.table}".encode()).hexdigest()[:8]
+        slug = re.sub(r"[^A-Za-z0-9-]+", "-", path.name).strip("-")[:40] or "images"
+        return super().folder(
+            f"{slug}-{digest}", raw_dir, seed, chosen.model_copy(update={"table": ""})
+        )
+
+
+def _warn_of_skipped(listing: Listing) -> None:
+    if listing.skipped:
+        logger.warning(
+            "Skipped %s files in %s that are not in a class folder or not images: %s%s",
+            f"{len(listing.skipped):,}",
+            listing.where,
+            ", ".join(listing.skipped[:_SHOWN_SKIPPED]),
+            ", …" if len(listing.skipped) > _SHOWN_SKIPPED else "",
+        )
+
+
+def _splits(
+    listing: Listing, label: Numbers, bias: Numbers, rng: np.random.Generator
+) -> tuple[npt.NDArray[np.str_], Sequence[str]]:
+    """Return the split of each image, and the names of the splits that were drawn."""
+    given = np.array([name or "train" for name in listing.split], dtype="<U5")
+    split = make_missing_splits(given, label, bias, rng)
+    return split, [name for name in SPLITS if name in split and name not in given]
+
+
+def _split_problems(
+    label: Numbers, label_names: Sequence[str], split: npt.NDArray[np.str_]
+) -> list[str]:
+    problems = []
+    if len(label_names) == 1:
+        problems.append(f"the labels: only one class, {label_names[0]!r}; two are needed")
+    for name in SPLITS:
+        if not (split == name).any():
+            few = ", and too few to draw it from" if name != "train" and "train" in split else ""
+            problems.append(f"the {name} split: no images{few}")
+    trained = set(label[split == "train"].tolist())
+    problems += [
+        f"label {name!r}: no image in the train split"
+        for number, name in enumerate(label_names)
+        if trained and number not in trained
+    ]
+    return problems
+
+
+def _images(
+    listing: Listing, order: npt.NDArray[np.intp], image_size: int, problems: list[str]
+) -> tuple[npt.NDArray[np.uint8], str]:
+    """Decode the images in this order; also return a note about their size."""
+    rows = [row for row in order if listing.source[row]]
+    paths = [listing.path[row] for row in rows]
+    places = [listing.rows[row] for row in rows]
+    sizes = image_sizes(paths, places, problems)
+    # Decode the others even if some are broken, to report all problems at once.
+    good = [position for position, size in enumerate(sizes) if size]
+    size, note = _choose_size([size for size in sizes if size], image_size)
+    images = decode_images(
+        [paths[position] for position in good],
+        [places[position] for position in good],
+        problems,
+        size,
+        resize=True,
+    )
+    return images, note
+
+
+def _choose_size(sizes: Sequence[Size], image_size: int) -> tuple[Size, str]:
+    distinct = set(sizes)
+    if not distinct:
+        return (1, 1), ""
+    if not image_size and len(distinct) == 1 and max(sizes[0]) <= _MAX_OWN_SIDE:
+        return sizes[0], ""
+    side = image_size or min(_MAX_DEFAULT_SIDE, int(np.median([min(size) for size in sizes])))
+    resized = sum(size != (side, side) for size in sizes)
+    if not resized:
+        return (side, side), ""
+    note = f"{resized:,} of {len(sizes):,} images resized to {side} x {side}"
+    if not image_size:
+        logger.info("%s, the median shorter side, at most 224; set image_size=… to change it", note)
+    return (side, side), note
+
+
+def _origin(listing: Listing, drawn: Sequence[str], note: str) -> str:
+    listed = f"listed in {listing.where.name}" if listing.is_table else "in class folders"
+    parts = [f"own images, {listed}"]
+    if drawn:
+        parts.append(f"{' and '.join(drawn)} drawn from the training images, stratified")
+    if note:
+        parts.append(note)
+    if any(listing.bias):
+        parts.append("conflicting: any bias but the most frequent of the label in training")
+    return "; ".join(parts)

@@ -1,0 +1,1 @@
+"""Read raw data: MNIST, CIFAR-10, published folders, archives and image files."""

@@ -1,0 +1,293 @@
+"""Decode image files to one array, as an image viewer shows them, with all cores."""
+
+import mmap
+import os
+import shutil
+import struct
+import tempfile
+import warnings
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Final
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from debias_pipeline.errors import UserError
+
+Images = npt.NDArray[np.uint8]
+Size = tuple[int, int]  # height, width
+
+# Some other formats of Pillow run programs (EPS).
+_FORMATS: Final = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "PPM")
+IMAGE_SUFFIXES: Final = frozenset(
+    {".png", ".jpg", ".jpeg", ".jpe", ".gif", ".webp", ".bmp", ".tif", ".tiff"}
+    | {".ppm", ".pgm", ".pbm"}
+)
+# Below the size at which Pillow warns; images of cameras are smaller.
+MAX_PIXELS: Final = 80_000_000
+
+_CHUNK: Final = 64
+# Number of images that determine the most common size.
+_SAMPLE: Final = 100
+# A larger array is a memory map of a file.
+_MAX_IN_MEMORY: Final = 256 * 1024**2
+_WHITE: Final = (255, 255, 255, 255)
+_ORIENTATION: Final = 0x0112
+_TURNS: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SWAPS_SIDES: Final = 5  # orientations from this one on
+_DECODE_ERRORS: Final = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    zlib.error,
+    struct.error,
+    OverflowError,
+    KeyError,
+    IndexError,
+    TypeError,
+    Image.DecompressionBombError,
+)
+
+
+class _ImageError(Exception):
+    """An image cannot be used; the message follows its name."""
+
+
+def image_sizes(
+    paths: Sequence[Path], places: Sequence[str], problems: list[str]
+) -> list[Size | None]:
+    """Return the size of each image as it is displayed, without decoding it.
+
+    Args:
+        paths: N files.
+        places: N names for messages.
+        problems: messages on invalid or too large files are appended.
+
+    Returns:
+        N times (height, width), or None for an invalid file.
+    """
+    sizes: list[Size | None] = [None] * len(paths)
+
+    def read(row: int) -> str | None:
+        try:
+            with _opened(paths[row]) as image:
+                sizes[row] = _shown_size(image)
+        except _ImageError as error:
+            return f"{places[row]}: {error}"
+        return None
+
+    problems.extend(_on_all_cores(read, len(paths)))
+    return sizes
+
+
+def decode_images(
+    paths: Sequence[Path],
+    places: Sequence[str],
+    problems: list[str],
+    size: Size | None = None,
+    *,
+    resize: bool = False,
+) -> Images:
+    """Decode images to RGB with all cores.
+
+    16-bit images are reduced to their upper eight bits, transparent pixels are shown on white,
+    images are rotated by their EXIF orientation, and animations give their first frame. Colour
+    profiles are not applied.
+
+    Args:
+        paths: N files.
+        places: N names for messages.
+        problems: messages on files that cannot be decoded, or have another size, are appended;
+            their pixels are undefined.
+        size: H and W; None for the most common size.
+        resize: whether to resize images of other sizes to `size` (bicubic, antialiased, without
+            keeping the aspect ratio).
+
+    Returns:
+        uint8, N × H × W × 3. A large array is a memory map of a temporary file, which the system
+        removes with the last reference.
+
+    Raises:
+        UserError: if there is not enough disk space for this file.
+    """
+    height, width = size or _common_size(paths)
+    expected = f"{height}x{width} is expected" if size else f"others are {height}x{width}"
+    images = _new_array((len(paths), height, width, 3))
+
+    def decode(row: int) -> str | None:
+        try:
+            with _opened(paths[row]) as image:
+                # Check the size in the header first, without decoding.
+                if not resize:
+                    _check_size(_shown_size(image), (height, width), expected)
+                pixels = _pixels(image, (height, width), resize)
+                _check_size(pixels.shape[:2], (height, width), expected)
+                images[row] = pixels
+        except _ImageError as error:
+            return f"{places[row]}: {error}"
+        return None
+
+    problems.extend(_on_all_cores(decode, len(paths), lambda: _release_pages(images)))
+    return images
+
+
+def _common_size(paths: Sequence[Path]) -> Size:
+    sample = paths[:: max(1, len(paths) // _SAMPLE)]
+    sizes = [size for size in image_sizes(sample, [""] * len(sample), []) if size]
+    return Counter(sizes).most_common(1)[0][0] if sizes else (0, 0)
+
+
+def _check_size(found: tuple[int, ...], size: Size, expected: str) -> None:
+    if found != size:
+        raise _ImageError(f"is {found[0]}x{found[1]}, but {expected}")
+
+
+def _on_all_cores(
+    work: Callable[[int], str | None], count: int, after_chunk: Callable[[], None] | None = None
+) -> Iterator[str]:
+    """Call `work` for every row with all cores; yield its messages in the order of the rows."""
+
+    def work_chunk(chunk: Iterable[int]) -> list[str]:
+        messages = [message for row in chunk if (message := work(row))]
+        if after_chunk:
+            after_chunk()
+        return messages
+
+    chunks = [range(count)[start : start + _CHUNK] for start in range(0, count, _CHUNK)]
+    # Pillow releases the GIL while decoding. The filter of warnings is not thread-safe, so it is
+    # set once here.
+    with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
+        warnings.simplefilter("ignore")
+        for messages in pool.map(work_chunk, chunks):
+            yield from messages
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """Open an image file.
+
+    Raises:
+        _ImageError: if it cannot be opened, or on errors while it is open.
+    """
+    try:
+        with Image.open(path, formats=_FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise Image.DecompressionBombError
+            yield image
+    except Image.DecompressionBombError as error:
+        raise _ImageError(
+            f"has more than {MAX_PIXELS // 1_000_000} megapixels; make it smaller"
+        ) from error
+    except _DECODE_ERRORS as error:
+        raise _ImageError(_finding(path, error)) from error
+
+
+def _finding(path: Path, error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "does not exist"
+    if isinstance(error, IsADirectoryError):
+        return "is a folder, not an image"
+    if isinstance(error, PermissionError):
+        return "cannot be read (permission denied)"
+    with suppress(OSError):
+        if path.stat().st_size == 0:
+            return "is empty (0 bytes)"
+    return "cannot be decoded as an image"
+
+
+def _shown_size(image: Image.Image) -> Size:
+    # Pillow would decode a PNG to look for an EXIF block after the pixels.
+    is_late = image.format == "PNG" and "exif" not in image.info
+    # Pillow rotates TIFF itself.
+    turned = not is_late and image.format != "TIFF" and _orientation(image) >= _SWAPS_SIDES
+    return (image.width, image.height) if turned else (image.height, image.width)
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        orientation = image.getexif().get(_ORIENTATION, 1)
+    except _DECODE_ERRORS:  # viewers ignore a broken EXIF block
+        return 1
+    return orientation if isinstance(orientation, int) else 1
+
+
+def _pixels(image: Image.Image, size: Size, resize: bool) -> Images:
+    if resize and image.format == "JPEG":
+        # Decoding a JPEG at reduced size is faster; twice the target size keeps the quality.
+        image.draft(None, (2 * max(size), 2 * max(size)))
+    image.load()
+    shown = _rgb(image)
+    turn = _TURNS.get(_orientation(image))
+    if turn is not None:  # FLIP_LEFT_RIGHT is 0
+        shown = shown.transpose(turn)
+    height, width = size
+    if resize and shown.size != (width, height):
+        shown = shown.resize((width, height), Image.Resampling.BICUBIC)
+    return np.asarray(shown)
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB" and not image.has_transparency_data:
+        return image
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
+        return _rgb_of_deep_grey(image)
+    if image.mode in ("I", "F"):
+        raise _ImageError("has 32-bit pixels without a standard brightness; save it with 8 bits")
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    backdrop = Image.new("RGBA", image.size, _WHITE)
+    return Image.alpha_composite(backdrop, image.convert("RGBA")).convert("RGB")
+
+
+def _rgb_of_deep_grey(image: Image.Image) -> Image.Image:
+    # Pillow's own conversion clips at 255.
+    grey = np.asarray(image).astype(np.uint32)
+    return Image.fromarray(((grey * 255 + 32_767) // 65_535).astype(np.uint8)).convert("RGB")
+
+
+def _new_array(shape: tuple[int, ...]) -> Images:
+    n_bytes = int(np.prod(shape, dtype=object))
+    if n_bytes <= _MAX_IN_MEMORY:
+        return np.empty(shape, np.uint8)
+    try:
+        # A temporary file without a name: nothing remains, however the run ends.
+        with tempfile.TemporaryFile(prefix="debias-images-") as file:
+            _reserve(file, n_bytes)
+            return np.memmap(file, np.uint8, mode="r+", shape=shape)
+    except OSError as error:
+        raise UserError(
+            f"Not enough space for {n_bytes:,} bytes of decoded images in {tempfile.gettempdir()} "
+            f"({error.strerror}); free some space, set TMPDIR to a folder on a larger disk, or use "
+            f"smaller images."
+        ) from error
+
+
+def _reserve(file: IO[bytes], n_bytes: int) -> None:
+    """Reserve the disk space now: writing to a memory map on a full disk kills the process."""
+    if n_bytes > shutil.disk_usage(tempfile.gettempdir()).free:
+        raise OSError(None, "the disk is too small")
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file.fileno(), 0, n_bytes)
+    else:
+        file.truncate(n_bytes)
+
+
+def _release_pages(images: Images) -> None:
+    """Free the memory of a memory map; the contents stay in its file."""
+    if isinstance(images.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        images.base.madvise(mmap.MADV_DONTNEED)

@@ -1,0 +1,147 @@
+import logging
+
+import numpy as np
+import pytest
+from small_folders import build, refusal, write_image
+
+
+def test_class_folders(tmp_path, caplog):
+    for i in range(40):
+        write_image(tmp_path / ("cat" if i % 2 else "dog/deep") / str(i), "png", i, (8, 6))
+    (tmp_path / "cat" / "notes.txt").touch()
+    (tmp_path / "README.md").touch()
+    (tmp_path / ".git").mkdir()
+    with caplog.at_level(logging.WARNING):
+        data = build(tmp_path)
+    assert "Skipped 2 files" in caplog.text
+    assert data.images.shape == (40, 6, 8, 3)
+    assert data.data_card["label_names"] == ["cat", "dog"]
+    names = data.manifest["source"].str.split("/").str[0]
+    assert (names == np.array(["cat", "dog"])[data.manifest["label"]]).all()
+    assert data.manifest["split"].value_counts().to_dict() == {"train": 28, "test": 8, "valid": 4}
+
+
+@pytest.mark.parametrize("valid", ["val", "valid", "validation", None])
+def test_class_folders_in_split_folders(tmp_path, valid):
+    for split in ("train", valid, "test"):
+        for i in range(20 if split else 0):
+            write_image(tmp_path / split / "ab"[i % 2] / str(i), "png", i, (8, 6))
+    counts = build(tmp_path).manifest["split"].value_counts().to_dict()
+    assert counts["test"] == 20
+    assert counts["train"] + counts["valid"] == (40 if valid else 20)
+    assert counts["valid"] == 20 if valid else 2 <= counts["valid"] <= 3
+
+
+@pytest.mark.parametrize("names", [("Train", "VALID", "Test"), ("TRAINING", "Val", "testing")])
+def test_split_folders_may_be_written_in_capitals(tmp_path, names):
+    for split in names:
+        for i in range(20):
+            write_image(tmp_path / split / "ab"[i % 2] / str(i), "png", i, (8, 6))
+    data = build(tmp_path)
+    assert data.data_card["label_names"] == ["a", "b"]
+    assert data.manifest["split"].tolist() == ["train"] * 20 + ["valid"] * 20 + ["test"] * 20
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [
+        {"seg_train": "ab", "seg_test": "ab"},
+        {"part one": "ab", "part two": "AB"},
+        {"train_set": "abc", "test_set": "ab"},  # a class without test images
+        {"train2017": "ab", "val2017": "ab", "extra": "c"},
+    ],
+)
+def test_folders_that_look_like_splits_never_become_classes(tmp_path, folders):
+    for folder, classes in folders.items():
+        for name in classes:
+            write_image(tmp_path / folder / name / "0", "png", 0, (8, 6))
+    message = refusal(tmp_path)
+    assert "look like splits" in message
+    assert "train, valid, test" in message
+    assert all(name in message for name in folders if name != "extra")
+
+
+def test_split_folders_inside_of_class_folders_are_refused(tmp_path):
+    for name in ("cat", "dog"):
+        for split in ("Train", "test"):
+            write_image(tmp_path / name / split / "0", "png", 0, (8, 6))
+    message = refusal(tmp_path)
+    assert "cat and dog" in message
+    assert "train/<class>/" in message
+
+
+def test_split_folders_without_class_folders_are_refused(tmp_path):
+    for split in ("train", "Test"):
+        write_image(tmp_path / split / "0", "png", 0, (8, 6))
+    message = refusal(tmp_path)
+    assert "Test" in message
+    assert "no class folders" in message
+
+
+def test_classes_may_have_folders_of_their_own(tmp_path):
+    for i in range(40):
+        place = ("cat/indoors", "dog/garden", "dog/indoors")[i % 3]
+        write_image(tmp_path / "some" / place / str(i), "png", i, (8, 6))
+        write_image(tmp_path / "one" / "ab"[i % 2] / "images" / str(i), "png", i, (8, 6))
+    assert build(tmp_path / "some").data_card["label_names"] == ["cat", "dog"]
+    assert build(tmp_path / "one").data_card["label_names"] == ["a", "b"]
+
+
+def test_thumbnails_of_a_network_disk_are_no_images(tmp_path):
+    for i in range(40):
+        write_image(tmp_path / "ab"[i % 2] / str(i), "png", i, (8, 6))
+        write_image(tmp_path / "ab"[i % 2] / "@eaDir" / str(i) / "THUMB_M", "jpg", i, (8, 6))
+    write_image(tmp_path / "@eaDir" / "x", "jpg", 0, (8, 6))
+    (tmp_path / "a" / "THUMBS.DB").touch()
+    data = build(tmp_path)
+    assert len(data.images) == 40
+    assert data.data_card["label_names"] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["01", "1", "02"], ["01", "1", "02"]),
+        (["03", "01", "10"], ["01", "03", "10"]),
+        (["1.0", "1", "2.0"], ["1", "1.0", "2.0"]),
+        (["45678", "99999"], ["45678", "99999"]),
+        (["1", "-1"], ["-1", "1"]),
+        (["12345678901234567890", "9"], ["9", "12345678901234567890"]),
+        (["2", "other", "1"], ["1", "2", "other"]),
+    ],
+)
+def test_the_name_of_a_class_folder_is_its_label(tmp_path, names, expected):
+    for name in names:
+        for i in range(12):
+            write_image(tmp_path / name / f"img{i}", "png", i, (8, 6))
+    data = build(tmp_path)
+    assert data.data_card["label_names"] == expected
+    folders = data.manifest["source"].str.split("/").str[0]
+    assert [expected[label] for label in data.manifest["label"]] == folders.tolist()
+
+
+def test_a_class_may_be_called_train(tmp_path):
+    for i in range(40):
+        write_image(tmp_path / ("train" if i % 2 else "bus") / str(i), "png", i, (8, 6))
+    assert build(tmp_path).data_card["label_names"] == ["bus", "train"]
+
+
+def test_wrong_class_folders_are_told(tmp_path):
+    for i in range(4):
+        write_image(tmp_path / "raw" / "train" / "ab"[i % 2] / str(i), "png", i, (8, 6))
+    raw_dir = tmp_path / "raw"
+    (raw_dir / "extra").mkdir()
+    (raw_dir / "test").mkdir()
+    (raw_dir / "train" / "c").mkdir()
+    (tmp_path / "outside").mkdir()
+    (raw_dir / "train" / "d").symlink_to(tmp_path / "outside")
+    (raw_dir / "train" / "a" / "loop").symlink_to(raw_dir / "train")
+    message = refusal(raw_dir)
+    for complaint in (
+        "extra: is not train, valid or test",
+        "test: the test split has no class folders",
+        "train/c: no images",
+        "train/d: leads out of raw_dir",
+        "train/a/loop: is a link to a folder",
+    ):
+        assert message.count(complaint) == 1

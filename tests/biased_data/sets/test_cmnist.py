@@ -1,0 +1,209 @@
+import gzip
+from pathlib import Path
+from urllib.error import URLError
+
+import numpy as np
+import pytest
+import torchvision.datasets.mnist
+
+from debias_pipeline.biased_data import BiasedData, get_dataset
+from debias_pipeline.biased_data.manifest import Manifest
+from debias_pipeline.errors import UserError
+
+RAW = Path("MNIST/raw")
+TRAIN = "train-images-idx3-ubyte"
+
+
+def build(raw_dir: Path, percent: str = "20pct", seed: int = 0) -> BiasedData:
+    return get_dataset("cmnist").build(percent, raw_dir, seed)
+
+
+def refusal(raw_dir: Path, percent: str = "20pct") -> str:
+    with pytest.raises(UserError) as caught:
+        build(raw_dir, percent)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+    def offline(url, **_):
+        raise URLError("no route to host")
+
+    monkeypatch.setattr(torchvision.datasets.mnist, "download_and_extract_archive", offline)
+
+
+def test_splits_and_shapes(mnist_dir):
+    data = build(mnist_dir)
+    Manifest.validate(data.manifest)
+    assert data.images.shape == (300, 6, 5, 3)
+    counts = {split: part["images"] for split, part in data.data_card["splits"].items()}
+    assert counts == {"train": 220, "valid": 20, "test": 60}  # one training image in twelve
+    assert data.data_card["origin"] == "built from MNIST files (torchvision layout)"
+    assert data.data_card["image_shape"] == [6, 5, 3]
+
+
+def test_conflicting_is_label_against_bias(mnist_dir):
+    manifest = build(mnist_dir).manifest
+    assert (manifest["conflicting"] == (manifest["label"] != manifest["bias"])).all()
+
+
+def test_source_leads_back_to_the_digit(mnist_dir):
+    data = build(mnist_dir)
+    raw = (mnist_dir / RAW / TRAIN).read_bytes()[16:]
+    grey = np.frombuffer(raw, np.uint8).reshape(-1, 6, 5)
+    train = data.manifest[data.manifest["split"] != "test"]
+    assert train["source"].is_unique
+    for row in train.itertuples():
+        place, index = row.source.split("#")
+        assert place == f"MNIST/raw/{TRAIN}"
+        assert row.label == int(index) % 10
+        image, digit = data.images[row.image_id], grey[int(index)]
+        assert not image[digit == 0].any()
+        assert image[digit > 3].any(axis=-1).all()
+
+
+def test_same_seed_same_bytes_other_seed_other_bytes(mnist_dir):
+    first, again, other = build(mnist_dir), build(mnist_dir), build(mnist_dir, seed=1)
+    assert first.images.tobytes() == again.images.tobytes()
+    assert first.manifest.equals(again.manifest)
+    assert first.images.tobytes() != other.images.tobytes()
+
+
+def test_gzipped_files_make_the_same_set(tmp_path, mnist_dir, make_mnist):
+    zipped = make_mnist(tmp_path / "zipped", zipped=True)
+    assert build(zipped).images.tobytes() == build(mnist_dir).images.tobytes()
+
+
+@pytest.mark.parametrize("length", [0, 7, 1_000])
+def test_truncated_file_is_named_with_its_sizes(mnist_dir, length):
+    path = mnist_dir / RAW / TRAIN
+    path.write_bytes(path.read_bytes()[:length])
+    message = refusal(mnist_dir)
+    assert str(path) in message
+    assert f"{length} found" in message
+    assert "expected" in message
+    assert "delete it" in message
+
+
+def test_expected_size_comes_from_the_header(mnist_dir):
+    path = mnist_dir / RAW / TRAIN
+    path.write_bytes(path.read_bytes()[:-1])
+    assert f"{16 + 240 * 30} bytes expected by its header, {15 + 240 * 30} found" in refusal(
+        mnist_dir
+    )
+
+
+def test_overlong_file_is_refused(mnist_dir):
+    path = mnist_dir / RAW / TRAIN
+    path.write_bytes(path.read_bytes() + b"x")
+    assert "is damaged" in refusal(mnist_dir)
+
+
+def test_foreign_file_is_refused(mnist_dir):
+    (mnist_dir / RAW / TRAIN).write_bytes(b"<html>not found</html>" * 100)
+    assert "does not start like an IDX file" in refusal(mnist_dir)
+
+
+def test_damaged_gzip_is_refused(tmp_path, make_mnist):
+    raw_dir = make_mnist(tmp_path / "raw", zipped=True)
+    path = raw_dir / RAW / f"{TRAIN}.gz"
+    path.write_bytes(path.read_bytes()[:200])
+    message = refusal(raw_dir)
+    assert str(path) in message
+    assert "cannot be decompressed" in message
+
+
+def test_images_and_labels_must_be_as_many(mnist_dir):
+    path = mnist_dir / RAW / "t10k-labels-idx1-ubyte"
+    path.write_bytes(bytes((0, 0, 8, 1, 0, 0, 0, 2, 3, 4)))
+    message = refusal(mnist_dir)
+    assert "60 images" in message
+    assert "2 labels" in message
+
+
+def test_labels_must_be_digits(mnist_dir):
+    path = mnist_dir / RAW / "t10k-labels-idx1-ubyte"
+    path.write_bytes(path.read_bytes()[:-1] + b"\xff")
+    assert "label 255" in refusal(mnist_dir)
+
+
+def test_missing_raw_dir_is_told_before_any_download(tmp_path):
+    message = refusal(tmp_path / "nowhere")
+    assert "does not exist" in message
+    assert "downloaded" not in message
+
+
+def test_empty_raw_dir_is_told_before_any_download(tmp_path):
+    (tmp_path / ".gitkeep").touch()
+    message = refusal(tmp_path)
+    assert "is empty" in message
+    assert "downloaded" not in message
+
+
+def test_raw_dir_must_be_a_folder(tmp_path):
+    (tmp_path / "file").touch()
+    assert "is not a folder" in refusal(tmp_path / "file")
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_failed_download_names_the_ways_out_and_leaves_nothing(tmp_path, monkeypatch, made):
+    monkeypatch.chdir(tmp_path)
+    default = Path("data/01_raw")
+    if made:
+        default.mkdir(parents=True)
+    message = refusal(default)
+    assert str(default / RAW) in message
+    assert "raw_dir=" in message
+    assert "dataset=cmnist_mini" in message
+    assert not list(default.rglob("*"))
+
+
+def test_default_raw_dir_is_known_by_its_end(tmp_path):
+    assert "could not be downloaded" in refusal(tmp_path / "data" / "01_raw")
+
+
+def test_a_missing_file_is_named_when_it_cannot_be_downloaded(mnist_dir):
+    (mnist_dir / RAW / TRAIN).unlink()
+    message = refusal(mnist_dir)
+    assert f"missing: {TRAIN})" in message
+    assert (mnist_dir / RAW / "t10k-images-idx3-ubyte").exists()
+
+
+def test_download_fills_the_default_folder(tmp_path, mnist_dir, monkeypatch):
+    def fetch(url, download_root, filename, md5):
+        name = filename.removesuffix(".gz")
+        (Path(download_root) / name).write_bytes((mnist_dir / RAW / name).read_bytes())
+
+    monkeypatch.setattr(torchvision.datasets.mnist, "download_and_extract_archive", fetch)
+    default = tmp_path / "data" / "01_raw"
+    assert build(default).images.tobytes() == build(mnist_dir).images.tobytes()
+    assert [path.name for path in default.iterdir()] == ["MNIST"]
+    assert len(list((default / RAW).iterdir())) == 4
+
+
+def test_broken_download_leaves_nothing(tmp_path, mnist_dir, monkeypatch):
+    def fetch(url, download_root, filename, md5):
+        if "t10k" in filename:
+            (Path(download_root) / filename).write_bytes(gzip.compress(b"half")[:9])
+            raise ConnectionResetError("connection reset by peer")
+        name = filename.removesuffix(".gz")
+        (Path(download_root) / name).write_bytes((mnist_dir / RAW / name).read_bytes())
+
+    monkeypatch.setattr(torchvision.datasets.mnist, "download_and_extract_archive", fetch)
+    default = tmp_path / "data" / "01_raw"
+    assert "could not be downloaded" in refusal(default)
+    assert not list(default.rglob("*"))
+
+
+@pytest.mark.parametrize("percent", ["abc", "-1pct", "150pct", "2", 2])
+def test_wrong_percent_comes_before_everything_else(tmp_path, percent):
+    assert "is not a percentage" in refusal(tmp_path / "nowhere", percent)
+
+
+def test_published_set_goes_first(tmp_path, mnist_dir, make_published):
+    make_published(mnist_dir)
+    data = build(mnist_dir, "2pct")
+    assert data.data_card["origin"] == "published folder layout"
+    assert len(data.images) == 48

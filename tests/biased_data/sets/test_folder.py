@@ -1,0 +1,374 @@
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from pydantic import ValidationError
+from small_folders import BIASES, LABELS, build, put, refusal, rows_of, write_image
+
+from debias_pipeline.biased_data import get_dataset
+from debias_pipeline.biased_data.manifest import Manifest
+from debias_pipeline.biased_data.sets.folder import FolderOptions
+from debias_pipeline.errors import UserError
+
+KINDS = ["png", "jpg", "gif", "palette", "grey", "deep", "alpha", "turned", "webp", "bmp"]
+
+
+def write_mixed(raw_dir: Path) -> pd.DataFrame:
+    """300 images of ten kinds and thirty sizes; cows mostly on grass, camels mostly on sand."""
+    rows = []
+    for i in range(300):
+        label = i % 2
+        goes_along = i // 2 % 10 != 0
+        bias = int(label == 0) if goes_along else int(label == 1)
+        size = (20 + i % 6, 24 + i // 6 % 5)
+        path = write_image(raw_dir / "images" / f"{i:03}", KINDS[i % 10], i % 250, size)
+        rows.append(
+            {
+                "path": path.relative_to(raw_dir).as_posix(),
+                "label": LABELS[label],
+                "bias": BIASES[bias],
+                "camera": i % 3,
+                "note": f"n{i}",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture(scope="module")
+def mixed_dir(tmp_path_factory) -> Path:
+    raw_dir = tmp_path_factory.mktemp("mixed")
+    write_mixed(raw_dir).to_csv(raw_dir / "table.csv", index=False)
+    return raw_dir
+
+
+# --- 300 images of mixed kinds ----------------------------------------------------------------
+
+
+def test_mixed_images_with_bias(mixed_dir):
+    data = build(mixed_dir)
+    Manifest.validate(data.manifest)
+    card = data.data_card
+    assert json.loads(json.dumps(card, allow_nan=False)) == card
+    assert card["label_names"] == ["camel", "cow"]
+    assert card["bias_names"] == ["grass", "sand"]
+    assert card["aligned_bias"] == [1, 0]
+    assert str(mixed_dir) not in json.dumps(card)
+    assert "resized to 22 x 22" in card["origin"]
+    assert data.images.shape == (300, 22, 22, 3)
+    assert [card["splits"][name]["images"] for name in ("train", "valid", "test")] == [210, 30, 60]
+    total = data.manifest["conflicting"].sum()
+    assert total == 30
+    assert 19 <= card["splits"]["train"]["conflicting"] <= 23
+
+
+def test_every_kind_comes_out_as_a_viewer_shows_it(mixed_dir):
+    data = build(mixed_dir)
+    number = data.manifest["source"].str.extract(r"(\d+)\.")[0].astype(int)
+    for row, i in enumerate(number):
+        error = np.abs(data.images[row].astype(int) - i % 250).max()
+        assert error <= (4 if KINDS[i % 10] in ("jpg", "turned") else 1), (i, KINDS[i % 10])
+
+
+def test_mixed_images_without_bias(mixed_dir, tmp_path):
+    raw_dir = tmp_path / "raw"
+    raw_dir.mkdir()
+    (raw_dir / "images").mkdir()
+    for path in (mixed_dir / "images").iterdir():
+        (raw_dir / "images" / path.name).hardlink_to(path)
+    put(raw_dir, pd.read_csv(mixed_dir / "table.csv")[["path", "label"]], "table.parquet")
+    data = build(raw_dir, image_size=16)
+    assert data.images.shape == (300, 16, 16, 3)
+    assert (data.manifest["bias"] == -1).all()
+    assert data.manifest["conflicting"].isna().all()
+    assert data.data_card["bias_names"] == []
+    assert data.data_card["aligned_bias"] == [None, None]
+    assert data.data_card["splits"]["train"]["conflicting"] is None
+
+
+@pytest.mark.parametrize(
+    ("bias", "lacks"), [(["0", "1"], False), (["1", ""], False), (["", "-1"], True), (None, True)]
+)
+def test_a_table_tells_before_the_images_are_read_whether_there_are_bias_labels(
+    tmp_path, bias, lacks
+):
+    rows = [{"path": f"{i}.png", "label": i} for i in range(2)]
+    put(tmp_path, [row | ({"bias": bias[i]} if bias else {}) for i, row in enumerate(rows)])
+    assert get_dataset("folder").lacks_bias_labels(tmp_path, FolderOptions()) == lacks
+
+
+def test_class_folders_lack_bias_labels_and_a_missing_folder_is_left_to_the_build(tmp_path):
+    folder = get_dataset("folder")
+    assert not folder.lacks_bias_labels(tmp_path / "nowhere", FolderOptions())
+    for label in ("cat", "dog"):
+        (tmp_path / label).mkdir()
+        (tmp_path / label / "1.png").touch()
+    assert folder.lacks_bias_labels(tmp_path, FolderOptions())
+
+
+def test_further_columns_are_carried_along(mixed_dir):
+    manifest = build(mixed_dir).manifest
+    number = manifest["source"].str.extract(r"(\d+)\.")[0].astype(int)
+    assert manifest["camera"].tolist() == (number % 3).tolist()
+    assert manifest["note"].tolist() == [f"n{i}" for i in number]
+
+
+def test_same_seed_same_bytes_other_seed_other_splits(mixed_dir):
+    one, same, other = build(mixed_dir, 1), build(mixed_dir, 1), build(mixed_dir, 2)
+    assert one.manifest.equals(same.manifest)
+    assert one.images.tobytes() == same.images.tobytes()
+    assert not one.manifest["source"].equals(other.manifest["source"])
+
+
+# --- Labels, bias and columns -----------------------------------------------------------------
+
+
+def test_numbers_as_folder_names_sort_as_numbers(tmp_path):
+    for i in range(44):
+        write_image(tmp_path / str(i % 11) / str(i), "png", i, (8, 6))
+    assert build(tmp_path).data_card["label_names"] == [str(i) for i in range(11)]
+
+
+@pytest.mark.parametrize(
+    ("written", "names"),
+    [
+        (["NA", "None"], ["NA", "None"]),
+        (["10", "9"], ["9", "10"]),
+        (["01", "1"], ["01", "1"]),
+        (["007", "12"], ["007", "12"]),
+        (["1", "-1"], ["-1", "1"]),
+        (["40000", "99999999999999999999"], ["40000", "99999999999999999999"]),
+        ([3, 1], ["1", "3"]),
+        ([1.0, 0.0], ["0", "1"]),
+        (["Ünsworth", "東京"], ["Ünsworth", "東京"]),
+        ([" a", "b "], ["a", "b"]),
+        ([True, False], ["False", "True"]),
+    ],
+)
+@pytest.mark.parametrize("name", ["table.csv", "table.parquet"])
+def test_labels_are_names_or_numbers(small_dir, written, names, name):
+    rows = [row | {"label": written[i % 2]} for i, row in enumerate(rows_of())]
+    data = build(put(small_dir, rows, name))
+    assert data.data_card["label_names"] == names
+    first = data.manifest.loc[data.manifest["source"] == "images/0.png", "label"].item()
+    assert names[first] == str(written[0]).strip().removesuffix(".0")
+
+
+def test_a_number_and_the_same_number_as_a_float_are_one_label(small_dir):
+    rows = [row | {"label": ["1", "1.0", "2", "02"][i % 4]} for i, row in enumerate(rows_of())]
+    data = build(put(small_dir, rows))
+    assert data.data_card["label_names"] == ["1", "02", "2"]
+    assert data.manifest["label"].value_counts().to_dict() == {0: 20, 1: 10, 2: 10}
+
+
+def test_the_number_of_labels_is_limited_and_not_their_size(monkeypatch, small_dir):
+    monkeypatch.setattr("debias_pipeline.biased_data.folder.labels._MAX_LABELS", 3)
+    rows = [row | {"label": 40_000 + i % 4} for i, row in enumerate(rows_of())]
+    message = refusal(put(small_dir, rows))
+    assert "4 different values" in message
+    assert "at most 3" in message
+
+
+@pytest.mark.parametrize("written", [[-1, 1], [1, -1, None], [-1.0, 1.0], ["-1", "1.0", ""]])
+@pytest.mark.parametrize("name", ["table.csv", "table.parquet"])
+def test_a_bias_of_minus_one_or_one_has_two_values(small_dir, written, name, caplog):
+    rows = [row | {"bias": written[i // 2 % len(written)]} for i, row in enumerate(rows_of())]
+    data = build(put(small_dir, rows, name))
+    assert data.data_card["bias_names"] == ["-1", "1"]
+    gaps = sum(row["bias"] in (None, "") for row in rows)
+    assert (data.manifest["bias"] == -1).sum() == gaps
+    assert "unknown" not in caplog.text
+
+
+def test_bias_unknown_in_places_is_counted(small_dir, caplog):
+    rows = [row | {"bias": [0, 1, -1, None][i % 4]} for i, row in enumerate(rows_of())]
+    rows = [row | {"label": i // 4 % 2} for i, row in enumerate(rows)]
+    with caplog.at_level(logging.WARNING):
+        data = build(put(small_dir, rows))
+    assert "10 rows have the bias -1" in caplog.text
+    assert data.data_card["bias_names"] == ["0", "1"]
+    unknown = data.manifest["bias"] == -1
+    assert unknown.sum() == 20
+    assert (data.manifest["conflicting"].isna() == unknown).all()
+
+
+def test_conflicting_is_any_bias_but_the_most_frequent_in_training(small_dir):
+    # In training label 0 goes with x (6 : 4), label 1 with y; the test split says otherwise.
+    pairs = [(0, "x")] * 6 + [(0, "y")] * 4 + [(1, "y")] * 8 + [(1, "z")] * 2
+    rows = [
+        row | {"label": pair[0], "bias": pair[1], "split": "train"}
+        for row, pair in zip(rows_of(20), pairs, strict=True)
+    ]
+    rows += [
+        row | {"label": i % 2, "bias": "z", "split": ["valid", "test"][i // 2 % 2]}
+        for i, row in enumerate(rows_of()[20:])
+    ]
+    data = build(put(small_dir, rows))
+    assert data.data_card["aligned_bias"] == [0, 1]
+    train = data.manifest[data.manifest["split"] == "train"]
+    assert train["conflicting"].tolist() == [False] * 6 + [True] * 4 + [False] * 8 + [True] * 2
+    assert data.manifest["conflicting"].tolist()[20:] == [True] * 20
+
+
+def test_column_names_of_the_manifest_are_set_apart(small_dir):
+    rows = [row | {"source": "web", "image_id": i + 7} for i, row in enumerate(rows_of())]
+    manifest = build(put(small_dir, rows)).manifest
+    assert manifest["table_source"].eq("web").all()
+    assert sorted(manifest["table_image_id"]) == list(range(7, 47))
+
+
+@given(counts=st.lists(st.integers(3, 12), min_size=2, max_size=4), seed=st.integers(0, 9))
+@settings(max_examples=10)
+def test_labels_survive_whatever_the_counts(tmp_path_factory, counts, seed):
+    raw_dir = tmp_path_factory.mktemp("drawn")
+    label = [value for value, n in enumerate(counts) for _ in range(n)]
+    for i in range(len(label)):
+        write_image(raw_dir / str(i), "bmp", i, (2, 2))
+    put(raw_dir, [{"path": f"{i}.png", "label": f"l{value}"} for i, value in enumerate(label)])
+    (raw_dir / "table.csv").write_text((raw_dir / "table.csv").read_text().replace("png", "bmp"))
+    try:
+        manifest = build(raw_dir, seed).manifest
+    except UserError as error:
+        assert "too few to draw it from" in str(error)
+        return
+    for row in manifest.itertuples():
+        assert label[int(Path(row.source).stem)] == row.label
+    assert set(manifest.loc[manifest["split"] == "train", "label"]) == set(range(len(counts)))
+
+
+# --- Sizes ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sizes", "image_size", "expected"),
+    [
+        ([(8, 6)], 0, (6, 8)),
+        ([(256, 100)], 0, (100, 256)),
+        ([(300, 400)], 0, (224, 224)),
+        ([(10, 20), (12, 20), (30, 14)], 0, (12, 12)),
+        ([(10, 20), (12, 20), (30, 14)], 9, (9, 9)),
+        ([(8, 6)], 8, (8, 8)),
+    ],
+)
+def test_size_of_images(tmp_path, sizes, image_size, expected):
+    for i in range(30):
+        write_image(tmp_path / "ab"[i % 2] / str(i), "png", i, sizes[i % len(sizes)])
+    assert build(tmp_path, image_size=image_size).images.shape[1:3] == expected
+
+
+# --- What goes wrong --------------------------------------------------------------------------
+
+
+def test_all_problems_are_counted_and_ten_shown(small_dir, tmp_path):
+    rows = rows_of()
+    (small_dir / "images/0.png").write_bytes(b"")
+    (small_dir / "images/1.png").write_text("no image")
+    (small_dir / "images/2.png").write_bytes(b"GIF89a" + b"\x10\x27" * 2 + b"\0\0\0," + bytes(20))
+    (small_dir / "images/3.png").unlink()
+    (small_dir / "images/4.png").unlink()
+    (small_dir / "images/4.png").symlink_to(tmp_path / "outside.png")
+    Image.new("RGB", (8, 6)).save(tmp_path / "outside.png")
+    rows[5]["path"] = "../outside.png"
+    rows[6]["path"] = str(tmp_path / "outside.png")
+    rows[7]["path"] = "./images/8.png"
+    rows[9]["path"] = ""
+    rows[10]["label"] = ""
+    for row in rows:
+        row["split"] = "train"
+    rows[11]["split"] = "dev"
+    rows[12]["split"] = ""
+    message = refusal(put(small_dir, rows))
+    assert message.startswith(str(small_dir / "table.csv"))
+    assert "12 problems: " in message
+    for complaint in (
+        "row 5: images/3.png does not exist",
+        "row 6: images/4.png leads out of raw_dir",
+        "row 7: ../outside.png leads out of raw_dir",
+        f"row 8: {tmp_path / 'outside.png'} leads out of raw_dir",
+        "row 10: images/8.png is in row 9 already",
+        "row 11: no path",
+        "row 12: no label",
+        "row 13: split 'dev' is not train, valid or test",
+        "row 14: no split, but other rows have one",
+        "row 2 (images/0.png): is empty (0 bytes)",
+    ):
+        assert complaint in message
+    assert "; and 2 more." in message
+
+
+def test_broken_images_are_named_with_rows(small_dir, recwarn):
+    (small_dir / "images/1.png").write_text("no image")
+    (small_dir / "images/2.png").write_bytes(b"GIF89a" + b"\x10\x27" * 2 + b"\0\0\0," + bytes(20))
+    content = (small_dir / "images/3.png").read_bytes()
+    (small_dir / "images/3.png").write_bytes(content[:50])
+    message = refusal(put(small_dir, rows_of(), "table.parquet"))
+    assert "3 problems" in message
+    assert "row 2 (images/1.png): cannot be decoded" in message
+    assert "row 3 (images/2.png): has more than 80 megapixels" in message
+    assert "row 4 (images/3.png): cannot be decoded" in message
+    assert not [warning for warning in recwarn if "Decompression" in str(warning.category)]
+
+
+@pytest.mark.parametrize(
+    ("labels", "complaint"),
+    [
+        (["cat", "0", "1", "1"], "row 2 (images/0.png): label 'cat' is not a whole number"),
+        (["1.5", "0", "1", "1"], "label '1.5' is not a whole number"),
+        (["3", "cat", "dog", "dog"], "label '3' is a number, but others are names"),
+        (["cat"] * 4, "only one class, 'cat'"),
+    ],
+)
+def test_wrong_labels_are_told(small_dir, labels, complaint):
+    rows = rows_of()
+    for i, row in enumerate(rows):
+        row["label"] = labels[i] if i < 4 else labels[2 + i % 2]
+    assert complaint in refusal(put(small_dir, rows))
+
+
+def test_splits_without_images_or_labels_are_told(small_dir):
+    rows = [row | {"split": "test" if i % 2 else "valid"} for i, row in enumerate(rows_of())]
+    assert "the train split: no images" in refusal(put(small_dir, rows))
+    rows = [
+        row | {"split": ["train", "train", "valid", "test"][i % 4]} for i, row in enumerate(rows)
+    ]
+    for i in (0, 2, 3):
+        rows[i]["label"] = "horse"
+    rows[0]["split"] = "test"
+    assert "label 'horse': no image in the train split" in refusal(put(small_dir, rows))
+    assert "split: no images, and too few to draw it from" in refusal(put(small_dir, rows_of(4)))
+
+
+def test_image_size_must_make_sense():
+    for size in (-1, 5000):
+        with pytest.raises(ValidationError):
+            FolderOptions(image_size=size)
+
+
+# --- Where results go -------------------------------------------------------------------------
+
+
+def test_results_of_different_data_never_share_a_folder(tmp_path):
+    dataset = get_dataset("folder")
+
+    def filed(place: str, seed: int = 0, **options) -> str:
+        return dataset.folder("2pct", tmp_path / place, seed, FolderOptions(**options))
+
+    names = [
+        filed("a/my photos!"),
+        filed("b/my photos!"),
+        filed("a/my photos!", seed=3),
+        filed("a/my photos!", image_size=64),
+        filed("a/my photos!", table="x/a b.csv"),
+        filed("a/my photos!", table="x/a-b.csv"),
+    ]
+    assert len(set(names)) == len(names)
+    assert all(name.startswith("folder/my-photos-") and name.count("/") == 1 for name in names)
+    assert names[2].endswith("_data3")
+    assert names[3].endswith("_image_size64")
+    assert filed("a/my photos!") == filed("b/../a/my photos!") == names[0]
+    assert filed("東京").startswith("folder/images-")
