@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from debias_pipeline.evaluation import (
     Predictions,
-    Split,
     accuracies,
     conflict_detection_auroc,
     final_figures,
@@ -21,6 +20,7 @@ from debias_pipeline.evaluation import (
     summarise,
 )
 from debias_pipeline.evaluation.summary import over_seeds
+from debias_pipeline.images import Split
 from debias_pipeline.selection_rules import harmonic_mean
 
 

@@ -1,6 +1,5 @@
 """Prediction and the metrics of biased data."""
 
-from debias_pipeline.evaluation.data import ImageData, Split
 from debias_pipeline.evaluation.metrics import (
     BIAS_BRANCH_ACCURACY,
     METRIC_NAMES,
@@ -20,10 +19,8 @@ from debias_pipeline.evaluation.summary import (
 __all__ = [
     "BIAS_BRANCH_ACCURACY",
     "METRIC_NAMES",
-    "ImageData",
     "Predictions",
     "Selections",
-    "Split",
     "accuracies",
     "conflict_detection_auroc",
     "final_figures",

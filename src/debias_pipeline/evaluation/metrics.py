@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from debias_pipeline.evaluation.data import Split
 from debias_pipeline.evaluation.predict import Predictions
+from debias_pipeline.images import Split
 
 METRIC_NAMES = (
     "accuracy",

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from debias_pipeline.evaluation.data import ImageData
+from debias_pipeline.images import ImageData
 from debias_pipeline.methods import Method, check_shape
 
 # Large enough for full speed, small enough to stay in cache and in a small device's memory.

@@ -9,8 +9,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from debias_pipeline.evaluation.data import Split
 from debias_pipeline.evaluation.predict import Predictions
+from debias_pipeline.images import Split
 from debias_pipeline.selection_rules import (
     PSEUDO_GROUPS,
     SELECTED,

@@ -7,7 +7,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from debias_pipeline.evaluation.data import Split, conflict_codes
 from debias_pipeline.evaluation.metrics import (
     BIAS_BRANCH_ACCURACY,
     METRIC_NAMES,
@@ -16,6 +15,7 @@ from debias_pipeline.evaluation.metrics import (
     group_accuracy_table,
 )
 from debias_pipeline.evaluation.predict import Predictions
+from debias_pipeline.images import Split, conflict_codes
 from debias_pipeline.selection_rules import MIN_SUPPORT, SELECTION_RULES
 
 

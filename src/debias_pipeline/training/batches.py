@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from debias_pipeline.errors import RecipeError
-from debias_pipeline.evaluation import ImageData
+from debias_pipeline.images import ImageData
 from debias_pipeline.methods import Batch, Sampling
 from debias_pipeline.randomness import generators
 from debias_pipeline.transforms import Transform

@@ -9,8 +9,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from debias_pipeline.evaluation import ImageData, Predictions, accuracies, predict
+from debias_pipeline.evaluation import Predictions, accuracies, predict
 from debias_pipeline.evaluation.selection import Selections
+from debias_pipeline.images import ImageData
 from debias_pipeline.methods import Method, Recipe
 from debias_pipeline.selection_rules import LAST
 from debias_pipeline.stopping import Stopped, StopRequest, stopping_on_request

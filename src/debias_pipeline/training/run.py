@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from debias_pipeline.errors import UserError
-from debias_pipeline.evaluation import ImageData
 from debias_pipeline.evaluation.predict import IMAGES_AT_ONCE, mixed_precision
+from debias_pipeline.images import ImageData
 from debias_pipeline.methods import Method
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from debias_pipeline.evaluation import ImageData
 from debias_pipeline.evaluation.predict import mixed_precision
+from debias_pipeline.images import ImageData
 from debias_pipeline.methods import Batch, Method, Optimiser, Recipe, Run, Update
 from debias_pipeline.training.batches import BatchStream
 from debias_pipeline.training.window import Window

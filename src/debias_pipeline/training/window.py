@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from debias_pipeline.errors import RecipeError, UserError
-from debias_pipeline.evaluation import ImageData
+from debias_pipeline.images import ImageData
 from debias_pipeline.methods import Losses, Method, Recipe, Stage, check_shape
 
 

@@ -9,13 +9,13 @@ import pandas as pd
 
 from debias_pipeline.errors import UserError
 from debias_pipeline.evaluation import (
-    ImageData,
     final_figures,
     group_accuracy,
     predict,
     prediction_table,
     summarise,
 )
+from debias_pipeline.images import ImageData
 from debias_pipeline.training import (
     Checkpoint,
     check_data,

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 
-from debias_pipeline.evaluation import ImageData
+from debias_pipeline.images import ImageData
 from debias_pipeline.methods import Task, get_method
 from debias_pipeline.tracking import StepMetrics
 from debias_pipeline.training import (
