@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from debias_pipeline.errors import RecipeError
 from debias_pipeline.networks import TORCHVISION_NETWORKS, encoder_names, smallest_image
+from debias_pipeline.registry import unknown
 from debias_pipeline.transforms import Transform
 
 
@@ -66,7 +67,7 @@ class Recipe(BaseModel):
     @classmethod
     def _network_exists(cls, name: str) -> str:
         if name not in encoder_names():
-            raise ValueError(f"there is no such network; choose from {', '.join(encoder_names())}")
+            raise ValueError(unknown("network", name, encoder_names()))
         return name
 
     @field_validator("weights")
