@@ -64,7 +64,7 @@ def test_features_have_the_promised_axes_and_images_may_be_shared(name):
 def test_images_that_are_too_small_are_refused_with_what_to_do(name):
     recipe = Recipe(method="vanilla", network=name, lr=0.01, batch_size=BATCH, steps=1)
     small = smallest_image(name) - 1
-    with pytest.raises(RecipeError, match=f"recipe.network={name}: .*try recipe.resize=224"):
+    with pytest.raises(RecipeError, match=f"recipe.network={name}; .*try recipe.resize=224"):
         recipe.network_input((small, 300, 3))
     assert recipe.network_input((small + 1, 300, 3)) == (small + 1, 300, 3)
     encoder = build_encoder(name, (small, small, 3), 1, generators([0], "test"))
