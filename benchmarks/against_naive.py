@@ -14,7 +14,7 @@ from benchmarks.naive import FILES, TRAIN_IMAGES, WORKERS, NaiveDisent, PngFiles
 from benchmarks.real_steps import Blocks, time_steps
 from benchmarks.steps import SPLITS, published_recipe
 from benchmarks.timing import Timing, milliseconds_of
-from debias_pipeline.evaluation import ImageData
+from debias_pipeline.images import ImageData
 
 # Of a full published run.
 STEPS, EVALUATIONS = 50_000, 100

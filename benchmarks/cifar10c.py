@@ -11,7 +11,7 @@ from benchmarks.steps import (
     untrained,
 )
 from benchmarks.timing import Timing
-from debias_pipeline.evaluation import ImageData
+from debias_pipeline.images import ImageData
 
 __all__ = ["cifar10c_like_data", "measure_cifar10c_step", "parts_of_cifar10c_run"]
 

@@ -6,7 +6,7 @@ from benchmarks.parts import Parts, measure_parts
 from benchmarks.real_steps import Blocks, summaries, time_steps
 from benchmarks.steps import cmnist_like_data, published_recipe, untrained
 from benchmarks.timing import Timing
-from debias_pipeline.evaluation import ImageData
+from debias_pipeline.images import ImageData
 
 __all__ = ["cmnist_like_data", "measure_cmnist_step", "parts_of_cmnist_run"]
 

@@ -15,7 +15,7 @@ import torch
 from benchmarks.alternating import step_times
 from benchmarks.steps import cmnist_like_data, published_recipe, untrained
 from benchmarks.timing import Timing
-from debias_pipeline.evaluation import ImageData, Split
+from debias_pipeline.images import ImageData, Split
 from debias_pipeline.training import train
 from debias_pipeline.training.loop import Listener
 

@@ -22,8 +22,7 @@ from benchmarks.alternating import step_times
 from benchmarks.memory_limit import limited
 from benchmarks.steps import CLASSES, cifar10c_like_data, published_recipe
 from benchmarks.timing import Timing
-from debias_pipeline.evaluation import ImageData
-from debias_pipeline.evaluation.memory import available_memory
+from debias_pipeline.images import ImageData, available_memory
 from debias_pipeline.io import ImageArrayDataset
 from debias_pipeline.methods import Task, get_method
 from debias_pipeline.training import train

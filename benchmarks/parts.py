@@ -15,7 +15,7 @@ from unittest import mock
 import torch
 
 from benchmarks.steps import untrained
-from debias_pipeline.evaluation import ImageData
+from debias_pipeline.images import ImageData
 from debias_pipeline.io.snapshots import SnapshotStore
 from debias_pipeline.losses import ClassNormalisedAverage
 from debias_pipeline.methods import Recipe

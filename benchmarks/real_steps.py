@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.steps import untrained
 from benchmarks.timing import Timing, milliseconds_of
-from debias_pipeline.evaluation import ImageData
+from debias_pipeline.images import ImageData
 from debias_pipeline.methods import Recipe
 from debias_pipeline.training import train
 

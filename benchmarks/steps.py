@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from omegaconf import OmegaConf
 
-from debias_pipeline.evaluation import ImageData
+from debias_pipeline.images import ImageData
 from debias_pipeline.methods import Method, Recipe, Task, get_method, method_names
 from debias_pipeline.parameters import resolve_method
 

@@ -9,7 +9,14 @@ SPLITS: Final[tuple[Split, ...]] = ("train", "valid", "test")
 Headline = Literal["accuracy", "conflicting_accuracy"]
 
 # Metrics of a split, as fractions.
-METRICS: Final = (
+Metric = Literal[
+    "accuracy",
+    "group_balanced_accuracy",
+    "aligned_accuracy",
+    "conflicting_accuracy",
+    "worst_group_accuracy",
+]
+METRICS: Final[tuple[Metric, ...]] = (
     "accuracy",
     "group_balanced_accuracy",
     "aligned_accuracy",
@@ -18,6 +25,10 @@ METRICS: Final = (
 )
 # Accuracy of the branch that is meant to learn the bias: how far the bias alone gets.
 BIAS_BRANCH_ACCURACY: Final = "bias_branch_accuracy"
+
+# Every table of sample weights has columns `loss_average_<name>` for these, null if the method
+# keeps no such average. Methods may add others.
+LOSS_AVERAGES: Final = ("intrinsic", "bias")
 
 TrialState = Literal["done", "failed", "not run"]
 DONE: Final = "done"

@@ -1,4 +1,4 @@
-"""Nested mappings, such as parameters, as one level of dotted names."""
+"""Flatten nested mappings, such as parameters, to dotted names."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -16,7 +16,7 @@ def flattened(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    """Yield dotted name, old value and new value where they differ; None stands for no value."""
+    """Yield dotted name, old and new value of every difference; a missing value is None."""
     was, now = flattened(old), flattened(new)
     for name in {**now, **was}:
         if was.get(name) != now.get(name):

@@ -15,6 +15,7 @@ from debias_pipeline.errors import UserError
 from debias_pipeline.grid import CELL_ENTRIES, SETTING_ENTRIES, cells_of
 from debias_pipeline.methods import method_names
 from debias_pipeline.nested import changes
+from debias_pipeline.records import DataCard, DataIdentity
 from debias_pipeline.training import data_difference
 
 Catalog = CatalogProtocol[Any, Any]
@@ -87,7 +88,7 @@ class _Data:
         if self.card is None or is_remade:
             same = trained_on.get("raw_hash") == self.raw_hash
             return None if same else "the raw data has changed"
-        return data_difference(trained_on, self.card)
+        return data_difference(cast(DataIdentity, trained_on), cast(DataCard, self.card))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ Selection = Literal["last", "best_on_test", "unknown"]
 _SELECTIONS: Final[Mapping[str, str]] = {
     "last": "last step",
     "best_on_test": "best over evaluation steps on the test set",
-    "unknown": "how the checkpoint was chosen is not stated",
+    "unknown": "how the checkpoint was selected is not stated",
 }
 
 
@@ -18,9 +18,9 @@ class Source(BaseModel):
 
     Attributes:
         name: paper and table.
-        selection: how the checkpoint was chosen whose accuracy is given.
-        seeds: number of runs that were averaged; None if it is not stated.
-        note: what else to know when comparing, such as other images.
+        selection: how the evaluated checkpoint was selected.
+        seeds: number of averaged runs; None if it is not stated.
+        note: other differences from measured accuracies, such as other images.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -45,10 +45,9 @@ class PublishedAccuracy(TypedDict):
 
 
 def comparable_selection(published: PublishedAccuracy) -> str:
-    """Return the selection rule whose measured accuracy compares with a published one.
+    """Return the selection rule whose measured accuracy is comparable with a published one.
 
-    If a paper does not say how it chose, it is taken as the best on the test set, which is what
-    most published code reports.
+    If a paper does not state its rule, best on test is assumed, as in most published code.
     """
     selection = published["selection"]
     return "best_on_test" if selection == "unknown" else selection
@@ -66,10 +65,10 @@ def source_in_words(published: PublishedAccuracy) -> str:
 
 
 def sources_by_method(sources: Iterable[tuple[str, str]]) -> list[str]:
-    """Return each source once, with its methods if there are several sources.
+    """Return each source once; if there are several, with the methods in front.
 
     Args:
-        sources: method and its source in words.
+        sources: pairs of a method and its source, see `source_in_words`.
     """
     methods: dict[str, dict[str, None]] = {}
     for method, source in sources:

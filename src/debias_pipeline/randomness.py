@@ -1,4 +1,4 @@
-"""Independent, named streams of random numbers."""
+"""Create independent random streams by name."""
 
 import zlib
 from collections.abc import Sequence
@@ -8,19 +8,19 @@ import torch
 
 
 def generator(seed: int, purpose: str) -> torch.Generator:
-    """A CPU generator for one purpose of one seed.
+    """Return a CPU generator for one purpose of one seed.
 
-    Streams of different purposes are independent, so that drawing more numbers for one
-    (say, a larger network) leaves the others (say, the order of the images) as they were.
+    Streams of different purposes are independent: drawing more numbers for one, such as a larger
+    network, does not change another, such as the order of images.
 
     Args:
         seed: the seed of the training run, 0 or more.
-        purpose: what the numbers are for, such as "shuffle".
+        purpose: name of the stream, such as "shuffle".
     """
     sequence = np.random.SeedSequence(seed, spawn_key=(zlib.crc32(purpose.encode()),))
     return torch.Generator().manual_seed(int(sequence.generate_state(1, np.uint64)[0] >> 1))
 
 
 def generators(seeds: Sequence[int], purpose: str) -> list[torch.Generator]:
-    """One `generator` per seed."""
+    """Return one `generator` per seed."""
     return [generator(seed, purpose) for seed in seeds]

@@ -1,7 +1,7 @@
-"""Selection rules: which evaluation step of a training run a network is taken from.
+"""Selection rules: each selects one evaluation step of a training run.
 
-`SELECTION_RULES` is the only list of them. Training keeps the networks that they select, and
-metrics, tables and reports have one entry for each. docs/selection.md explains and compares them.
+`SELECTION_RULES` lists all of them. Training keeps the networks of the selected steps, and metrics,
+tables and reports have an entry for each rule. docs/selection.md explains and compares them.
 """
 
 import math
@@ -12,7 +12,7 @@ from typing import Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-# With fewer bias-conflicting validation images, chance decides more than the networks do.
+# With fewer bias-conflicting validation images, a rule depends on chance too much.
 MIN_SUPPORT: Final = 30
 
 Flags = npt.NDArray[np.bool_]
@@ -20,7 +20,7 @@ Flags = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What selection rules may use of one replica at one evaluation step.
+    """Results of one replica at one evaluation step, for selection rules.
 
     Attributes:
         step: number of training steps made so far.
@@ -39,13 +39,13 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class SelectionRule:
-    """A rule that selects one of the evaluation steps of a training run.
+    """A rule that selects one evaluation step of a training run.
 
     Attributes:
         key: its key in metrics, checkpoints and predictions.
-        name: for people.
-        description: one phrase, for people.
-        needs: what it needs besides the training run itself.
+        name: for reports.
+        description: one phrase, for reports.
+        needs: what it needs in addition to the training run.
         score: scores an evaluation step, given which validation images are pseudo-aligned, [n].
             The first step with the highest score is selected; NaN is never the highest. None
             selects the final step.
@@ -67,7 +67,7 @@ class SelectionRule:
 
 
 def harmonic_mean(aligned: float, conflicting: float) -> float:
-    """Harmonic mean of two accuracies: 0 where both are 0, NaN where either is NaN."""
+    """Return the harmonic mean of two accuracies: 0 if both are 0, NaN if one is NaN."""
     total = aligned + conflicting
     return 2 * aligned * conflicting / total if total else 0.0
 
@@ -82,7 +82,7 @@ def group_score(correct: Flags, aligned: Flags) -> float:
     Returns:
         NaN if there is no aligned or no conflicting image.
     """
-    return harmonic_mean(_share(correct[aligned]), _share(correct[~aligned]))
+    return harmonic_mean(_mean(correct[aligned]), _mean(correct[~aligned]))
 
 
 def chance_of_group_score(best: Flags, later: Flags, aligned: Flags) -> float:
@@ -107,11 +107,11 @@ def chance_of_group_score(best: Flags, later: Flags, aligned: Flags) -> float:
 
 def _slope(correct: Flags, group: Flags) -> float:
     """Return the derivative of the harmonic mean by the accuracy on one of the groups."""
-    mine, other = _share(correct[group]), _share(correct[~group])
+    mine, other = _mean(correct[group]), _mean(correct[~group])
     return 2 * (other / (mine + other)) ** 2 if mine + other else 0.0
 
 
-def _share(correct: Flags) -> float:
+def _mean(correct: Flags) -> float:
     return float(correct.mean()) if len(correct) else float("nan")
 
 

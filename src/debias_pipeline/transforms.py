@@ -1,4 +1,4 @@
-"""Transforms of whole batches on the device, in place of torchvision's per-image ones."""
+"""Transform whole batches of images on the device."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,8 +10,9 @@ from torch import Tensor
 
 from debias_pipeline.errors import RecipeError
 
-# Mean and standard deviation per channel of pixels in 0..1. DisEnt's published code normalises
-# every data set of photographs with CIFAR-10's, networks with ImageNet weights expect ImageNet's.
+# Mean and standard deviation per channel of pixels in 0..1. The published code of Lee et al. 2021
+# normalises all photographs with those of CIFAR-10. Networks with ImageNet weights expect those of
+# ImageNet.
 STATISTICS: Final = {
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
@@ -20,18 +21,16 @@ STATISTICS: Final = {
 
 @dataclass(frozen=True)
 class Transform:
-    """What is done to images before a network sees them.
-
-    Steps are done in the order of the attributes.
+    """The transform of images for a network, step by step in the order of the attributes.
 
     Attributes:
         square: crop to the largest central square.
         resize: side in pixels that images are resized to (bilinear, antialiased), or None.
         centre_crop: side in pixels of the central square that is kept, or None.
-        crop_padding: pixels of black put around an image before a random crop of the old size;
-            0 for no crop. Training only.
+        crop_padding: pixels of black padding before a random crop to the old size; 0 for no
+            crop. Training only.
         flip: mirror left and right with probability one half. Training only.
-        normalise: which of STATISTICS are subtracted and divided by, per channel; or none.
+        normalise: the STATISTICS by which channels are normalised, or none.
     """
 
     square: bool = False
@@ -42,7 +41,7 @@ class Transform:
     normalise: Literal["none", "cifar10", "imagenet"] = "none"
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
-        """Return height and width of images of a size once they are transformed.
+        """Return height and width of transformed images.
 
         Raises:
             RecipeError: if the images are smaller than the centre crop.
@@ -55,25 +54,25 @@ class Transform:
             return height, width
         if self.centre_crop > min(height, width):
             raise RecipeError(
-                f"{{recipe}}.centre_crop={self.centre_crop} is larger than the images, "
-                f"{height} × {width} pixels; choose a smaller one or set {{recipe}}.resize"
+                f"{{recipe}}.centre_crop={self.centre_crop} is larger than the images "
+                f"({height} × {width} pixels); use a smaller one, or set {{recipe}}.resize"
             )
         return self.centre_crop, self.centre_crop
 
     def for_evaluation(self, images: Tensor) -> Tensor:
-        """Transform without anything random.
+        """Transform images for evaluation.
 
         Args:
             images: uint8, [n, H, W, 3].
 
         Returns:
-            [n, 3, H′, W′], channels last in memory: float32 in 0..1 or normalised; where nothing
-            is to be done, uint8 in 0..255 as they are.
+            [n, 3, H′, W′], channels last in memory: float32 in 0..1 or normalised, or uint8 if the
+            transform has no steps.
         """
         return self._normalised(self._sized(images))
 
     def for_training(self, images: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
-        """Transform with random crops and flips.
+        """Transform images for training, with random crops and flips.
 
         Args:
             images: uint8, [R · B, H, W, 3], replica after replica.
@@ -93,7 +92,7 @@ class Transform:
         return self._normalised(pixels)
 
     def _sized(self, images: Tensor) -> Tensor:
-        """Resize and crop to [n, 3, H′, W′]: floats in 0..255 if resized, else uint8."""
+        """Resize and crop to [n, 3, H′, W′]: float in 0..255 if resized, else uint8."""
         pixels = images.movedim(-1, 1)
         if self.square:
             pixels = _central(pixels, min(pixels.shape[2:]))
@@ -126,16 +125,16 @@ class Transform:
 
 
 def _central(pixels: Tensor, side: int) -> Tensor:
-    """Return the central square; where it cannot be central, as torchvision rounds."""
+    """Return the central square, with the rounding of torchvision."""
     top, left = (round((size - side) / 2) for size in pixels.shape[2:])
     return pixels[:, :, top : top + side, left : left + side]
 
 
 @cache
 def _normalisation(statistics: str, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return what pixels in 0..255 are multiplied by, and what is then subtracted.
+    """Return the factor for pixels in 0..255 and the offset that is then subtracted.
 
-    Cached by device: a GPU would wait for the copy at every step.
+    Cached, as copying to a GPU at every step would make it wait.
     """
     mean, std = (torch.tensor(each, device=device).view(3, 1, 1) for each in STATISTICS[statistics])
     return 1 / (255 * std), mean / std

@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 
 from debias_pipeline.evaluation import (
     Predictions,
-    Split,
     accuracies,
     conflict_detection_auroc,
-    final_figures,
+    final_metrics,
     group_accuracy,
     group_accuracy_table,
     prediction_table,
     summarise,
 )
 from debias_pipeline.evaluation.summary import over_seeds
+from debias_pipeline.images import Split
 from debias_pipeline.selection_rules import harmonic_mean
 
 
@@ -48,7 +48,7 @@ def test_accuracies_by_hand():
     assert metrics["worst_class_accuracy"] == [0.5]
 
 
-def test_every_replica_is_judged_on_its_own():
+def test_every_replica_is_evaluated_on_its_own():
     metrics = accuracies(Predictions(np.array([PREDICTIONS, LABELS])), split(LABELS, BIAS))
     assert metrics["accuracy"].tolist() == [6 / 8, 1.0]
     assert metrics["worst_group_accuracy"].tolist() == [0.0, 1.0]
@@ -70,8 +70,8 @@ def test_groups_without_images_do_not_count():
 @given(st.lists(st.tuples(*[st.integers(0, 2)] * 3), min_size=1, max_size=40))
 def test_accuracy_lies_between_aligned_and_conflicting(rows):
     labels, bias, predictions = np.array(rows).T
-    judged = accuracies(Predictions(predictions[None]), split(labels, bias))
-    metrics = {name: values[0] for name, values in judged.items()}
+    evaluated = accuracies(Predictions(predictions[None]), split(labels, bias))
+    metrics = {name: values[0] for name, values in evaluated.items()}
     parts = [metrics[f"{name}_accuracy"] for name in ("aligned", "conflicting")]
     known = [each for each in parts if not math.isnan(each)]
     assert min(known) - 1e-12 <= metrics["accuracy"] <= max(known) + 1e-12
@@ -177,25 +177,25 @@ def test_a_rule_that_rests_on_few_conflicting_images_is_unreliable():
     assert (unknown["support"], unknown["reliable"]) == (None, True)
 
 
-def test_the_bias_branch_is_judged_beside_the_method_and_null_without_one():
+def test_the_bias_branch_is_evaluated_beside_the_method_and_null_without_one():
     both = Predictions(np.array([LABELS] * 2), np.array([BIAS, LABELS]))
-    judged = accuracies(both, split(LABELS, BIAS))
-    assert judged["bias_branch_accuracy"].tolist() == [6 / 8, 1.0]
-    assert judged["accuracy"].tolist() == [1.0, 1.0]
+    evaluated = accuracies(both, split(LABELS, BIAS))
+    assert evaluated["bias_branch_accuracy"].tolist() == [6 / 8, 1.0]
+    assert evaluated["accuracy"].tolist() == [1.0, 1.0]
     predictions, manifest, weights, card = tables(BIAS, np.array([BIAS, LABELS]))
     metrics = summarise(predictions.sample(frac=1, random_state=0), manifest, weights, card, "lff")
     figure = metrics["checkpoints"]["last"]["bias_branch_accuracy"]
     assert figure["per_seed"] == [6 / 8, 1.0]
-    assert final_figures(metrics)["last.bias_branch_accuracy"]["value"] == 0.875
+    assert final_metrics(metrics)["last.bias_branch_accuracy"]["value"] == 0.875
     without = summarise(*tables(BIAS), "vanilla")
     none = {"mean": None, "std": None, "per_seed": [None, None]}
     assert without["checkpoints"]["last"]["bias_branch_accuracy"] == none
-    assert "last.bias_branch_accuracy" not in final_figures(without)
+    assert "last.bias_branch_accuracy" not in final_metrics(without)
 
 
-def test_final_figures_name_choice_and_metric_and_leave_nulls_out():
+def test_final_metrics_name_rule_and_metric_and_leave_nulls_out():
     predictions, manifest, weights, card = tables([-1] * 8)
-    figures = final_figures(summarise(predictions, manifest, weights, card, "disent"))
+    figures = final_metrics(summarise(predictions, manifest, weights, card, "disent"))
     assert figures["last.accuracy"]["value"] == 0.875
     assert "last.conflicting_accuracy" not in figures
     assert not any(name.startswith("selected") for name in figures)

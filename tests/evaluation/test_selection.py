@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from debias_pipeline.evaluation import Predictions, Split
+from debias_pipeline.evaluation import Predictions
 from debias_pipeline.evaluation.selection import Selections
+from debias_pipeline.images import Split
 from debias_pipeline.selection_rules import SELECTION_RULES, chance_of_group_score, group_score
 
 NAN = float("nan")

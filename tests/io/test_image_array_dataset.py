@@ -65,18 +65,18 @@ def test_file_is_what_numpy_itself_would_write(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("data", "complaint"),
+    ("data", "message"),
     [
-        (IMAGES.astype(np.float32), "float32 where images are uint8"),
+        (IMAGES.astype(np.float32), "float32"),
         (IMAGES[0], "4 x 5 x 3"),
         (IMAGES[..., :1], "2 x 4 x 5 x 1"),
         (IMAGES[:0], "0 x 4 x 5 x 3"),
-        (np.zeros((), np.uint8), "scalar"),
+        (np.zeros((), np.uint8), "shape \\(\\)"),
         ([1, 2], "is a list"),
     ],
 )
-def test_anything_else_is_refused(tmp_path, data, complaint):
-    with pytest.raises(DatasetError, match=complaint) as caught:
+def test_anything_else_is_refused(tmp_path, data, message):
+    with pytest.raises(DatasetError, match=message) as caught:
         ImageArrayDataset(tmp_path / "images.npy").save(data)
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
@@ -111,10 +111,10 @@ def test_truncated_file_is_told_in_one_line(tmp_path, keep):
 def test_pickles_and_other_arrays_are_refused(tmp_path):
     path = tmp_path / "images.npy"
     np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    with pytest.raises(DatasetError, match="damaged or no"):
+    with pytest.raises(DatasetError, match="damaged"):
         ImageArrayDataset(path).load()
     np.save(path, IMAGES.astype(np.int32))
-    with pytest.raises(DatasetError, match="int32 where images are uint8"):
+    with pytest.raises(DatasetError, match="int32"):
         ImageArrayDataset(path).load()
 
 

@@ -6,8 +6,7 @@ import numpy as np
 import torch
 from small_batches import IMAGES, SHAPE, labels_of
 
-from debias_pipeline.evaluation import ImageData
-from debias_pipeline.evaluation.data import Split
+from debias_pipeline.images import ImageData, Split
 from debias_pipeline.methods import Task, get_method
 from debias_pipeline.training import train
 

@@ -11,6 +11,7 @@ import torch
 from tiny_runs import tiny_data, tiny_method, tiny_recipe
 
 from debias_pipeline.errors import UserError
+from debias_pipeline.images.memory import ReadAhead
 from debias_pipeline.methods import Sampling
 from debias_pipeline.training import train
 from debias_pipeline.training.batches import BATCHES_AHEAD, BatchStream
@@ -64,7 +65,7 @@ def test_a_batch_larger_than_the_split_is_refused():
 
 def on_disk(data, gather=None):
     """The same data as if memory could not hold it."""
-    elsewhere = replace(data, on_disk=True)
+    elsewhere = replace(data, read_ahead=ReadAhead(data.images.numpy()))
     if gather is not None:
         object.__setattr__(elsewhere, "gather", gather)
     return elsewhere

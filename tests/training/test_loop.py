@@ -35,8 +35,8 @@ def run(method, seeds=(0,), data=None, **changes):
 @pytest.mark.parametrize("method", METHODS)
 def test_the_same_seed_twice_is_equal_bit_for_bit(method):
     first, second = run(method, seeds=(0, 1)), run(method, seeds=(0, 1))
-    for choice, kept in first.kept.items():
-        for ours, theirs in zip(kept, second.kept[choice], strict=True):
+    for choice, kept in first.checkpoints.items():
+        for ours, theirs in zip(kept, second.checkpoints[choice], strict=True):
             assert ours.step == theirs.step
             assert all(torch.equal(ours.state[name], theirs.state[name]) for name in ours.state)
     speed = ["images_per_second"]
@@ -51,7 +51,7 @@ def test_a_joint_run_of_seeds_equals_runs_of_each_seed_alone(method):
     together = run(method, seeds=(4, 5, 6))
     for replica, seed in enumerate((4, 5, 6)):
         alone = run(method, seeds=(seed,))
-        ours, theirs = together.kept["last"][replica], alone.kept["last"][0]
+        ours, theirs = together.checkpoints["last"][replica], alone.checkpoints["last"][0]
         for name in theirs.state:
             torch.testing.assert_close(ours.state[name], theirs.state[name], rtol=1e-4, atol=1e-5)
         of_seed = together.history[together.history["seed"] == seed].reset_index(drop=True)
@@ -102,19 +102,19 @@ def test_something_is_learned():
 def test_best_on_test_is_the_best_and_selected_goes_by_validation_only(method):
     result = run(method, steps=60, eval_every=5)
     history = result.history
-    assert result.kept["last"][0].step == 60 + steps_before_main(tiny_recipe(method))
+    assert result.checkpoints["last"][0].step == 60 + steps_before_main(tiny_recipe(method))
     best = history["test_accuracy"].max()
     first_best = history.loc[history["test_accuracy"] == best, "step"].iloc[0]
-    assert result.kept["best_on_test"][0].step == first_best
+    assert result.checkpoints["best_on_test"][0].step == first_best
     aligned, conflicting = history["valid_aligned_accuracy"], history["valid_conflicting_accuracy"]
     harmonic = (2 * aligned * conflicting / (aligned + conflicting)).fillna(0)
-    assert result.kept["selected"][0].step == history["step"][harmonic.idxmax()]
+    assert result.checkpoints["selected"][0].step == history["step"][harmonic.idxmax()]
 
 
 def test_without_bias_labels_there_is_no_selected_checkpoint():
     result = run("disent", data=tiny_data(with_bias=False))
-    assert len(result.kept["last"]) == len(result.kept["best_on_test"]) == 1
-    assert result.kept["selected"] == []
+    assert len(result.checkpoints["last"]) == len(result.checkpoints["best_on_test"]) == 1
+    assert result.checkpoints["selected"] == []
     assert result.history["test_conflicting_accuracy"].isna().all()
     assert result.sample_weights["conflicting"].isna().all()
     assert result.sample_weights["weight"].between(0, 1).all()
@@ -251,7 +251,7 @@ def test_listeners_hear_every_step_and_evaluation():
 def test_bf16_trains_with_float32_parameters(method):
     recipe = tiny_recipe(method)
     result = train(tiny_method(recipe, (0, 1)), recipe, tiny_data(), precision="bf16")
-    state = result.kept["last"][0].state
+    state = result.checkpoints["last"][0].state
     assert {tensor.dtype for tensor in state.values()} == {torch.float32}
     assert np.isfinite(result.history["loss"]).all()
 
@@ -262,7 +262,9 @@ def test_checkpoint_survives_the_way_through_the_catalog(method):
     task = Task(SHAPE, 3, (0, 1))
     trained = tiny_method(recipe, (0, 1))
     result = train(trained, recipe, data)
-    checkpoint = Checkpoint.of_run(result.kept, recipe.model_dump(), task, {"dataset": "tiny"})
+    checkpoint = Checkpoint.of_run(
+        result.checkpoints, recipe.model_dump(), task, {"dataset": "tiny"}
+    )
     back = Checkpoint.from_catalog(checkpoint.to_catalog())
     restored = restore_method(back, "last", torch.device("cpu"))
     np.testing.assert_array_equal(
@@ -277,7 +279,7 @@ def test_a_checkpoint_of_other_networks_is_refused_in_one_line():
     recipe = tiny_recipe("vanilla")
     task = Task(SHAPE, 3, (0,))
     result = train(tiny_method(recipe, (0,)), recipe, tiny_data())
-    saved = Checkpoint.of_run(result.kept, recipe.model_dump(), task, {}).to_catalog()
+    saved = Checkpoint.of_run(result.checkpoints, recipe.model_dump(), task, {}).to_catalog()
     saved["metadata"]["recipe"] = tiny_recipe("disent").model_dump()
     with pytest.raises(UserError, match="does not fit its recipe"):
         restore_method(Checkpoint.from_catalog(saved), "last", torch.device("cpu"))
@@ -293,11 +295,13 @@ def test_networks_with_batch_statistics_train_jointly_and_survive_the_catalog(me
     together = train(tiny_method(recipe, (1, 2)), recipe, tiny_data())
     alone = tiny_method(recipe, (2,))
     single = train(alone, recipe, tiny_data())
-    ours, theirs = together.kept["last"][1].state, single.kept["last"][0].state
+    ours, theirs = together.checkpoints["last"][1].state, single.checkpoints["last"][0].state
     assert any("running_mean" in name for name in theirs)
     for name in theirs:
         torch.testing.assert_close(ours[name], theirs[name], rtol=1e-3, atol=1e-4)
-    checkpoint = Checkpoint.of_run(single.kept, recipe.model_dump(), Task(SHAPE, 3, (2,)), {})
+    checkpoint = Checkpoint.of_run(
+        single.checkpoints, recipe.model_dump(), Task(SHAPE, 3, (2,)), {}
+    )
     restored = restore_method(
         Checkpoint.from_catalog(checkpoint.to_catalog()), "last", torch.device("cpu")
     )
@@ -308,24 +312,24 @@ def test_networks_with_batch_statistics_train_jointly_and_survive_the_catalog(me
 LOSS = {"loss": torch.zeros(2)}
 WRONG_LOSSES = {
     "one loss for all seeds": (lambda each: Losses(each.mean(), LOSS), "total .* the shape []"),
-    "a loss per image": (lambda each: Losses(each, LOSS), "total .* [2, 16] where [2], a loss per"),
-    "seeds averaged": (lambda each: Losses(each.mean(0), LOSS), "total .* [16] where [2], a loss"),
+    "a loss per image": (lambda each: Losses(each, LOSS), "total .* [2, 16]; [2], a loss per"),
+    "seeds averaged": (lambda each: Losses(each.mean(0), LOSS), "total .* [16]; [2], a loss"),
     "a term of all seeds": (
         lambda each: Losses(each.mean(1), {"loss_a": each.detach().mean()}),
-        "terms['loss_a'] .* [] where [2], a loss",
+        "terms['loss_a'] .* []; [2], a loss",
     ),
     "a weight per seed": (
         lambda each: Losses(each.mean(1), LOSS, each.detach().mean(1)),
-        "weights .* [2] where [2, 16], a weight per seed and image",
+        "weights .* [2]; [2, 16], a weight per seed and image",
     ),
-    "detached": (lambda each: Losses(each.detach().mean(1)), "total .* is detached"),
+    "detached": (lambda each: Losses(each.detach().mean(1)), "total .* has no gradient"),
     "a term with a gradient": (
         lambda each: Losses(each.mean(1), {"loss": each.mean(1)}),
-        "terms['loss'] .* has to be detached",
+        "terms['loss'] .* has a gradient",
     ),
     "a term of another name": (
         lambda each: Losses(each.mean(1), {"penalty": LOSS["loss"]}),
-        "terms['penalty'] .* as in loss_penalty",
+        "terms['penalty'] .* name it loss_penalty",
     ),
 }
 
@@ -371,5 +375,5 @@ def test_predictions_of_another_shape_are_refused_in_one_line(monkeypatch):
     method = tiny_method(recipe, (0, 1))
     predict_one = method.predict
     monkeypatch.setattr(method, "predict", lambda images: predict_one(images).unsqueeze(1))
-    with pytest.raises(UserError, match=r"^vanilla: .* \[2, 1, 24, 3\] where \[2, 24, 3\]"):
+    with pytest.raises(UserError, match=r"^vanilla: .* \[2, 1, 24, 3\]; \[2, 24, 3\]"):
         train(method, recipe, tiny_data())

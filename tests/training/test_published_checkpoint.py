@@ -33,7 +33,7 @@ def trained(network="mlp", seeds=(3, 4), **changes):
     recipe = tiny_recipe("disent", network=network, **changes)
     method = tiny_method(recipe, seeds)
     result = train(method, recipe, tiny_data())
-    return Checkpoint.of_run(result.kept, recipe.model_dump(), Task(SHAPE, 3, seeds), {})
+    return Checkpoint.of_run(result.checkpoints, recipe.model_dump(), Task(SHAPE, 3, seeds), {})
 
 
 def predictions(checkpoint, choice="last"):
@@ -85,11 +85,11 @@ def test_resnet18_files_have_torchvisions_names_and_a_wide_head(tmp_path):
     assert {"conv1.weight", "bn1.running_mean", "layer4.1.conv2.weight"} <= set(state)
 
 
-def test_a_missing_choice_seed_or_format_is_told(tmp_path):
+def test_an_unknown_rule_or_seed_is_an_error_with_the_known_ones(tmp_path):
     checkpoint = trained()
-    with pytest.raises(UserError, match="no choice 'best'"):
+    with pytest.raises(UserError, match=r"'best'.*best_on_test"):
         write_published(checkpoint, "best", 3, tmp_path)
-    with pytest.raises(UserError, match="no seed 9: 3, 4"):
+    with pytest.raises(UserError, match=r"'9'.*3, 4"):
         write_published(checkpoint, "last", 9, tmp_path)
 
 
@@ -107,7 +107,7 @@ def test_a_pickle_bomb_is_not_opened(tmp_path):
     torch.save(
         {"steps": 1, "state_dict": {}, "optimizer": Bomb(exploded)}, tmp_path / "best_model_b.th"
     )
-    with pytest.raises(UserError, match=r"best_model_b.th holds more than tensors"):
+    with pytest.raises(UserError, match=r"best_model_b.th contains more than tensors"):
         read(tmp_path)
     assert not exploded.exists()
 

@@ -76,10 +76,10 @@ def kill():
 
 
 def assert_same(ours, theirs):
-    assert ours.kept.keys() == theirs.kept.keys()
+    assert ours.checkpoints.keys() == theirs.checkpoints.keys()
     assert ours.support == theirs.support
-    for choice, kept in theirs.kept.items():
-        for mine, other in zip(ours.kept[choice], kept, strict=True):
+    for choice, kept in theirs.checkpoints.items():
+        for mine, other in zip(ours.checkpoints[choice], kept, strict=True):
             assert mine.step == other.step
             assert mine.state.keys() == other.state.keys()
             assert all(torch.equal(mine.state[name], each) for name, each in other.state.items())

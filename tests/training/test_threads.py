@@ -1,6 +1,7 @@
 """The number of threads of training steps."""
 
 import logging
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -36,6 +37,11 @@ class Machine:
         return [torch.tensor(float(len(group)))]
 
 
+def step(chosen, machine):
+    with chosen.chosen_for(machine, "fp32"):
+        machine.train_step("fp32")
+
+
 @pytest.fixture
 def run(monkeypatch):
     """Make steps on a machine; return those made with each number of threads."""
@@ -46,7 +52,7 @@ def run(monkeypatch):
             before = chosen.steps.copy()
             monkeypatch.setattr(threads.time, "perf_counter", lambda: machine.now / 1000)
             for _ in range(steps):
-                chosen.run_step(machine, "fp32")
+                step(chosen, machine)
             monkeypatch.undo()
             return dict(chosen.steps - before)
 
@@ -127,9 +133,9 @@ def test_auto_never_takes_more_than_the_process_has():
 
 def test_steps_are_counted_across_an_interruption():
     first, second = TrainingThreads(1, CPU), TrainingThreads(1, CPU)
-    first.run_step(Machine(IDLE), "fp32")
+    step(first, Machine(IDLE))
     second.load_state_dict(first.state_dict())
-    second.run_step(Machine(IDLE), "fp32")
+    step(second, Machine(IDLE))
     assert second.state_dict() == {"1": 2}
     assert second.summary() == "1 thread in 2 steps"
 
@@ -141,17 +147,18 @@ def test_a_rehearsal_changes_nothing(method):
     def trained(rehearse):
         with pytest.MonkeyPatch.context() as patch:
             if rehearse:
-                patch.setattr(TrainingThreads, "run_step", step_and_rehearse)
+                patch.setattr(TrainingThreads, "chosen_for", and_rehearse)
             return train(tiny_method(recipe, (0, 1)), recipe, data)
 
     rehearsed, plain = trained(True), trained(False)
-    for ours, theirs in zip(rehearsed.kept["last"], plain.kept["last"], strict=True):
+    for ours, theirs in zip(rehearsed.checkpoints["last"], plain.checkpoints["last"], strict=True):
         assert all(torch.equal(ours.state[name], theirs.state[name]) for name in theirs.state)
     assert rehearsed.sample_weights.equals(plain.sample_weights)
 
 
-def step_and_rehearse(self, stage, precision):
-    stage.train_step(precision)
+@contextmanager
+def and_rehearse(self, stage, precision):
+    yield
     assert all(map(torch.equal, stage.rehearse(precision), stage.rehearse(precision)))
 
 

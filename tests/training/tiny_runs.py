@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from debias_pipeline.evaluation import ImageData
+from debias_pipeline.images import ImageData
 from debias_pipeline.methods import Task, get_method
 from recipe_fields import required_fields
 

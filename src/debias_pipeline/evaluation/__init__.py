@@ -1,9 +1,6 @@
 """Prediction and the metrics of biased data."""
 
-from debias_pipeline.evaluation.data import ImageData, Split
 from debias_pipeline.evaluation.metrics import (
-    BIAS_BRANCH_ACCURACY,
-    METRIC_NAMES,
     accuracies,
     conflict_detection_auroc,
     group_accuracy_table,
@@ -11,22 +8,18 @@ from debias_pipeline.evaluation.metrics import (
 from debias_pipeline.evaluation.predict import Predictions, predict
 from debias_pipeline.evaluation.selection import Selections
 from debias_pipeline.evaluation.summary import (
-    final_figures,
+    final_metrics,
     group_accuracy,
     prediction_table,
     summarise,
 )
 
 __all__ = [
-    "BIAS_BRANCH_ACCURACY",
-    "METRIC_NAMES",
-    "ImageData",
     "Predictions",
     "Selections",
-    "Split",
     "accuracies",
     "conflict_detection_auroc",
-    "final_figures",
+    "final_metrics",
     "group_accuracy",
     "group_accuracy_table",
     "predict",

@@ -1,4 +1,4 @@
-"""Predicted labels of a split."""
+"""Predict the labels of a split."""
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -7,10 +7,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from debias_pipeline.evaluation.data import ImageData
+from debias_pipeline.images import ImageData
 from debias_pipeline.methods import Method, check_shape
 
-# Large enough for full speed, small enough to stay in cache and in a small device's memory.
+# Large enough for full speed, and small enough for caches and the memory of small devices.
 IMAGES_AT_ONCE = 1000
 
 
@@ -21,12 +21,11 @@ def mixed_precision(device: torch.device, precision: str) -> AbstractContextMana
 
 @dataclass(frozen=True)
 class Predictions:
-    """What the networks of R replicas say of n images.
+    """Predicted labels of R replicas for n images.
 
     Attributes:
-        labels: int64, [R, n], the method's predictions.
-        bias_branch: int64, [R, n], those of the branch that is meant to learn the bias, or None
-            where the method has no such branch.
+        labels: int64, [R, n].
+        bias_branch: int64, [R, n], predictions of the bias branch, or None if there is none.
     """
 
     labels: npt.NDArray[np.int64]
@@ -35,7 +34,7 @@ class Predictions:
 
 @torch.inference_mode()
 def predict(method: Method, data: ImageData, split: str, precision: str) -> Predictions:
-    """Labels that each replica predicts for the images of a split.
+    """Predict the labels of the images of a split with every replica.
 
     Args:
         method: trained networks, R replicas, on the data's device.
@@ -44,7 +43,7 @@ def predict(method: Method, data: ImageData, split: str, precision: str) -> Pred
         precision: fp32 or bf16.
 
     Raises:
-        UserError: if a method's logits are not of the shape that it promises.
+        UserError: if logits have a wrong shape.
     """
     was_training = method.training
     method.eval()

@@ -1,4 +1,4 @@
-"""The state of all selection rules during a training run."""
+"""Apply the selection rules during a training run."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,8 +9,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from debias_pipeline.evaluation.data import Split
 from debias_pipeline.evaluation.predict import Predictions
+from debias_pipeline.images import Split
 from debias_pipeline.selection_rules import (
     PSEUDO_GROUPS,
     SELECTED,
@@ -20,15 +20,15 @@ from debias_pipeline.selection_rules import (
     SelectionRule,
 )
 
-# A network that gets this much more of the validation split right than the reference replaces it.
+# A network replaces the reference if its validation accuracy is higher by more than this.
 _REFERENCE_MARGIN = 0.05
 
 
 class Selections:
-    """Decides at each evaluation step for which selection rules the networks are to be kept.
+    """Decide at each evaluation step which selection rules select the present networks.
 
-    Networks can be kept only at their own step, but the groups of `pseudo_groups` change with
-    every step: the best earlier evaluation is scored again under the groups as they are now.
+    The groups of `pseudo_groups` change with every step, so the best earlier evaluation is scored
+    again with the present groups.
     """
 
     def __init__(self, replicas: int, valid: Split, headline: str) -> None:
@@ -37,7 +37,7 @@ class Selections:
         Args:
             replicas: R.
             valid: the validation split.
-            headline: the test metric that `best_on_test` goes by.
+            headline: the test metric that the rule `best_on_test` maximises.
         """
         self._replicas, self._labels, self._headline = replicas, valid.labels, headline
         self._conflicting = int((valid.conflicting == 1).sum())
@@ -47,16 +47,16 @@ class Selections:
     def observe(
         self, step: int, rows: Sequence[Mapping[str, float]], predictions: Predictions
     ) -> dict[str, list[int]]:
-        """Take in an evaluation step.
+        """Return which networks of an evaluation step are selected, and remember the step.
 
         Args:
             step: number of training steps made so far.
-            rows: of each replica, metrics by name, such as `valid_aligned_accuracy`.
+            rows: metrics of each replica, such as `valid_aligned_accuracy`.
             predictions: of the validation split.
 
         Returns:
-            rule → the replicas whose networks of this step it selects for now. The rule `last` is
-            not among them.
+            rule → replicas whose networks of this step it selects, rather than earlier ones. The
+            rule `last` is not included.
         """
         correct = predictions.labels == self._labels
         branch = predictions.bias_branch
@@ -74,9 +74,9 @@ class Selections:
         }
 
     def support(self) -> dict[str, list[int]]:
-        """Return the number of conflicting validation images that a rule rests on, by replica.
+        """Return rule → number of conflicting validation images that it uses, by replica.
 
-        Rules that do not divide the validation split into groups are absent.
+        Rules that do not use groups of the validation split are not included.
         """
         pseudo = (~self._groups.aligned()).sum(1)
         return {
@@ -95,7 +95,7 @@ class Selections:
         ]
 
     def state_dict(self) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
-        """Return tensors and plain JSON values from which the rules can go on."""
+        """Return tensors and JSON values from which the rules can be resumed."""
         tensors, rows = self._groups.state_dict(), []
         for rule, of_replica in self._best.items():
             for replica, best in of_replica.items():
@@ -115,7 +115,7 @@ class Selections:
     def load_state_dict(
         self, tensors: Mapping[str, Tensor], rows: Sequence[Mapping[str, Any]]
     ) -> None:
-        """Restore what `state_dict` gave."""
+        """Restore the result of `state_dict`."""
         self._groups.load_state_dict(tensors)
         for saved in rows:
             row = dict(saved)
@@ -150,12 +150,12 @@ _SCORED = [rule for rule in SELECTION_RULES.values() if rule.score]
 
 
 class _PseudoGroups:
-    """Which validation images go with the bias, as far as the networks themselves can tell.
+    """Estimate which validation images are bias-aligned, without bias labels.
 
     An image is pseudo-aligned if the bias branch has predicted it correctly in at least half of
-    the evaluations so far. A method without a bias branch is compared with an early network of
-    its own, which has learned the bias and little else: the first one that no later one surpasses
-    in plain validation accuracy by more than a margin.
+    the evaluations so far. Without a bias branch, an early network is the reference, as it has
+    learned the bias and little else: images that it predicts correctly are pseudo-aligned. It is
+    the first network whose validation accuracy no later one exceeds by more than a margin.
     """
 
     def __init__(self, replicas: int, images: int) -> None:
@@ -164,7 +164,7 @@ class _PseudoGroups:
         self._reference = np.zeros((replicas, images), bool)
 
     def update(self, correct: Flags, bias_correct: Flags | None) -> None:
-        """Take in an evaluation; arguments are [R, n], the second of the bias branch."""
+        """Add an evaluation: which images the method and its bias branch get right, [R, n]."""
         if bias_correct is None:
             better = correct.mean(1) > self._reference.mean(1) + _REFERENCE_MARGIN
             self._reference[better] = correct[better]

@@ -1,21 +1,20 @@
-"""From predictions to the catalog's metrics, over seeds and selection rules."""
+"""Tables and metrics of the catalog from predictions, over seeds and selection rules."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from debias_pipeline.evaluation.data import Split, conflict_codes
 from debias_pipeline.evaluation.metrics import (
-    BIAS_BRANCH_ACCURACY,
-    METRIC_NAMES,
     accuracies,
     conflict_detection_auroc,
     group_accuracy_table,
 )
 from debias_pipeline.evaluation.predict import Predictions
+from debias_pipeline.images import Split, conflict_codes
+from debias_pipeline.names import BIAS_BRANCH_ACCURACY, METRICS
+from debias_pipeline.records import DataCard, Metrics, OverSeeds, RuleMetrics
 from debias_pipeline.selection_rules import MIN_SUPPORT, SELECTION_RULES
 
 
@@ -27,18 +26,18 @@ def prediction_table(
     seeds: Sequence[int],
     steps: Sequence[int],
 ) -> pd.DataFrame:
-    """Predictions of one checkpoint choice as rows.
+    """Return predictions of one selection rule as a table.
 
     Args:
         predictions: of R replicas.
         split: the images predicted.
-        checkpoint: the choice.
+        checkpoint: the selection rule.
         seeds: one per replica.
-        steps: after how many steps each replica's networks were kept.
+        steps: the selected step of each replica.
 
     Returns:
-        image_id, seed, checkpoint, step, prediction, bias_branch_prediction (null where the
-        method has no such branch); R · n rows.
+        R · n rows with image_id, seed, checkpoint, step, prediction, bias_branch_prediction (null
+        if the method has no such branch).
     """
     branch = predictions.bias_branch
     tables = [
@@ -63,18 +62,17 @@ def summarise(
     predictions: pd.DataFrame,
     manifest: pd.DataFrame,
     sample_weights: pd.DataFrame,
-    data_card: Mapping[str, Any],
+    data_card: DataCard,
     method: str,
     support: Mapping[str, Sequence[int]] | None = None,
-) -> dict[str, Any]:
-    """The catalog's `metrics`: every figure as mean, std and per seed; null where unknown.
+) -> Metrics:
+    """Return the catalog's `metrics`.
 
     Args:
         predictions: of the test split, see `prediction_table`.
         manifest: of the data set.
         sample_weights: of the training run.
-        data_card: names the data set and its headline, and says whether its test split is
-            unbiased; null where that is not known.
+        data_card: of the data set.
         method: name of the method.
         support: selection rule → number of conflicting validation images that it rests on, for
             each seed in ascending order; a rule that uses none is absent.
@@ -86,10 +84,11 @@ def summarise(
         "percent": data_card["percent"],
         "method": method,
         "headline": data_card["headline"],
-        "unbiased_test": data_card.get("test_split", {}).get("unbiased"),
+        # Data cards of earlier versions lack the key.
+        "unbiased_test": data_card["test_split"]["unbiased"] if "test_split" in data_card else None,
         "seeds": sorted(predictions["seed"].unique().tolist()),
         "checkpoints": {
-            rule: _summarise_rule(_of_choice(predictions, rule), split, support.get(rule))
+            rule: _summarise_rule(_of_rule(predictions, rule), split, support.get(rule))
             for rule in SELECTION_RULES
         },
         "conflict_detection_auroc": over_seeds(_aurocs(sample_weights)),
@@ -97,49 +96,51 @@ def summarise(
 
 
 def group_accuracy(
-    predictions: pd.DataFrame, manifest: pd.DataFrame, data_card: Mapping[str, Any]
+    predictions: pd.DataFrame, manifest: pd.DataFrame, data_card: DataCard
 ) -> pd.DataFrame:
-    """The catalog's `group_accuracy`: a row per choice, seed and (label, bias) cell.
+    """Return the catalog's `group_accuracy`: a row per selection rule, seed and group.
 
     Args:
         predictions: of the test split, see `prediction_table`.
         manifest: of the data set.
-        data_card: names labels and bias attribute values.
+        data_card: of the data set.
 
     Returns:
-        checkpoint, seed, label, bias, images, correct, accuracy (null for an empty cell);
-        no rows without bias labels.
+        Rows with checkpoint, seed, label, bias, images, correct, accuracy (null for an empty
+        group); no rows without bias labels.
     """
     split = Split.from_manifest(manifest, "test")
     labels, biases = len(data_card["label_names"]), len(data_card["bias_names"])
     tables = []
-    for choice in SELECTION_RULES:
-        chosen = _of_choice(predictions, choice)
-        if chosen.empty:
+    for rule in SELECTION_RULES:
+        selected = _of_rule(predictions, rule)
+        if selected.empty:
             continue
-        for seed, row in zip(_seeds(chosen), _by_seed(chosen, split).labels, strict=True):
+        for seed, row in zip(_seeds(selected), _by_seed(selected, split).labels, strict=True):
             table = group_accuracy_table(row, split, labels, biases)
             table.insert(0, "seed", seed)
-            table.insert(0, "checkpoint", choice)
+            table.insert(0, "checkpoint", rule)
             tables.append(table)
     return pd.concat(tables, ignore_index=True)
 
 
-def final_figures(metrics: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    """Means over seeds as MLflow metrics: `last.accuracy` → value and step."""
-    figures = {"conflict_detection_auroc": metrics["conflict_detection_auroc"]["mean"]}
-    for choice, values in metrics["checkpoints"].items():
-        for name in (*METRIC_NAMES, BIAS_BRANCH_ACCURACY) if values else ():
-            figures[f"{choice}.{name}"] = values[name]["mean"]
-    return {
-        name: {"value": value, "step": 0} for name, value in figures.items() if value is not None
-    }
+def final_metrics(metrics: Metrics) -> dict[str, dict[str, float]]:
+    """Return means over seeds in MLflow's format: `last.accuracy` → value and step.
+
+    Metrics that are null are left out.
+    """
+    means = {"conflict_detection_auroc": metrics["conflict_detection_auroc"]["mean"]}
+    for rule, of_rule in metrics["checkpoints"].items():
+        if of_rule:
+            means |= {f"{rule}.{name}": of_rule[name]["mean"] for name in METRICS}
+            means[f"{rule}.{BIAS_BRANCH_ACCURACY}"] = of_rule[BIAS_BRANCH_ACCURACY]["mean"]
+    return {name: {"value": value, "step": 0} for name, value in means.items() if value is not None}
 
 
-def over_seeds(values: Iterable[float]) -> dict[str, Any]:
-    """Mean, sample standard deviation (null for one seed), and every seed's value.
+def over_seeds(values: Iterable[float]) -> OverSeeds:
+    """Return mean, sample standard deviation (null for one seed) and the value of every seed.
 
-    A seed's value that is NaN becomes null, and with it the mean and the deviation.
+    If the value of a seed is NaN, it becomes null, and so do mean and deviation.
     """
     per_seed = [float(value) for value in values]
     if not per_seed:
@@ -151,23 +152,31 @@ def over_seeds(values: Iterable[float]) -> dict[str, Any]:
 
 def _summarise_rule(
     predictions: pd.DataFrame, split: Split, support: Sequence[int] | None
-) -> dict[str, Any] | None:
+) -> RuleMetrics | None:
     if predictions.empty:
         return None
     steps = predictions.groupby("seed")["step"].first()
     metrics = accuracies(_by_seed(predictions, split), split)
     unknown = np.full(len(steps), np.nan)
-    names = (*METRIC_NAMES, BIAS_BRANCH_ACCURACY)
+
+    def value_of(metric: str) -> OverSeeds:
+        return over_seeds(metrics.get(metric, unknown))
+
     return {
         "step": over_seeds(steps),
-        **{name: over_seeds(metrics.get(name, unknown)) for name in names},
+        "accuracy": value_of("accuracy"),
+        "group_balanced_accuracy": value_of("group_balanced_accuracy"),
+        "aligned_accuracy": value_of("aligned_accuracy"),
+        "conflicting_accuracy": value_of("conflicting_accuracy"),
+        "worst_group_accuracy": value_of("worst_group_accuracy"),
+        "bias_branch_accuracy": value_of(BIAS_BRANCH_ACCURACY),
         "support": None if support is None else over_seeds(support),
         "reliable": support is None or min(support) >= MIN_SUPPORT,
     }
 
 
-def _of_choice(predictions: pd.DataFrame, choice: str) -> pd.DataFrame:
-    return predictions[predictions["checkpoint"] == choice]
+def _of_rule(predictions: pd.DataFrame, rule: str) -> pd.DataFrame:
+    return predictions[predictions["checkpoint"] == rule]
 
 
 def _seeds(predictions: pd.DataFrame) -> list[int]:
@@ -175,7 +184,7 @@ def _seeds(predictions: pd.DataFrame) -> list[int]:
 
 
 def _by_seed(predictions: pd.DataFrame, split: Split) -> Predictions:
-    """Predictions in the order of the split's images."""
+    """Return predictions in the order of seeds and of the split's images."""
     seeds = _seeds(predictions)
     # In one column: pandas is slow at tables with a column per image.
     rows = pd.MultiIndex.from_product([seeds, split.image_ids])

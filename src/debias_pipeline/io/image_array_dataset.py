@@ -1,4 +1,4 @@
-"""All images of a set as one array in one file."""
+"""A dataset of all images as one array in one .npy file."""
 
 import mmap
 from collections.abc import Iterator
@@ -21,9 +21,9 @@ _CHUNK_BYTES: Final = 16 * 1024**2
 class ImageArrayDataset(FileDataset[Images]):
     """One uint8 array, N × H × W × 3, in one .npy file.
 
-    It is loaded as a read-only memory map: a page is read when it is first touched, and a set
-    larger than memory can be trained on. A memory map needs a local file, so that of a remote
-    store is downloaded once to a folder of copies, and again when it has changed.
+    It is loaded as a read-only memory map, which reads pages when they are used, so that images may
+    be larger than memory. A memory map needs a local file: a remote file is downloaded to a cache
+    folder, and again when it has changed.
     """
 
     def __init__(
@@ -35,15 +35,15 @@ class ImageArrayDataset(FileDataset[Images]):
         cache_dir: str | Path | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> None:
-        """Point to a file.
+        """Set up.
 
         Args:
-            filepath: of the .npy file; a local path, or a URL such as s3://bucket/images.npy.
-            version: given by Kedro where the catalog says `versioned: true`.
-            credentials: what fsspec needs to open the store.
-            fs_args: more of that.
-            cache_dir: folder for copies of remote files; ~/.cache/debias_pipeline if None.
-            metadata: for plugins; not looked at.
+            filepath: local path or URL of the .npy file, such as s3://bucket/images.npy.
+            version: set by Kedro if the catalog has `versioned: true`.
+            credentials: passed to fsspec.
+            fs_args: passed to fsspec.
+            cache_dir: folder for copies of remote files; by default ~/.cache/debias_pipeline.
+            metadata: for plugins; not used.
 
         Raises:
             UserError: if the library for such URLs is not installed.
@@ -58,7 +58,7 @@ class ImageArrayDataset(FileDataset[Images]):
             uint8, N × H × W × 3, read-only.
 
         Raises:
-            DatasetError: if the file is missing, truncated, or holds something else.
+            DatasetError: if the file is missing, truncated, or contains something else.
         """
         place = self._existing("run the ingestion pipeline first")
         path = self._mappable()
@@ -66,27 +66,27 @@ class ImageArrayDataset(FileDataset[Images]):
             images = np.load(path, mmap_mode="r", allow_pickle=False)
         except (ValueError, EOFError, OSError) as error:
             raise DatasetError(
-                f"{place} is damaged or no .npy file ({one_line(error)}): delete it and run the "
-                f"ingestion pipeline again."
+                f"{place} is damaged or not an .npy file ({one_line(error)}); delete it and run "
+                f"the ingestion pipeline again"
             ) from error
-        if complaint := _complaint(images):
-            raise DatasetError(f"{place} {complaint}: run the ingestion pipeline again.")
+        if problem := _validation_error(images):
+            raise DatasetError(f"{place} {problem}; run the ingestion pipeline again")
         return images  # type: ignore[no-any-return]
 
     def save(self, data: Images) -> None:
-        """Write the images; the file appears whole or not at all.
+        """Write the images to a temporary file and rename it on success.
 
-        A memory map, such as one of a set larger than memory, is copied piece by piece.
+        Images are written in pieces, as a memory map may be larger than memory.
 
         Args:
             data: uint8, N × H × W × 3, at least one image.
 
         Raises:
-            DatasetError: if it is anything else.
+            DatasetError: if `data` is anything else.
         """
-        if complaint := _complaint(data):
-            raise DatasetError(f"Not saved to {self._filepath}: the array {complaint}.")
-        # A system's own folder for temporary files may be too small for all images of a set.
+        if problem := _validation_error(data):
+            raise DatasetError(f"images cannot be saved to {self._filepath}; the array {problem}")
+        # The default folder for temporary files may be too small for all images.
         with self._written(scratch=self._cache_dir) as path, path.open("wb") as file:
             _write(file, data)
 
@@ -102,7 +102,7 @@ def _write(file: IO[bytes], images: Images) -> None:
     np.lib.format.write_array_header_1_0(file, header)
     for piece in _pieces(images):
         file.write(np.ascontiguousarray(piece).data)
-        # Otherwise pages already copied would count as memory of this process to the end.
+        # Release written pages, which would count as memory of this process.
         if isinstance(images, np.memmap) and images.mode != "c" and hasattr(mmap, "MADV_DONTNEED"):
             cast(Any, images)._mmap.madvise(mmap.MADV_DONTNEED)
 
@@ -113,12 +113,12 @@ def _pieces(images: Images) -> Iterator[Images]:
         yield images[start : start + rows]
 
 
-def _complaint(images: object) -> str | None:
+def _validation_error(images: object) -> str | None:
     if not isinstance(images, np.ndarray):
         return f"is a {type(images).__name__}, not an array of images"
     if images.dtype != np.uint8:
-        return f"is {images.dtype} where images are uint8"
+        return f"has dtype {images.dtype}, not uint8"
     if images.ndim != 4 or images.shape[3] != 3 or images.size == 0:
         shape = " x ".join(str(side) for side in images.shape)
-        return f"is {shape or 'a scalar'} where images are N x H x W x 3, none of them 0"
+        return f"has shape {shape or '()'}, not N x H x W x 3 with at least one image"
     return None

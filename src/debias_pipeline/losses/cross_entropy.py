@@ -1,11 +1,11 @@
-"""Cross-entropy and generalised cross-entropy per image."""
+"""Cross-entropy and generalised cross-entropy of single images."""
 
 import torch
 from torch import Tensor, nn
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy of each image.
+    """Return the cross-entropy of each image.
 
     Args:
         logits: float, [..., C].
@@ -17,8 +17,8 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     flat = logits.flatten(0, -2)
     if flat.dtype == torch.bfloat16:
         flat = flat.float()
-    # With the classes apart in memory, a processor works on many images at once: 10 times as fast
-    # as on rows of few classes.
+    # With classes first in memory, a CPU processes many images at once: 10 times as fast as rows of
+    # few classes.
     classes_first = flat.T.contiguous().unsqueeze(0)
     losses = nn.functional.cross_entropy(
         classes_first, labels.flatten().unsqueeze(0), reduction="none"
@@ -27,15 +27,16 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def generalised_cross_entropy_factor(losses: Tensor, q: float) -> Tensor:
-    """What generalised cross-entropy multiplies cross-entropy by: q · p_y^q, a constant.
+    """Return the factor q · p_y^q of generalised cross-entropy, without gradient.
 
-    As the published code of LfF and DisEnt computes it; p_y is the probability of the image's
-    label. The gradient of the product is q times that of (1 − p_y^q) / q, the loss of
-    Zhang & Sabuncu (NeurIPS 2018, equation 6): images that are easy already count more.
+    p_y is the probability of the image's label. The product of this factor and the cross-entropy
+    is the loss of published debiasing code (LfF and later). Its gradient is q times that of
+    (1 − p_y^q) / q, the loss of Zhang & Sabuncu (NeurIPS 2018, equation 6): easy images count
+    more.
 
     Args:
         losses: cross-entropies, detached, [...]; p_y is exp(−loss).
-        q: 0 (plain cross-entropy's gradient) to 1 (mean absolute error's).
+        q: from 0 (gradient of cross-entropy) to 1 (gradient of mean absolute error).
 
     Returns:
         [...].

@@ -1,27 +1,28 @@
-"""A moving average of the loss of every training image, relative to the largest of its class."""
+"""Moving averages of the losses of all training images, relative to the largest of each class."""
 
 import torch
 from torch import Tensor, nn
 
-# Entries of a table whose maximum goes into one entry of the next: two cache lines.
+# Number of entries whose maximum is one entry of the next level: two cache lines.
 BLOCK = 32
-# Entries of the last table, of all classes and branches of a replica, that a step scans.
+# Largest number of entries of the last level, over classes and branches of a replica, which every
+# step scans. One step at 5,500,000 images and two branches takes 0.20 ms (5 seeds: 0.54) with the
+# tree and 1.5 ms (7.4) with a scan of all averages; at 55,000 images 0.09 (0.20) and 0.07 (0.14).
 MOST_SCANNED = 2**15
-# Smaller than any average.
+# Average of an image that was never drawn; smaller than any other.
 NOT_VISITED = -torch.inf
 
 
 class ClassNormalisedAverage(nn.Module):
-    """Moving averages of per-image losses and their exact per-class maxima.
+    """Moving averages of the losses of images, and their maxima over each class.
 
-    At an image's first visit its average is the loss itself; afterwards
+    When an image is drawn for the first time, its average is its loss; afterwards
     average ← α · average + (1 − α) · loss (Lee et al. 2021, section 3.1; Nam et al. 2020,
-    algorithm 1). An image that was never visited counts as 0.
+    algorithm 1). The average of an image that was never drawn is 0.
 
-    The largest average of each class over the whole training split is kept by a tree of
-    maxima over each class, as deep as its size asks for: a batch of B images renews the blocks
-    that it touches, O(B · log(images per class)) whatever became larger or smaller, with no scan
-    of the split and without a value read back from the device.
+    Maxima over the whole training split are kept in a tree: each entry of a level is the maximum
+    of a block of BLOCK entries of the level below. A batch of B images updates only the blocks of
+    its images, O(B · log(images per class)), without reading a value back from the device.
     """
 
     average: Tensor
@@ -37,8 +38,8 @@ class ClassNormalisedAverage(nn.Module):
             labels: int64, [N], of the training split.
             classes: C.
             replicas: R.
-            branches: K, the networks whose losses are averaged.
-            alpha: the share of the old average that is kept.
+            branches: K, number of networks whose losses are averaged.
+            alpha: weight of the old average.
         """
         super().__init__()
         self.alpha = alpha
@@ -58,12 +59,12 @@ class ClassNormalisedAverage(nn.Module):
             self._keep(_table(level), torch.full((entries,), NOT_VISITED))
 
     def _keep(self, name: str, tensor: Tensor) -> None:
-        # Per-image state is no part of the networks that are kept.
+        # State of single images is not part of checkpoints.
         self.register_buffer(name, tensor, persistent=False)
 
     @torch.no_grad()
     def update(self, index: Tensor, losses: Tensor) -> Tensor:
-        """Take in a batch's losses; return its averages over the class maxima after that.
+        """Update averages with the losses of a batch; return them divided by their class maxima.
 
         Args:
             index: int64, [R, B], positions in the training split, none twice in a replica.
@@ -77,15 +78,15 @@ class ClassNormalisedAverage(nn.Module):
         old = self.average.index_select(0, leaves)
         new = torch.where(old == NOT_VISITED, losses, torch.lerp(losses, old, self.alpha))
         self.average.index_copy_(0, leaves, new)
-        self._renew_maxima(leaves)
+        self._update_maxima(leaves)
         return (new / self._class_maxima(leaves)).view(index.shape[0], self.branches, -1)
 
     def of_all_images(self) -> Tensor:
-        """The averages of the whole training split, float32, [R, K, N]."""
+        """Return the averages of the whole training split, float32, [R, K, N]."""
         return self._of_leaves(self._all_leaves())
 
     def of_all_images_normalised(self) -> Tensor:
-        """The averages of the whole training split over the largest of their class, in 0..1."""
+        """Return the averages of the whole training split divided by class maxima, in 0..1."""
         leaves = self._all_leaves()
         return self._of_leaves(leaves) / self._class_maxima(leaves)
 
@@ -97,11 +98,11 @@ class ClassNormalisedAverage(nn.Module):
         return self._leaves(every.expand(self.replicas, -1))
 
     def _leaves(self, index: Tensor) -> Tensor:
-        """Where the averages of images lie: [R, n] → [R, K, n]."""
+        """Return the positions of averages, [R, K, n], from those of images, [R, n]."""
         leaves = self._leaf_of.index_select(0, index.flatten())
         return leaves.view(len(index), 1, -1) + self._offsets
 
-    def _renew_maxima(self, entries: Tensor) -> None:
+    def _update_maxima(self, entries: Tensor) -> None:
         for level in range(self.depth):
             blocks = entries // BLOCK
             below = getattr(self, _table(level)).view(-1, BLOCK)
@@ -110,19 +111,19 @@ class ClassNormalisedAverage(nn.Module):
             entries = blocks
 
     def _class_maxima(self, leaves: Tensor) -> Tensor:
-        """The largest average of the class, branch and replica that each leaf is of."""
+        """Return for each leaf the largest average of its class, branch and replica."""
         maxima: Tensor = getattr(self, _table(self.depth)).view(-1, self.width).amax(1)
         maxima = maxima.clamp_min_(torch.finfo(maxima.dtype).tiny)
         return maxima[leaves // self._leaves_per_class]
 
 
 def _table(level: int) -> str:
-    """The buffer of a level of the tree: the averages themselves, then ever fewer maxima."""
+    """Return the buffer name of a level of the tree; level 0 holds the averages."""
     return "average" if level == 0 else f"_maxima_{level}"
 
 
 def _shape_of_tree(largest_class: int, stacks: int) -> tuple[int, int]:
-    """How many times maxima are taken of blocks, and how many a class then has."""
+    """Return the number of levels of maxima, and the number of entries per class in the last."""
     depth, width = 0, max(1, largest_class)
     while stacks * width > MOST_SCANNED and width > 1:
         depth, width = depth + 1, -(-width // BLOCK)

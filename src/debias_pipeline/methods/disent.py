@@ -2,7 +2,7 @@
 
 Lee, Kim, Lee, Lee & Choo, "Learning Debiased Representation via Disentangled Feature
 Augmentation", NeurIPS 2021, arXiv 2107.01372. Where paper and published code differ, this
-follows the code, since the published figures came from it.
+follows the code, since it produced the published accuracies.
 """
 
 from collections.abc import Mapping
@@ -12,16 +12,18 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from debias_pipeline.losses import BIAS, INTRINSIC, cross_entropy
+from debias_pipeline.losses import cross_entropy
 from debias_pipeline.methods.base import Batch, Losses, Recipe, Task
-from debias_pipeline.methods.two_branches import TwoBranchMethod, TwoBranchRecipe
+from debias_pipeline.methods.two_branches import (
+    BIAS,
+    INTRINSIC,
+    TwoBranchMethod,
+    TwoBranchRecipe,
+)
 from debias_pipeline.networks import StackedLinear, build_encoder, check_same_tensors
 from debias_pipeline.randomness import generators
 
-# The latter two are of swapped features.
-TERMS = ("loss_intrinsic", "loss_bias", "loss_swap_intrinsic", "loss_swap_bias")
-
-# Of published checkpoint files: best_model_l.th, best_model_b.th.
+# Suffixes of published checkpoint files, best_model_l.th and best_model_b.th.
 PUBLISHED_SUFFIXES = {"l": INTRINSIC, "b": BIAS}
 
 
@@ -32,8 +34,8 @@ class DisentRecipe(TwoBranchRecipe):
         lambda_dis: λ_dis, weight of the bias branch's loss.
         lambda_swap_b: λ_swap_b, weight of the bias branch's loss on swapped features.
         lambda_swap: λ_swap, weight of the loss on swapped features.
-        swap_start: features are swapped after this step; the decays of the learning rate are
-            counted from it.
+        swap_start: step after which features are swapped, and from which decays of the learning
+            rate are counted.
         schedule, decay_every, gamma: see `Recipe`; gamma=1 keeps the learning rate constant.
         q, alpha: see `TwoBranchRecipe`.
     """
@@ -57,6 +59,12 @@ class Disent(TwoBranchMethod):
 
     name: ClassVar[str] = "disent"
     recipe_type: ClassVar[type[Recipe]] = DisentRecipe
+    loss_terms: ClassVar[Mapping[str, str]] = {
+        "loss_intrinsic": "intrinsic",
+        "loss_bias": "bias",
+        "loss_swap_intrinsic": "swap, intrinsic",
+        "loss_swap_bias": "swap, bias",
+    }
     recipe: DisentRecipe
     _shares_of_loss: Tensor
 
@@ -70,7 +78,7 @@ class Disent(TwoBranchMethod):
         self.register_buffer("_shares_of_loss", _shares_of_loss(self.recipe), persistent=False)
 
     def losses(self, batch: Batch, step: int) -> Losses:
-        """L = L_dis + λ_swap · L_swap, the latter once `step` is past `swap_start`."""
+        """Return L = L_dis + λ_swap · L_swap; L_swap is added after step `swap_start`."""
         features = self.encoder(batch.images)
         swapping = step > self.recipe.swap_start
         logits = self._logits_with_swap(features) if swapping else self._logits(features)
@@ -78,11 +86,11 @@ class Disent(TwoBranchMethod):
         losses = cross_entropy(logits, labels)
         shares = self._shares_of_loss if swapping else self._shares_of_loss[:, :1]
         total, means, weights = self.weighted_loss(losses, batch.index, shares)
-        terms = zip(TERMS, means.mT.flatten(1).unbind(1), strict=False)
+        terms = zip(self.loss_terms, means.mT.flatten(1).unbind(1), strict=False)
         return Losses(total, dict(terms), weights)
 
     def _logits(self, features: Tensor) -> Tensor:
-        """Logits of C_i([z_i ; stop(z_b)]) and C_b([stop(z_i) ; z_b]).
+        """Return the logits C_i([z_i ; stop(z_b)]) and C_b([stop(z_i) ; z_b]).
 
         Args:
             features: [R, 2, B, F].
@@ -94,27 +102,31 @@ class Disent(TwoBranchMethod):
         return (own + other).unsqueeze(2)
 
     def _logits_with_swap(self, features: Tensor) -> Tensor:
-        """The same, and those of each image with the other branch's features of another one.
+        """Return the logits of `_logits`, and those with the other branch's features permuted.
 
         Returns:
-            [R, 2, 2, B, C]: plain, swapped. Of C_b's swapped logits, row n is of the features
-            z_b of image n, so its label is that of image n too; the sum over the batch is the
-            same as that of equation 6, which goes by the image that lends z_i.
+            [R, 2, 2, B, C]: plain, swapped. Row n of C_b's swapped logits has the features z_b of
+            image n, so that its label is that of image n. Equation 6 orders the rows by the image
+            of z_i; the sum over the batch is the same.
         """
         own, other = self._shares(features)
-        lent = self._permutations(features.shape[2], features.device)
-        of_images = torch.stack([lent, _inverse(lent)], 1).unsqueeze(3).expand_as(other)
-        return own.unsqueeze(2) + torch.stack([other, other.gather(2, of_images)], 2)
+        permutations = self._permutations(features.shape[2], features.device)
+        rows = torch.stack([permutations, _inverse(permutations)], 1).unsqueeze(3)
+        swapped = other.gather(2, rows.expand_as(other))
+        return own.unsqueeze(2) + torch.stack([other, swapped], 2)
 
     def _shares(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """What each head makes of its own branch's features and of the other's, [R, 2, B, C].
+        """Return each head's logits of its own branch's and of the other branch's features.
 
-        A head is linear, so that its logits of a concatenation are the sum of two shares; with
-        swapped features it is the same shares in other pairs.
+        A head is linear, so that its logits of a concatenation are the sum of the two. Swapped
+        features are the same summands in other pairs.
+
+        Returns:
+            [R, 2, B, C] each.
         """
         replicas, _, inputs, classes = self.heads.weight.shape
         weight = self.heads.weight.view(replicas, 4, inputs // 2, classes)
-        # In `weight`: C_i of z_i, C_i of z_b, C_b of z_i, C_b of z_b.
+        # The order in `weight` is C_i of z_i, C_i of z_b, C_b of z_i, C_b of z_b.
         own_weight, other_weight = weight[:, ::3].flatten(0, 1), weight[:, 1:3].flatten(0, 1)
         bias = self.heads.bias.flatten(0, 1).unsqueeze(1)
         own = torch.baddbmm(bias, features.flatten(0, 1), own_weight)
@@ -156,12 +168,12 @@ class Disent(TwoBranchMethod):
 
 
 def _shares_of_loss(recipe: DisentRecipe) -> Tensor:
-    """What the four terms count: of the intrinsic and the bias branch, plain and swapped."""
+    """Return the factors of the loss terms, [intrinsic or bias branch, plain or swapped]."""
     swapped = recipe.lambda_swap
     return torch.tensor([[1, swapped], [recipe.lambda_dis, swapped * recipe.lambda_swap_b]])
 
 
 def _inverse(permutations: Tensor) -> Tensor:
-    """The inverse of each row, [R, B]."""
+    """Return the inverse of each row, [R, B]."""
     places = torch.arange(permutations.shape[1], device=permutations.device)
     return torch.empty_like(permutations).scatter_(1, permutations, places.expand_as(permutations))

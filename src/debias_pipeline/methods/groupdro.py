@@ -38,10 +38,9 @@ class GroupDroRecipe(Recipe):
 
 
 class GroupDro(Vanilla):
-    """Vanilla's network, trained on the losses of all groups, the worst weighted most.
+    """Vanilla's network, trained on a weighted sum of group losses; the worst counts most.
 
-    A group is a pair of a label and a bias value of the training split; of C labels and A bias
-    values there are G = C · A.
+    Groups are pairs of a label and a bias value: C labels and A bias values give G = C · A groups.
     Images are drawn so that all groups are equally frequent.
     """
 
@@ -76,12 +75,12 @@ class GroupDro(Vanilla):
         )
 
     def losses(self, batch: Batch, step: int) -> Losses:
-        """L = Σ_g q_g · l_g, with l_g the mean cross-entropy of group g, 0 if it has no image."""
+        """Return L = Σ_g q_g · l_g; l_g is the mean cross-entropy of group g, 0 without images."""
         del step
         losses = cross_entropy(self.predict(batch.images), batch.labels)
         with torch.no_grad():
             groups = self._groups[batch.index]
-            # [R, G, B]; sums of these are deterministic on every device, scatter_add_ is not.
+            # [R, G, B]. Sums of it are deterministic on every device; scatter_add_ is not.
             members = groups.unsqueeze(1) == self._numbers.unsqueeze(1)
             counts = members.sum(2).clamp(min=1)
             of_groups = (members * losses.unsqueeze(1)).sum(2) / counts + self._adjustments

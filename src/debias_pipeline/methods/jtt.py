@@ -3,9 +3,9 @@
 Liu, Haghgoo, Chen, Raghunathan, Koh, Sagawa, Liang & Finn, "Just Train Twice: Improving Group
 Robustness without Training Group Information", ICML 2021, arXiv 2107.09044.
 
-The error set is that of a pass over the training images in eval mode after the first stage, as in
-re-implementations. The authors' code uses the predictions that it recorded during the last epoch
-of the first stage, each before the update by its image.
+The error set comes from a pass over the training images in eval mode after the first stage, as in
+re-implementations. The authors' code uses predictions recorded during the last epoch of the first
+stage, each before the update with its image.
 """
 
 from collections.abc import Sequence
@@ -40,7 +40,8 @@ class JttRecipe(Recipe):
 
     Attributes:
         first_steps: number of updates of the first network.
-        up: how many more times than others an image of the error set is drawn for the second.
+        up: number of additional times that an image of the error set is drawn per pass for the
+            second network.
     """
 
     first_steps: int = Field(gt=0)
@@ -48,13 +49,14 @@ class JttRecipe(Recipe):
 
 
 class Jtt(Vanilla):
-    """A first network, trained briefly, and vanilla's, which sees the first's errors more often.
+    """Train a network briefly, then a second one that sees the first one's errors more often.
 
     The first network is the bias branch.
     """
 
     name: ClassVar[str] = "jtt"
     recipe_type: ClassVar[type[Recipe]] = JttRecipe
+    weight_name: ClassVar[str] = "times drawn per pass"
     recipe: JttRecipe
     _errors: Tensor
 
@@ -90,7 +92,7 @@ class Jtt(Vanilla):
         return Plan((sampling,), {MAIN: Optimiser.of_recipe(self.recipe, *networks)})
 
     def end(self, stage: Stage, run: Run) -> None:
-        """Find the images that the first network gets wrong."""
+        """Store the images that the first network gets wrong."""
         if stage.name == FIRST:
             predicted = run.sweep(lambda images: self._first_logits(images).argmax(-1))
             self._errors.copy_(predicted != run.labels("train").to(predicted.device))
@@ -106,7 +108,7 @@ class Jtt(Vanilla):
         return self.predict(images), self._first_logits(images)
 
     def image_weights(self) -> Tensor | None:
-        """How many times each image is drawn in a pass of the second stage."""
+        """Return how many times each image is drawn in a pass of the second stage."""
         return self._repetitions().float()
 
     def _first_logits(self, images: Tensor) -> Tensor:
@@ -114,5 +116,5 @@ class Jtt(Vanilla):
         return logits[:, 0]
 
     def _repetitions(self) -> Tensor:
-        """1 + up · E, int64, [R, N]."""
+        """Return 1 + up · E, int64, [R, N]."""
         return 1 + self.recipe.up * self._errors.long()

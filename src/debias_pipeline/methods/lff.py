@@ -2,7 +2,7 @@
 
 Nam, Cha, Ahn, Lee & Shin, "Learning from Failure: Training Debiased Classifier from Biased
 Classifier", NeurIPS 2020, arXiv 2007.02561. The class-wise normalisation of the moving averages
-is that of its published code, which DisEnt took over.
+is that of its published code.
 """
 
 from typing import ClassVar
@@ -17,7 +17,7 @@ from debias_pipeline.randomness import generators
 
 
 class Lff(TwoBranchMethod):
-    """Two networks of one architecture: f_b learns the shortcut, f_d what f_b fails on."""
+    """Two networks of one architecture: f_b learns the bias, f_d the images that f_b gets wrong."""
 
     name: ClassVar[str] = "lff"
     recipe_type: ClassVar[type[Recipe]] = TwoBranchRecipe
@@ -30,7 +30,7 @@ class Lff(TwoBranchMethod):
         self.heads = StackedLinear(self.encoder.features, task.classes, 2, initial)
 
     def losses(self, batch: Batch, step: int) -> Losses:
-        """L = mean(W · CE(f_d)) + mean(GCE(f_b)); either term reaches its own network only."""
+        """Return L = mean(W · CE(f_d)) + mean(GCE(f_b)); each term trains its own network only."""
         del step
         labels = batch.labels.unsqueeze(1).expand(-1, 2, -1)
         losses = cross_entropy(self.branch_logits(batch.images), labels)

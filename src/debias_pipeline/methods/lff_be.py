@@ -1,11 +1,11 @@
-"""LfF with BiasEnsemble: the biased network learns from images without bias-conflicting ones.
+"""LfF with BiasEnsemble: the biased network learns from bias-aligned images only.
 
 Lee, Park, Kim, Lee, Choi & Choo, "Revisiting the Importance of Amplifying Bias for Debiasing",
 AAAI 2023, arXiv 2205.14594.
 
 The published code trains each network of the ensemble for 1,000 steps and keeps the better of two
-copies, after updates 1 and 501, by validation accuracy. Here a network is trained for 501 steps:
-the same, unless the copy after one update is the better one.
+copies, after updates 1 and 501, by validation accuracy. Here a network is trained for 501 steps,
+which is the same unless the copy after one update is the better one.
 """
 
 from collections.abc import Sequence
@@ -66,7 +66,7 @@ class LffBe(Lff):
     def __init__(self, recipe: Recipe, task: Task) -> None:
         """See `Method`."""
         super().__init__(recipe, task)
-        # Begun afresh for each network of the ensemble.
+        # Reset for each network of the ensemble.
         self.voter = self._new_voter(self.stages()[0])
         self._voting = True
 
@@ -94,7 +94,7 @@ class LffBe(Lff):
         return Plan((Sampling(self.recipe.batch_size),), {MAIN: optimiser})
 
     def end(self, stage: Stage, run: Run) -> None:
-        """Count the votes of a network of the ensemble."""
+        """Add the votes of a network of the ensemble."""
         if stage.name == MAIN:
             return
         probabilities = run.sweep(
@@ -105,7 +105,7 @@ class LffBe(Lff):
         self._votes += of_label > self.recipe.ensemble_confidence
 
     def losses(self, batch: Batch, step: int) -> Losses:
-        """L = mean(W · CE(f_d)) + mean of CE(f_b) over D_A; of the ensemble, L = mean(GCE)."""
+        """Return L = mean(W · CE(f_d)) + mean of CE(f_b) over D_A, or mean(GCE) of the ensemble."""
         if not self._voting:
             return super().losses(batch, step)
         losses = cross_entropy(self._voter_logits(batch.images), batch.labels)
@@ -113,9 +113,9 @@ class LffBe(Lff):
         return Losses((losses * factors).mean(1))
 
     def bias_factors(self, losses: Tensor, index: Tensor) -> Tensor:
-        """See `TwoBranchMethod`: the mean over the batch becomes one over its images in D_A.
+        """See `TwoBranchMethod`: the mean over the batch becomes a mean over its images in D_A.
 
-        Where none is, f_b's loss is 0; the published code fails there.
+        The loss of f_b is 0 if the batch has no such image; the published code fails then.
         """
         aligned = (self._votes.gather(1, index) >= self.recipe.ensemble_votes).unsqueeze(1)
         count = aligned.sum(2, keepdim=True).clamp(min=1)

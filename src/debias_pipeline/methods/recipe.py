@@ -1,4 +1,4 @@
-"""Hyper-parameters that every method has."""
+"""Hyper-parameters of every method."""
 
 from typing import Literal
 
@@ -6,20 +6,21 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from debias_pipeline.errors import RecipeError
 from debias_pipeline.networks import TORCHVISION_NETWORKS, encoder_names, smallest_image
+from debias_pipeline.registry import unknown
 from debias_pipeline.transforms import Transform
 
 
 class Recipe(BaseModel):
-    """Hyper-parameters of one data set × method; a method adds its own fields.
+    """Hyper-parameters of a method on a data set; methods add their own fields.
 
     Attributes:
         method: name of the method.
         network: name of the encoder.
-        weights: where a torchvision network starts from: none (random), imagenet, or a local
-            file; see `networks.pretrained`. The head always starts from random weights.
+        weights: initial weights of a torchvision network: none (random), imagenet, or a local
+            file; see `networks.pretrained`. The head is always random.
         lr: learning rate at the start.
         optimiser: adam (default betas) or sgd.
-        momentum: of sgd.
+        momentum: of sgd only.
         weight_decay: factor of the L2 penalty, which is added to the gradient.
         schedule: constant, or step: multiply the learning rate by `gamma` every `decay_every`
             steps.
@@ -57,16 +58,18 @@ class Recipe(BaseModel):
     def _numbers_are_no_booleans(cls, value: object, info: ValidationInfo) -> object:
         field = cls.model_fields[str(info.field_name)]
         if isinstance(value, bool) and info.field_name == "normalise":
-            raise ValueError("write cifar10 (what true meant), imagenet or none")
+            raise ValueError(
+                "true and false are not allowed; use cifar10 (formerly true), imagenet or none"
+            )
         if isinstance(value, bool) and field.annotation is not bool:
-            raise ValueError("use a value that is not true or false")
+            raise ValueError("true and false are not allowed; use a value of another type")
         return value
 
     @field_validator("network")
     @classmethod
     def _network_exists(cls, name: str) -> str:
         if name not in encoder_names():
-            raise ValueError(f"there is no such network; choose from {', '.join(encoder_names())}")
+            raise ValueError(unknown("network", name, encoder_names()))
         return name
 
     @field_validator("weights")
@@ -75,7 +78,7 @@ class Recipe(BaseModel):
         network = info.data.get("network", "")
         if value != "none" and network not in TORCHVISION_NETWORKS:
             raise ValueError(
-                f"{network} starts from random weights only; set weights=none, or choose one of "
+                f"{network} has random initial weights only; use none, or one of the networks "
                 f"{', '.join(TORCHVISION_NETWORKS)}"
             )
         return value
@@ -84,7 +87,7 @@ class Recipe(BaseModel):
     @classmethod
     def _momentum_needs_sgd(cls, value: float, info: ValidationInfo) -> float:
         if value and info.data.get("optimiser") == "adam":
-            raise ValueError("adam has no momentum; set optimiser=sgd as well")
+            raise ValueError("optimiser=adam has no momentum; set optimiser=sgd as well")
         return value
 
     @field_validator("decay_every", "gamma")
@@ -94,13 +97,13 @@ class Recipe(BaseModel):
     ) -> float | None:
         schedule = info.data.get("schedule")
         if schedule == "step" and value is None:
-            raise ValueError("schedule=step needs both decay_every and gamma")
-        # recipe.gamma=… is given to all methods of a run, also to those that do not decay.
+            raise ValueError("schedule=step requires a value; set both decay_every and gamma")
+        # recipe.gamma=… is set for all methods of a run, also for those without decays.
         return None if schedule == "constant" else value
 
     @property
     def transform(self) -> Transform:
-        """What is done to images before the network sees them."""
+        """Return the transform of images for the network."""
         return Transform(
             square=self.square,
             resize=self.resize,
@@ -111,7 +114,7 @@ class Recipe(BaseModel):
         )
 
     def network_input(self, image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
-        """Return height, width, channels of images of a shape once they are transformed.
+        """Return height, width, channels of transformed images.
 
         Raises:
             RecipeError: if the images are too small for the centre crop or the network.
@@ -120,14 +123,15 @@ class Recipe(BaseModel):
         needed = smallest_image(self.network)
         if min(height, width) < needed:
             raise RecipeError(
-                f"{{recipe}}.network={self.network}: images of {height} × {width} pixels are too "
-                f"small, it needs {needed} × {needed}; try {{recipe}}.resize=224"
+                f"images of {height} × {width} pixels are too small for "
+                f"{{recipe}}.network={self.network}; it needs {needed} × {needed}, try "
+                "{recipe}.resize=224"
             )
         return height, width, image_shape[2]
 
     @property
     def decay_start(self) -> int:
-        """The step from which decays of the step schedule are counted."""
+        """Return the step from which decays of the step schedule are counted."""
         return 0
 
     def learning_rate(self, step: int) -> float:

@@ -1,20 +1,34 @@
-"""What methods with an intrinsic and a bias branch share: weighing images by the two."""
+"""Base class of methods that weight images by an intrinsic and a bias branch."""
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from debias_pipeline.losses import (
-    BIAS,
-    INTRINSIC,
-    ClassNormalisedAverage,
-    generalised_cross_entropy_factor,
-    relative_difficulty,
-)
+from debias_pipeline.losses import ClassNormalisedAverage, generalised_cross_entropy_factor
 from debias_pipeline.methods.base import Method, Recipe, Task
+
+# Positions of the branches on the branch axis K.
+INTRINSIC, BIAS = 0, 1
+
+
+def relative_difficulty(normalised: Tensor) -> Tensor:
+    """Return W = b / (b + d + 1e-8): near 1 if only the bias branch finds an image hard.
+
+    This is the relative difficulty score of Nam et al. (NeurIPS 2020). As in the published code,
+    averages are divided by the largest of their class.
+
+    Args:
+        normalised: moving averages of both branches' losses in 0..1, [R, 2, B].
+
+    Returns:
+        [R, B], in 0..1.
+    """
+    bias, intrinsic = normalised[:, BIAS], normalised[:, INTRINSIC]
+    return bias / (bias + intrinsic + 1e-8)
 
 
 class TwoBranchRecipe(Recipe):
@@ -22,7 +36,7 @@ class TwoBranchRecipe(Recipe):
 
     Attributes:
         q: exponent of the generalised cross-entropy.
-        alpha: α, share of the old value that a moving average keeps.
+        alpha: α, weight of the old value in a moving average.
     """
 
     q: float = Field(default=0.7, ge=0, le=1)
@@ -30,15 +44,16 @@ class TwoBranchRecipe(Recipe):
 
 
 class TwoBranchMethod(Method):
-    """A method whose bias branch learns the shortcut and so tells which images go against it.
+    """A method whose bias branch learns the bias and so finds the images that go against it.
 
-    The weight W of an image is its relative difficulty: by moving averages of each branch's
-    cross-entropy, how much harder the bias branch finds the image than the intrinsic branch
-    does. A method that weighs otherwise has a `weigh` of its own. Prediction is by the intrinsic
-    branch.
+    The weight W of an image is its relative difficulty, from moving averages of each branch's
+    cross-entropy: how much harder the image is for the bias branch than for the intrinsic branch.
+    Subclasses override `weigh` for other weights. The intrinsic branch makes the predictions.
     """
 
     recipe_type: ClassVar[type[Recipe]] = TwoBranchRecipe
+    loss_terms: ClassVar[Mapping[str, str]] = {"loss_intrinsic": "intrinsic", "loss_bias": "bias"}
+    weight_name: ClassVar[str] = "weight W"
     recipe: TwoBranchRecipe
 
     @abstractmethod
@@ -48,7 +63,7 @@ class TwoBranchMethod(Method):
         self._averages: ClassNormalisedAverage | None = None
 
     def begin_training(self, labels: Tensor) -> None:
-        """Make the two moving averages per training image."""
+        """Create the moving averages of both branches."""
         averages = ClassNormalisedAverage(
             labels, self.task.classes, self.task.replicas, branches=2, alpha=self.recipe.alpha
         )
@@ -56,7 +71,7 @@ class TwoBranchMethod(Method):
 
     @abstractmethod
     def branch_logits(self, images: Tensor) -> Tensor:
-        """Logits of both branches, [R, 2, B, C]; for the images see `predict`."""
+        """Return the logits of both branches, [R, 2, B, C], for images as in `predict`."""
 
     def predict(self, images: Tensor) -> Tensor:
         """See `Method`: the intrinsic branch's logits."""
@@ -68,20 +83,20 @@ class TwoBranchMethod(Method):
         return logits[:, INTRINSIC], logits[:, BIAS]
 
     def image_losses(self) -> dict[str, Tensor]:
-        """The moving averages of both branches, not divided by the class maxima."""
+        """Return the moving averages of both branches, not divided by class maxima."""
         if self._averages is None:
             return {}
         averages = self._averages.of_all_images()
         return {"intrinsic": averages[:, INTRINSIC], "bias": averages[:, BIAS]}
 
     def image_weights(self) -> Tensor | None:
-        """W of every training image by its moving averages as they stand, [R, N]."""
+        """Return W of every training image from the present moving averages, [R, N]."""
         if self._averages is None:
             return None
         return self.weigh(self._averages.of_all_images_normalised())
 
     def weigh(self, normalised: Tensor) -> Tensor:
-        """W of images, in `losses` and in `sample_weights`.
+        """Return the weight W of images, in `losses` and in `sample_weights`.
 
         Args:
             normalised: moving averages of both branches' cross-entropies, divided by the largest
@@ -93,7 +108,7 @@ class TwoBranchMethod(Method):
         return relative_difficulty(normalised)
 
     def bias_factors(self, losses: Tensor, index: Tensor) -> Tensor:
-        """Return the factors of the bias branch's cross-entropies, constants to the gradient.
+        """Return the factors of the bias branch's cross-entropies, which have no gradient.
 
         Args:
             losses: cross-entropies of the bias branch, detached, [R, S, B].
@@ -108,24 +123,23 @@ class TwoBranchMethod(Method):
     def weighted_loss(
         self, losses: Tensor, index: Tensor, shares: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the method's loss from cross-entropies, and its terms.
+        """Return the loss as a weighted sum of cross-entropies.
 
-        W and `bias_factors` are constants to the gradient, so that all of it flows through the
-        cross-entropies, each times one number.
+        W and `bias_factors` have no gradient: every cross-entropy is multiplied by a constant.
 
         Args:
-            losses: cross-entropies of both branches, [R, 2, S, B]: S kinds of features; those of
-                kind 0, the images' own, enter the moving averages.
+            losses: cross-entropies of both branches, [R, 2, S, B], for S kinds of features. Kind 0,
+                the image's own features, enters the moving averages.
             index: int64, [R, B], positions in the training split.
             shares: factors of the terms in the loss, [2, S].
 
         Returns:
-            The loss, [R]; its terms, [R, 2, S], detached: mean(W · CE) of the intrinsic branch,
-            mean(`bias_factors` · CE) of the bias branch; W of each image after its losses have
-            entered the averages, [R, B].
+            The loss, [R]; its terms, [R, 2, S], detached: mean(W · CE) of the intrinsic branch and
+            mean(`bias_factors` · CE) of the bias branch; W of each image after the update of the
+            averages, [R, B].
         """
         if self._averages is None:
-            raise RuntimeError("begin_training was not called")
+            raise RuntimeError("the moving averages do not exist; call begin_training first")
         with torch.no_grad():
             values = losses.detach()
             weights = self.weigh(self._averages.update(index, values[:, :, 0]))

@@ -24,7 +24,7 @@ class Vanilla(Method):
         self.head = StackedLinear(self.encoder.features, task.classes, 1, initial)
 
     def losses(self, batch: Batch, step: int) -> Losses:
-        """See `Method`."""
+        """Return the mean cross-entropy."""
         del step
         total = cross_entropy(self.predict(batch.images), batch.labels).mean(1)
         return Losses(total)

@@ -1,4 +1,4 @@
-"""What every encoder provides."""
+"""Base class of encoders."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 
 class Encoder(nn.Module, ABC):
-    """K encoders of one architecture for each of R replicas, all reading the same images.
+    """K encoders (branches) of one architecture for each of R replicas.
 
-    Every parameter and buffer carries the replica axis first, or lies in a module list
-    `replicas` with one entry per replica.
+    The branches of a replica get the same images. The first axis of every parameter and buffer is
+    the replica axis, or it is in a module list `replicas` with an entry per replica.
 
     Attributes:
         name: as written in recipes (`network: mlp`).
@@ -34,52 +34,56 @@ class Encoder(nn.Module, ABC):
         Args:
             image_shape: height, width, channels.
             branches: K.
-            generators: one per replica, for the initial weights; their number is R.
+            generators: R generators of initial weights.
         """
         super().__init__()
 
     @abstractmethod
     def forward(self, images: Tensor) -> Tensor:
-        """Compute the outputs.
+        """Return the features of images.
 
         Args:
             images: [R, B, 3, H, W], or [1, B, 3, H, W] shared by all replicas: uint8 in 0..255,
                 or float, in 0..1 or normalised.
 
         Returns:
-            features, [R, K, B, F].
+            [R, K, B, F].
         """
 
     @abstractmethod
     def branch_state(self, replica: int, branch: int) -> dict[str, Tensor]:
-        """One encoder alone, named and laid out as published code has it: views or copies."""
+        """Return the state of one encoder, with the names and layout of published code."""
 
     @abstractmethod
     def load_branch_state(self, replica: int, branch: int, state: Mapping[str, Tensor]) -> None:
-        """Set one encoder from what `branch_state` gives.
+        """Set one encoder from the result of `branch_state`.
 
         Raises:
-            ValueError: if names or shapes are those of another network.
+            ValueError: if names or shapes differ from those of this network.
         """
 
 
 def as_floats(images: Tensor) -> Tensor:
-    """Images as `Encoder.forward` takes them, as floats in 0..1 or normalised."""
+    """Return images, see `Encoder.forward`, as floats in 0..1 or normalised."""
     return images / 255 if images.dtype == torch.uint8 else images
 
 
 def compute_dtype(parameter: Tensor) -> torch.dtype:
-    """What a network computes in: autocast's dtype where it is on, else its parameters' own."""
+    """Return the dtype to compute in: that of autocast if it is on, or else of the parameter."""
     if torch.is_autocast_enabled(parameter.device.type):
         return torch.get_autocast_dtype(parameter.device.type)
     return parameter.dtype
 
 
 def check_same_tensors(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    """Raise a ValueError that names the first tensor that is missing, odd or misshapen."""
+    """Check that names and shapes of tensors are as expected.
+
+    Raises:
+        ValueError: if they are not.
+    """
     if found.keys() != expected.keys():
-        odd = sorted(found.keys() ^ expected.keys())
-        shown = ", ".join(odd[:5]) + (" …" if len(odd) > 5 else "")
+        different = sorted(found.keys() ^ expected.keys())
+        shown = ", ".join(different[:5]) + (" …" if len(different) > 5 else "")
         raise ValueError(f"these tensors are missing or not expected: {shown}")
     for name, tensor in expected.items():
         if found[name].shape != tensor.shape:

@@ -10,19 +10,19 @@ from torch.autograd.function import once_differentiable
 from debias_pipeline.networks.encoder import Encoder, check_same_tensors, compute_dtype
 from debias_pipeline.networks.stacked import SharedInputLinear, StackedLinear
 
-# Published code normalises images to 0..1 and then divides by 255 once more. Its learning
-# rates were tuned with that, so it is part of the recipe.
+# Published code scales images to 0..1 and then divides by 255 again. Its learning rates were tuned
+# with that.
 PUBLISHED_INPUT_SCALE = 1 / 255
 
 
-# Of the linear layers in published code's Sequential, between which its ReLUs lie.
+# Positions of the linear layers in the Sequential of published code; ReLUs are in between.
 PUBLISHED_PLACES = (0, 2, 4)
 
 
 class MLP(Encoder):
     """Flatten, 2352 → 100 → 100 → 16 with a ReLU after each (Lee et al. 2021, section 4).
 
-    Pixels are flattened in height, width, channel order, as they lie in memory.
+    Pixels are flattened in height, width, channel order, as in memory.
     """
 
     name: ClassVar[str] = "mlp"
@@ -46,7 +46,7 @@ class MLP(Encoder):
     def forward(self, images: Tensor) -> Tensor:
         """See `Encoder`."""
         pixels = images.movedim(2, -1).flatten(2)
-        # A scale on the narrow product equals one on the wide input, and costs nothing.
+        # Scaling the narrow product equals scaling the wide input, and costs nothing.
         scale = (
             PUBLISHED_INPUT_SCALE / 255 if pixels.dtype == torch.uint8 else PUBLISHED_INPUT_SCALE
         )
@@ -88,12 +88,12 @@ class MLP(Encoder):
 class _ThreeLayers(torch.autograd.Function):
     """Linear layers and ReLUs of all replicas and branches, with their gradients written out.
 
-    The layers after the first are so small that autograd's bookkeeping of some fifty views,
-    casts and products took longer than they do (benchmarks/README.md).
+    The layers after the first are so small that autograd's overhead for about fifty views, casts
+    and products was larger than their own time (benchmarks/README.md).
 
-    R replicas, K branches, B images, D pixels, H hidden units, F features. The K branches of a
-    replica lie side by side in the first layer's weight: as they read the same images, one wide
-    product serves them all.
+    R replicas, K branches, B images, D pixels, H hidden units, F features. The weights of a
+    replica's K branches are side by side in the first layer: they have the same input, so that one
+    wide matrix product computes all of them.
     """
 
     @staticmethod
@@ -120,9 +120,9 @@ class _ThreeLayers(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the gradients of the parameters; images get none.
+        """Return the gradients of the parameters; images get no gradient.
 
-        The tensors saved here have no history, so a second derivative would be wrong.
+        Saved tensors have no autograd history, so that a second derivative would be wrong.
         """
         pixels, hidden, second, deeper, third, features, *parameters = ctx.saved_tensors
         branches = gradient.shape[1]
@@ -150,12 +150,12 @@ def _through_relu(gradient: Tensor, output: Tensor) -> Tensor:
 
 
 def _side_by_side_to_stacked(wide: Tensor, branches: int) -> Tensor:
-    """[R, B, K · H] as [R · K, B, H]."""
+    """Return [R, B, K · H] as [R · K, B, H]."""
     replicas, batch, _ = wide.shape
     return wide.view(replicas, batch, branches, -1).transpose(1, 2).flatten(0, 1)
 
 
 def _stacked_to_side_by_side(stacked: Tensor, branches: int) -> Tensor:
-    """[R · K, B, H] as [R, B, K · H]."""
+    """Return [R · K, B, H] as [R, B, K · H]."""
     _, batch, width = stacked.shape
     return stacked.view(-1, branches, batch, width).transpose(1, 2).flatten(2)

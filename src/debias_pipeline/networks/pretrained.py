@@ -1,4 +1,4 @@
-"""Weights that a torchvision network starts from."""
+"""Read initial weights of torchvision networks."""
 
 import re
 from collections.abc import Mapping
@@ -21,15 +21,15 @@ def read_weights(
 
     Args:
         architecture: torchvision's name of the network.
-        weights: imagenet (torchvision's IMAGENET1K_V1, from torch.hub's folder, or downloaded to
-            it), or a file with a state dict in torchvision's names: .safetensors, or as written
-            by `torch.save`, also inside a dict under `state_dict`, also with the names of
-            DataParallel (`module.…`).
-        expected: name → a tensor of the right shape.
-        head: the name of the head in the full network; its tensors are ignored.
+        weights: imagenet (torchvision's IMAGENET1K_V1, downloaded to the folder of torch.hub if
+            necessary), or a file with a state dict in torchvision's names: .safetensors, or
+            written by `torch.save`. The state dict may be under the key `state_dict`, and names
+            may begin with `module.`.
+        expected: name → tensor of the required shape.
+        head: name of the head in the full network; its tensors are ignored.
 
     Raises:
-        RecipeError: if there is no such file, or its tensors do not fit the network.
+        RecipeError: if the file is missing, or its tensors do not fit the network.
     """
     path = _imagenet_file(architecture) if weights == "imagenet" else Path(weights).expanduser()
     try:
@@ -39,7 +39,7 @@ def read_weights(
             name = _current_name(saved_name)
             if not name.startswith(f"{head}."):
                 state[name] = tensor
-        # Files from before PyTorch 0.4.1 lack BatchNorm's counter, which nothing here depends on.
+        # Files from before PyTorch 0.4.1 lack BatchNorm's counter, which is not used here.
         for name in expected:
             if name.endswith(".num_batches_tracked"):
                 state.setdefault(name, torch.tensor(0))
@@ -68,12 +68,12 @@ def _download(url: str, path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.hub.download_url_to_file(url, str(path), hash_prefix=digits)
-    # RuntimeError: another sum.
+    # RuntimeError: the sum is another one.
     except (OSError, RuntimeError) as error:
         raise RecipeError(
             f"{{recipe}}.weights=imagenet: {path.name} could not be downloaded "
-            f"({one_line(error)}); get it from {url} and put it into {path.parent}, or name "
-            "another file with {recipe}.weights=<path>"
+            f"({one_line(error)}); download {url} to {path.parent}, or use another file with "
+            "{recipe}.weights=<path>"
         ) from error
 
 
@@ -81,10 +81,10 @@ def _read(path: Path) -> dict[str, Tensor]:
     """Read a state dict.
 
     Raises:
-        ValueError: if the file cannot be read or holds something else.
+        ValueError: if the file cannot be read or contains something else.
     """
     if not path.is_file():
-        raise ValueError("there is no such file; the choices are none, imagenet or a local file")
+        raise ValueError("there is no such file; use none, imagenet or a local file")
     try:
         saved = read_without_code(path)
     except ValueError as error:
@@ -97,5 +97,5 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _current_name(name: str) -> str:
-    """Return a tensor's name as it is today: old files of DenseNets have `norm.1` for `norm1`."""
+    """Return the present name of a tensor; old files of DenseNets have `norm.1` for `norm1`."""
     return re.sub(r"\b(norm|conv)\.([12])\.", r"\1\2.", name.removeprefix("module."))

@@ -1,8 +1,5 @@
-"""Encoders by name."""
+"""Find and build encoders by name."""
 
-import importlib
-import inspect
-import pkgutil
 from collections.abc import Sequence
 from functools import cache
 from typing import Final
@@ -10,10 +7,11 @@ from typing import Final
 import torch
 
 from debias_pipeline.networks.encoder import Encoder
+from debias_pipeline.registry import discover, look_up
 
-# torchvision's networks that train as promised: the same seed gives the same bits, alone and
-# together with others. Networks with dropout or stochastic depth do not, as they draw from
-# PyTorch's global generator. Name → the smallest side of an image, in pixels, that it works on.
+# Networks of torchvision with which a seed gives the same result alone and together with other
+# seeds. Networks with dropout or stochastic depth are left out: they draw from PyTorch's global
+# generator. Name → the smallest side of an image, in pixels, that the network works on.
 TORCHVISION_NETWORKS: Final = {
     "resnet18": 1,
     "resnet34": 1,
@@ -47,25 +45,24 @@ def build_encoder(
         image_shape: see `Encoder`.
         branches: see `Encoder`.
         generators: see `Encoder`.
-        weights: where a torchvision network starts from, see `pretrained.read_weights`.
+        weights: initial weights of a torchvision network, see `pretrained.read_weights`.
 
     Raises:
-        KeyError: if there is no encoder of that name.
-        RecipeError: if the weights cannot be used.
+        UserError: if there is no encoder of that name, or if the weights cannot be used.
     """
     if name in TORCHVISION_NETWORKS:
         # torchvision takes a second to import and is not always needed.
         from debias_pipeline.networks.torchvision_encoder import TorchvisionEncoder
 
         return TorchvisionEncoder(name, image_shape, branches, generators, weights)
-    return _own_encoders()[name](image_shape, branches, generators)
+    return look_up("network", name, _own_encoders())(image_shape, branches, generators)
 
 
 def check_weights(name: str, weights: str) -> None:
-    """Check that an encoder can start from some weights, downloading them if necessary.
+    """Check that initial weights fit an encoder; download them if necessary.
 
     Raises:
-        RecipeError: if it cannot.
+        RecipeError: if they do not.
     """
     if weights != "none":
         from debias_pipeline.networks.torchvision_encoder import initial_state
@@ -75,13 +72,4 @@ def check_weights(name: str, weights: str) -> None:
 
 @cache
 def _own_encoders() -> dict[str, type[Encoder]]:
-    package = importlib.import_module(__package__)
-    found: dict[str, type[Encoder]] = {}
-    for info in pkgutil.iter_modules(package.__path__):
-        if info.name in ("torchvision_encoder", "pretrained"):
-            continue
-        module = importlib.import_module(f"{__package__}.{info.name}")
-        for _, member in inspect.getmembers(module, inspect.isclass):
-            if issubclass(member, Encoder) and not inspect.isabstract(member):
-                found[member.name] = member
-    return found
+    return discover(__package__, Encoder, skip=("pretrained", "torchvision_encoder"))

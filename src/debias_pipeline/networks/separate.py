@@ -1,4 +1,4 @@
-"""Encoders of any architecture, one module per replica and branch, called one after another."""
+"""Encoders of any architecture: one module per replica and branch, called one after another."""
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -11,11 +11,11 @@ from debias_pipeline.networks.encoder import Encoder, as_floats, check_same_tens
 
 
 class SeparateEncoder(Encoder):
-    """R × K modules of their own.
+    """R × K separate modules.
 
-    For convolutional networks, whose single step keeps a processor busy: there is nothing to
-    gain from one batched operation over all of them. The module list `replicas` holds one list
-    of K branches per replica.
+    This suits convolutional networks: a single one is large enough to keep a processor busy, so
+    that one batched operation over all of them would not be faster. The module list `replicas` has
+    a list of K branches for each replica.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class SeparateEncoder(Encoder):
 
     @abstractmethod
     def backbone(self) -> nn.Module:
-        """A fresh module, [B, 3, H, W] → [B, F], its weights drawn from the global generator."""
+        """Return a new module, [B, 3, H, W] → [B, F], with weights from the global generator."""
 
     def forward(self, images: Tensor) -> Tensor:
         """See `Encoder`."""
@@ -57,7 +57,7 @@ class SeparateEncoder(Encoder):
         return cast(nn.ModuleList, self.replicas[replica])[branch]
 
     def _initialised(self, generator: torch.Generator) -> nn.Module:
-        # Layers draw their initial weights from the global generator; it is left as it was.
+        # Layers draw initial weights from the global generator, which is restored afterwards.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
             return self.backbone().to(memory_format=torch.channels_last)

@@ -1,7 +1,7 @@
 """Many independent linear layers computed as one batched matrix product.
 
 Axes, everywhere in the project: R replicas (one per seed), K branches (networks of one
-architecture that read the same images), B images of a batch.
+architecture with the same input), B images of a batch.
 """
 
 import math
@@ -14,8 +14,8 @@ from torch import Tensor, nn
 class StackedLinear(nn.Module):
     """R × K independent linear layers.
 
-    Initialised as `torch.nn.Linear`: weights and biases uniform in ±1/√in_features, each
-    replica from its own generator, so that a replica does not depend on how many there are.
+    They are initialised like `torch.nn.Linear`: weights and biases uniform in ±1/√in_features. Each
+    replica has its own generator and so does not depend on other replicas.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class StackedLinear(nn.Module):
             in_features: width of the input.
             out_features: width of the output.
             branches: K.
-            generators: one per replica; their number is R.
+            generators: R generators of initial weights.
         """
         super().__init__()
         bound = 1 / math.sqrt(in_features)
@@ -46,7 +46,7 @@ class StackedLinear(nn.Module):
         self.bias = nn.Parameter(torch.stack(biases))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Compute the outputs.
+        """Return the outputs of all layers.
 
         Args:
             inputs: [R, K, B, in_features].
@@ -64,11 +64,10 @@ class StackedLinear(nn.Module):
 
 
 class SharedInputLinear(nn.Module):
-    """Parameters of R × K linear layers, the K branches of a replica reading the same input.
+    """Parameters of R × K linear layers; the K branches of a replica have the same input.
 
-    The branches lie side by side in one weight matrix per replica, [R, in_features, K,
-    out_features]: one wide product, which is the network's to compute, is faster than K narrow
-    ones.
+    The weights of the branches are side by side, [R, in_features, K, out_features], as one wide
+    matrix product is faster than K narrow ones. The network computes it.
     """
 
     def __init__(
@@ -78,7 +77,7 @@ class SharedInputLinear(nn.Module):
         branches: int,
         generators: Sequence[torch.Generator],
     ) -> None:
-        """See `StackedLinear`; the same numbers are drawn in the same order."""
+        """Draw the same initial weights as `StackedLinear`."""
         super().__init__()
         stacked = StackedLinear(in_features, out_features, branches, generators)
         self.weight = nn.Parameter(stacked.weight.detach().transpose(1, 2).contiguous())

@@ -1,4 +1,4 @@
-"""State dicts in files of unknown origin."""
+"""Read state dicts from files of unknown origin."""
 
 import pickle
 import zipfile
@@ -11,10 +11,10 @@ from torch import Tensor
 
 
 def read_without_code(path: Path) -> object:
-    """Read a .safetensors file, or what `torch.save` wrote; never run code from the file.
+    """Read a .safetensors file or a file of `torch.save`, without running code from it.
 
     Raises:
-        ValueError: if the file is damaged, or holds more than tensors and plain values.
+        ValueError: if the file is damaged, or contains more than tensors and plain values.
     """
     try:
         if path.suffix == ".safetensors":
@@ -25,8 +25,8 @@ def read_without_code(path: Path) -> object:
         return saved
     except pickle.UnpicklingError as error:
         raise ValueError(
-            "holds more than tensors and plain values, or is damaged, and was not opened; get it "
-            "from a source you trust and save its state_dict alone"
+            "contains more than tensors and plain values, or is damaged, and was not opened; "
+            "get it from a source you trust and save only its state_dict"
         ) from error
     except (
         RuntimeError,

@@ -27,11 +27,11 @@ class TorchvisionEncoder(SeparateEncoder):
         """Set up.
 
         Args:
-            architecture: torchvision's name of it.
+            architecture: torchvision's name of the network.
             image_shape: see `Encoder`.
             branches: see `Encoder`.
             generators: see `Encoder`.
-            weights: none, or see `initial_state`; all replicas and branches start from the same.
+            weights: none, or see `pretrained.read_weights`; all replicas and branches get the same.
 
         Raises:
             RecipeError: see `initial_state`.
@@ -52,14 +52,14 @@ class TorchvisionEncoder(SeparateEncoder):
 
 
 def initial_state(architecture: str, weights: str) -> dict[str, Tensor]:
-    """Read the weights that a network starts from, and check that they fit.
+    """Read the initial weights of a network, and check that they fit.
 
     Args:
-        architecture: torchvision's name of it.
+        architecture: torchvision's name of the network.
         weights: see `pretrained.read_weights`.
 
     Raises:
-        RecipeError: if the weights cannot be read or are those of another network.
+        RecipeError: if the weights cannot be read or do not fit the network.
     """
     with torch.device("meta"):
         network, head, _ = _without_head(architecture)

@@ -1,4 +1,4 @@
-"""The training loop and what it needs, the same for every method."""
+"""The training loop and its parts, the same for every method."""
 
 from debias_pipeline.training.checkpoint import (
     Checkpoint,
@@ -12,13 +12,14 @@ from debias_pipeline.training.loop import Listener, TrainingRun, train
 from debias_pipeline.training.progress import Progress
 from debias_pipeline.training.published_checkpoint import read_published, write_published
 from debias_pipeline.training.snapshot import Snapshots, SnapshotStore
-from debias_pipeline.training.threads import TrainingThreads, limited_threads
+from debias_pipeline.training.threads import RequestedThreads, TrainingThreads, limited_threads
 from debias_pipeline.training.window import empty_sample_weights
 
 __all__ = [
     "Checkpoint",
     "Listener",
     "Progress",
+    "RequestedThreads",
     "SnapshotStore",
     "Snapshots",
     "TrainingRun",

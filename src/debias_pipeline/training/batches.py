@@ -1,4 +1,4 @@
-"""The batches of all replicas."""
+"""Draw the batches of all replicas."""
 
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -8,25 +8,23 @@ import torch
 from torch import Tensor
 
 from debias_pipeline.errors import RecipeError
-from debias_pipeline.evaluation import ImageData
+from debias_pipeline.images import ImageData
 from debias_pipeline.methods import Batch, Sampling
 from debias_pipeline.randomness import generators
 from debias_pipeline.transforms import Transform
 
-# Enough for a disk to even out; a batch of photographs takes megabytes.
+# More would cost memory: a batch of photographs takes megabytes.
 BATCHES_AHEAD = 4
 
 
 class BatchStream:
-    """An endless stream of batches, every replica in an order of its own.
+    """An endless stream of batches; every replica and every pass has its own order.
 
-    A pass over the training split has an order of its own, see `Sampling`; the last incomplete
-    batch of a pass is dropped. What is drawn depends on the seed, the sampling and the stream's
-    name only, so that a resumed run finds its place by `skip`.
+    Batches depend on the seed, the sampling and the stream's name only, so that `skip` restores
+    the position in a resumed run.
 
-    Where images lie on disk, a thread gathers the next batches while one is trained on: reading
-    then takes no time of its own. What is drawn is the same. The thread ends with the stream.
-    Images in memory are gathered when they are needed, which is faster.
+    If images are on disk, a thread reads the next batches while one is trained on. Images in
+    memory are gathered when they are needed, which is faster.
     """
 
     def __init__(
@@ -42,8 +40,8 @@ class BatchStream:
         Args:
             data: the images.
             seeds: one per replica.
-            sampling: how batches are drawn.
-            transform: what is done to the images.
+            sampling: how images are drawn.
+            transform: for training.
             name: makes the random streams differ from those of another batch stream.
 
         Raises:
@@ -69,12 +67,12 @@ class BatchStream:
         return Batch(images.view(*index.shape, *images.shape[1:]), labels, index)
 
     def skip(self, batches: int) -> None:
-        """Pass over batches, without their random transforms; call before the first `next`."""
+        """Skip batches, without their random transforms; only before the first `next`."""
         for _ in range(batches):
             next(self._drawn)
 
     def _gathered(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Positions and labels, [R, B], and pixels, uint8, [R · B, H, W, 3], of the next batch."""
+        """Return positions and labels, [R, B], and pixels, uint8, [R · B, H, W, 3], of a batch."""
         if self._reader is None:
             index, labels, rows = next(self._drawn)
             return index, labels, self._data.gather(rows)
@@ -90,9 +88,8 @@ def _draw(
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Yield positions and labels, [R, B], and rows, [R · B], of one batch after another."""
     while True:
-        # As many batches as all replicas have before one of them begins its next pass: usually
-        # a whole pass. Labels and rows are looked up for all of them at once: at every step it
-        # would be two more operations, which a small network's step notices.
+        # Labels and rows are looked up for many batches at once, up to the end of the first pass of
+        # a replica. Two more operations at every step would slow down small networks.
         images = min(order.left() for order in orders)
         order = torch.stack([each.take(images) for each in orders])
         order = order.to(labels.device, non_blocking=True)

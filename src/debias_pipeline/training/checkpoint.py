@@ -1,91 +1,112 @@
-"""Which networks of a run are kept, and how they become tables of tensors and back."""
+"""Checkpoints: which networks of a run are kept, and how the catalog stores them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, Literal, cast
 
 import torch
 from torch import Tensor
 
 from debias_pipeline.errors import UserError
 from debias_pipeline.methods import Method, Task, get_method
-from debias_pipeline.selection_rules import SELECTION_RULES
+from debias_pipeline.records import DataCard, DataIdentity
+from debias_pipeline.selection_rules import LAST, SELECTION_RULES
 
-# Of the data card: what a training belongs to.
-_COMPARED = {"label_names": "labels", "image_shape": "image height, width and channels"}
-_IDENTITY = (*_COMPARED, "content_hash", "raw_hash")
+# Keys of the data card that are compared → what they are called in messages.
+_COMPARED: Final[Mapping[Literal["label_names", "image_shape"], str]] = {
+    "label_names": "labels",
+    "image_shape": "image height, width and channels",
+}
+# Number of values that a message lists.
 _SHOWN_VALUES = 5
 
 
 @dataclass(frozen=True)
-class Kept:
-    """The networks of one seed at the step that a selection rule has chosen."""
+class SeedCheckpoint:
+    """The networks of one seed at the step that a selection rule selected."""
 
     state: Mapping[str, Tensor]
     step: int
 
 
 class BestCheckpoints:
-    """The networks that each selection rule has chosen so far, of each replica."""
+    """The checkpoint of each replica that each selection rule has selected so far."""
 
     def __init__(self, method: Method) -> None:
-        """Set up.
+        """Start without checkpoints; they are copied from `method` as it is trained."""
+        self._method = method
+        self._best: dict[str, dict[int, SeedCheckpoint]] = {rule: {} for rule in SELECTION_RULES}
+
+    def update(self, selected: Mapping[str, Sequence[int]], step: int) -> None:
+        """Copy the networks of selected replicas and replace those selected before.
 
         Args:
-            method: whose networks are kept.
+            selected: selection rule → replicas.
+            step: number of steps made so far.
         """
-        self._method = method
-        self.kept: dict[str, dict[int, Kept]] = {rule: {} for rule in SELECTION_RULES}
+        for rule, replicas in selected.items():
+            for replica in replicas:
+                self._best[rule][replica] = SeedCheckpoint(self._state(replica, step), step)
 
-    def keep(self, rule: str, replica: int, step: int) -> None:
-        """Keep a replica's networks in place of those that a rule chose before."""
-        self.kept[rule][replica] = Kept(self._state(replica, step), step)
+    def finished(self, available: Collection[str], steps: int) -> dict[str, list[SeedCheckpoint]]:
+        """Return rule → the checkpoint of each seed, at the end of training.
+
+        Args:
+            available: rules that have selected a step for every seed; others get an empty list.
+            steps: number of steps of the run.
+        """
+        self.update({LAST.key: range(self._method.task.replicas)}, steps)
+        return {
+            rule: [of_replica[replica] for replica in sorted(of_replica)]
+            if rule in available
+            else []
+            for rule, of_replica in self._best.items()
+        }
 
     def _state(self, replica: int, step: int) -> Mapping[str, Tensor]:
-        """Return the networks now; rules that choose the same step share one copy."""
-        for of_replica in self.kept.values():
-            kept = of_replica.get(replica)
-            if kept and kept.step == step:
-                return kept.state
+        """Return the networks now; rules that select the same step share one copy."""
+        for of_replica in self._best.values():
+            best = of_replica.get(replica)
+            if best and best.step == step:
+                return best.state
         return self._method.replica_state(replica)
 
     def state_dict(self) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
-        """Return tensors, `<replica>/<step>/<parameter>`, and which rule has kept which."""
+        """Return tensors, `<replica>/<step>/<parameter>`, and the step of each rule and replica."""
         tensors, rows = {}, []
-        for rule, of_replica in self.kept.items():
-            for replica, kept in of_replica.items():
-                rows.append({"rule": rule, "replica": replica, "step": kept.step})
-                for name, tensor in kept.state.items():
-                    tensors[f"{replica}/{kept.step}/{name}"] = tensor
+        for rule, of_replica in self._best.items():
+            for replica, best in of_replica.items():
+                rows.append({"rule": rule, "replica": replica, "step": best.step})
+                for name, tensor in best.state.items():
+                    tensors[f"{replica}/{best.step}/{name}"] = tensor
         return tensors, rows
 
     def load_state_dict(
         self, tensors: Mapping[str, Tensor], rows: Sequence[Mapping[str, Any]]
     ) -> None:
-        """Restore what `state_dict` gave."""
+        """Restore the result of `state_dict`."""
         states: dict[str, dict[str, Tensor]] = {}
         for key, tensor in tensors.items():
             replica, step, name = key.split("/", 2)
             states.setdefault(f"{replica}/{step}", {})[name] = tensor
         for row in rows:
             state = states[f"{row['replica']}/{row['step']}"]
-            self.kept[row["rule"]][row["replica"]] = Kept(state, row["step"])
+            self._best[row["rule"]][row["replica"]] = SeedCheckpoint(state, row["step"])
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Trained networks with all that is needed to use them.
+    """Trained networks with everything that is needed to use them.
 
     Attributes:
         recipe: of the run, as plain values.
         image_shape: height, width, channels.
         classes: number of labels.
         seeds: one per replica.
-        steps: choice → the step of each seed, in the order of `seeds`; a choice that could
-            not be made is absent.
-        states: choice → the networks of each seed.
-        origin: dataset, percent and whatever else tells where the networks come from, and the
-            `data_identity` of what they were trained on.
+        steps: selection rule → the step of each seed, in the order of `seeds`; without rules that
+            did not select a step for every seed.
+        states: selection rule → the networks of each seed.
+        origin: data set, percent and other facts about the training data, with `data_identity`.
     """
 
     recipe: Mapping[str, Any]
@@ -99,35 +120,35 @@ class Checkpoint:
     @classmethod
     def of_run(
         cls,
-        kept: Mapping[str, Sequence[Kept]],
+        checkpoints: Mapping[str, Sequence[SeedCheckpoint]],
         recipe: Mapping[str, Any],
         task: Task,
         origin: Mapping[str, Any],
     ) -> "Checkpoint":
-        """The networks that a training run kept.
+        """Return the checkpoint of a training run.
 
         Args:
-            kept: choice → the networks of each seed.
-            recipe: of the run, as plain values.
+            checkpoints: see `TrainingRun.checkpoints`.
+            recipe: as plain values.
             task: what was learned.
             origin: see `Checkpoint`.
         """
-        made = {choice: each for choice, each in kept.items() if each}
+        selected = {rule: each for rule, each in checkpoints.items() if each}
         return cls(
             recipe=recipe,
             image_shape=task.image_shape,
             classes=task.classes,
             seeds=list(task.seeds),
-            steps={choice: [one.step for one in each] for choice, each in made.items()},
-            states={choice: [one.state for one in each] for choice, each in made.items()},
+            steps={rule: [one.step for one in each] for rule, each in selected.items()},
+            states={rule: [one.state for one in each] for rule, each in selected.items()},
             origin=origin,
         )
 
     def to_catalog(self) -> dict[str, Any]:
-        """Tensors named `<choice>/seed<seed>/<parameter>` and JSON-ready metadata."""
+        """Return tensors named `<rule>/seed<seed>/<parameter>`, and metadata as JSON values."""
         tensors = {
-            f"{choice}/seed{seed}/{name}": tensor.contiguous()
-            for choice, states in self.states.items()
+            f"{rule}/seed{seed}/{name}": tensor.contiguous()
+            for rule, states in self.states.items()
             for seed, state in zip(self.seeds, states, strict=True)
             for name, tensor in state.items()
         }
@@ -136,24 +157,23 @@ class Checkpoint:
             "image_shape": list(self.image_shape),
             "classes": self.classes,
             "seeds": list(self.seeds),
-            "steps": {choice: list(steps) for choice, steps in self.steps.items()},
+            "steps": {rule: list(steps) for rule, steps in self.steps.items()},
             "origin": dict(self.origin),
         }
         return {"tensors": tensors, "metadata": metadata}
 
     @classmethod
     def from_catalog(cls, saved: Mapping[str, Any]) -> "Checkpoint":
-        """The inverse of `to_catalog`.
+        """Return the checkpoint that `to_catalog` described.
 
         Raises:
-            UserError: if the metadata of a checkpoint of this project is not there.
+            UserError: if metadata or tensors are missing.
         """
         try:
             metadata = saved["metadata"]
             steps, seeds = metadata["steps"], metadata["seeds"]
             states = {
-                choice: [_of_seed(saved["tensors"], choice, seed) for seed in seeds]
-                for choice in steps
+                rule: [_of_seed(saved["tensors"], rule, seed) for seed in seeds] for rule in steps
             }
             height, width, channels = metadata["image_shape"]
             return cls(
@@ -167,52 +187,58 @@ class Checkpoint:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(
-                f"the checkpoint was not written by this project ({error!r}): train again"
+                f"the checkpoint was not written by this project ({error!r}); train again"
             ) from error
 
 
-def data_identity(data_card: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a checkpoint and a training record keep of the data that they belong to."""
-    return {key: data_card.get(key) for key in _IDENTITY}
+def data_identity(data_card: DataCard) -> DataIdentity:
+    """Return the facts about training data that checkpoints and training records hold."""
+    return {
+        "label_names": data_card["label_names"],
+        "image_shape": data_card["image_shape"],
+        # Data cards of earlier versions lack the hashes.
+        "content_hash": data_card.get("content_hash"),
+        "raw_hash": data_card.get("raw_hash"),
+    }
 
 
-def data_difference(trained_on: Mapping[str, Any], data_card: Mapping[str, Any]) -> str | None:
-    """Say in what a data set differs from the one that was trained on; None if it does not.
+def data_difference(trained_on: DataIdentity, data_card: DataCard) -> str | None:
+    """Return how a data set differs from the one that was trained on; None if it does not.
 
     Args:
-        trained_on: from `data_identity`; what is not known of it is not compared.
+        trained_on: from `data_identity`; missing facts are not compared.
         data_card: of the data set.
     """
     for key, name in _COMPARED.items():
         was, now = trained_on.get(key), data_card.get(key)
         if was is not None and was != now:
             return f"the {name} were {_listed(was)} and are {_listed(now)}"
-    was, now = trained_on.get("content_hash"), data_card.get("content_hash")
-    if was is not None and was != now:
+    content_hash = trained_on.get("content_hash")
+    if content_hash is not None and content_hash != data_card.get("content_hash"):
         return "images or labels have changed"
     return None
 
 
-def _listed(values: Sequence[Any] | None) -> str:
+def _listed(values: Sequence[object] | None) -> str:
     shown = [str(value) for value in (values or ["not known"])[:_SHOWN_VALUES]]
     return ", ".join(shown) + (", …" if values and len(values) > _SHOWN_VALUES else "")
 
 
-def check_data(checkpoint: Checkpoint, data_card: Mapping[str, Any]) -> None:
+def check_data(checkpoint: Checkpoint, data_card: DataCard) -> None:
     """Check that a checkpoint was trained on this data set.
 
     Raises:
-        UserError: if it was not; published files do not say, and only their shapes are checked.
+        UserError: if it was not. Of published files only the shapes are known and checked.
     """
-    if difference := data_difference(checkpoint.origin, data_card):
+    if difference := data_difference(cast(DataIdentity, checkpoint.origin), data_card):
         raise UserError(
             f"the checkpoint of {checkpoint.recipe['method']} was trained on other data: "
             f"{difference}; train again"
         )
 
 
-def _of_seed(tensors: Mapping[str, Tensor], choice: str, seed: int) -> dict[str, Tensor]:
-    prefix = f"{choice}/seed{seed}/"
+def _of_seed(tensors: Mapping[str, Tensor], rule: str, seed: int) -> dict[str, Tensor]:
+    prefix = f"{rule}/seed{seed}/"
     return {
         name.removeprefix(prefix): tensor
         for name, tensor in tensors.items()
@@ -221,25 +247,25 @@ def _of_seed(tensors: Mapping[str, Tensor], choice: str, seed: int) -> dict[str,
 
 
 def _without_sources(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a recipe of networks whose tensors are at hand, in today's fields."""
+    """Return a recipe in today's fields, without initial weights, which a checkpoint replaces."""
     # Checkpoints of earlier versions say whether images are normalised by CIFAR-10's statistics.
     earlier = {True: "cifar10", False: "none"}
     normalise = recipe.get("normalise", "none")
     return {**recipe, "weights": "none", "normalise": earlier.get(normalise, normalise)}
 
 
-def restore_method(checkpoint: Checkpoint, choice: str, device: torch.device) -> Method:
-    """The trained networks of one choice, all seeds, ready to predict.
+def restore_method(checkpoint: Checkpoint, rule: str, device: torch.device) -> Method:
+    """Return the trained networks that a selection rule selected, all seeds, in eval mode.
 
     Raises:
-        UserError: if the tensors do not fit the networks that the recipe names.
+        UserError: if the tensors do not fit the networks of the recipe.
     """
     method_type = get_method(checkpoint.recipe["method"])
     recipe = method_type.recipe_type.model_validate(_without_sources(checkpoint.recipe))
     task = Task(checkpoint.image_shape, checkpoint.classes, checkpoint.seeds)
     method = method_type(recipe, task)
     try:
-        method.load_replica_states(checkpoint.states[choice])
+        method.load_replica_states(checkpoint.states[rule])
     except ValueError as error:
         raise UserError(f"the checkpoint does not fit its recipe: {error}") from error
     return method.to(device).eval()

@@ -1,4 +1,4 @@
-"""Where training computes."""
+"""Choose and prepare the device that computes."""
 
 import ctypes
 import sys
@@ -14,32 +14,31 @@ OMP_PAUSE_SOFT = 1
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of a `device` parameter: auto, cpu, cuda or mps.
+    """Return the device of a `device` parameter: auto, cpu, cuda or mps.
 
     Raises:
-        UserError: if the device asked for is not there.
+        UserError: if the device is not available.
     """
-    present = {
+    available = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
         "cpu": True,
     }
     if name == "auto":
-        return torch.device(next(each for each, there in present.items() if there))
-    if not present[name]:
+        return torch.device(next(each for each, is_there in available.items() if is_there))
+    if not available[name]:
         raise UserError(
-            f"device={name} is not available on this machine: use device=auto or device=cpu"
+            f"device={name} is not available on this machine; use device=auto or device=cpu"
         )
     return torch.device(name)
 
 
 def prepare(device: torch.device) -> None:
-    """Settings of the whole process that make small steps on the CPU fast.
+    """Change settings of the process that make small steps on the CPU faster.
 
-    Denormal numbers count as zero: losses that have all but vanished would otherwise slow every
-    operation that they take part in. Freed memory is kept for the next step: handing the
-    tensors of every step back to the system and faulting their pages in again took a quarter of
-    the time of a step (benchmarks/README.md).
+    Denormal numbers count as zero: tiny losses would slow down every operation on them. Freed
+    memory is kept for the next step: returning it to the system and getting it back took a quarter
+    of the time of a step (benchmarks/README.md).
     """
     if device.type != "cpu":
         return
@@ -50,7 +49,7 @@ def prepare(device: torch.device) -> None:
 
 @contextmanager
 def prepared(device: torch.device) -> Iterator[None]:
-    """`prepare`; afterwards denormal numbers count again, as others may need them."""
+    """Call `prepare`, and restore denormal numbers afterwards for other code."""
     prepare(device)
     try:
         yield
@@ -60,10 +59,10 @@ def prepared(device: torch.device) -> Iterator[None]:
 
 
 def _flush_denormals(flush: bool) -> None:
-    """Let denormal numbers count as zero, or again as what they are, on all threads.
+    """Set on all threads whether denormal numbers count as zero.
 
-    PyTorch sets this for the calling thread, and threads that OpenMP starts later take it over.
-    Those that it has are let go: else only one thread's share of each operation would have it.
+    PyTorch sets this for the calling thread, and threads that OpenMP starts later inherit it. The
+    present threads are ended, so that OpenMP starts new ones.
     """
     torch.set_flush_denormal(flush)
     pause = None if sys.platform == "win32" else _c_function("omp_pause_resource_all")
@@ -72,7 +71,7 @@ def _flush_denormals(flush: bool) -> None:
 
 
 def _keep_freed_memory() -> None:
-    """Let the C library keep what is freed; only glibc has the call."""
+    """Make the C library keep freed memory; only glibc has the function."""
     trim_threshold, mmap_threshold, never = -1, -3, 2**31 - 1
     mallopt = _c_function("mallopt")
     if mallopt is not None:
@@ -81,5 +80,5 @@ def _keep_freed_memory() -> None:
 
 
 def _c_function(name: str) -> Callable[..., int] | None:
-    """A function of the C libraries that this process has loaded, if one of them has it."""
+    """Return a function of the C libraries that this process has loaded, or None."""
     return getattr(ctypes.CDLL(None), name, None)

@@ -1,4 +1,4 @@
-"""Progress of a training run, for people."""
+"""Show the progress of a training run."""
 
 import logging
 import sys
@@ -12,15 +12,15 @@ logger = logging.getLogger(__name__)
 
 
 class Progress:
-    """A live bar on a terminal, a log line per evaluation elsewhere."""
+    """A progress bar on a terminal; log lines at evaluations otherwise."""
 
     def __init__(self, name: str, steps: int, seconds_between_lines: float = 10.0) -> None:
         """Set up.
 
         Args:
-            name: what is trained.
-            steps: how many steps there are.
-            seconds_between_lines: log lines come no closer than this, but for the last.
+            name: shown in front.
+            steps: number of steps of the run.
+            seconds_between_lines: least time between two log lines, except the last one.
         """
         self._name, self._steps, self._resumed_at = name, steps, 0
         self._bar = tqdm(
@@ -35,7 +35,7 @@ class Progress:
         self._seconds_between_lines = seconds_between_lines
 
     def on_resume(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Start at a later step than the first."""
+        """Start at the step of the snapshot."""
         del rows
         self._resumed_at = step
         self._bar.update(step)
@@ -46,7 +46,7 @@ class Progress:
         self._bar.update()
 
     def on_evaluation(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Show the latest accuracies, means over the seeds."""
+        """Show the latest accuracies, averaged over seeds."""
         valid, test = (
             sum(row[f"{split}_accuracy"] for row in rows) / len(rows) for split in ("valid", "test")
         )
@@ -66,5 +66,5 @@ class Progress:
         )  # fmt: skip
 
     def close(self) -> None:
-        """Leave the bar as it stands."""
+        """Stop updating the bar."""
         self._bar.close()

@@ -1,7 +1,7 @@
-"""Checkpoints in the format of DisEnt's published code.
+"""Read and write checkpoints in the format of published code.
 
-A folder holds `best_model_l.th` (intrinsic branch) and `best_model_b.th` (bias branch), each a
-dict with `steps`, `state_dict` and `optimizer` written by `torch.save`.
+A folder holds a file `best_model_<suffix>.th` for each suffix of `Method.published_networks`: a
+dict with `steps`, `state_dict` and `optimizer`, written by `torch.save`.
 """
 
 from collections.abc import Mapping
@@ -14,23 +14,24 @@ from torch import Tensor
 from debias_pipeline.errors import UserError
 from debias_pipeline.methods import Recipe, Task, get_method
 from debias_pipeline.networks.state_files import first_not_finite, read_without_code
+from debias_pipeline.registry import unknown
 from debias_pipeline.training.checkpoint import Checkpoint, restore_method
 
 
 def read_published(
     folder: Path, recipe: Mapping[str, Any], image_shape: tuple[int, int, int], classes: int
 ) -> Checkpoint:
-    """Read published networks as a checkpoint of one seed, 0, under the choice `last`.
+    """Read published networks as a checkpoint of seed 0 and the selection rule `last`.
 
     Args:
-        folder: holds the files.
-        recipe: of the method whose networks they are, as plain values.
-        image_shape: height, width, channels of the images in the catalog.
+        folder: contains the files.
+        recipe: of the method, as plain values.
+        image_shape: height, width, channels of the data set's images.
         classes: number of labels.
 
     Raises:
-        UserError: if a file is missing, damaged, not plain tensors, not finite, or of another
-            network.
+        UserError: if a file is missing, damaged or of another network, or has other values than
+            finite tensors.
     """
     method_type = get_method(recipe["method"])
     typed_recipe = method_type.recipe_type.model_validate(recipe)
@@ -44,8 +45,9 @@ def read_published(
         )
     except ValueError as error:
         raise UserError(
-            f"The networks in {folder} are not those of {recipe['method']} with network "
-            f"{recipe['network']} and {classes} labels: {error}"
+            f"the networks in {folder} are not those of {recipe['method']} with network "
+            f"{recipe['network']} and {classes} labels ({error}); use the recipe that they were "
+            "trained with"
         ) from error
     step = max(int(saved["steps"]) for saved in files.values())
     return Checkpoint(
@@ -59,39 +61,35 @@ def read_published(
     )
 
 
-def write_published(checkpoint: Checkpoint, choice: str, seed: int, folder: Path) -> list[Path]:
-    """Write the networks of one seed as published code stores them.
+def write_published(checkpoint: Checkpoint, rule: str, seed: int, folder: Path) -> list[Path]:
+    """Write the networks of one seed in the published format.
 
     Args:
         checkpoint: of this project.
-        choice: one of the selection rules.
-        seed: one of the checkpoint's.
-        folder: is made if need be.
+        rule: a selection rule of the checkpoint.
+        seed: a seed of the checkpoint.
+        folder: created if it does not exist.
 
     Returns:
         The files written.
 
     Raises:
-        UserError: if the checkpoint has no such choice or seed, or its method no such format.
+        UserError: if the checkpoint lacks the rule or the seed, or the method has no such format.
     """
-    if choice not in checkpoint.steps:
-        raise UserError(f"The checkpoint has no choice '{choice}': {', '.join(checkpoint.steps)}")
+    if rule not in checkpoint.steps:
+        raise UserError(unknown("selection rule of the checkpoint", rule, checkpoint.steps))
     if seed not in checkpoint.seeds:
-        raise UserError(
-            f"The checkpoint has no seed {seed}: {', '.join(map(str, checkpoint.seeds))}"
-        )
+        raise UserError(unknown("seed of the checkpoint", str(seed), map(str, checkpoint.seeds)))
     replica = list(checkpoint.seeds).index(seed)
-    method = restore_method(checkpoint, choice, torch.device("cpu"))
+    method = restore_method(checkpoint, rule, torch.device("cpu"))
     networks = method.published_networks(replica)
     if not networks:
-        raise UserError(
-            f"No published checkpoint format of {checkpoint.recipe['method']} is known."
-        )
+        raise UserError(f"{checkpoint.recipe['method']} has no published checkpoint format")
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for suffix, state in networks.items():
         saved = {
-            "steps": checkpoint.steps[choice][replica],
+            "steps": checkpoint.steps[rule][replica],
             "state_dict": state,
             "optimizer": _fresh_optimiser(state, method.recipe),
         }
@@ -105,28 +103,28 @@ def write_published(checkpoint: Checkpoint, choice: str, seed: int, folder: Path
 
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise UserError(f"{path} does not exist: pretrained= names the folder that holds it.")
+        raise UserError(f"{path} does not exist; set pretrained= to the folder that contains it")
     try:
         saved = read_without_code(path)
     except ValueError as error:
-        raise UserError(f"{path} {error}.") from error
+        raise UserError(f"{path} {error}") from error
     if not _is_published(saved):
         raise UserError(
-            f"{path} is not a published checkpoint: it should be a dict with steps (a number) and "
-            "state_dict (tensors by name)."
+            f"{path} is not a published checkpoint; it must be a dict with steps (a number) and "
+            "state_dict (tensors by name)"
         )
     state = _without_module_prefix(saved["state_dict"])
     bad = first_not_finite(state)
     if bad is not None:
         raise UserError(
-            f"{path}: {bad} has values that are not finite (NaN or infinity), so its training "
-            "failed; use a checkpoint of an earlier step."
+            f"{path}: {bad} has values that are not finite (NaN or infinity), because its training "
+            "failed; use a checkpoint of an earlier step"
         )
     return {**saved, "state_dict": state}
 
 
 def _without_module_prefix(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return tensors by name, without the prefix that DataParallel gives to every name."""
+    """Return tensors by name, without the prefix that DataParallel adds to every name."""
     prefix = "module."
     if not all(name.startswith(prefix) for name in state):
         prefix = ""
@@ -141,7 +139,7 @@ def _is_published(saved: object) -> TypeGuard[dict[str, Any]]:
 
 
 def _fresh_optimiser(state: Mapping[str, Tensor], recipe: Recipe) -> dict[str, Any]:
-    """What published scripts expect beside the networks; Adam's own state is not kept."""
+    """Return a new Adam state, which published scripts expect in addition to the networks."""
     parameters = [
         tensor.clone().requires_grad_() for tensor in state.values() if tensor.is_floating_point()
     ]

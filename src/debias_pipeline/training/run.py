@@ -1,4 +1,4 @@
-"""What a method may ask of the training run that it is part of."""
+"""Services of a training run that a method may call."""
 
 from collections.abc import Callable
 
@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from debias_pipeline.errors import UserError
-from debias_pipeline.evaluation import ImageData
 from debias_pipeline.evaluation.predict import IMAGES_AT_ONCE, mixed_precision
+from debias_pipeline.images import ImageData
 from debias_pipeline.methods import Method
 
 
@@ -32,14 +32,14 @@ class TrainingServices:
         """See `methods.Run`."""
         if self._method.bias_labels == "none":
             raise RuntimeError(
-                f"{self._method.name} reads bias labels without declaring it; set bias_labels"
+                f"{self._method.name} reads bias labels, but its bias_labels is 'none'; set it to "
+                "'training' or 'heldout'"
             )
         bias = torch.tensor(self._data.splits[split].bias)
         if bool((bias < 0).any()):
             raise UserError(
-                f"{self._method.name} needs bias labels, and {int((bias < 0).sum())} of "
-                f"{len(bias)} images of the {split} split have none; give them, or use a method "
-                "that needs none"
+                f"{int((bias < 0).sum())} of {len(bias)} images of the {split} split have no bias "
+                f"label, and {self._method.name} needs them; add them, or use another method"
             )
         return bias
 

@@ -17,11 +17,11 @@ from debias_pipeline.nested import changes
 
 logger = logging.getLogger(__name__)
 
-# A snapshot is taken when the training since the last one took this many times as long as taking
-# it, so that snapshots cost at most 1 % of a run.
+# A snapshot is saved when training since the last one took this many times as long as saving it,
+# so that snapshots cost at most 1 % of a run.
 TRAINING_PER_SNAPSHOT = 100
-# The newest may be damaged by a machine that fails.
-KEPT = 2
+# The newest may be damaged if the machine fails while it is written.
+SNAPSHOTS_KEPT = 2
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Snapshot:
 
 
 class SnapshotFolder(Protocol):
-    """Where the snapshots of one training run are kept."""
+    """A folder with the snapshots of one training run."""
 
     def location(self) -> str:
         """Return the path or URL of the folder."""
@@ -81,19 +81,19 @@ class SnapshotStore(Protocol):
 
 
 class Snapshots:
-    """Takes snapshots of a training run and finds the one to continue from.
+    """Save snapshots of a training run, and find the one to resume from.
 
     Attributes:
-        digest: differs where the fingerprint does.
+        digest: eight hexadecimal digits that identify the fingerprint.
     """
 
     def __init__(self, store: SnapshotStore, fingerprint: Mapping[str, Any]) -> None:
         """Set up.
 
         Args:
-            store: where snapshots are kept.
-            fingerprint: everything that decides about the result of the run, as plain JSON
-                values. A snapshot with another fingerprint is never used.
+            store: contains the snapshots of all runs.
+            fingerprint: everything that the result of the run depends on, as JSON values. Snapshots
+                with another fingerprint are never used.
         """
         self._store, self._fingerprint = store, fingerprint
         self.digest = fingerprint_digest(fingerprint)
@@ -109,8 +109,8 @@ class Snapshots:
     def latest(self) -> Snapshot | None:
         """Return the newest snapshot that can be read, or None if there is none.
 
-        A damaged snapshot is renamed, with a warning. Snapshots of other settings are left alone;
-        if there are only such, a line says in what they differ.
+        Damaged snapshots are renamed, with a warning. If there are only snapshots of other
+        settings, they are kept, and the differences are logged.
         """
         for name in reversed(self._folder.names()):
             content = self._folder.read(name)
@@ -119,12 +119,12 @@ class Snapshots:
                 if metadata.get("checksum") == _checksum(tensors):
                     return Snapshot(tensors, metadata)
             logger.warning(
-                "Snapshot %s of %s is damaged; it is renamed to %s, and the one before it is used",
+                "Snapshot %s of %s is damaged; it is renamed to %s and the one before it is used",
                 name, self._folder.location(), self._folder.set_aside(name),
             )  # fmt: skip
         for path, other in self._store.other_fingerprints(self.digest).items():
             logger.info(
-                "Snapshots of a run with other settings (%s) are left alone: %s",
+                "Snapshots of a run with other settings (%s) are not used: %s",
                 "; ".join(_differences(other, self._fingerprint)), path,
             )  # fmt: skip
         return None
@@ -152,7 +152,7 @@ class Snapshots:
         described = {**metadata, "checksum": _checksum(on_cpu)}
         try:
             self._folder.write(f"step-{step:09d}", on_cpu, described)
-            for name in self._folder.names()[:-KEPT]:
+            for name in self._folder.names()[:-SNAPSHOTS_KEPT]:
                 self._folder.remove(name)
         except OSError as error:
             self._warn(step, error)
@@ -165,8 +165,8 @@ class Snapshots:
     def _warn(self, step: int, error: OSError) -> None:
         if not self._warned:
             logger.warning(
-                "No snapshot of step %d could be written to %s (%s): training goes on, and tries "
-                "again at later steps without another warning",
+                "The snapshot of step %d could not be written to %s (%s); training goes on and "
+                "tries again at later steps without another warning",
                 step, self._folder.location(), error,
             )  # fmt: skip
         self._warned = True
@@ -178,13 +178,13 @@ class Snapshots:
 
 
 def fingerprint_digest(fingerprint: Mapping[str, Any]) -> str:
-    """Return eight hexadecimal digits that differ where fingerprints do."""
+    """Return eight hexadecimal digits of a hash of the fingerprint."""
     text = json.dumps(fingerprint, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def _differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]:
-    """Return one text per entry that differs, such as "recipe.steps=3000, now 100"."""
+    """Return a text such as "recipe.steps=3000, now 100" for each difference."""
     return sorted(f"{name}={old}, now {new}" for name, old, new in changes(theirs, ours))
 
 

@@ -8,19 +8,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from debias_pipeline.evaluation import ImageData
 from debias_pipeline.evaluation.predict import mixed_precision
+from debias_pipeline.images import ImageData
 from debias_pipeline.methods import Batch, Method, Optimiser, Recipe, Run, Update
 from debias_pipeline.training.batches import BatchStream
 from debias_pipeline.training.window import Window
 
 
 class RunningStage:
-    """A stage with its batches, its optimisers and the window since the last evaluation.
+    """A stage in progress: its batches, its optimisers and its window of losses.
 
     Attributes:
-        spec: what the method says of the stage.
-        position: of the stage among all stages.
+        spec: the method's description of the stage.
+        position: of the stage among all stages, from 0.
         step: number of steps of the stage made so far.
     """
 
@@ -33,8 +33,8 @@ class RunningStage:
             method: being trained.
             recipe: hyper-parameters.
             data: being trained on.
-            services: what the method may ask of the run.
-            position: of the stage among all stages.
+            services: what the method may call.
+            position: of the stage among all stages, from 0.
         """
         stages = method.stages()
         self.spec, self.position, self.step = stages[position], position, 0
@@ -68,7 +68,7 @@ class RunningStage:
         return self._steps_before + self.step
 
     def learning_rate(self) -> float:
-        """Return the learning rate of the last step, that of the first optimiser."""
+        """Return the learning rate of the first optimiser at the last step."""
         first = next(iter(self._plan.optimisers.values()))
         return first.learning_rate(self.step - 1)
 
@@ -76,7 +76,7 @@ class RunningStage:
         """Make the updates of one step."""
         for name, optimiser in self._optimisers.items():
             _set_learning_rate(optimiser, self._plan.optimisers[name].learning_rate(self.step))
-        # Freed only now, as `rehearse` needs them.
+        # Kept until now for `rehearse`.
         self._batches = []
         self._batches = [stream.next() for stream in self._streams]
         updates = self._updates(self._method, self.step, precision)
@@ -86,10 +86,10 @@ class RunningStage:
         self.step += 1
 
     def _updates(self, method: Method, step: int, precision: str) -> Iterator[Update]:
-        """Yield the updates of one step on the present batches."""
+        """Yield the updates of one step on the current batches."""
         updates = method.updates(self._batches, step)
         while True:
-            # What is done with an update is not computed with mixed precision.
+            # Only the method computes with mixed precision, not the body of the loop over updates.
             with mixed_precision(self._device, precision):
                 update = next(updates, None)
             if update is None:
@@ -100,14 +100,14 @@ class RunningStage:
         parameters = [each for name in names for each in self._parameters[name]]
         for parameter in parameters:
             parameter.grad = None
-        # Without `inputs` where they are all: naming them takes time.
+        # `inputs` costs time and is not needed if these are all parameters.
         inputs = None if len(names) == len(self._optimisers) else parameters
         torch.autograd.backward(total, torch.ones_like(total), inputs=inputs)
         for name in names:
             self._optimisers[name].step()
 
     def rehearse(self, precision: str) -> list[Tensor]:
-        """Return what a step computes now and at the end of the stage, changing nothing.
+        """Return the results of a step now and of one at the end of the stage, and change nothing.
 
         Args:
             precision: fp32 or bf16.
@@ -128,7 +128,7 @@ class RunningStage:
         return computed
 
     def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Return tensors and plain JSON values from which the stage can be continued."""
+        """Return tensors and JSON values from which the stage can be resumed."""
         tensors = {
             f"augmentation/{number}/{replica}": generator.get_state()
             for number, stream in enumerate(self._streams)
@@ -145,7 +145,7 @@ class RunningStage:
 
     @torch.no_grad()
     def load_state_dict(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-        """Restore what `state_dict` gave."""
+        """Restore the result of `state_dict`."""
         self.step = state["step"]
         for number, stream in enumerate(self._streams):
             stream.skip(self.step)
@@ -157,20 +157,20 @@ class RunningStage:
                 index, _, field = key.partition("/")
                 parameter = self._parameters[name][int(index)]
                 if tensor.shape == parameter.shape:
-                    # Fused optimisers take the state to lie in memory as the parameter does.
+                    # Fused optimisers assume the memory layout of the parameter.
                     tensor = torch.empty_like(parameter).copy_(tensor)
                 saved[int(index)][field] = tensor
             optimiser.load_state_dict({**optimiser.state_dict(), "state": dict(saved)})
         self.window.load_state_dict(tensors_below("window/", tensors), state["window"])
 
     def _stream_name(self, number: int) -> str:
-        """Name the random streams; those of a method with one stage and stream need no name."""
+        """Return the name of a random stream; the first stream of the first stage has none."""
         stage = self.spec.name if self.position else ""
         return f"{stage} {number}".strip() if number else stage
 
 
 def tensors_below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors whose names begin with a prefix, named without it."""
+    """Return the tensors whose names begin with a prefix, without the prefix."""
     return {
         name.removeprefix(prefix): tensor
         for name, tensor in tensors.items()

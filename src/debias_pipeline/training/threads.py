@@ -17,34 +17,31 @@ from torch import Tensor
 logger = logging.getLogger(__name__)
 
 AUTO: Final = "auto"
-# What the parameter `threads` may be.
-Requested: TypeAlias = int | Literal["auto"]
+# Values of the parameter `threads`.
+RequestedThreads: TypeAlias = int | Literal["auto"]
 
-# The last steps, whose mean time is compared with that of another number of threads.
+# Number of last steps whose mean time is compared with that of another number of threads.
 _REMEMBERED, _FEWEST_REMEMBERED = 20, 6
-# A trial makes one step more, which wakes threads up and is not counted.
+# A trial makes one step more, in which threads start, and which is not counted.
 _TRIAL_STEPS = 10
-# A trial wins if its steps take at most this share of the time.
+# A trial succeeds if its steps take at most this fraction of the time.
 _FASTER = 0.85
-# After a lost trial training goes on for this many times the time that it has cost: 1 % at most.
+# After a failed trial, the next one waits for this many times the lost time: at most 1 % is lost.
 _TRAINING_PER_LOSS = 100
 _SECONDS_BETWEEN_TRIALS = 1.0
-# Steps that take so many times as long as they did once are worth a warning.
+# A warning is logged if steps take this many times as long as the fastest ones.
 _SLOW = 3.0
 
 
 class Stage(Protocol):
-    """What `TrainingThreads` needs of a stage of training."""
-
-    def train_step(self, precision: str) -> None:
-        """Make the next step."""
+    """A stage of training, as far as `TrainingThreads` uses it."""
 
     def rehearse(self, precision: str) -> Sequence[Tensor]:
-        """Return what steps compute, without changing anything."""
+        """Return the results of steps, without changing anything."""
 
 
 @contextmanager
-def limited_threads(requested: Requested) -> Iterator[int]:
+def limited_threads(requested: RequestedThreads) -> Iterator[int]:
     """Compute with a number of threads and restore the previous number afterwards.
 
     Args:
@@ -65,23 +62,23 @@ def limited_threads(requested: Requested) -> Iterator[int]:
 class TrainingThreads:
     """Choose the number of threads of every training step.
 
-    All threads are the fastest on an idle machine. On a busy one each operation waits until all
-    of its threads had their turn on a core, and a step of a small network takes many times as
-    long as with one thread. So with `auto` a few steps are made with fewer (or again with more)
-    threads from time to time, and the faster number is kept.
+    On an idle machine, all threads are the fastest. On a busy one, each operation waits until all
+    its threads have had a core, and a step of a small network takes many times as long as with one
+    thread. So with `auto`, a few steps are made with fewer or more threads from time to time (a
+    trial), and the faster number is used from then on.
 
-    The number of threads may change the order of sums, and with it the result. Numbers are tried
-    only if they compute the same, bit for bit, as all threads do: before the first trial of a
-    stage, steps are rehearsed with each and compared. Where they differ, all threads are kept,
-    and a warning is logged if steps become much slower. Everything but steps, such as
-    evaluation, is computed with all threads.
+    The number of threads may change the order of sums and so the result. A number is tried only if
+    its results equal those of all threads bit for bit: before the first trial of a stage, steps
+    are rehearsed with each number and compared. If they differ, all threads are used, and a
+    warning is logged if steps become much slower. Everything except steps, such as evaluation,
+    uses all threads.
 
     Attributes:
-        most: all threads: the requested number, or that of the process.
+        most: number of all threads: as requested, or that of the process.
         steps: number of threads → number of steps made with it.
     """
 
-    def __init__(self, requested: Requested, device: torch.device) -> None:
+    def __init__(self, requested: RequestedThreads, device: torch.device) -> None:
         """Set up.
 
         Args:
@@ -96,21 +93,22 @@ class TrainingThreads:
         self._is_announced = False
 
     def state_dict(self) -> dict[str, int]:
-        """Return `steps` as plain JSON values."""
+        """Return `steps` as JSON values."""
         return {str(count): steps for count, steps in sorted(self.steps.items())}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Restore what `state_dict` gave."""
+        """Restore the result of `state_dict`."""
         self.steps = Counter({int(count): steps for count, steps in state.items()})
 
     def summary(self) -> str:
-        """Return which numbers of threads were used, such as "2 threads in 800 steps"."""
+        """Return the numbers of threads that were used, such as "2 threads in 800 steps"."""
         return ", ".join(
             f"{_threads(count)} in {steps:,} steps" for count, steps in sorted(self.steps.items())
         )
 
-    def run_step(self, stage: Stage, precision: str) -> None:
-        """Make the next step of a stage.
+    @contextmanager
+    def chosen_for(self, stage: Stage, precision: str) -> Iterator[None]:
+        """Compute with the chosen number of threads; the body makes one step of the stage.
 
         Args:
             stage: the current one.
@@ -121,10 +119,13 @@ class TrainingThreads:
         count = self._trial.count if self._trial else self._count
         started = time.perf_counter()
         with limited_threads(count):
-            stage.train_step(precision)
+            yield
         self.steps[count] += 1
-        if not self._adapts:
-            return
+        if self._adapts:
+            self._learn(stage, precision, started)
+
+    def _learn(self, stage: Stage, precision: str, started: float) -> None:
+        """Note the time of a step, and begin or end a trial if it is time to."""
         seconds = time.perf_counter() - started
         if self._trial:
             self._trial.seconds.append(seconds)
@@ -135,7 +136,7 @@ class TrainingThreads:
                 self._begin_trial(stage, precision)
 
     def _begin(self, stage: Stage) -> None:
-        """Forget what was measured: steps of another stage compute other things."""
+        """Start measuring again, as steps of another stage take another time."""
         self._stage = stage
         self._count = self.most
         self._counts: Sequence[int] = ()
@@ -159,7 +160,7 @@ class TrainingThreads:
         self._trial = _Trial(self._counts[position + (1 if self._fewer else -1)], mean)
 
     def _end_if_decided(self, trial: "_Trial") -> None:
-        """Keep the number that is tried if its steps are faster, else the one before."""
+        """Use the number of the trial if its steps are faster, or return to the one before."""
         if not trial.is_lost and len(trial.seconds) <= _TRIAL_STEPS:
             return
         self._trial, loss = None, 0.0
@@ -174,27 +175,27 @@ class TrainingThreads:
         self._next_trial = time.perf_counter() + wait
 
     def _announce(self, trial: "_Trial") -> None:
-        """Log the first change; later ones are only counted."""
+        """Log the first change; `steps` counts later ones."""
         if self._is_announced:
             return
         self._is_announced = True
         logger.info(
-            "Steps take %.1f ms with %s and %.1f ms with %s: the number of threads now follows "
-            "the load of the machine; results stay the same bit for bit",
+            "Steps take %.1f ms with %s and %.1f ms with %s; the number of threads now follows "
+            "the load of the machine, and results stay the same bit for bit",
             1000 * trial.mean, _threads(trial.count),
             1000 * trial.reference, _threads(self._count),
         )  # fmt: skip
 
     def _warn_if_slow(self, mean: float) -> None:
-        """Warn once if steps have become slow and the number of threads has to stay."""
+        """Warn once if steps become slow and the number of threads cannot be changed."""
         self._fastest = min(self._fastest, mean)
         if self._is_announced or mean < _SLOW * self._fastest:
             return
         self._is_announced = True
         logger.warning(
             "Steps take %.1f ms, earlier ones took %.1f ms; if other processes keep this machine "
-            "busy, threads=1 may be faster. It is not chosen by itself, as its results differ in "
-            "the last digits",
+            "busy, threads=1 may be faster. It is not chosen automatically, as its results "
+            "differ in the last digits",
             1000 * mean, 1000 * self._fastest,
         )  # fmt: skip
 
@@ -204,9 +205,9 @@ class _Trial:
     """Some steps with another number of threads.
 
     Attributes:
-        count: the number that is tried.
-        reference: mean seconds of a step with the present number.
-        seconds: of the steps so far. The first is not counted for a win: threads wake up.
+        count: number of threads of the trial.
+        reference: mean seconds of a step with the number before.
+        seconds: of the steps so far. The first is not counted, as threads start in it.
     """
 
     count: int
@@ -215,17 +216,17 @@ class _Trial:
 
     @property
     def mean(self) -> float:
-        """Mean seconds of the steps that count."""
+        """Return the mean seconds of the counted steps."""
         return statistics.fmean(self.seconds[1:])
 
     @property
     def is_lost(self) -> bool:
-        """Whether the steps took so long that the others cannot make up for it."""
+        """Return whether the trial can no longer succeed."""
         return sum(self.seconds[1:]) > _TRIAL_STEPS * _FASTER * self.reference
 
 
 def _counts_with_same_results(stage: Stage, precision: str, most: int) -> list[int]:
-    """Return `most`, its half and so on, as long as they compute the same as `most`."""
+    """Return `most`, its half and so on, as long as results equal those of `most`."""
 
     def rehearse(count: int) -> Sequence[Tensor]:
         with limited_threads(count):

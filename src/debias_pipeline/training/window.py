@@ -1,4 +1,4 @@
-"""Losses and sample weights between two evaluations."""
+"""Accumulate losses and sample weights between two evaluations."""
 
 import time
 from collections import defaultdict
@@ -11,34 +11,29 @@ import torch
 from torch import Tensor
 
 from debias_pipeline.errors import RecipeError, UserError
-from debias_pipeline.evaluation import ImageData
+from debias_pipeline.images import ImageData
 from debias_pipeline.methods import Losses, Method, Recipe, Stage, check_shape
+from debias_pipeline.names import LOSS_AVERAGES
 
 
 def empty_sample_weights() -> pd.DataFrame:
-    """The catalog's `sample_weights` where nothing is known of any image."""
-    return pd.DataFrame(
-        {
-            "image_id": pd.array([], dtype="int64"),
-            "seed": pd.array([], dtype="int64"),
-            "weight": pd.array([], dtype="float32"),
-            "loss_average_intrinsic": pd.array([], dtype="float32"),
-            "loss_average_bias": pd.array([], dtype="float32"),
-            "conflicting": pd.array([], dtype="boolean"),
-        }
-    )
+    """Return `sample_weights` without rows."""
+    types = {"image_id": "int64", "seed": "int64", "weight": "float32"}
+    types |= {f"loss_average_{name}": "float32" for name in LOSS_AVERAGES}
+    types |= {"conflicting": "boolean"}
+    return pd.DataFrame(columns=list(types)).astype(types)
 
 
 def check_losses(method: str, losses: Losses, drawn: tuple[int, ...]) -> None:
-    """Refuse losses that PyTorch would put up with, and train something else by.
+    """Check losses that PyTorch would accept but that would train something else.
 
     Args:
-        method: its name.
+        method: name of the method.
         losses: of a step.
         drawn: R, B.
 
     Raises:
-        UserError: naming what is not as `Losses` says.
+        UserError: if a tensor differs from the description of `Losses`.
     """
     shapes = {"total": (losses.total, drawn[:1], "a loss per seed")}
     shapes |= {
@@ -50,13 +45,14 @@ def check_losses(method: str, losses: Losses, drawn: tuple[int, ...]) -> None:
     for name, (tensor, shape, meaning) in shapes.items():
         check_shape(f"{method}: {name} of its losses has", tensor, shape, meaning)
     if not losses.total.requires_grad:
-        raise UserError(f"{method}: total of its losses is detached, so that nothing can learn")
+        raise UserError(f"{method}: total of its losses has no gradient; do not detach it")
     for name, term in losses.terms.items():
         if term.requires_grad:
-            raise UserError(f"{method}: terms['{name}'] of its losses has to be detached")
+            raise UserError(f"{method}: terms['{name}'] of its losses has a gradient; detach it")
         if not name.startswith("loss"):
             raise UserError(
-                f"{method}: terms['{name}'] of its losses has to be named loss…, as in loss_{name}"
+                f"{method}: terms['{name}'] of its losses does not begin with loss; name it "
+                f"loss_{name}"
             )
 
 
@@ -65,7 +61,7 @@ _Key: TypeAlias = tuple[int, tuple[str, ...]]
 
 
 class Window:
-    """Losses and sample weights between two evaluations, accumulated on the device."""
+    """Losses and sample weights since the last evaluation, kept on the device."""
 
     def __init__(
         self,
@@ -76,14 +72,14 @@ class Window:
         *,
         keep_weights: bool = True,
     ) -> None:
-        """Set up the first window.
+        """Start the first window of a stage.
 
         Args:
             method: being trained.
             data: being trained on.
-            recipe: says when to evaluate.
+            recipe: gives the number of steps between evaluations.
             stage: being trained.
-            keep_weights: whether `sample_weights` is of this stage's last window.
+            keep_weights: whether `sample_weights` are means over the last window of this stage.
         """
         self._method, self._train, self._recipe = method, data.splits["train"], recipe
         self._stage, self._keep_weights = stage, keep_weights
@@ -91,8 +87,8 @@ class Window:
         shape = (method.task.replicas, len(self._train))
         self._weight_sums = torch.zeros(shape, device=data.device)
         self._visits = torch.zeros(shape, device=data.device)
-        # One table for each set of terms that steps have had: many small tensors that live as long
-        # as the window would scatter over the heap, and keep it from being used again.
+        # One table for each set of terms. Many small tensors that live as long as the window would
+        # fragment the heap.
         self._tables: dict[_Key, Tensor] = {}
         self.open(0)
 
@@ -112,7 +108,7 @@ class Window:
             step: number of steps of the stage made before this one.
             update: number of updates of this step made before this one.
             losses: of the update.
-            index: [R, B], positions of the batch's images in the training split.
+            index: int64, [R, B], positions in the training split.
         """
         terms = {"loss": losses.total.detach(), **losses.terms}
         key = (update, tuple(terms))
@@ -121,16 +117,16 @@ class Window:
             self._new_table(key)
         torch.stack(list(terms.values()), out=self._tables[key][len(self._steps[key])])
         self._steps[key].append(step)
-        # `sample_weights` is of the last window.
+        # `sample_weights` are means over the last window.
         if self._is_last and losses.weights is not None:
             self._weight_sums.scatter_add_(1, index, losses.weights.detach())
             self._visits.scatter_add_(1, index, torch.ones_like(losses.weights))
 
     def close(self) -> dict[str, Any]:
-        """Means of the window's loss terms, [R] each, and the speed.
+        """End the window; return means of its loss terms, [R] each, and images per second.
 
         Raises:
-            RecipeError: if a loss of the window was not finite.
+            RecipeError: if a loss of the window is not finite.
         """
         terms, steps_of = self._read_back()
         self._check_finite(terms, steps_of)
@@ -145,7 +141,7 @@ class Window:
         return means
 
     def _read_back(self) -> tuple[dict[str, Tensor], dict[str, list[int]]]:
-        """Each term's values, [steps, R], and the steps that they are of."""
+        """Return the values of each term, [steps, R], and their steps."""
         values: dict[str, list[Tensor]] = defaultdict(list)
         steps: dict[str, list[int]] = defaultdict(list)
         for key, at in self._steps.items():
@@ -173,7 +169,7 @@ class Window:
         return tensors, {"first": self._first, "tables": tables, "seconds": seconds}
 
     def load_state_dict(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-        """Restore what `state_dict` gave."""
+        """Restore the result of `state_dict`."""
         self.open(state["first"])
         self._seconds_before = state["seconds"]
         for number, table in enumerate(state["tables"]):
@@ -187,7 +183,7 @@ class Window:
         self._final_weights = tensors.get("final_weights")
 
     def sample_weights(self) -> pd.DataFrame:
-        """One row per training image and seed; columns as in the catalog's contract."""
+        """Return the catalog's `sample_weights`, a row per training image and seed."""
         conflicting = pd.array(self._train.conflicting == 1, dtype="boolean")
         conflicting[self._train.conflicting < 0] = pd.NA
         averages = {name: each.cpu().numpy() for name, each in self._method.image_losses().items()}
@@ -196,7 +192,7 @@ class Window:
         for replica, seed in enumerate(self._method.task.seeds):
             table = pd.DataFrame({"image_id": self._train.image_ids, "seed": seed})
             table["weight"] = weights[replica].numpy()
-            for name in dict.fromkeys(("intrinsic", "bias", *averages)):
+            for name in dict.fromkeys((*LOSS_AVERAGES, *averages)):
                 table[f"loss_average_{name}"] = (
                     averages[name][replica] if name in averages else np.float32("nan")
                 )
@@ -205,7 +201,7 @@ class Window:
         return pd.concat(tables, ignore_index=True)
 
     def _mean_weights(self) -> Tensor:
-        """Mean W of each image over the window; what it would get now where it was not drawn."""
+        """Return mean weights over the window, or present weights of images not drawn."""
         now = self._method.image_weights()
         if now is None:
             now = torch.full_like(self._visits, float("nan"))
@@ -224,6 +220,6 @@ class Window:
             return
         step, name, replica = min(bad, key=lambda each: (each[0], each[1] == "loss"))
         raise RecipeError(
-            f"{name} is not finite at step {step} (seed {self._method.task.seeds[replica]}): "
-            "training stopped; try a smaller {recipe}.lr"
+            f"{name} is not finite at step {step} (seed {self._method.task.seeds[replica]}); "
+            "try a smaller {recipe}.lr"
         )

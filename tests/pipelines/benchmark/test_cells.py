@@ -11,7 +11,7 @@ from debias_pipeline.grid import CELL_ENTRIES
 from debias_pipeline.io.snapshots import SnapshotStore
 from debias_pipeline.pipelines.benchmark.memory import PeakMemory
 from debias_pipeline.pipelines.benchmark.nodes import build_setting, run_cell
-from debias_pipeline.pipelines.evaluation.nodes import judge, predict_test
+from debias_pipeline.pipelines.evaluation.nodes import evaluate, predict_test
 from debias_pipeline.pipelines.training.nodes import train_method
 
 RECIPE = {
@@ -60,7 +60,7 @@ def test_a_cell_gives_what_training_and_evaluation_give(data):
         *data, STORE, RECIPE, 5, 2, "cpu", "fp32", "auto", False
     )
     predictions = predict_test(data[0], data[1], checkpoint, data[2], "cpu", "fp32")
-    metrics, groups, _ = judge(predictions, data[1], weights, data[2], record)
+    metrics, groups, _ = evaluate(predictions, data[1], weights, data[2], record)
     assert cell["metrics"] == metrics
     pd.testing.assert_frame_equal(cell["group_accuracy"], groups)
     pd.testing.assert_frame_equal(cell["predictions"], predictions)

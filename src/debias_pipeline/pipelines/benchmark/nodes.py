@@ -11,9 +11,10 @@ import pandas as pd
 from debias_pipeline.errors import AlreadyRunningError, Hole, RecipeError, UserError, one_line
 from debias_pipeline.grid import OVERRIDES, setting_name
 from debias_pipeline.pipelines.benchmark.memory import PeakMemory
-from debias_pipeline.pipelines.evaluation.nodes import judge, predict_test
+from debias_pipeline.pipelines.evaluation.nodes import evaluate, predict_test
 from debias_pipeline.pipelines.ingestion.nodes import build_data
 from debias_pipeline.pipelines.training.nodes import train_method
+from debias_pipeline.records import DataCard
 from debias_pipeline.tracking import TrackedRun, cell_run
 from debias_pipeline.training import SnapshotStore, limited_threads
 
@@ -43,7 +44,7 @@ def build_setting(
 def run_cell(
     images: npt.NDArray[np.uint8],
     manifest: pd.DataFrame,
-    data_card: dict[str, Any],
+    data_card: DataCard,
     data_problem: str,
     snapshots: SnapshotStore,
     dataset: str,
@@ -117,7 +118,9 @@ def run_cell(
                 predictions = predict_test(
                     images, manifest, checkpoint, data_card, device, precision
                 )
-                metrics, groups, figures = judge(predictions, manifest, weights, data_card, record)
+                metrics, groups, figures = evaluate(
+                    predictions, manifest, weights, data_card, record
+                )
                 run.log(metrics={key: figure["value"] for key, figure in figures.items()})
             digest = record["settings_digest"]
             results: tuple[Any, ...] = (

@@ -12,7 +12,8 @@ import torch
 
 from debias_pipeline.biased_data import SetSize
 from debias_pipeline.biased_data.manifest import make_manifest
-from debias_pipeline.evaluation import ImageData, predict
+from debias_pipeline.evaluation import predict
+from debias_pipeline.images import ImageData
 from debias_pipeline.methods import Batch, Losses, Method, Task, get_method
 from debias_pipeline.selection_rules import SELECTION_RULES
 from debias_pipeline.training import train

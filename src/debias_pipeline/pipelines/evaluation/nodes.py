@@ -1,4 +1,4 @@
-"""Checkpoint → predictions → metrics and group accuracy."""
+"""Nodes of evaluation: from a checkpoint to predictions, metrics and group accuracies."""
 
 from pathlib import Path
 from typing import Any
@@ -9,13 +9,14 @@ import pandas as pd
 
 from debias_pipeline.errors import UserError
 from debias_pipeline.evaluation import (
-    ImageData,
-    final_figures,
+    final_metrics,
     group_accuracy,
     predict,
     prediction_table,
     summarise,
 )
+from debias_pipeline.images import ImageData
+from debias_pipeline.records import DataCard, Metrics, TrainingRecord
 from debias_pipeline.training import (
     Checkpoint,
     check_data,
@@ -31,7 +32,7 @@ def predict_test(
     images: npt.NDArray[np.uint8],
     manifest: pd.DataFrame,
     checkpoint: dict[str, Any],
-    data_card: dict[str, Any],
+    data_card: DataCard,
     device: str,
     precision: str,
 ) -> pd.DataFrame:
@@ -45,49 +46,54 @@ def predict_test(
     data = ImageData.from_catalog(images, manifest, choose_device(device))
     tables = [
         prediction_table(
-            predict(restore_method(trained, choice, data.device), data, "test", precision),
+            predict(restore_method(trained, rule, data.device), data, "test", precision),
             data.splits["test"],
-            checkpoint=choice,
+            checkpoint=rule,
             seeds=trained.seeds,
             steps=steps,
         )
-        for choice, steps in trained.steps.items()
+        for rule, steps in trained.steps.items()
     ]
     return pd.concat(tables, ignore_index=True)
 
 
 def import_published(
-    pretrained: str, recipe: dict[str, Any], data_card: dict[str, Any], precision: str
-) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame, dict[str, Any]]:
-    """Read networks that published code has trained, as if they came from our training.
+    pretrained: str, recipe: dict[str, Any], data_card: DataCard, precision: str
+) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame, TrainingRecord]:
+    """Read networks that published code has trained.
 
     Returns:
-        checkpoint, history and sample_weights (no rows: published files keep none),
+        checkpoint, history and sample_weights (without rows: published files hold none),
         training_record.
     """
     height, width, channels = data_card["image_shape"]
     checkpoint = read_published(
         Path(pretrained), recipe, (height, width, channels), len(data_card["label_names"])
     )
-    record = {"recipe": recipe, "seeds": [0], "precision": precision, "pretrained": True}
+    record: TrainingRecord = {
+        "recipe": recipe,
+        "seeds": [0],
+        "precision": precision,
+        "pretrained": True,
+    }
     history = pd.DataFrame({"step": [], "seed": []}, dtype="int64")
     return checkpoint.to_catalog(), history, empty_sample_weights(), record
 
 
-def judge(
+def evaluate(
     predictions: pd.DataFrame,
     manifest: pd.DataFrame,
     sample_weights: pd.DataFrame,
-    data_card: dict[str, Any],
-    training_record: dict[str, Any],
-) -> tuple[dict[str, Any], pd.DataFrame, dict[str, Any]]:
-    """Metrics and group accuracy.
+    data_card: DataCard,
+    training_record: TrainingRecord,
+) -> tuple[Metrics, pd.DataFrame, dict[str, dict[str, float]]]:
+    """Compute metrics and group accuracies from predictions of the test split.
 
     Returns:
-        metrics, group_accuracy, and the metrics as MLflow wants them.
+        metrics, group_accuracy, and final_metrics: means over seeds in MLflow's format.
 
     Raises:
-        UserError: if the sample weights are of a training on other data.
+        UserError: if the method was trained on other data.
     """
     if difference := data_difference(training_record.get("data", {}), data_card):
         raise UserError(f"the method was trained on other data: {difference}; train again")
@@ -101,4 +107,4 @@ def judge(
         training_record.get("selection_support"),
     )
     groups = group_accuracy(predictions, manifest, data_card)
-    return metrics, groups, final_figures(metrics)
+    return metrics, groups, final_metrics(metrics)

@@ -1,21 +1,15 @@
-"""Wiring of evaluation: one modular pipeline, instantiated once per method."""
+"""The evaluation pipeline, used once per method as a namespace."""
 
 from kedro.pipeline import Pipeline, node, pipeline
 
-from debias_pipeline.pipelines.evaluation.nodes import import_published, judge, predict_test
+from debias_pipeline.pipelines.evaluation.nodes import evaluate, import_published, predict_test
 
 RUN_PARAMETERS = ("params:device", "params:precision")
-
-
 PRETRAINED = "pretrained"
 
 
 def create_pretrained_pipeline(method: str) -> Pipeline:
-    """Published networks → what training and `create_pipeline` leave, namespace `pretrained`.
-
-    Args:
-        method: whose networks they are.
-    """
+    """Import published networks of a method and evaluate them, in the namespace `pretrained`."""
     importing = pipeline(
         [
             node(
@@ -40,11 +34,7 @@ def create_pretrained_pipeline(method: str) -> Pipeline:
 
 
 def create_pipeline(method: str) -> Pipeline:
-    """Checkpoint → predictions → metrics and group accuracy of a method.
-
-    Args:
-        method: the namespace.
-    """
+    """Predict with a checkpoint and compute metrics, in the namespace of a method."""
     evaluation = pipeline(
         [
             node(
@@ -54,7 +44,7 @@ def create_pipeline(method: str) -> Pipeline:
                 name="predict",
             ),
             node(
-                judge,
+                evaluate,
                 inputs=[
                     "predictions",
                     "manifest",
@@ -63,7 +53,7 @@ def create_pipeline(method: str) -> Pipeline:
                     "training_record",
                 ],
                 outputs=["metrics", "group_accuracy", "final_metrics"],
-                name="judge",
+                name="evaluate",
             ),
         ]
     )

@@ -1,4 +1,4 @@
-"""Images and manifest → checkpoint, history, sample weights."""
+"""The node of training: from images and manifest to a checkpoint and a record of the run."""
 
 import logging
 import time
@@ -9,12 +9,14 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 
-from debias_pipeline.evaluation import ImageData
+from debias_pipeline.images import ImageData
 from debias_pipeline.methods import Task, get_method
+from debias_pipeline.records import DataCard, TrainingRecord
 from debias_pipeline.tracking import StepMetrics
 from debias_pipeline.training import (
     Checkpoint,
     Progress,
+    RequestedThreads,
     Snapshots,
     SnapshotStore,
     TrainingThreads,
@@ -29,32 +31,32 @@ logger = logging.getLogger(__name__)
 def train_method(
     images: npt.NDArray[np.uint8],
     manifest: pd.DataFrame,
-    data_card: dict[str, Any],
+    data_card: DataCard,
     snapshots: SnapshotStore,
     recipe: dict[str, Any],
     seed: int,
     seeds: int,
     device: str,
     precision: str,
-    threads: Any,
+    threads: RequestedThreads,
     resume: bool,
     name: str = "",
-) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame, dict[str, Any]]:
-    """Train a method's networks for all seeds together.
+) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame, TrainingRecord]:
+    """Train a method for all seeds together.
 
     Args:
-        images: of the catalog.
-        manifest: of the catalog.
-        data_card: of the catalog.
-        snapshots: of the catalog.
-        recipe: of the method.
+        images: uint8, N × H × W × 3.
+        manifest: row i describes images[i].
+        data_card: facts about the data set.
+        snapshots: stores snapshots of interrupted runs.
+        recipe: hyper-parameters, as plain values.
         seed: the first seed.
-        seeds: how many.
-        device: see conf/base/parameters.yml.
+        seeds: number of seeds.
+        device: auto, cpu, cuda or mps.
         precision: fp32 or bf16.
         threads: `auto`, or the number of threads on the CPU.
-        resume: whether to continue an interrupted training of the same settings.
-        name: what is trained, for people; the method's name if "".
+        resume: whether to continue an interrupted training with the same settings.
+        name: what messages call the training; by default the name of the method.
 
     Returns:
         checkpoint (tensors and metadata), history, sample_weights, training_record.
@@ -70,23 +72,24 @@ def train_method(
         seeds=range(seed, seed + seeds),
     )
     method = method_type(typed_recipe, task).to(data.device)
-    chosen = TrainingThreads(threads, data.device)
+    training_threads = TrainingThreads(threads, data.device)
     fingerprint = {
         "recipe": recipe,
         "seeds": list(task.seeds),
         "device": str(data.device),
         "precision": precision,
-        "threads": chosen.most,
+        "threads": training_threads.most,
         "torch": torch.__version__,
         "headline": data_card["headline"],
         # Data that an earlier version made has no hash.
         "data": data_card.get("content_hash") or data_card,
     }
-    taken = Snapshots(snapshots, fingerprint)
-    progress = Progress(name or recipe["method"], sum(each.steps for each in method.stages()))
-    with taken.exclusive():
+    run_snapshots = Snapshots(snapshots, fingerprint)
+    name = name or recipe["method"]
+    progress = Progress(name, sum(each.steps for each in method.stages()))
+    with run_snapshots.exclusive():
         if not resume:
-            taken.remove()
+            run_snapshots.remove()
         run = train(
             method,
             typed_recipe,
@@ -94,28 +97,34 @@ def train_method(
             headline=data_card["headline"],
             precision=precision,
             listeners=[progress, StepMetrics(recipe["method"])],
-            snapshots=taken,
-            threads=chosen,
+            snapshots=run_snapshots,
+            threads=training_threads,
         )
     progress.close()
-    logger.info("%s: threads=%s used %s", name or recipe["method"], threads, chosen.summary())
-    checkpoint = Checkpoint.of_run(run.kept, recipe, task, _origin(data_card))
-    record = {
+    logger.info("%s: threads=%s used %s", name, threads, training_threads.summary())
+    checkpoint = Checkpoint.of_run(run.checkpoints, recipe, task, _origin(data_card))
+    record: TrainingRecord = {
         "recipe": recipe,
         "seeds": list(task.seeds),
         "device": str(data.device),
         "precision": precision,
-        "threads": chosen.most,
-        "thread_steps": chosen.state_dict(),
+        "threads": training_threads.most,
+        "thread_steps": training_threads.state_dict(),
         "torch": torch.__version__,
-        "selection_support": run.support,
+        "selection_support": {rule: list(each) for rule, each in run.support.items()},
         "seconds": time.perf_counter() - started,
-        "settings_digest": taken.digest,
+        "settings_digest": run_snapshots.digest,
         "data": data_identity(data_card),
     }
     return checkpoint.to_catalog(), run.history, run.sample_weights, record
 
 
-def _origin(data_card: dict[str, Any]) -> dict[str, Any]:
-    keys = ("dataset", "percent", "headline", "origin", "seed")
-    return {**{key: data_card[key] for key in keys}, **data_identity(data_card)}
+def _origin(data_card: DataCard) -> dict[str, Any]:
+    return {
+        "dataset": data_card["dataset"],
+        "percent": data_card["percent"],
+        "headline": data_card["headline"],
+        "origin": data_card["origin"],
+        "seed": data_card["seed"],
+        **data_identity(data_card),
+    }

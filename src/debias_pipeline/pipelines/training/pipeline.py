@@ -1,4 +1,4 @@
-"""Wiring of training: one modular pipeline, instantiated once per method."""
+"""The training pipeline, used once per method as a namespace."""
 
 from kedro.pipeline import Pipeline, node, pipeline
 
@@ -15,11 +15,7 @@ RUN_PARAMETERS = (
 
 
 def create_pipeline(method: str) -> Pipeline:
-    """Images and manifest → checkpoint, history, sample weights and a record of the run.
-
-    Args:
-        method: the namespace; the method is the one that `params:<method>.recipe` names.
-    """
+    """Return the pipeline that trains the method of `params:<method>.recipe`."""
     training = pipeline(
         [
             node(

@@ -1,4 +1,4 @@
-"""A biased data set on the device that computes."""
+"""Images and splits of a biased data set, on the device that computes."""
 
 import warnings
 from collections.abc import Mapping
@@ -11,19 +11,16 @@ import torch
 from torch import Tensor
 
 from debias_pipeline.errors import UserError
-from debias_pipeline.evaluation.memory import (
-    available_memory,
-    expect_random_reads,
-    read_ahead,
-)
+from debias_pipeline.images.memory import ReadAhead, available_memory
+from debias_pipeline.names import SPLITS
 
-SPLITS = ("train", "valid", "test")
-# Of what is available; the rest is for networks and the tensors of a step.
-MOST_OF_MEMORY = 0.75
+# Images may take this fraction of the available memory. Networks and the tensors of a step need
+# the rest.
+LARGEST_FRACTION_OF_MEMORY = 0.75
 
 
 def conflict_codes(conflicting: "pd.Series[bool]") -> npt.NDArray[np.int8]:
-    """A nullable boolean column as 1 bias-conflicting, 0 bias-aligned, −1 unknown."""
+    """Return a nullable boolean column as 1 (bias-conflicting), 0 (aligned) or −1 (unknown)."""
     return np.asarray(conflicting.astype("Int8").fillna(-1), dtype=np.int8)
 
 
@@ -33,7 +30,7 @@ class Split:
 
     Attributes:
         image_ids: int64, [n].
-        rows: int64, [n], where each image lies in `ImageData.images`.
+        rows: int64, [n], positions of the images in `ImageData.images`.
         labels: int64, [n].
         bias: int64, [n], −1 where unknown.
         conflicting: int8, [n]: 1 bias-conflicting, 0 bias-aligned, −1 unknown.
@@ -52,14 +49,17 @@ class Split:
     def from_manifest(
         cls, manifest: pd.DataFrame, name: str, device: torch.device | None = None
     ) -> "Split":
-        """One split of a manifest, its rows on a device.
+        """Read one split of a manifest, with `rows` on a device.
 
         Raises:
             UserError: if the split has no image.
         """
         rows = np.flatnonzero((manifest["split"] == name).to_numpy())
         if len(rows) == 0:
-            raise UserError(f"The manifest has no image in the {name} split: make the data again.")
+            raise UserError(
+                f"the manifest has no image in the {name} split; make the data again with "
+                "kedro run --pipeline=ingestion"
+            )
         part = manifest.iloc[rows]
         return cls(
             image_ids=part["image_id"].to_numpy(np.int64),
@@ -72,23 +72,28 @@ class Split:
 
 @dataclass(frozen=True)
 class ImageData:
-    """The decoded images, all on one device, and the splits of them.
+    """All images, on one device, and their splits.
 
     Attributes:
-        images: uint8, [N, H, W, 3]; on the CPU it is the catalog's memory map itself.
+        images: uint8, [N, H, W, 3]. On the CPU this is the catalog's memory map, not a copy.
         splits: train, valid, test.
-        on_disk: whether images are to be read from the memory map each time they are needed, as
-            memory would not hold all of them.
+        read_ahead: given if memory cannot hold all images, so that they are read from the memory
+            map each time they are needed.
     """
 
     images: Tensor
     splits: Mapping[str, Split]
-    on_disk: bool = False
+    read_ahead: ReadAhead | None = None
 
     @property
     def device(self) -> torch.device:
-        """Where the images lie."""
+        """Return the device that holds the images."""
         return self.images.device
+
+    @property
+    def on_disk(self) -> bool:
+        """Return whether images are read from disk each time they are needed."""
+        return self.read_ahead is not None
 
     @classmethod
     def from_catalog(
@@ -101,21 +106,22 @@ class ImageData:
         """
         if len(images) != len(manifest):
             raise UserError(
-                f"{len(images)} images but {len(manifest)} rows in the manifest: "
+                f"there are {len(images)} images but {len(manifest)} rows in the manifest; "
                 "make both again with kedro run --pipeline=ingestion"
             )
         with warnings.catch_warnings():
-            # The map is read-only on purpose and nothing writes to the tensor.
+            # The memory map is read-only, and nothing writes to the tensor.
             warnings.filterwarnings("ignore", "The given NumPy array is not writable")
             on_device = torch.from_numpy(images).to(device)
-        on_disk = device.type == "cpu" and images.nbytes > MOST_OF_MEMORY * available_memory()
-        if on_disk:
-            expect_random_reads(on_device)
-        splits = {name: Split.from_manifest(manifest, name, device) for name in SPLITS}
-        return cls(on_device, splits, on_disk)
+        limit = LARGEST_FRACTION_OF_MEMORY * available_memory()
+        on_disk = device.type == "cpu" and images.nbytes > limit
+        splits: dict[str, Split] = {
+            name: Split.from_manifest(manifest, name, device) for name in SPLITS
+        }
+        return cls(on_device, splits, ReadAhead(images) if on_disk else None)
 
     def gather(self, rows: Tensor) -> Tensor:
-        """Images by their rows.
+        """Return images by their rows.
 
         Args:
             rows: int64, [n], on the device.
@@ -123,7 +129,7 @@ class ImageData:
         Returns:
             uint8, [n, H, W, 3].
         """
-        if self.on_disk:
-            read_ahead(self.images, rows)
+        if self.read_ahead is not None:
+            self.read_ahead.request(rows)
         flat = self.images.view(len(self.images), -1).index_select(0, rows)
         return flat.view(-1, *self.images.shape[1:])
