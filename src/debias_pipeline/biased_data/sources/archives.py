@@ -161,7 +161,8 @@ def _opened(archive: Path) -> Iterator[tuple[Any, Iterator[_Member]]]:
             yield pack, _zip_members(pack)
     else:
         with tarfile.open(archive, tarinfo=_TarInfo) as tar:
-            tar.extraction_filter = tarfile.data_filter
+            # Python 3.11.3 and earlier lack it; `_checked` refuses unsafe members anyway.
+            tar.extraction_filter = getattr(tarfile, "data_filter", None)
             yield tar, _tar_members(tar)
 
 
