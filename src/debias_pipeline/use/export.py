@@ -35,8 +35,10 @@ def export(classifier: Classifier, path: Path, format: Format) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
     try:
+        # Fills caches of constants, which would otherwise keep what the exporter makes of them.
+        classifier.eval()(_example(classifier))
         write = _write_onnx if format == "onnx" else _write_torchscript
-        write(classifier.eval(), temporary)
+        write(classifier, temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -52,9 +54,9 @@ def _write_torchscript(classifier: Classifier, path: Path) -> None:
     with torch.no_grad(), warnings.catch_warnings():
         # PyTorch deprecates TorchScript; runtimes that need it are still in use.
         warnings.simplefilter("ignore", FutureWarning)
-        # The exported graph has no Python code that depends on shapes, which tracing would warn of.
-        graph = torch.export.export(classifier, (_example(classifier),), dynamic_shapes=_SHAPES)
-        traced = torch.jit.trace(graph.module(), _example(classifier))
+        # It warns that the size of images becomes a constant, as it should.
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)
+        traced = torch.jit.trace(classifier, _example(classifier))
         torch.jit.save(traced, path, _extra_files={"label_names.json": names})
 
 
