@@ -37,6 +37,7 @@ from debias_pipeline.pipelines.benchmark import (
     plan,
     plan_table,
 )
+from debias_pipeline.selection_rules import SELECTION_RULES
 from debias_pipeline.stopping import Stopped, stopping_at_once
 from debias_pipeline.tracking import (
     PENDING_FOLDER,
@@ -48,6 +49,7 @@ from debias_pipeline.tracking import (
     send_abandoned,
 )
 from debias_pipeline.training import Checkpoint, write_published
+from debias_pipeline.use import export, load_classifier
 
 
 @click.group(name="debias-pipeline")
@@ -227,6 +229,27 @@ def export_checkpoint(
         trained = Checkpoint.from_catalog(context.catalog.load(f"{method}.checkpoint"))
     for path in write_published(trained, checkpoint, seed, to):
         click.echo(path)
+
+
+@cli.command("export-model")
+@click.option("--model", required=True, help="Checkpoint file, folder of a run, or MLflow URI.")
+@click.option("--to", type=click.Path(path_type=Path, dir_okay=False), required=True, help="File.")
+@click.option(
+    "--format", type=click.Choice(["onnx", "torchscript"]), default="onnx", show_default=True
+)
+@click.option("--rule", type=click.Choice([*SELECTION_RULES]), default="last", show_default=True)
+@click.option("--seed", type=int, help="Which seed of the model; by default its first.")
+@_explaining
+def export_model(model: str, to: Path, format: str, rule: str, seed: int | None) -> None:
+    """Write a trained model with its preprocessing as ONNX or TorchScript.
+
+    Input `images`: uint8, n x H x W x 3, RGB. Output `probabilities`: float32, n x labels. The
+    names of the labels are in the file.
+    """
+    classifier = load_classifier(model, rule, seed)
+    export(classifier, to, format)
+    height, width = classifier.image_size
+    click.echo(f"{to}: images {height} x {width}, labels {', '.join(classifier.label_names)}")
 
 
 @cli.command("mlflow-sync")

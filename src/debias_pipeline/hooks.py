@@ -120,6 +120,12 @@ class PreflightHooks:
             check_decays(
                 parameters["recipe"], {name: parameters[name]["recipe"] for name in trained}
             )
+        for key in ("model", "images"):
+            if f"params:{key}" in pipeline.inputs() and not parameters[key]:
+                raise UserError(
+                    f"--pipeline=predict needs {key}; use e.g. --params "
+                    "model=data/06_models/cmnist_mini/2pct/disent,images=photos"
+                )
         self._check_inputs(pipeline, catalog, parameters)
         if here:
             for method in trained:
@@ -290,7 +296,9 @@ class SummaryHooks:
             Console().print(headline_table(metrics, published, catalog.load("data_card")))
         if "leaderboard_json" in outputs:
             Console().print(leaderboard_tables(catalog.load("leaderboard_json")))
-        reports = sorted(name for name in outputs if name.endswith(("report", "_page")))
+        reports = sorted(
+            name for name in outputs if name.endswith(("report", "_page", "image_predictions"))
+        )
         # Networks that were not trained here are evaluated for their metrics.
         files = [*reports, *(name for name in evaluated if not reports or PRETRAINED in name)]
         for name in files:

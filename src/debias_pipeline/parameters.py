@@ -22,6 +22,7 @@ from debias_pipeline.biased_data.percent import parse_percent
 from debias_pipeline.errors import UserError
 from debias_pipeline.methods import Recipe, get_method, method_names
 from debias_pipeline.published import PublishedAccuracy, Source
+from debias_pipeline.selection_rules import SELECTION_RULES
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -77,8 +78,19 @@ class RunParameters(BaseModel):
     resume: StrictBool
     recipe: dict[str, Any]
     pretrained: StrictStr
+    model: StrictStr = ""
+    images: StrictStr = ""
+    rule: str = "last"
+    model_seed: StrictInt | None = None
 
-    @field_validator("raw_dir", "pretrained", mode="before")
+    @field_validator("rule")
+    @classmethod
+    def _rule_is_known(cls, value: str) -> str:
+        if value not in SELECTION_RULES:
+            raise ValueError(f"choose from {', '.join(SELECTION_RULES)}")
+        return value
+
+    @field_validator("raw_dir", "pretrained", "model", "images", mode="before")
     @classmethod
     def _folders_may_look_like_numbers(cls, value: object) -> object:
         # Kedro reads --params raw_dir=2024 as a number.

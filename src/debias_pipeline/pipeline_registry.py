@@ -11,6 +11,7 @@ from debias_pipeline.pipelines import (
     evaluation,
     ingestion,
     leaderboard,
+    predict,
     reporting,
     training,
 )
@@ -32,6 +33,7 @@ def register_pipelines() -> dict[str, Pipeline]:
     return {
         "__default__": data + _whole(DEFAULT_METHODS),
         "ingestion": data,
+        "predict": predict.create_pipeline(),
         "training": _sum(map(training.create_pipeline, DEFAULT_METHODS)),
         **pipelines_of_trained(DEFAULT_METHODS),
         # Its cells are known once parameters are.

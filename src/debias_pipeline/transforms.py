@@ -95,7 +95,7 @@ class Transform:
         """Resize and crop to [n, 3, H′, W′]: float in 0..255 if resized, else uint8."""
         pixels = images.movedim(-1, 1)
         if self.square:
-            pixels = _central(pixels, min(pixels.shape[2:]))
+            pixels = _central(pixels, min(map(int, pixels.shape[2:])))
         if self.resize is not None and pixels.shape[2:] != (self.resize, self.resize):
             size = (self.resize, self.resize)
             pixels = torch.nn.functional.interpolate(
@@ -126,7 +126,8 @@ class Transform:
 
 def _central(pixels: Tensor, side: int) -> Tensor:
     """Return the central square, with the rounding of torchvision."""
-    top, left = (round((size - side) / 2) for size in pixels.shape[2:])
+    # Sizes are tensors while a network is exported.
+    top, left = (round((int(size) - side) / 2) for size in pixels.shape[2:])
     return pixels[:, :, top : top + side, left : left + side]
 
 

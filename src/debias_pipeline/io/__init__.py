@@ -1,6 +1,11 @@
 """The project's own Kedro dataset types. Whatever they save appears whole or not at all."""
 
-from debias_pipeline.io.atomic import AtomicJSONDataset, AtomicParquetDataset, AtomicTextDataset
+from debias_pipeline.io.atomic import (
+    AtomicJSONDataset,
+    AtomicParquetDataset,
+    AtomicTextDataset,
+    SpreadsheetDataset,
+)
 from debias_pipeline.io.holes import HoleableDataset, OutcomeDataset, ProblemDataset
 from debias_pipeline.io.image_array_dataset import ImageArrayDataset
 from debias_pipeline.io.remade import RemadeJSONDataset
@@ -19,6 +24,7 @@ __all__ = [
     "RemadeJSONDataset",
     "SafetensorsDataset",
     "SnapshotsDataset",
+    "SpreadsheetDataset",
     "local_file",
     "location",
     "unwritable_folder",

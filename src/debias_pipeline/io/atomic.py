@@ -1,13 +1,15 @@
 """Files that appear whole or not at all, also when a run is killed while it saves."""
 
+from collections.abc import Callable
 from copy import copy
 from pathlib import PurePosixPath
 from typing import Any, ClassVar
 
 import fsspec
+import pandas as pd
 from fsspec import AbstractFileSystem
 from kedro_datasets.json import JSONDataset
-from kedro_datasets.pandas import ParquetDataset
+from kedro_datasets.pandas import CSVDataset, ParquetDataset
 from kedro_datasets.text import TextDataset
 
 from debias_pipeline.io.storage import LOCAL, appearing, no_such_store
@@ -74,3 +76,48 @@ class AtomicTextDataset(AtomicSaveMixin, TextDataset):  # type: ignore[misc]
         "open_args_save": {"mode": "w", "encoding": "utf-8"},
         "open_args_load": {"mode": "r", "encoding": "utf-8"},
     }
+
+
+# A cell that begins with one of these is a formula to a spreadsheet.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_ESCAPE = "'"
+
+
+class SpreadsheetDataset(AtomicSaveMixin, CSVDataset):  # type: ignore[misc]
+    """A pandas frame as CSV that a spreadsheet opens safely, with names and text as they are.
+
+    Text that a spreadsheet would run as a formula gets an apostrophe in front, which loading takes
+    away again. The byte order mark tells spreadsheets that the file is UTF-8.
+    """
+
+    DEFAULT_SAVE_ARGS: ClassVar[dict[str, Any]] = {"index": False, "encoding": "utf-8-sig"}
+    DEFAULT_LOAD_ARGS: ClassVar[dict[str, Any]] = {"encoding": "utf-8-sig"}
+
+    def save(self, data: pd.DataFrame) -> None:
+        """Save, with formulas escaped."""
+        super().save(_map_texts(data, _escape))
+
+    def load(self) -> pd.DataFrame:
+        """Load, with escapes removed."""
+        return _map_texts(super().load(), _unescape)
+
+
+def _map_texts(frame: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFrame:
+    def change_cell(cell: Any) -> Any:
+        return change(cell) if isinstance(cell, str) else cell
+
+    texts = frame.select_dtypes(exclude="number").columns
+    changed = frame.assign(**{name: frame[name].map(change_cell) for name in texts})
+    return changed.rename(columns=change_cell)
+
+
+def _escape(text: str) -> str:
+    return _ESCAPE + text if text.startswith((*_FORMULA, _ESCAPE)) else text
+
+
+def _unescape(text: str) -> str:
+    return (
+        text[1:]
+        if text.startswith(tuple(_ESCAPE + each for each in (*_FORMULA, _ESCAPE)))
+        else text
+    )

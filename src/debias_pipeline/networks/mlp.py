@@ -53,6 +53,10 @@ class MLP(Encoder):
         pixels = pixels.to(compute_dtype(self.first.weight))
         layers = (self.first, self.second, self.third)
         parameters = [each for layer in layers for each in (layer.weight, layer.bias)]
+        if not torch.is_grad_enabled():
+            # Exporters trace plain operations only.
+            *_, flat = _three_layers(pixels, scale, *parameters)
+            return flat.view(*self.third.weight.shape[:2], *flat.shape[1:])
         features: Tensor = _ThreeLayers.apply(pixels, scale, *parameters)
         return features
 
@@ -99,23 +103,10 @@ class _ThreeLayers(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, pixels: Tensor, scale: float, *parameters: Tensor) -> Tensor:
         """Compute [R, K, B, F] from pixels [R or 1, B, D] in the dtype to compute in."""
-        first, first_bias, second, second_bias, third, third_bias = (
-            each.to(pixels.dtype) for each in parameters
-        )
-        replicas, _, branches, width = first.shape
-        wide = torch.baddbmm(
-            first_bias.flatten(1).unsqueeze(1),
-            pixels.expand(replicas, -1, -1),
-            first.flatten(2),
-            alpha=scale,
-        )
-        hidden = _side_by_side_to_stacked(wide.relu_(), branches)
-        second, third = second.flatten(0, 1), third.flatten(0, 1)
-        deeper = torch.baddbmm(second_bias.view(-1, 1, width), hidden, second).relu_()
-        features = torch.baddbmm(third_bias.flatten(0, 1).unsqueeze(1), deeper, third).relu_()
+        hidden, second, deeper, third, features = _three_layers(pixels, scale, *parameters)
         ctx.scale = scale
         ctx.save_for_backward(pixels, hidden, second, deeper, third, features, *parameters)
-        return features.view(replicas, branches, *features.shape[1:])
+        return features.view(*parameters[-1].shape[:2], *features.shape[1:])
 
     @staticmethod
     @once_differentiable
@@ -142,6 +133,28 @@ class _ThreeLayers(torch.autograd.Function):
             for each, parameter in zip(gradients, parameters, strict=True)
         )
         return None, None, *shaped
+
+
+def _three_layers(pixels: Tensor, scale: float, *parameters: Tensor) -> tuple[Tensor, ...]:
+    """Return what the backward pass needs: hidden, second, deeper, third, features.
+
+    Branches of all replicas are on one axis: features are [R · K, B, F].
+    """
+    first, first_bias, second, second_bias, third, third_bias = (
+        each.to(pixels.dtype) for each in parameters
+    )
+    replicas, _, branches, width = first.shape
+    wide = torch.baddbmm(
+        first_bias.flatten(1).unsqueeze(1),
+        pixels.expand(replicas, -1, -1),
+        first.flatten(2),
+        alpha=scale,
+    )
+    hidden = _side_by_side_to_stacked(wide.relu_(), branches)
+    second, third = second.flatten(0, 1), third.flatten(0, 1)
+    deeper = torch.baddbmm(second_bias.view(-1, 1, width), hidden, second).relu_()
+    features = torch.baddbmm(third_bias.flatten(0, 1).unsqueeze(1), deeper, third).relu_()
+    return hidden, second, deeper, third, features
 
 
 def _through_relu(gradient: Tensor, output: Tensor) -> Tensor:

@@ -1,0 +1,26 @@
+"""Wiring of predict."""
+
+from kedro.pipeline import Pipeline, node, pipeline
+
+from debias_pipeline.pipelines.predict.nodes import predict_images
+
+
+def create_pipeline() -> Pipeline:
+    """A trained model and new images → predictions."""
+    return pipeline(
+        [
+            node(
+                predict_images,
+                inputs=[
+                    "params:model",
+                    "params:images",
+                    "params:rule",
+                    "params:model_seed",
+                    "params:device",
+                ],
+                outputs="image_predictions",
+                name="predict_images",
+                tags=["predict"],
+            )
+        ]
+    )

@@ -1,0 +1,86 @@
+"""Write a trained network for programs that do not have this project."""
+
+import json
+import warnings
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from debias_pipeline.errors import UserError
+from debias_pipeline.use.classifier import Classifier
+
+Format = Literal["onnx", "torchscript"]
+# Names of the exported function's argument and result.
+INPUT, OUTPUT = "images", "probabilities"
+# The number of images is not fixed by the example that is traced.
+_SHAPES = {INPUT: {0: torch.export.Dim("n", min=1)}}
+
+
+def export(classifier: Classifier, path: Path, format: Format) -> None:
+    """Write a network with its preprocessing: uint8 images in, probabilities out.
+
+    The input `images` is uint8, [n, H, W, 3], RGB, H × W as `classifier.image_size`; the output
+    `probabilities` is float32, [n, C]. The names of the labels are in the file: in ONNX's metadata
+    under `label_names`, in TorchScript's extra file `label_names.json`, as a JSON list.
+
+    Args:
+        classifier: to be exported.
+        path: of the file; it is replaced if it exists.
+        format: onnx or torchscript.
+
+    Raises:
+        UserError: if packages for ONNX are not installed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        # Fills caches of constants, which would otherwise keep what the exporter makes of them.
+        classifier.eval()(_example(classifier))
+        write = _write_onnx if format == "onnx" else _write_torchscript
+        write(classifier, temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _example(classifier: Classifier) -> torch.Tensor:
+    # Two images: the exporter takes a number of one for a constant.
+    return torch.zeros(2, *classifier.image_size, 3, dtype=torch.uint8)
+
+
+def _write_torchscript(classifier: Classifier, path: Path) -> None:
+    names = json.dumps(classifier.label_names)
+    with torch.no_grad(), warnings.catch_warnings():
+        # PyTorch deprecates TorchScript; runtimes that need it are still in use.
+        warnings.simplefilter("ignore", FutureWarning)
+        # It warns that the size of images becomes a constant, as it should.
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)
+        traced = torch.jit.trace(classifier, _example(classifier))
+        torch.jit.save(traced, path, _extra_files={"label_names.json": names})
+
+
+def _write_onnx(classifier: Classifier, path: Path) -> None:
+    try:
+        import onnx
+        import onnxscript  # noqa: F401  torch.onnx needs it
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f'format=onnx needs {error.name}, which is not installed; pip install "debias-pipeline'
+            '[onnx]", or use --format=torchscript'
+        ) from error
+    torch.onnx.export(
+        classifier,
+        (_example(classifier),),
+        path,
+        input_names=[INPUT],
+        output_names=[OUTPUT],
+        dynamic_shapes=_SHAPES,
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+    )
+    model = onnx.load(path)
+    entry = model.metadata_props.add()
+    entry.key, entry.value = "label_names", json.dumps(classifier.label_names)
+    onnx.save(model, path)

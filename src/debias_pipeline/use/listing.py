@@ -1,0 +1,80 @@
+"""Image files to predict: a folder, a table or a pattern."""
+
+import glob
+from pathlib import Path
+
+import pandas as pd
+
+from debias_pipeline.biased_data.sources.decoding import IMAGE_SUFFIXES
+from debias_pipeline.biased_data.sources.raw_dir import children, is_inside
+from debias_pipeline.errors import UserError
+
+_GLOB = frozenset("*?[")
+
+
+def list_images(images: str) -> tuple[list[Path], list[str]]:
+    """List image files; no labels and no splits are needed.
+
+    Args:
+        images: a folder (with all that lies below it), a CSV with a column `path` whose paths are
+            relative to the CSV's folder and lie in it, an image file, or a pattern such as
+            `photos/*.jpg`.
+
+    Returns:
+        Files, and how they are called in tables: relative to the folder, or as in the CSV.
+
+    Raises:
+        UserError: if nothing is found or a path leads out of the folder.
+    """
+    path = Path(images).expanduser()
+    if path.is_dir():
+        return _in_folder(path)
+    if path.is_file() and path.suffix.lower() == ".csv":
+        return _in_table(path)
+    if path.is_file():
+        return [path], [str(path)]
+    if _GLOB & set(images):
+        # pathlib's own globs are relative to a folder and know no absolute patterns.
+        found = sorted(Path(each) for each in glob.glob(str(path), recursive=True))  # noqa: PTH207
+        files = [each for each in found if each.suffix.lower() in IMAGE_SUFFIXES]
+        if files:
+            return files, [str(each) for each in files]
+        raise UserError(f"images={images} matches no image file")
+    raise UserError(
+        f"images={images} does not exist; give a folder, a CSV with a column path, or a pattern "
+        "such as photos/*.jpg"
+    )
+
+
+def _in_folder(folder: Path) -> tuple[list[Path], list[str]]:
+    problems: list[str] = []
+    files: list[Path] = []
+    waiting = [folder]
+    while waiting:
+        for path in children(waiting.pop(), folder, str, problems):
+            if path.is_dir() and not path.is_symlink():
+                waiting.append(path)
+            elif path.suffix.lower() in IMAGE_SUFFIXES:
+                files.append(path)
+    if problems:
+        raise UserError(f"images={folder}: {problems[0]}; move the file itself into the folder")
+    if not files:
+        raise UserError(f"images={folder} has no image files")
+    files.sort()
+    return files, [path.relative_to(folder).as_posix() for path in files]
+
+
+def _in_table(table: Path) -> tuple[list[Path], list[str]]:
+    try:
+        frame = pd.read_csv(table, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        raise UserError(f"images={table} cannot be read as CSV: {error}") from error
+    if "path" not in frame or frame.empty:
+        raise UserError(f"images={table} needs a column path with at least one row")
+    names = [name for name in frame["path"].str.strip() if name]
+    outside = [name for name in names if not is_inside(table.parent / name, table.parent)]
+    if outside:
+        raise UserError(
+            f"images={table}: {outside[0]} leads out of {table.parent}; move the image there"
+        )
+    return [table.parent / name for name in names], names

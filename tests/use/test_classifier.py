@@ -1,0 +1,125 @@
+"""Trained networks predict as they did in evaluation, and say what is wrong with their input."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from use_checkpoints import NAMES, make_checkpoint, write
+
+from debias_pipeline.errors import UserError
+from debias_pipeline.training import restore_method
+from debias_pipeline.use import Classifier, list_images, load_classifier
+
+PHOTO_RECIPE = {
+    "network": "resnet20", "resize": 24, "centre_crop": 16, "normalise": "imagenet",
+    "crop_padding": 2, "flip": True,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("recipe", [{}, PHOTO_RECIPE])
+@pytest.mark.parametrize("method", ["vanilla", "disent"])
+def test_probabilities_are_those_of_the_method(
+    method: str, recipe: dict[str, Any], images: Callable[..., Any]
+) -> None:
+    checkpoint = make_checkpoint(method, (20, 18), **recipe)
+    pictures = images(5, 20, 18)
+    method_ = restore_method(checkpoint, "selected", torch.device("cpu"))
+    pixels = method_.recipe.transform.for_evaluation(torch.from_numpy(pictures))
+    with torch.no_grad():
+        expected = method_.predict(pixels.unsqueeze(0))[1].softmax(-1)
+    found = Classifier(checkpoint, "selected", seed=4).probabilities(pictures)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_a_table_has_names_and_probabilities_that_sum_to_one(
+    tmp_path: Path, images: Callable[..., Any]
+) -> None:
+    for number, picture in enumerate(images(3, 30, 40)):
+        Image.fromarray(picture).save(tmp_path / f"{number}.png")
+    table = Classifier(make_checkpoint()).predict(*list_images(str(tmp_path)))
+    assert list(table.columns) == [
+        "file", "prediction", "confidence", *(f"probability_{name}" for name in NAMES),
+    ]  # fmt: skip
+    assert list(table["file"]) == ["0.png", "1.png", "2.png"]
+    probabilities = table.filter(like="probability_").to_numpy()
+    np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-6)
+    np.testing.assert_array_equal(probabilities.max(1), table["confidence"])
+    assert list(table["prediction"]) == [NAMES[best] for best in probabilities.argmax(1)]
+
+
+def test_the_first_seed_and_the_last_step_are_the_default() -> None:
+    classifier = Classifier(make_checkpoint())
+    assert (classifier.rule, classifier.seed) == ("last", 3)
+
+
+@pytest.mark.parametrize(
+    ("choice", "what"),
+    [({"rule": "best_on_test"}, ("best_on_test", "last, selected")), ({"seed": 0}, ("0", "3, 4"))],
+)
+def test_a_choice_that_the_checkpoint_lacks_is_named_with_those_it_has(
+    choice: dict[str, Any], what: tuple[str, str]
+) -> None:
+    with pytest.raises(UserError) as error:
+        Classifier(make_checkpoint(), **choice)
+    assert all(each in str(error.value) for each in what)
+
+
+def test_arrays_of_another_shape_or_type_are_refused(images: Callable[..., Any]) -> None:
+    classifier = Classifier(make_checkpoint())
+    for wrong in (images(2, 10, 12), images(2, 12, 10) / 255, images(2, 12, 10)[0]):
+        with pytest.raises(UserError, match=r"uint8 of shape \[n, 12, 10, 3\]"):
+            classifier.probabilities(wrong)
+
+
+def test_the_latest_version_below_a_folder_is_loaded(tmp_path: Path) -> None:
+    folder = tmp_path / "06_models/photos/disent"
+    for version, method in (("2026-01-01", "vanilla"), ("2026-01-02", "disent")):
+        file = folder / "checkpoint.safetensors" / version / "checkpoint.safetensors"
+        write(make_checkpoint(method), file)
+    found = load_classifier(tmp_path)
+    assert found.label_names == list(NAMES)
+    write(make_checkpoint(), tmp_path / "06_models/photos/vanilla/checkpoint.safetensors")
+    message = error_of(tmp_path)
+    assert "photos/disent" in message and "photos/vanilla" in message
+
+
+def test_files_that_are_no_checkpoint_are_refused(tmp_path: Path) -> None:
+    other = tmp_path / "checkpoint.safetensors"
+    other.write_bytes(b"something else")
+    assert str(other) in error_of(other)
+    other.unlink()
+    assert "checkpoint.safetensors" in error_of(tmp_path)
+    assert "does not exist" in error_of(tmp_path / "nowhere")
+
+
+def error_of(model: Path) -> str:
+    with pytest.raises(UserError) as error:
+        load_classifier(model)
+    return str(error.value)
+
+
+def test_images_are_found_by_folder_table_pattern_and_name(tmp_path: Path) -> None:
+    for name in ("b.JPG", "sub/a.png", "notes.txt", "sub/@eaDir/a.png", ".hidden.png"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    table = tmp_path / "list.csv"
+    table.write_text("path,note\nsub/a.png,x\nb.JPG,y\n")
+    assert list_images(str(tmp_path))[1] == ["b.JPG", "sub/a.png"]
+    assert list_images(str(table))[1] == ["sub/a.png", "b.JPG"]
+    assert list_images(f"{tmp_path}/sub/*.png")[0] == [tmp_path / "sub/a.png"]
+    assert list_images(str(tmp_path / "b.JPG"))[0] == [tmp_path / "b.JPG"]
+
+
+@pytest.mark.parametrize("images", ["nowhere", "*.bmp", "list.csv", "empty", "empty.csv"])
+def test_images_that_cannot_be_found_are_named(tmp_path: Path, images: str) -> None:
+    (tmp_path / "list.csv").write_text("path\n../outside.png\n")
+    (tmp_path / "empty.csv").write_text("file\n")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError) as error:
+        list_images(str(tmp_path / images))
+    assert images in str(error.value)
