@@ -28,7 +28,6 @@ from debias_pipeline.errors import UserError, one_line, user_error_behind
 from debias_pipeline.grid import cells_of
 from debias_pipeline.methods import method_names
 from debias_pipeline.outdated import find_outdated
-from debias_pipeline.parameters import unknown
 from debias_pipeline.pipeline_registry import PUBLISHED_METHOD
 from debias_pipeline.pipelines.benchmark import (
     check_cells,
@@ -37,6 +36,7 @@ from debias_pipeline.pipelines.benchmark import (
     plan,
     plan_table,
 )
+from debias_pipeline.registry import unknown
 from debias_pipeline.selection_rules import SELECTION_RULES
 from debias_pipeline.stopping import Stopped, stopping_at_once
 from debias_pipeline.tracking import (

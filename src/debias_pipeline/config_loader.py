@@ -8,7 +8,8 @@ from omegaconf import OmegaConf
 
 from debias_pipeline.errors import UserError
 from debias_pipeline.grid import DATA_FOLDER, RESULTS_FOLDER, cells_of, grid_catalog, resolve_grid
-from debias_pipeline.parameters import data_folder, resolve_parameters, unknown
+from debias_pipeline.parameters import data_folder, resolve_parameters
+from debias_pipeline.registry import unknown
 from debias_pipeline.tracking import DEFAULT_STORE, SQLITE
 
 

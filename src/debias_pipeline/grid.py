@@ -17,10 +17,10 @@ from debias_pipeline.parameters import (
     check_overrides,
     data_folder,
     resolve_method,
-    unknown,
     validated,
 )
 from debias_pipeline.published import PublishedAccuracy
+from debias_pipeline.registry import unknown
 
 # What stands for a cell's folders while catalog.yml is read once for all cells.
 DATA_FOLDER: Final = "<data folder>"

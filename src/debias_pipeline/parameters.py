@@ -1,6 +1,5 @@
 """What `--params` may say: checked as a whole, before anything runs."""
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
@@ -22,6 +21,7 @@ from debias_pipeline.biased_data.percent import parse_percent
 from debias_pipeline.errors import UserError
 from debias_pipeline.methods import Recipe, get_method, method_names
 from debias_pipeline.published import PublishedAccuracy, Source
+from debias_pipeline.registry import unknown
 from debias_pipeline.selection_rules import SELECTION_RULES
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -407,16 +407,3 @@ def validated(
             for each in error.errors()
         )
         raise UserError(problems) from error
-
-
-def unknown(what: str, key: str, known: Sequence[str]) -> str:
-    """Say that there is no such thing, what was probably meant, and what there is.
-
-    Args:
-        what: kind of thing: parameter, recipe field.
-        key: as typed.
-        known: the choices.
-    """
-    close = difflib.get_close_matches(key, known, n=1)
-    hint = f" Did you mean {close[0]}?" if close else ""
-    return f"Unknown {what} '{key}'.{hint} Choose from: {', '.join(known)}"

@@ -1,13 +1,6 @@
-from types import ModuleType
-
 import pytest
 
-from debias_pipeline.biased_data import (
-    BiasedDataset,
-    _find_datasets,
-    dataset_names,
-    get_dataset,
-)
+from debias_pipeline.biased_data import BiasedDataset, dataset_names, get_dataset
 from debias_pipeline.errors import UserError
 
 
@@ -27,20 +20,3 @@ def test_unknown_name_lists_the_choices_and_guesses():
     assert "\n" not in message
     assert "Did you mean cmnist?" in message
     assert all(name in message for name in dataset_names())
-
-
-def module_with(name: str, **attributes) -> ModuleType:
-    """A module with one concrete data set."""
-    module = ModuleType(name)
-    build = {"build": lambda self: None, "__module__": name}
-    module.Made = type("Made", (BiasedDataset,), build | attributes)
-    return module
-
-
-def test_a_new_module_is_found_and_duplicate_or_missing_names_are_errors():
-    one, two = module_with("one", name="squares"), module_with("two", name="squares")
-    assert list(_find_datasets([one])) == ["squares"]
-    with pytest.raises(TypeError, match=r"Made in two has the name 'squares' of Made in one"):
-        _find_datasets([one, two])
-    with pytest.raises(TypeError, match="Made in three has no name"):
-        _find_datasets([module_with("three")])

@@ -3,7 +3,7 @@
 import json
 import warnings
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import torch
 
@@ -11,6 +11,7 @@ from debias_pipeline.errors import UserError
 from debias_pipeline.use.classifier import Classifier
 
 Format = Literal["onnx", "torchscript"]
+FORMATS: Final = ("onnx", "torchscript")
 # Names of the exported function's argument and result.
 INPUT, OUTPUT = "images", "probabilities"
 # The number of images is not fixed by the example that is traced.
