@@ -9,7 +9,6 @@ from benchmarks.alone import encoders_of, products
 from benchmarks.cases import Case, Choice
 from benchmarks.kedro_runs import seconds_by_package
 from benchmarks.naive import NaiveDisent, PngFiles
-from benchmarks.operations import main as count_operations
 from benchmarks.parts import PARTS, PIECES, measure_parts
 from benchmarks.real_steps import Blocks, StepTimes, summaries, time_steps
 from benchmarks.steps import methods_with_recipe, published_recipe, random_data, untrained
@@ -214,14 +213,3 @@ def test_the_naive_reference_learns_from_png_files(tmp_path):
     assert sum(losses[-5:]) < sum(losses[:5]) / 3
     # Of ten labels; other seeds reach 0.5 to 0.9.
     assert naive.accuracy(files) > 0.3
-
-
-def test_operations_are_counted_by_the_line_that_asks_for_them(capsys):
-    count_operations(["--method", "vanilla"])
-    shown = capsys.readouterr().out
-    operations = int(shown.split()[0])
-    assert 50 < operations < 200
-    assert "torch.autograd.backward(total" in shown
-    assert (
-        sum(int(line.split()[0]) for line in shown.splitlines()[4:] if line.strip()) <= operations
-    )
