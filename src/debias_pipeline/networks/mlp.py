@@ -89,7 +89,7 @@ class _ThreeLayers(torch.autograd.Function):
     """Linear layers and ReLUs of all replicas and branches, with their gradients written out.
 
     The layers after the first are so small that autograd's bookkeeping of some fifty views,
-    casts and products took longer than they do (benchmarks/README.md).
+    casts and products took longer than they do (docs/performance.md).
 
     R replicas, K branches, B images, D pixels, H hidden units, F features. The K branches of a
     replica lie side by side in the first layer's weight: as they read the same images, one wide

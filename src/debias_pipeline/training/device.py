@@ -39,7 +39,7 @@ def prepare(device: torch.device) -> None:
     Denormal numbers count as zero: losses that have all but vanished would otherwise slow every
     operation that they take part in. Freed memory is kept for the next step: handing the
     tensors of every step back to the system and faulting their pages in again took a quarter of
-    the time of a step (benchmarks/README.md).
+    the time of a step (docs/performance.md).
     """
     if device.type != "cpu":
         return
