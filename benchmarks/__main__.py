@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 
-from benchmarks.against_naive import measure_against_naive
 from benchmarks.busy_machine import measure_busy
 from benchmarks.cases import PRECISIONS, Case, Choice, methods_to_measure
 from benchmarks.cifar10c import (
@@ -31,7 +30,7 @@ from benchmarks.timing import Timing
 
 SCHEMA = 2
 RESULTS = Path(__file__).parent / "results" / "latest.json"
-SECTIONS = ("startup", "memory", "snapshots", "cmnist", "cifar10c", "naive", "busy")
+SECTIONS = ("startup", "memory", "snapshots", "cmnist", "cifar10c", "busy")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,15 +41,14 @@ class Effort:
     cmnist_part_steps: int
     cifar10c_blocks: int
     cifar10c_part_steps: int
-    naive_rounds: int
     startup_rounds: int
     memory_steps: int
     busy_rounds: int
     snapshot_steps: int
 
 
-FULL = Effort(8, 200, 3, 3, 5, 3, 500, 3, 5000)
-QUICK = Effort(2, 30, 1, 2, 2, 1, 50, 1, 1000)
+FULL = Effort(8, 200, 3, 3, 3, 500, 3, 5000)
+QUICK = Effort(2, 30, 1, 2, 1, 50, 1, 1000)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -66,6 +64,7 @@ def main(arguments: list[str] | None = None) -> None:
     choice = Choice(options.method, options.replicas, options.precision)
     effort = QUICK if options.quick else FULL
     results = measure(options.only or SECTIONS, choice, effort)
+    print(f"Load average at the start: {results['load']:.1f} on {os.cpu_count()} cores")
     print_tables(results)
     if old is not None:
         print_comparison(old, results)
@@ -79,7 +78,7 @@ def measure(sections: Sequence[str], choice: Choice, effort: Effort) -> dict[str
         "schema": SCHEMA,
         "machine": _machine(),
         "steps": [],
-        "naive": None,
+        "load": os.getloadavg()[0],
         "busy": [],
         "startup": None,
         "memory": [],
@@ -100,9 +99,6 @@ def measure(sections: Sequence[str], choice: Choice, effort: Effort) -> dict[str
             results["steps"] += _cifar10c(choice, effort)
     if "busy" in sections:
         results["busy"] = measure_busy(effort.busy_rounds)
-    if "naive" in sections:
-        _say("naive reference")
-        results["naive"] = measure_against_naive(cmnist_like_data(), rounds=effort.naive_rounds)
     return results
 
 

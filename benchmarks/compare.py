@@ -100,10 +100,6 @@ def _figures(results: Mapping[str, Any]) -> Iterator[tuple[str, Timing]]:
         yield f"{name}: step, ms", _timing(case["step"])
         if to_all_products or case["dataset"] != "cmnist":
             yield f"{name}: ratio", _timing(case["ratio"])
-    for each in (results.get("naive") or {}).get("ours", []):
-        name = f"R={each['replicas']} {each['precision']}"
-        speed_up = each["full_run_speed_up_per_seed"]
-        yield f"full run and seed against naive, {name}: times", _timing(speed_up)
     for name, value in (results.get("startup") or {}).items():
         if name != "imports":
             yield f"seconds to the first step, {name.replace('_', ' ')}", _timing(value)

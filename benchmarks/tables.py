@@ -13,7 +13,7 @@ from benchmarks.parts import EVAL_EVERY, PARTS
 from benchmarks.timing import Timing
 
 CASE_COLUMNS = ("data", "method", "R", "precision")
-TEXT_COLUMNS = ("data", "method", "precision", "trained by", "figure", "line", "load", "threads")
+TEXT_COLUMNS = ("data", "method", "precision", "figure", "line", "load", "threads")
 HEADER_WIDTH = 12
 
 
@@ -45,8 +45,6 @@ def _tables(results: Mapping[str, Any]) -> Iterator[Table]:
     if results["steps"]:
         yield step_table(results["steps"])
         yield parts_table(results["steps"])
-    if results["naive"]:
-        yield naive_table(results["naive"])
     if results.get("busy"):
         yield busy_table(results["busy"])
     if results["startup"] or results["memory"] or results["snapshots"]:
@@ -98,31 +96,6 @@ def parts_table(cases: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
-def naive_table(naive: Mapping[str, Any]) -> Table:
-    """The naive reference above, what this project does below."""
-    table = table_of(
-        "DisEnt on cmnist against a naive reference; a full run is 50,000 steps, 100 evaluations",
-        (
-            "trained by", "R", "precision", "step, ms", "seed-steps/s", "evaluation, s",
-            "full run, min", "faster: step and seed", "faster: full run and seed",
-        ),
-    )  # fmt: skip
-    reference = {"replicas": 1, "precision": "fp32", **naive["naive"]}
-    for name, each in [("naive", reference), *(("this project", each) for each in naive["ours"])]:
-        table.add_row(
-            name,
-            str(each["replicas"]),
-            each["precision"],
-            with_quartiles(each["step"], ".1f"),
-            f"{1000 * each['replicas'] / each['step']['median']:.3g}",
-            f"{each['evaluation']['median'] / 1000:.2f}",
-            f"{each['full_run_seconds'] / 60:.1f}",
-            _times(each.get("step_speed_up_per_seed")),
-            _times(each.get("full_run_speed_up_per_seed")),
-        )
-    return table
-
-
 def process_table(results: Mapping[str, Any]) -> Table:
     """Start-up, memory and the cost of snapshots."""
     table = table_of("kedro run --pipeline=disent on data of cmnist's size", ("figure", "value"))
@@ -152,7 +125,3 @@ def with_quartiles(timing: Mapping[str, float] | Timing, form: str) -> str:
 
 def _case_cells(case: Mapping[str, Any]) -> tuple[str, str, str, str]:
     return case["dataset"], case["method"], str(case["replicas"]), case["precision"]
-
-
-def _times(value: float | None) -> str:
-    return "" if value is None else f"{value:.1f}×"

@@ -2,20 +2,16 @@
 
 import time
 
-import numpy as np
 import pytest
 import torch
 from benchmarks.alone import encoders_of, products
 from benchmarks.cases import Case, Choice
 from benchmarks.kedro_runs import seconds_by_package
-from benchmarks.naive import NaiveDisent, PngFiles
-from benchmarks.operations import main as count_operations
 from benchmarks.parts import PARTS, PIECES, measure_parts
 from benchmarks.real_steps import Blocks, StepTimes, summaries, time_steps
 from benchmarks.steps import methods_with_recipe, published_recipe, random_data, untrained
 from benchmarks.timing import Timing
 from benchmarks.watched_kedro import _watch_first_step
-from PIL import Image
 
 from debias_pipeline.losses import ClassNormalisedAverage
 
@@ -194,34 +190,3 @@ def test_imports_are_added_up_by_package():
         "import time:       250 |        250 | _abc\n"
     )
     assert seconds_by_package(listing) == {"numpy": 0.002, "_abc": 0.00025}
-
-
-def test_the_naive_reference_learns_from_png_files(tmp_path):
-    for number in range(30):
-        label = number % 10
-        shade = 25 * label
-        image = Image.new("RGB", (28, 28), (shade, 255 - shade, 128))
-        image.save(tmp_path / f"{number}_{label}_{label}.png")
-    files = PngFiles(tmp_path, 90)
-    assert len(files) == 90
-    index, pixels, label = files[64]
-    assert (index, tuple(pixels.shape), label) == (64, (3, 28, 28), files.labels[64])
-    torch.manual_seed(0)
-    np.random.seed(0)
-    naive = NaiveDisent(files, recipe(), workers=0)
-    losses = [loss for _ in range(40) for loss in naive.steps()]
-    assert len(losses) == 40 * 5
-    assert sum(losses[-5:]) < sum(losses[:5]) / 3
-    # Of ten labels; other seeds reach 0.5 to 0.9.
-    assert naive.accuracy(files) > 0.3
-
-
-def test_operations_are_counted_by_the_line_that_asks_for_them(capsys):
-    count_operations(["--method", "vanilla"])
-    shown = capsys.readouterr().out
-    operations = int(shown.split()[0])
-    assert 50 < operations < 200
-    assert "torch.autograd.backward(total" in shown
-    assert (
-        sum(int(line.split()[0]) for line in shown.splitlines()[4:] if line.strip()) <= operations
-    )

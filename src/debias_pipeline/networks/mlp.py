@@ -93,7 +93,7 @@ class _ThreeLayers(torch.autograd.Function):
     """Linear layers and ReLUs of all replicas and branches, with their gradients written out.
 
     The layers after the first are so small that autograd's overhead for about fifty views, casts
-    and products was larger than their own time (benchmarks/README.md).
+    and products was larger than their own time (docs/performance.md).
 
     R replicas, K branches, B images, D pixels, H hidden units, F features. The weights of a
     replica's K branches are side by side in the first layer: they have the same input, so that one

@@ -38,7 +38,7 @@ def prepare(device: torch.device) -> None:
 
     Denormal numbers count as zero: tiny losses would slow down every operation on them. Freed
     memory is kept for the next step: returning it to the system and getting it back took a quarter
-    of the time of a step (benchmarks/README.md).
+    of the time of a step (docs/performance.md).
     """
     if device.type != "cpu":
         return
