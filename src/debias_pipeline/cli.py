@@ -252,6 +252,28 @@ def export_model(model: str, to: Path, format: str, rule: str, seed: int | None)
     click.echo(f"{to}: images {height} x {width}, labels {', '.join(classifier.label_names)}")
 
 
+@cli.command("log-model")
+@click.option("--model", required=True, help="Checkpoint file, folder of a run, or MLflow URI.")
+@click.option("--rule", type=click.Choice([*SELECTION_RULES]), default="last", show_default=True)
+@click.option("--seed", type=int, help="Which seed of the model; by default its first.")
+@click.option("--env", help="As for kedro run.")
+@_explaining
+def log_model_command(model: str, rule: str, seed: int | None, env: str | None) -> None:
+    """Log a trained model to MLflow, for mlflow.pyfunc.load_model and `mlflow models serve`."""
+    import mlflow
+
+    from debias_pipeline.use.mlflow_model import log_model
+
+    with KedroSession.create(env=env) as session:
+        context = cast(KedroSession, session).load_context()
+        loader = cast(ProjectConfigLoader, context.config_loader)
+        destination = destination_of(loader, mlflow_config(loader))
+    mlflow.set_tracking_uri(destination.uri)
+    mlflow.set_experiment(destination.experiment)
+    with mlflow.start_run(run_name="log-model"):
+        click.echo(log_model(model, rule, seed))
+
+
 @cli.command("mlflow-sync")
 @click.option("--env", help="As for kedro run.")
 @_explaining

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from debias_pipeline.biased_data.sources.decoding import decode_images
@@ -51,7 +52,7 @@ class Classifier(nn.Module):
                 are called.
         """
         super().__init__()
-        of_seed = _of_seed(checkpoint, rule, seed)
+        of_seed = of_one_seed(checkpoint, rule, seed)
         self._method = restore_method(of_seed, rule, torch.device("cpu")).requires_grad_(False)
         self.rule, self.seed = rule, of_seed.seeds[0]
         names = checkpoint.origin.get("label_names") or range(checkpoint.classes)
@@ -184,6 +185,13 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return {"tensors": tensors, "metadata": metadata}
 
 
+def write_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
+    """Write a checkpoint that `read_checkpoint` reads."""
+    saved = checkpoint.to_catalog()
+    tensors = {name: tensor.clone() for name, tensor in saved["tensors"].items()}
+    save_file(tensors, path, metadata={"metadata": json.dumps(saved["metadata"])})
+
+
 def _only_checkpoint(folder: Path, text: str) -> Path:
     """Return the latest version of the only checkpoint in a folder."""
     found = sorted(path for path in folder.rglob(CHECKPOINT_FILE) if path.is_file())
@@ -213,8 +221,12 @@ def _downloaded(uri: str) -> Path:
         ) from error
 
 
-def _of_seed(checkpoint: Checkpoint, rule: str, seed: int | None) -> Checkpoint:
-    """Return a checkpoint with the networks of one selection rule and seed."""
+def of_one_seed(checkpoint: Checkpoint, rule: str, seed: int | None) -> Checkpoint:
+    """Return a checkpoint with the networks of one selection rule and seed only.
+
+    Raises:
+        UserError: if it does not have them; the message names those that it has.
+    """
     if rule not in checkpoint.states:
         raise UserError(
             f"the checkpoint has no networks of the selection rule '{rule}'; it has "

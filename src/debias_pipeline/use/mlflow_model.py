@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import io
 import os
 import tempfile
 from importlib.metadata import version
@@ -21,7 +22,16 @@ from PIL import Image
 
 from debias_pipeline.biased_data.sources.raw_dir import is_inside
 from debias_pipeline.errors import UserError
-from debias_pipeline.use.classifier import CHECKPOINT_FILE, load_classifier
+from debias_pipeline.training import Checkpoint
+from debias_pipeline.use.classifier import (
+    CHECKPOINT_FILE,
+    Classifier,
+    find_checkpoint,
+    load_classifier,
+    of_one_seed,
+    read_checkpoint,
+    write_checkpoint,
+)
 
 # Image files are read from this folder only, as those who send requests to a server choose the
 # paths; without the variable, from the current folder.
@@ -75,28 +85,45 @@ class ServedClassifier(PythonModel):
         return table.drop(columns="file").rename(columns={"prediction": "label"})
 
 
-def log_model(checkpoint: Path, example: npt.NDArray[np.uint8], rule: str, seed: int) -> None:
-    """Log a model to the active MLflow run, as `model`.
+def log_model(model: str | Path, rule: str = "last", seed: int | None = None) -> str:
+    """Log a trained network to the active MLflow run, as an MLflow model named `model`.
 
     Args:
-        checkpoint: the file.
-        example: uint8, [n, H, W, 3], images that the model can predict.
-        rule: selection rule of the networks.
-        seed: of the networks.
+        model: see `load_classifier`.
+        rule: selection rule of the network.
+        seed: of the network; None takes the first.
+
+    Returns:
+        The URI of the MLflow model.
     """
-    classifier = load_classifier(checkpoint, rule, seed)
+    checkpoint = of_one_seed(
+        Checkpoint.from_catalog(read_checkpoint(find_checkpoint(model))), rule, seed
+    )
+    classifier = Classifier(checkpoint, rule)
     columns = [ColSpec(DataType.string, "label"), ColSpec(DataType.float, "confidence")]
     columns += [ColSpec(DataType.float, f"probability_{name}") for name in classifier.label_names]
-    mlflow.pyfunc.log_model(
-        name="model",
-        python_model=_MODEL_CODE,
-        artifacts={CHECKPOINT_FILE: str(checkpoint)},
-        model_config={"rule": rule, "seed": seed},
-        code_paths=[str(_PACKAGE)],
-        signature=ModelSignature(Schema([ColSpec(AnyType(), IMAGE)]), Schema(columns)),
-        input_example=pd.DataFrame({IMAGE: [each.tolist() for each in example]}),
-        pip_requirements=[f"{name}=={version(name)}" for name in _REQUIREMENTS],
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / CHECKPOINT_FILE
+        write_checkpoint(checkpoint, file)
+        info = mlflow.pyfunc.log_model(
+            name="model",
+            python_model=_MODEL_CODE,
+            artifacts={CHECKPOINT_FILE: str(file)},
+            model_config={"rule": rule, "seed": classifier.seed},
+            code_paths=[str(_PACKAGE)],
+            signature=ModelSignature(Schema([ColSpec(AnyType(), IMAGE)]), Schema(columns)),
+            input_example=pd.DataFrame({IMAGE: [_example(classifier.image_size)]}),
+            pip_requirements=[f"{name}=={version(name)}" for name in _REQUIREMENTS],
+        )
+    return str(info.model_uri)
+
+
+def _example(image_size: tuple[int, int]) -> str:
+    """Return an encoded grey image, a short example of an input."""
+    height, width = image_size
+    file = io.BytesIO()
+    Image.new("RGB", (width, height), "grey").save(file, "PNG")
+    return _BASE64 + base64.b64encode(file.getvalue()).decode()
 
 
 def _as_file(image: Any, name: str, path: Path) -> Path:

@@ -1,0 +1,140 @@
+"""A logged model predicts as the checkpoint does, in MLflow and through its server."""
+
+import base64
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from use_checkpoints import make_checkpoint, write
+
+from debias_pipeline.tracking import set_tracking_uri
+from debias_pipeline.use import Classifier
+from debias_pipeline.use.mlflow_model import log_model
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder, before = tmp_path_factory.mktemp("store"), mlflow.get_tracking_uri()
+    set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
+    mlflow.create_experiment("models", artifact_location=folder.as_uri())
+    yield folder
+    set_tracking_uri(before)
+
+
+@pytest.fixture(scope="module")
+def uri(store: Path) -> str:
+    checkpoint = write(make_checkpoint("disent"), store / "run/checkpoint.safetensors")
+    mlflow.set_experiment("models")
+    with mlflow.start_run():
+        return log_model(checkpoint, "selected", 4)
+
+
+@pytest.fixture
+def photos(tmp_path: Path, images: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Any:
+    pictures = images(2, 12, 10)
+    for number, picture in enumerate(pictures):
+        Image.fromarray(picture).save(tmp_path / f"{number}.png")
+    monkeypatch.setenv("DEBIAS_PIPELINE_IMAGES", str(tmp_path))
+    return pictures
+
+
+def test_paths_arrays_and_encoded_files_are_predicted_alike(
+    uri: str, photos: Any, tmp_path: Path
+) -> None:
+    model = mlflow.pyfunc.load_model(uri)
+    encoded = "base64:" + base64.b64encode((tmp_path / "0.png").read_bytes()).decode()
+    inputs = ["0.png", encoded, photos[0], photos[0].tolist(), "1.png"]
+    found = model.predict(pd.DataFrame({"image": inputs}))
+    classifier = Classifier(make_checkpoint("disent"), "selected", 4)
+    expected = classifier.probabilities(photos)[[0, 0, 0, 0, 1]]
+    probabilities = found[[f"probability_{name}" for name in classifier.label_names]]
+    np.testing.assert_allclose(probabilities.to_numpy(), expected, atol=1e-6)
+    assert list(found["label"]) == [classifier.label_names[each] for each in expected.argmax(1)]
+
+
+def test_the_model_has_a_signature_an_example_and_pinned_requirements(uri: str) -> None:
+    info = mlflow.models.get_model_info(uri)
+    assert info.signature.inputs.input_names() == ["image"]
+    assert {"label", "confidence"} <= set(info.signature.outputs.input_names())
+    assert info.saved_input_example_info
+    requirements = Path(mlflow.pyfunc.get_model_dependencies(uri)).read_text().split()
+    assert all("==" in each for each in requirements)
+
+
+@pytest.fixture
+def server(uri: str, tmp_path: Path, store: Path) -> Iterator[str]:
+    with closing(socket.socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", uri]
+    command += ["--port", str(port), "--env-manager", "local"]
+    log = (tmp_path / "server.log").open("wb")
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env={**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{store}/mlflow.db"},
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+    )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(600):
+            assert process.poll() is None, (tmp_path / "server.log").read_text()
+            try:
+                urllib.request.urlopen(f"{address}/ping")
+                break
+            except OSError:
+                time.sleep(0.2)
+        yield address
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        log.close()
+
+
+@pytest.mark.slow
+def test_a_server_answers_and_refuses_malformed_bodies(
+    server: str, photos: Any, tmp_path: Path
+) -> None:
+    def post(body: bytes) -> tuple[int, str]:
+        request = urllib.request.Request(
+            f"{server}/invocations", body, {"Content-Type": "application/json"}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def ask(*images: Any) -> tuple[int, str]:
+        records = [{"image": each} for each in images]
+        return post(json.dumps({"dataframe_records": records}).encode())
+
+    status, answer = ask("0.png", photos[0].tolist())
+    first, second = json.loads(answer)["predictions"]
+    assert status == 200 and first == second
+    (tmp_path / "text.png").write_text("no image")
+    for wrong in ("/etc/passwd", "../outside.png", "nowhere.png", "text.png", "base64:@", None, 3,
+                  [[1, 2], [3]], [[[256, 0, 0]]], {"a": 1}):  # fmt: skip
+        status, answer = ask(wrong)
+        assert status == 400, (wrong, answer)
+        assert "Traceback" not in answer
+    for body in (b"{", b"[]", b"{}", b'{"dataframe_records": [{"photo": 1}]}'):
+        assert post(body)[0] == 400, body
+    assert ask("1.png")[0] == 200
