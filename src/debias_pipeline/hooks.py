@@ -200,7 +200,8 @@ class TrackingHooks:
             self._config.tracking.run.name or "+".join(names),
             {
                 **{name: value for name, value in run_params.items() if value},
-                **(_tags_of_grid(cells) if cells else _tags_of_run(pipeline, parameters)),
+                **(_tags_of_grid(cells) if cells else {}),
+                **(_tags_of_run(pipeline, parameters) if _uses_dataset(pipeline) else {}),
                 "kedro_command": _command(run_params, names),
                 "git_commit": _git_commit(project),
             },
@@ -426,6 +427,11 @@ def _methods_of(pipeline: Pipeline, dataset: str) -> list[str]:
 
 def _in_namespace(pipeline: Pipeline, name: str) -> bool:
     return any((node.namespace or "").split(".")[0] == name for node in pipeline.nodes)
+
+
+def _uses_dataset(pipeline: Pipeline) -> bool:
+    """Whether an ordinary pipeline makes or reads the data set of its parameters."""
+    return bool({"images", "data_card"} & pipeline.datasets())
 
 
 def _is_parameter(name: str) -> bool:

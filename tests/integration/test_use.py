@@ -1,0 +1,88 @@
+"""A model that kedro run trained is used from the command line."""
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+from throwaway_project import Project
+
+from debias_pipeline.cli import cli
+
+MODEL = "data/06_models/cmnist_mini/2pct/disent"
+SOME = 12
+
+
+@pytest.fixture
+def photos(project: Project) -> pd.DataFrame:
+    """Test images as files, and what evaluation predicted for them."""
+    manifest, images = project.load("manifest"), project.load("images")
+    rows = manifest[manifest["split"] == "test"].head(SOME)
+    folder = project.path / "photos"
+    folder.mkdir()
+    for image_id in rows["image_id"]:
+        Image.fromarray(np.asarray(images[image_id])).save(folder / f"{image_id:05}.png")
+    predictions = project.load("disent.predictions")
+    chosen = predictions[(predictions["checkpoint"] == "last") & (predictions["seed"] == 1)]
+    return chosen[chosen["image_id"].isin(rows["image_id"])].sort_values("image_id")
+
+
+def test_new_images_are_predicted_as_in_evaluation(project: Project, photos: pd.DataFrame) -> None:
+    done = project.run("--pipeline=predict", model=MODEL, images="photos", model_seed=1)
+    assert done.exit_code == 0, done.stdout + done.stderr
+    assert "data/08_reporting/predict/predictions.csv" in done.stdout
+    table = pd.read_csv(project.file("08_reporting/predict/predictions.csv"))
+    assert list(table["file"]) == [f"{image_id:05}.png" for image_id in photos["image_id"]]
+    assert list(table["prediction"]) == list(photos["prediction"])
+    run = project.mlflow_runs()[0]
+    assert run.info.status == "FINISHED"
+    assert "dataset" not in run.data.tags
+
+
+@pytest.mark.parametrize(
+    ("params", "what"),
+    [
+        ({"images": "photos"}, "model"),
+        ({"model": MODEL}, "images"),
+        ({"model": "nowhere", "images": "photos"}, "nowhere"),
+        ({"model": MODEL, "images": "nowhere"}, "nowhere"),
+        ({"model": MODEL, "images": "photos", "rule": "best"}, "best_on_test"),
+        ({"model": MODEL, "images": "photos", "model_seed": 7}, "0, 1"),
+    ],
+)
+def test_what_is_missing_is_said_in_one_line(
+    project: Project, photos: pd.DataFrame, params: dict[str, str], what: str
+) -> None:
+    outcome = project.run("--pipeline=predict", **params)
+    assert outcome.exit_code == 1
+    (line,) = [each for each in outcome.stderr.splitlines() if each.startswith("Error: ")]
+    assert what in line
+    assert not project.files("08_reporting/predict/*")
+
+
+def test_an_exported_model_agrees_with_the_table(project: Project, photos: pd.DataFrame) -> None:
+    file = project.path / "model.onnx"
+    arguments = ["--model", str(project.path / MODEL), "--to", str(file)]
+    done = CliRunner().invoke(cli, ["export-model", *arguments])
+    assert done.exit_code == 0, done.output
+    assert "28 x 28" in done.output
+    project.run("--pipeline=predict", model=MODEL, images="photos")
+    table = pd.read_csv(project.file("08_reporting/predict/predictions.csv"))
+    pixels = [np.asarray(Image.open(project.path / "photos" / name)) for name in table["file"]]
+    session = onnxruntime.InferenceSession(file)
+    (found,) = session.run(None, {"images": np.stack(pixels)})
+    expected = table.filter(like="probability_").to_numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_a_broken_image_is_named_and_nothing_is_written(
+    project: Project, photos: pd.DataFrame
+) -> None:
+    Path(project.path / "photos/broken.png").write_bytes(b"no image")
+    outcome = project.run("--pipeline=predict", model=MODEL, images="photos")
+    assert outcome.exit_code == 1
+    assert "broken.png" in outcome.stderr
+    assert not project.files("08_reporting/predict/*")
