@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import click
 from kedro.config import MissingConfigException
@@ -240,7 +240,9 @@ def export_checkpoint(
 @click.option("--rule", type=click.Choice([*SELECTION_RULES]), default="last", show_default=True)
 @click.option("--seed", type=int, help="Which seed of the model; by default its first.")
 @_explaining
-def export_model(model: str, to: Path, format: str, rule: str, seed: int | None) -> None:
+def export_model(
+    model: str, to: Path, format: Literal["onnx", "torchscript"], rule: str, seed: int | None
+) -> None:
     """Write a trained model with its preprocessing as ONNX or TorchScript.
 
     Input `images`: uint8, n x H x W x 3, RGB. Output `probabilities`: float32, n x labels. The

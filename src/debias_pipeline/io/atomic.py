@@ -90,8 +90,11 @@ class SpreadsheetDataset(AtomicSaveMixin, CSVDataset):  # type: ignore[misc]
     away again. The byte order mark tells spreadsheets that the file is UTF-8.
     """
 
-    DEFAULT_SAVE_ARGS: ClassVar[dict[str, Any]] = {"index": False, "encoding": "utf-8-sig"}
+    DEFAULT_SAVE_ARGS: ClassVar[dict[str, Any]] = {"index": False}
     DEFAULT_LOAD_ARGS: ClassVar[dict[str, Any]] = {"encoding": "utf-8-sig"}
+    DEFAULT_FS_ARGS: ClassVar[dict[str, Any]] = {
+        "open_args_save": {"mode": "w", "encoding": "utf-8-sig", "newline": ""}
+    }
 
     def save(self, data: pd.DataFrame) -> None:
         """Save, with formulas escaped."""

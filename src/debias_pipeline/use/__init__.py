@@ -4,4 +4,12 @@ from debias_pipeline.use.classifier import Classifier, find_checkpoint, load_cla
 from debias_pipeline.use.export import FORMATS, export
 from debias_pipeline.use.listing import list_images
 
-__all__ = ["FORMATS", "Classifier", "export", "find_checkpoint", "list_images", "load_classifier"]
+__all__ = [
+    "FORMATS",
+    "Classifier",
+    "Format",
+    "export",
+    "find_checkpoint",
+    "list_images",
+    "load_classifier",
+]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 import torch
+from torch.jit._trace import TracerWarning
 
 from debias_pipeline.errors import UserError
 from debias_pipeline.use.classifier import Classifier
@@ -56,8 +57,8 @@ def _write_torchscript(classifier: Classifier, path: Path) -> None:
         # PyTorch deprecates TorchScript; runtimes that need it are still in use.
         warnings.simplefilter("ignore", FutureWarning)
         # It warns that the size of images becomes a constant, as it should.
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)
-        traced = torch.jit.trace(classifier, _example(classifier))
+        warnings.simplefilter("ignore", TracerWarning)
+        traced = torch.jit.trace(classifier, _example(classifier))  # type: ignore[no-untyped-call]
         torch.jit.save(traced, path, _extra_files={"label_names.json": names})
 
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
-from mlflow.pyfunc import PythonModel, PythonModelContext
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import AnyType
 from PIL import Image
@@ -62,8 +62,11 @@ class ServedClassifier(PythonModel):
             context.artifacts[CHECKPOINT_FILE], config["rule"], config["seed"]
         )
 
-    def predict(  # type: ignore[override]
-        self, context: PythonModelContext, model_input: Any, params: dict[str, Any] | None = None
+    def predict(
+        self,
+        context: PythonModelContext,
+        model_input: pd.DataFrame,
+        params: dict[str, Any] | None = None,
     ) -> pd.DataFrame:
         """Return the predictions.
 
@@ -71,7 +74,7 @@ class ServedClassifier(PythonModel):
             MlflowException: if an image is neither of the three; a server answers with 400.
         """
         del context, params
-        images = list(model_input[IMAGE] if isinstance(model_input, pd.DataFrame) else model_input)
+        images = list(model_input[IMAGE])
         names = [f"image {number}" for number in range(len(images))]
         try:
             with tempfile.TemporaryDirectory() as folder:
@@ -102,6 +105,7 @@ def log_model(model: str | Path, rule: str = "last", seed: int | None = None) ->
     classifier = Classifier(checkpoint, rule)
     columns = [ColSpec(DataType.string, "label"), ColSpec(DataType.float, "confidence")]
     columns += [ColSpec(DataType.float, f"probability_{name}") for name in classifier.label_names]
+    inputs = Schema([ColSpec(AnyType(), IMAGE)])  # type: ignore[no-untyped-call]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / CHECKPOINT_FILE
         write_checkpoint(checkpoint, file)
@@ -111,7 +115,7 @@ def log_model(model: str | Path, rule: str = "last", seed: int | None = None) ->
             artifacts={CHECKPOINT_FILE: str(file)},
             model_config={"rule": rule, "seed": classifier.seed},
             code_paths=[str(_PACKAGE)],
-            signature=ModelSignature(Schema([ColSpec(AnyType(), IMAGE)]), Schema(columns)),
+            signature=ModelSignature(inputs, Schema([*columns])),
             input_example=pd.DataFrame({IMAGE: [_example(classifier.image_size)]}),
             pip_requirements=[f"{name}=={version(name)}" for name in _REQUIREMENTS],
         )
