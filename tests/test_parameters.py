@@ -196,6 +196,7 @@ def test_what_is_not_at_its_default_is_typed():
 
 def test_every_parameter_is_typed_or_known_to_have_no_part_in_results():
     elsewhere = {"dataset", "percent", "seed", "seeds", "recipe", "pretrained", "resume"}
+    elsewhere |= {"model", "images", "rule", "model_seed"}  # of --pipeline=predict
     assert {*RunParameters.model_fields} == {*RUN_DEFAULTS} | elsewhere
 
 

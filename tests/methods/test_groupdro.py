@@ -112,8 +112,6 @@ def test_group_weights_are_no_part_of_a_checkpoint():
 
 def test_training_on_images_without_bias_labels_is_refused():
     labels = np.arange(IMAGES) % 10
-    with pytest.raises(
-        UserError, match="groupdro needs bias labels, and 1 of 60 images"
-    ) as refused:
+    with pytest.raises(UserError, match="1 of 60 images") as refused:
         RecordedRun(recipe(), data_of(np.random.default_rng(0), labels, [-1, *labels[1:]]))
-    assert "train split" in str(refused.value)
+    assert all(each in str(refused.value) for each in ("train split", "bias label", "groupdro"))

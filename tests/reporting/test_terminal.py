@@ -35,7 +35,7 @@ def test_the_source_of_every_published_accuracy_is_named(vanilla: Run, disent: R
     of_papers["disent"] = [published_elsewhere(0.8286), published(0.8479)]
     text = " ".join(rendered([vanilla, disent], of_papers, 100).split())
     assert f"† vanilla: {IN_WORDS}" in text
-    assert f"† disent: {OTHER_SOURCE}: how the checkpoint was chosen is not stated" in text
+    assert f"† disent: {OTHER_SOURCE}: how the checkpoint was selected is not stated" in text
     assert "other images" in text
     assert "82.86" in text and "84.79" not in text
 
