@@ -16,7 +16,6 @@ from debias_pipeline.tracking import StepMetrics
 from debias_pipeline.training import (
     Checkpoint,
     Progress,
-    RequestedThreads,
     Snapshots,
     SnapshotStore,
     TrainingThreads,
@@ -38,7 +37,7 @@ def train_method(
     seeds: int,
     device: str,
     precision: str,
-    threads: RequestedThreads,
+    threads: Any,  # Kedro warns of a union
     resume: bool,
     name: str = "",
 ) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame, TrainingRecord]:
