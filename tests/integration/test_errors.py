@@ -274,8 +274,7 @@ def test_a_truncated_idx_file(refusal: Callable[..., str], tmp_path: Path):
 def test_a_percent_that_is_not_published(refusal: Callable[..., str], tmp_path: Path):
     write_published(tmp_path)
     message = refusal(dataset="cmnist", percent="3pct", raw_dir=tmp_path)
-    assert "no folder 3pct" in message
-    assert "percents present: 2pct" in message
+    assert "3pct" in message and "2pct" in message
 
 
 def test_a_png_that_does_not_decode(refusal: Callable[..., str], tmp_path: Path):
