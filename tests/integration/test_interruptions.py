@@ -379,7 +379,7 @@ def test_a_full_disk_costs_no_training_but_its_results(small_disk: Project) -> N
     line = said(outcome)
     assert "No space left" in line and "checkpoint" in line
     words = " ".join(outcome.stdout.split())
-    assert words.count("could be written") == 1 and "training goes on" in words
+    assert words.count("training goes on") == 1
     assert "step 150 of 150" in words
     filler.unlink()
     assert small_disk.results() == before

@@ -148,7 +148,7 @@ def test_a_truncated_file(kept: int, refusal: Callable[[Path], str], damaged: Pa
 def test_a_folder_that_is_not_there(refusal: Callable[[Path], str], tmp_path: Path):
     message = refusal(tmp_path / "nowhere")
     assert "nowhere/best_model_l.th does not exist" in message
-    assert "pretrained= names the folder" in message
+    assert "pretrained=" in message
 
 
 def test_a_file_that_is_not_there(refusal: Callable[[Path], str], damaged: Path):
@@ -184,8 +184,8 @@ def test_networks_of_other_shapes(refusal: Callable[[Path], str], damaged: Path)
             ["no checkpoint of disent yet", "--params dataset=cmnist_mini,percent=5pct"],
         ),
         (["--method=disnet"], ["Unknown method 'disnet'", "Did you mean disent?"]),
-        (["--method=vanilla"], ["No published checkpoint format of vanilla"]),
-        (["--seed=7"], ["no seed 7: 0, 1"]),
+        (["--method=vanilla"], ["vanilla has no published checkpoint format"]),
+        (["--seed=7"], ["'7'", "0, 1"]),
         (["--checkpoint=best"], ["'best'", "last, selected, pseudo_groups, best_on_test"]),
     ],
     ids=lambda value: value[0],

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tiny_runs import SHAPE, steps_before_main, tiny_data, tiny_method, tiny_recipe
+from tiny_runs import SHAPE, augmented, steps_before_main, tiny_data, tiny_method, tiny_recipe
 
 from debias_pipeline.errors import UserError
 from debias_pipeline.evaluation import predict
@@ -32,11 +32,12 @@ def run(method, seeds=(0,), data=None, **changes):
     return train(tiny_method(recipe, seeds), recipe, data or tiny_data())
 
 
+@pytest.mark.parametrize("changes", [lambda method: {}, augmented], ids=["mlp", "augmented"])
 @pytest.mark.parametrize("method", METHODS)
-def test_the_same_seed_twice_is_equal_bit_for_bit(method):
-    first, second = run(method, seeds=(0, 1)), run(method, seeds=(0, 1))
-    for choice, kept in first.checkpoints.items():
-        for ours, theirs in zip(kept, second.checkpoints[choice], strict=True):
+def test_the_same_seed_twice_is_equal_bit_for_bit(method, changes):
+    first, second = (run(method, seeds=(0, 1), **changes(method)) for _ in range(2))
+    for rule, kept in first.checkpoints.items():
+        for ours, theirs in zip(kept, second.checkpoints[rule], strict=True):
             assert ours.step == theirs.step
             assert all(torch.equal(ours.state[name], theirs.state[name]) for name in ours.state)
     speed = ["images_per_second"]
@@ -289,9 +290,7 @@ def test_a_checkpoint_of_other_networks_is_refused_in_one_line():
 
 @pytest.mark.parametrize("method", METHODS)
 def test_networks_with_batch_statistics_train_jointly_and_survive_the_catalog(method):
-    changes = {"swap_start": 2} if method == "disent" else {}
-    changes |= {"network": "resnet20", "steps": 6, "eval_every": 3, "crop_padding": 1}
-    recipe = tiny_recipe(method, flip=True, normalise="cifar10", **changes)
+    recipe = tiny_recipe(method, **augmented(method))
     together = train(tiny_method(recipe, (1, 2)), recipe, tiny_data())
     alone = tiny_method(recipe, (2,))
     single = train(alone, recipe, tiny_data())

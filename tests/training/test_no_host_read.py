@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import torch
-from tiny_runs import SHAPE, steps_before_main, tiny_data, tiny_method, tiny_recipe
+from tiny_runs import SHAPE, augmented, steps_before_main, tiny_data, tiny_method, tiny_recipe
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -159,9 +159,7 @@ def test_a_step_of_any_method_reads_nothing_from_the_device(name, precision):
 
 @pytest.mark.parametrize("name", method_names())
 def test_nor_do_random_crops_and_convolutions(name):
-    changes = {"network": "resnet20", "crop_padding": 1, "flip": True, "normalise": "cifar10"}
-    changes |= {"steps": 4, "eval_every": 2} | ({"swap_start": 2} if name == "disent" else {})
-    recipe = tiny_recipe(name, **changes)
+    recipe = tiny_recipe(name, **(augmented(name) | {"steps": 4, "eval_every": 2}))
     before = steps_before_main(recipe)
     assert guarded_steps(tiny_method(recipe, (0,)), recipe)[-2:] == [before + 3, before + 4]
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from tiny_runs import tiny_data, tiny_method, tiny_recipe
+from tiny_runs import augmented, tiny_data, tiny_method, tiny_recipe
 
 from debias_pipeline.errors import UserError
 from debias_pipeline.io.snapshots import SnapshotStore
@@ -22,7 +22,6 @@ from debias_pipeline.stopping import Stopped
 from debias_pipeline.training import Snapshots, train
 
 SEEDS = (0, 1)
-AUGMENTED = {"network": "resnet20", "crop_padding": 1, "flip": True, "steps": 8, "eval_every": 3}
 
 
 class KilledError(Exception):
@@ -78,8 +77,8 @@ def kill():
 def assert_same(ours, theirs):
     assert ours.checkpoints.keys() == theirs.checkpoints.keys()
     assert ours.support == theirs.support
-    for choice, kept in theirs.checkpoints.items():
-        for mine, other in zip(ours.checkpoints[choice], kept, strict=True):
+    for rule, kept in theirs.checkpoints.items():
+        for mine, other in zip(ours.checkpoints[rule], kept, strict=True):
             assert mine.step == other.step
             assert mine.state.keys() == other.state.keys()
             assert all(torch.equal(mine.state[name], each) for name, each in other.state.items())
@@ -111,8 +110,7 @@ def test_a_run_stopped_again_and_again_ends_as_one_that_was_not(method, tmp_path
 
 @pytest.mark.parametrize("method", ["vanilla", "disent"])
 def test_a_convolutional_run_with_augmentation_is_resumed_bit_for_bit(method, tmp_path):
-    changes = AUGMENTED | ({"swap_start": 2} if method == "disent" else {})
-    recipe = tiny_recipe(method, **changes)
+    recipe = tiny_recipe(method, **augmented(method))
     with pytest.raises(Stopped):
         run(recipe, tmp_path, Listener(4, interrupt), precision="bf16")
     assert_same(run(recipe, tmp_path, precision="bf16"), run(recipe, precision="bf16"))

@@ -57,6 +57,13 @@ def tiny_recipe(method, **changes):
     return get_method(method).recipe_type(**{**fields, **changes})
 
 
+def augmented(method):
+    """Return changes of `tiny_recipe`: a convolutional encoder, random crops and flips."""
+    changes = {"network": "resnet20", "crop_padding": 1, "flip": True, "normalise": "cifar10"}
+    changes |= {"steps": 6, "eval_every": 3}
+    return changes | ({"swap_start": 2} if method == "disent" else {})
+
+
 def tiny_method(recipe, seeds):
     return get_method(recipe.method)(recipe, Task(SHAPE, 3, seeds))
 
