@@ -33,7 +33,7 @@ run: $(STAMP) ## Run the project (PIPELINE=disent PARAMS=dataset=cmnist,percent=
 	$(BIN)/kedro run $(if $(PIPELINE),--pipeline='$(PIPELINE)') $(if $(PARAMS),--params='$(PARAMS)') $(ARGS)
 
 # One process per core, of which each computes with one thread.
-TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses=8 --dist=worksteal
+TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses=8 --dist=worksteal
 
 test: $(STAMP) ## Run all tests (ARGS="-k name")
 	$(TEST) $(ARGS)
