@@ -1,5 +1,7 @@
 """What belongs to other settings or other data, and so does not exist for a run."""
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +138,21 @@ def test_results_of_other_settings_do_not_exist(run: Run, change, reason):
     missing, reasons = run.missing()
     assert missing == ALL_OF_METHOD
     assert [f"vanilla is trained again: {reason}"] == reasons
+
+
+def test_results_from_another_weights_file_of_the_same_name_do_not_exist(run: Run):
+    file = run.path / "weights.pt"
+    file.write_bytes(b"first")
+    recipe = {**RECIPE, "weights": str(file)}
+    run.parameters["vanilla"] = {"recipe": recipe}
+    digest = hashlib.sha256(b"first").hexdigest()
+    (record,) = run.path.glob("vanilla.training_record.json/*/*.json")
+    record.write_text(json.dumps(run.record | {"recipe": recipe, "weights_hash": digest}))
+    assert run.missing() == (set(), [])
+    file.write_bytes(b"second")
+    missing, (reason,) = run.missing()
+    assert missing == ALL_OF_METHOD
+    assert "weights_hash" in reason
 
 
 def test_results_without_a_readable_record_do_not_exist(run: Run):

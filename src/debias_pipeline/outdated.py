@@ -15,6 +15,7 @@ from debias_pipeline.errors import UserError
 from debias_pipeline.grid import CELL_ENTRIES, SETTING_ENTRIES, cells_of
 from debias_pipeline.methods import method_names
 from debias_pipeline.nested import changes
+from debias_pipeline.networks import weights_hash
 from debias_pipeline.records import DataCard, DataIdentity
 from debias_pipeline.training import data_difference
 
@@ -216,6 +217,7 @@ def _data_and_trials(
                     "recipe": parameters[method]["recipe"],
                     "seeds": seeds,
                     "precision": parameters["precision"],
+                    **_weights(parameters[method]["recipe"]),
                 },
             )
             for method in method_names()
@@ -240,11 +242,20 @@ def _data_and_trials(
                 _Trial(
                     cell.name,
                     data,
-                    {"recipe": cell.recipe, "seeds": [*cell.seeds], "precision": cell.precision},
+                    {
+                        "recipe": cell.recipe,
+                        "seeds": [*cell.seeds],
+                        "precision": cell.precision,
+                        **_weights(cell.recipe or {}),
+                    },
                 )
                 for cell in cells
             ],
         )
+
+
+def _weights(recipe: Mapping[str, Any]) -> dict[str, str | None]:
+    return {"weights_hash": weights_hash(recipe.get("weights", "none"))}
 
 
 def _ordinary_data(catalog: Catalog, parameters: Mapping[str, Any], *, looks_at_raw: bool) -> _Data:

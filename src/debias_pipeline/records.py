@@ -70,7 +70,8 @@ class TrainingRecord(TypedDict, total=False):
 
     `threads` is the largest number of threads used, `thread_steps` the number of steps by number
     of threads. `selection_support` is, by selection rule and seed, the number of conflicting
-    validation images that the rule rests on. Published checkpoints have no more than `recipe`,
+    validation images that the rule rests on. `weights_hash` is the SHA-256 sum of the file of
+    initial weights, null if there was none. Published checkpoints have no more than `recipe`,
     `seeds`, `precision` and `pretrained`.
     """
 
@@ -84,6 +85,7 @@ class TrainingRecord(TypedDict, total=False):
     selection_support: dict[str, list[int]]
     seconds: float
     settings_digest: str
+    weights_hash: str | None
     data: DataIdentity
     pretrained: bool
 

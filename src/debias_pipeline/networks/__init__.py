@@ -7,6 +7,7 @@ from debias_pipeline.networks.registry import (
     check_weights,
     encoder_names,
     smallest_image,
+    weights_hash,
 )
 from debias_pipeline.networks.stacked import StackedLinear
 
@@ -19,4 +20,5 @@ __all__ = [
     "check_weights",
     "encoder_names",
     "smallest_image",
+    "weights_hash",
 ]

@@ -1,7 +1,9 @@
 """Find and build encoders by name."""
 
+import hashlib
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 from typing import Final
 
 import torch
@@ -73,3 +75,15 @@ def check_weights(name: str, weights: str) -> None:
 @cache
 def _own_encoders() -> dict[str, type[Encoder]]:
     return discover(__package__, Encoder, skip=("pretrained", "torchvision_encoder"))
+
+
+def weights_hash(weights: str) -> str | None:
+    """Return the SHA-256 sum of a weights file; None for `none`, `imagenet` and missing files.
+
+    The file of `imagenet` always has the same content.
+    """
+    path = Path(weights).expanduser()
+    if weights in ("none", "imagenet") or not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

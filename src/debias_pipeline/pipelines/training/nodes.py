@@ -11,6 +11,7 @@ import torch
 
 from debias_pipeline.images import ImageData
 from debias_pipeline.methods import Task, get_method
+from debias_pipeline.networks import weights_hash
 from debias_pipeline.records import DataCard, TrainingRecord
 from debias_pipeline.tracking import StepMetrics
 from debias_pipeline.training import (
@@ -83,6 +84,9 @@ def train_method(
         # Data that an earlier version made has no hash.
         "data": data_card.get("content_hash") or data_card,
     }
+    hash_of_weights = weights_hash(typed_recipe.weights)
+    if hash_of_weights is not None:
+        fingerprint["weights_hash"] = hash_of_weights
     run_snapshots = Snapshots(snapshots, fingerprint)
     name = name or recipe["method"]
     progress = Progress(name, sum(each.steps for each in method.stages()))
@@ -113,6 +117,7 @@ def train_method(
         "selection_support": {rule: list(each) for rule, each in run.support.items()},
         "seconds": time.perf_counter() - started,
         "settings_digest": run_snapshots.digest,
+        "weights_hash": hash_of_weights,
         "data": data_identity(data_card),
     }
     return checkpoint.to_catalog(), run.history, run.sample_weights, record
