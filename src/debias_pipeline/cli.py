@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import click
 from kedro.config import MissingConfigException
@@ -41,6 +41,7 @@ from debias_pipeline.selection_rules import SELECTION_RULES
 from debias_pipeline.stopping import Stopped, stopping_at_once
 from debias_pipeline.tracking import (
     PENDING_FOLDER,
+    Destination,
     Store,
     destination_of,
     killed_when_interrupted,
@@ -49,7 +50,7 @@ from debias_pipeline.tracking import (
     send_abandoned,
 )
 from debias_pipeline.training import Checkpoint, write_published
-from debias_pipeline.use import export, load_classifier
+from debias_pipeline.use import FORMATS, Format, export, load_classifier
 
 
 @click.group(name="debias-pipeline")
@@ -231,18 +232,26 @@ def export_checkpoint(
         click.echo(path)
 
 
+def _model_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that choose a trained network."""
+    options = (
+        click.option("--model", required=True, help="Checkpoint file, run folder or MLflow URI."),
+        click.option(
+            "--rule", type=click.Choice([*SELECTION_RULES]), default="last", show_default=True
+        ),
+        click.option("--seed", type=int, help="Which seed of the model; by default its first."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 @cli.command("export-model")
-@click.option("--model", required=True, help="Checkpoint file, folder of a run, or MLflow URI.")
+@_model_options
 @click.option("--to", type=click.Path(path_type=Path, dir_okay=False), required=True, help="File.")
-@click.option(
-    "--format", type=click.Choice(["onnx", "torchscript"]), default="onnx", show_default=True
-)
-@click.option("--rule", type=click.Choice([*SELECTION_RULES]), default="last", show_default=True)
-@click.option("--seed", type=int, help="Which seed of the model; by default its first.")
+@click.option("--format", type=click.Choice(FORMATS), default="onnx", show_default=True)
 @_explaining
-def export_model(
-    model: str, to: Path, format: Literal["onnx", "torchscript"], rule: str, seed: int | None
-) -> None:
+def export_model(model: str, to: Path, format: Format, rule: str, seed: int | None) -> None:
     """Write a trained model with its preprocessing as ONNX or TorchScript.
 
     Input `images`: uint8, n x H x W x 3, RGB. Output `probabilities`: float32, n x labels. The
@@ -254,10 +263,16 @@ def export_model(
     click.echo(f"{to}: images {height} x {width}, labels {', '.join(classifier.label_names)}")
 
 
+def _project_and_destination(env: str | None) -> tuple[Path, Destination]:
+    """Return the project's folder, and where MLflow keeps its runs."""
+    with KedroSession.create(env=env) as session:
+        context = cast(KedroSession, session).load_context()
+        loader = cast(ProjectConfigLoader, context.config_loader)
+        return Path(context.project_path), destination_of(loader, mlflow_config(loader))
+
+
 @cli.command("log-model")
-@click.option("--model", required=True, help="Checkpoint file, folder of a run, or MLflow URI.")
-@click.option("--rule", type=click.Choice([*SELECTION_RULES]), default="last", show_default=True)
-@click.option("--seed", type=int, help="Which seed of the model; by default its first.")
+@_model_options
 @click.option("--env", help="As for kedro run.")
 @_explaining
 def log_model_command(model: str, rule: str, seed: int | None, env: str | None) -> None:
@@ -266,10 +281,7 @@ def log_model_command(model: str, rule: str, seed: int | None, env: str | None) 
 
     from debias_pipeline.use.mlflow_model import log_model
 
-    with KedroSession.create(env=env) as session:
-        context = cast(KedroSession, session).load_context()
-        loader = cast(ProjectConfigLoader, context.config_loader)
-        destination = destination_of(loader, mlflow_config(loader))
+    _, destination = _project_and_destination(env)
     mlflow.set_tracking_uri(destination.uri)
     mlflow.set_experiment(destination.experiment)
     with mlflow.start_run(run_name="log-model"):
@@ -284,14 +296,9 @@ def mlflow_sync(env: str | None) -> None:
 
     Runs that were killed are marked as KILLED. Runs that go on are left alone.
     """
-    with KedroSession.create(env=env) as session:
-        context = cast(KedroSession, session).load_context()
-        loader = cast(ProjectConfigLoader, context.config_loader)
-        destination = destination_of(loader, mlflow_config(loader))
+    project, destination = _project_and_destination(env)
     try:
-        sent = send_abandoned(
-            Store(destination), context.project_path / PENDING_FOLDER, any_host=True
-        )
+        sent = send_abandoned(Store(destination), project / PENDING_FOLDER, any_host=True)
     except Exception as error:
         raise UserError(
             f"MLflow at {destination.uri} (set by {destination.source}) cannot be used: "

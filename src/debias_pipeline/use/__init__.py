@@ -1,7 +1,7 @@
 """Use a trained network: predict labels of new images, export it, serve it."""
 
 from debias_pipeline.use.classifier import Classifier, find_checkpoint, load_classifier
-from debias_pipeline.use.export import FORMATS, export
+from debias_pipeline.use.export import FORMATS, Format, export
 from debias_pipeline.use.listing import list_images
 
 __all__ = [

@@ -3,20 +3,17 @@
 import json
 import warnings
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 import torch
-from torch.jit._trace import TracerWarning
 
 from debias_pipeline.errors import UserError
 from debias_pipeline.use.classifier import Classifier
 
 Format = Literal["onnx", "torchscript"]
-FORMATS: Final = ("onnx", "torchscript")
+FORMATS: Final[tuple[Format, ...]] = get_args(Format)
 # Names of the exported function's argument and result.
 INPUT, OUTPUT = "images", "probabilities"
-# The number of images is not fixed by the example that is traced.
-_SHAPES = {INPUT: {0: torch.export.Dim("n", min=1)}}
 
 
 def export(classifier: Classifier, path: Path, format: Format) -> None:
@@ -57,7 +54,7 @@ def _write_torchscript(classifier: Classifier, path: Path) -> None:
         # PyTorch deprecates TorchScript; runtimes that need it are still in use.
         warnings.simplefilter("ignore", FutureWarning)
         # It warns that the size of images becomes a constant, as it should.
-        warnings.simplefilter("ignore", TracerWarning)
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
         traced = torch.jit.trace(classifier, _example(classifier))  # type: ignore[no-untyped-call]
         torch.jit.save(traced, path, _extra_files={"label_names.json": names})
 
@@ -77,7 +74,9 @@ def _write_onnx(classifier: Classifier, path: Path) -> None:
         path,
         input_names=[INPUT],
         output_names=[OUTPUT],
-        dynamic_shapes=_SHAPES,
+        # The number of images is not fixed by the example. Not a constant of the module: the first
+        # `Dim` of a process takes 0.2 s.
+        dynamic_shapes={INPUT: {0: torch.export.Dim("n", min=1)}},
         dynamo=True,
         external_data=False,
         verbose=False,
