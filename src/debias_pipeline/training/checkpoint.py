@@ -1,7 +1,7 @@
 """Checkpoints: which networks of a run are kept, and how the catalog stores them."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, cast
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 from debias_pipeline.errors import UserError
 from debias_pipeline.methods import Method, Task, get_method
 from debias_pipeline.records import DataCard, DataIdentity
+from debias_pipeline.registry import unknown
 from debias_pipeline.selection_rules import LAST, SELECTION_RULES
 
 # Keys of the data card that are compared → what they are called in messages.
@@ -142,6 +143,24 @@ class Checkpoint:
             steps={rule: [one.step for one in each] for rule, each in selected.items()},
             states={rule: [one.state for one in each] for rule, each in selected.items()},
             origin=origin,
+        )
+
+    def of_seed(self, rule: str, seed: int) -> "Checkpoint":
+        """Return the checkpoint with the networks of one selection rule and seed only.
+
+        Raises:
+            UserError: if it does not have them; the message lists those that it has.
+        """
+        if rule not in self.steps:
+            raise UserError(unknown("selection rule of the checkpoint", rule, self.steps))
+        if seed not in self.seeds:
+            raise UserError(unknown("seed of the checkpoint", str(seed), map(str, self.seeds)))
+        position = list(self.seeds).index(seed)
+        return replace(
+            self,
+            seeds=[seed],
+            steps={rule: [self.steps[rule][position]]},
+            states={rule: [self.states[rule][position]]},
         )
 
     def to_catalog(self) -> dict[str, Any]:

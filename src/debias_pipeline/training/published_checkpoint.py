@@ -14,7 +14,6 @@ from torch import Tensor
 from debias_pipeline.errors import UserError
 from debias_pipeline.methods import Recipe, Task, get_method
 from debias_pipeline.networks.state_files import first_not_finite, read_without_code
-from debias_pipeline.registry import unknown
 from debias_pipeline.training.checkpoint import Checkpoint, restore_method
 
 
@@ -76,20 +75,16 @@ def write_published(checkpoint: Checkpoint, rule: str, seed: int, folder: Path) 
     Raises:
         UserError: if the checkpoint lacks the rule or the seed, or the method has no such format.
     """
-    if rule not in checkpoint.steps:
-        raise UserError(unknown("selection rule of the checkpoint", rule, checkpoint.steps))
-    if seed not in checkpoint.seeds:
-        raise UserError(unknown("seed of the checkpoint", str(seed), map(str, checkpoint.seeds)))
-    replica = list(checkpoint.seeds).index(seed)
-    method = restore_method(checkpoint, rule, torch.device("cpu"))
-    networks = method.published_networks(replica)
+    of_seed = checkpoint.of_seed(rule, seed)
+    method = restore_method(of_seed, rule, torch.device("cpu"))
+    networks = method.published_networks(replica=0)
     if not networks:
         raise UserError(f"{checkpoint.recipe['method']} has no published checkpoint format")
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for suffix, state in networks.items():
         saved = {
-            "steps": checkpoint.steps[rule][replica],
+            "steps": of_seed.steps[rule][0],
             "state_dict": state,
             "optimizer": _fresh_optimiser(state, method.recipe),
         }

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,7 @@ class Classifier(nn.Module):
         >>> classifier.predict([Path("photo.jpg")])
 
     Attributes:
+        checkpoint: has the networks of this rule and seed only.
         label_names: name of each label, by label.
         image_size: height and width to which image files are resized when they are read.
         rule: the selection rule.
@@ -52,9 +52,10 @@ class Classifier(nn.Module):
                 are called.
         """
         super().__init__()
-        of_seed = of_one_seed(checkpoint, rule, seed)
-        self._method = restore_method(of_seed, rule, torch.device("cpu")).requires_grad_(False)
-        self.rule, self.seed = rule, of_seed.seeds[0]
+        self.checkpoint = checkpoint.of_seed(rule, checkpoint.seeds[0] if seed is None else seed)
+        method = restore_method(self.checkpoint, rule, torch.device("cpu"))
+        self._method = method.requires_grad_(False)
+        self.rule, self.seed = rule, self.checkpoint.seeds[0]
         names = checkpoint.origin.get("label_names") or range(checkpoint.classes)
         self.label_names = [str(name) for name in names]
         height, width = (checkpoint.origin.get("image_shape") or checkpoint.image_shape)[:2]
@@ -219,26 +220,3 @@ def _downloaded(uri: str) -> Path:
             f"model={uri} cannot be downloaded from MLflow: {reason}; check the URI and "
             "MLFLOW_TRACKING_URI"
         ) from error
-
-
-def of_one_seed(checkpoint: Checkpoint, rule: str, seed: int | None) -> Checkpoint:
-    """Return a checkpoint with the networks of one selection rule and seed only.
-
-    Raises:
-        UserError: if it does not have them; the message names those that it has.
-    """
-    if rule not in checkpoint.states:
-        raise UserError(
-            f"the checkpoint has no networks of the selection rule '{rule}'; it has "
-            f"{', '.join(checkpoint.states)}"
-        )
-    seeds = list(checkpoint.seeds)
-    if seed is not None and seed not in seeds:
-        raise UserError(f"the checkpoint has no seed {seed}; it has {', '.join(map(str, seeds))}")
-    index = 0 if seed is None else seeds.index(seed)
-    return replace(
-        checkpoint,
-        seeds=[seeds[index]],
-        steps={rule: [checkpoint.steps[rule][index]]},
-        states={rule: [checkpoint.states[rule][index]]},
-    )

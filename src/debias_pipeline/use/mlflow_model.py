@@ -22,16 +22,7 @@ from PIL import Image
 
 from debias_pipeline.biased_data.sources.raw_dir import is_inside
 from debias_pipeline.errors import UserError
-from debias_pipeline.training import Checkpoint
-from debias_pipeline.use.classifier import (
-    CHECKPOINT_FILE,
-    Classifier,
-    find_checkpoint,
-    load_classifier,
-    of_one_seed,
-    read_checkpoint,
-    write_checkpoint,
-)
+from debias_pipeline.use.classifier import CHECKPOINT_FILE, load_classifier, write_checkpoint
 
 # Image files are read from this folder only, as those who send requests to a server choose the
 # paths; without the variable, from the current folder.
@@ -99,16 +90,13 @@ def log_model(model: str | Path, rule: str = "last", seed: int | None = None) ->
     Returns:
         The URI of the MLflow model.
     """
-    checkpoint = of_one_seed(
-        Checkpoint.from_catalog(read_checkpoint(find_checkpoint(model))), rule, seed
-    )
-    classifier = Classifier(checkpoint, rule)
+    classifier = load_classifier(model, rule, seed)
     columns = [ColSpec(DataType.string, "label"), ColSpec(DataType.float, "confidence")]
     columns += [ColSpec(DataType.float, f"probability_{name}") for name in classifier.label_names]
     inputs = Schema([ColSpec(AnyType(), IMAGE)])  # type: ignore[no-untyped-call]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / CHECKPOINT_FILE
-        write_checkpoint(checkpoint, file)
+        write_checkpoint(classifier.checkpoint, file)
         info = mlflow.pyfunc.log_model(
             name="model",
             python_model=_MODEL_CODE,
