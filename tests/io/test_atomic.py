@@ -7,8 +7,8 @@ from kedro.io import DataCatalog, DatasetError
 from kedro.io.core import Version
 from kedro_mlflow.io.artifacts import MlflowArtifactDataset
 
+from debias_pipeline.files import replacing
 from debias_pipeline.io import AtomicJSONDataset, AtomicParquetDataset, AtomicTextDataset
-from debias_pipeline.io.storage import replacing
 
 FRAME = pd.DataFrame({"step": [0, 500], "loss": [2.3, 0.1]})
 KINDS = [

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from use_checkpoints import NAMES, make_checkpoint, write
+from use_checkpoints import NAMES, make_checkpoint
 
 from debias_pipeline.errors import UserError
 from debias_pipeline.training import restore_method
 from debias_pipeline.use import Classifier, list_images, load_classifier
+from debias_pipeline.use.classifier import write_checkpoint
 
 PHOTO_RECIPE = {
     "network": "resnet20", "resize": 24, "centre_crop": 16, "normalise": "imagenet",
@@ -79,10 +80,11 @@ def test_the_latest_version_below_a_folder_is_loaded(tmp_path: Path) -> None:
     folder = tmp_path / "06_models/photos/disent"
     for version, method in (("2026-01-01", "vanilla"), ("2026-01-02", "disent")):
         file = folder / "checkpoint.safetensors" / version / "checkpoint.safetensors"
-        write(make_checkpoint(method), file)
+        write_checkpoint(make_checkpoint(method), file)
     found = load_classifier(tmp_path)
     assert found.label_names == list(NAMES)
-    write(make_checkpoint(), tmp_path / "06_models/photos/vanilla/checkpoint.safetensors")
+    other = tmp_path / "06_models/photos/vanilla/checkpoint.safetensors"
+    write_checkpoint(make_checkpoint(), other)
     message = error_of(tmp_path)
     assert "photos/disent" in message and "photos/vanilla" in message
 

@@ -20,10 +20,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from use_checkpoints import make_checkpoint, write
+from use_checkpoints import make_checkpoint
 
 from debias_pipeline.tracking import set_tracking_uri
 from debias_pipeline.use import Classifier
+from debias_pipeline.use.classifier import write_checkpoint
 from debias_pipeline.use.mlflow_model import log_model
 
 
@@ -38,7 +39,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def uri(store: Path) -> str:
-    checkpoint = write(make_checkpoint("disent"), store / "run/checkpoint.safetensors")
+    checkpoint = store / "run/checkpoint.safetensors"
+    write_checkpoint(make_checkpoint("disent"), checkpoint)
     mlflow.set_experiment("models")
     with mlflow.start_run():
         return log_model(checkpoint, "selected", 4)

@@ -1,10 +1,6 @@
 """Untrained networks for tests of their use."""
 
-import json
-from pathlib import Path
 from typing import Any
-
-from safetensors.torch import save_file
 
 from debias_pipeline.methods import Task, get_method
 from debias_pipeline.training import Checkpoint
@@ -40,11 +36,3 @@ def make_checkpoint(
         states={"last": states, "selected": negated},
         origin={"dataset": "folder", "label_names": list(NAMES), "image_shape": [*size, 3]},
     )
-
-
-def write(checkpoint: Checkpoint, path: Path) -> Path:
-    saved = checkpoint.to_catalog()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    tensors = {name: each.clone() for name, each in saved["tensors"].items()}
-    save_file(tensors, path, metadata={"metadata": json.dumps(saved["metadata"])})
-    return path

@@ -2,20 +2,18 @@
 
 import json
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Final, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from kedro.io import DatasetError
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 
 from debias_pipeline.errors import one_line
+from debias_pipeline.files import METADATA_KEY, read_tensors, write_tensors
 from debias_pipeline.io.file_dataset import FileDataset
 from debias_pipeline.io.storage import downloaded
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-# The header of a safetensors file maps text to text, so all metadata goes under one key as JSON.
-_METADATA_KEY: Final = "metadata"
 
 
 class TensorsAndMetadata(TypedDict):
@@ -53,29 +51,14 @@ class SafetensorsDataset(FileDataset[TensorsAndMetadata]):
         Raises:
             DatasetError: if `data` is anything but tensors by name and plain JSON values.
         """
-        # Both are slow to import, and whoever only lists the catalog needs neither.
-        from safetensors.torch import save_file
-        from torch import contiguous_format
-
         tensors, metadata = _checked(self._filepath, data)
-        # Views of one storage are legal in memory but not in the file, hence the copies.
-        copies = {
-            name: tensor.detach().cpu().clone(memory_format=contiguous_format)
-            for name, tensor in tensors.items()
-        }
         with self._written() as path:
-            path.touch()
-            mode = path.stat().st_mode
-            save_file(copies, path, metadata={_METADATA_KEY: metadata})
-            # safetensors replaces the file by a temporary one that only its owner may read.
-            path.chmod(mode)
+            write_tensors(path, tensors, metadata)
 
 
 def _read(path: Path, place: str) -> "tuple[dict[str, Tensor], dict[str, str]]":
     try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            header = file.metadata() or {}
-            return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118
+        return read_tensors(path)
     except (SafetensorError, OSError) as error:
         raise DatasetError(
             f"{place} is damaged or no safetensors file ({one_line(error)}): delete it and run "
@@ -102,7 +85,7 @@ def _checked(path: PurePosixPath, data: TensorsAndMetadata) -> "tuple[dict[str, 
 
 def _parse_metadata(path: str, header: dict[str, str]) -> dict[str, Any]:
     try:
-        metadata = json.loads(header[_METADATA_KEY])
+        metadata = json.loads(header[METADATA_KEY])
     except (KeyError, json.JSONDecodeError) as error:
         raise DatasetError(
             f"{path} was not written by this project (its header holds no metadata): point to one "

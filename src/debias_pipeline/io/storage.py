@@ -7,13 +7,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any
-from uuid import uuid4
 
 import fsspec
 from fsspec import AbstractFileSystem
 from kedro.io.core import get_filepath_str
 
 from debias_pipeline.errors import UserError
+from debias_pipeline.files import replacing
 
 LOCAL = "file"
 
@@ -48,34 +48,6 @@ def no_such_store(protocol: str, error: Exception) -> UserError:
         f"Paths in {protocol}:// cannot be opened ({error}): install the library that is named, "
         "or set root in conf/local/globals.yml to another place"
     )
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Lend a name to write to, and move the file to `path` once it is whole.
-
-    The name lies in the same folder, as only a move within one file system is atomic. On an error
-    the file is removed, and so are the folders that were made for it; `path` stays as it was.
-
-    Args:
-        path: where the file shall appear; its folder is made if need be.
-
-    Yields:
-        The name to write to. No file is there yet.
-    """
-    made = [folder for folder in path.parents if not folder.exists()]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
-    try:
-        yield temporary
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        # A folder that somebody else has put a file in meanwhile stays.
-        with suppress(OSError):
-            for folder in made:
-                folder.rmdir()
-        raise
 
 
 @contextmanager

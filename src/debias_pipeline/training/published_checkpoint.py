@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from debias_pipeline.errors import UserError
+from debias_pipeline.files import replacing
 from debias_pipeline.methods import Recipe, Task, get_method
 from debias_pipeline.networks.state_files import first_not_finite, read_without_code
 from debias_pipeline.training.checkpoint import Checkpoint, restore_method
@@ -80,7 +81,6 @@ def write_published(checkpoint: Checkpoint, rule: str, seed: int, folder: Path) 
     networks = method.published_networks(replica=0)
     if not networks:
         raise UserError(f"{checkpoint.recipe['method']} has no published checkpoint format")
-    folder.mkdir(parents=True, exist_ok=True)
     written = []
     for suffix, state in networks.items():
         saved = {
@@ -89,9 +89,9 @@ def write_published(checkpoint: Checkpoint, rule: str, seed: int, folder: Path) 
             "optimizer": _fresh_optimiser(state, method.recipe),
         }
         path = folder / f"best_model_{suffix}.th"
-        temporary = path.with_suffix(".tmp")
-        torch.save(saved, temporary)
-        temporary.replace(path)
+        # Given a path, `torch.save` would write the temporary name into the file.
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            torch.save(saved, file)
         written.append(path)
     return written
 

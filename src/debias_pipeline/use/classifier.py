@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from debias_pipeline.biased_data.sources.decoding import decode_images
 from debias_pipeline.biased_data.sources.raw_dir import problems_error
 from debias_pipeline.errors import UserError
+from debias_pipeline.files import METADATA_KEY, read_tensors, replacing, write_tensors
 from debias_pipeline.training import Checkpoint, restore_method
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
@@ -175,9 +175,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         UserError: if it is no checkpoint of this project.
     """
     try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            metadata = json.loads((file.metadata() or {})["metadata"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        tensors, header = read_tensors(path)
+        metadata = json.loads(header[METADATA_KEY])
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise UserError(
             f"{path} is not a checkpoint of this project; give one that kedro run wrote, such as "
@@ -189,8 +188,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 def write_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     """Write a checkpoint that `read_checkpoint` reads."""
     saved = checkpoint.to_catalog()
-    tensors = {name: tensor.clone() for name, tensor in saved["tensors"].items()}
-    save_file(tensors, path, metadata={"metadata": json.dumps(saved["metadata"])})
+    with replacing(path) as temporary:
+        write_tensors(temporary, saved["tensors"], json.dumps(saved["metadata"]))
 
 
 def _only_checkpoint(folder: Path, text: str) -> Path:

@@ -8,6 +8,7 @@ from typing import Final, Literal, get_args
 import torch
 
 from debias_pipeline.errors import UserError
+from debias_pipeline.files import replacing
 from debias_pipeline.use.classifier import Classifier
 
 Format = Literal["onnx", "torchscript"]
@@ -31,16 +32,11 @@ def export(classifier: Classifier, path: Path, format: Format) -> None:
     Raises:
         UserError: if packages for ONNX are not installed.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        # Fills caches of constants, which would otherwise keep what the exporter makes of them.
-        classifier.eval()(_example(classifier))
-        write = _write_onnx if format == "onnx" else _write_torchscript
+    # Fills caches of constants, which would otherwise keep what the exporter makes of them.
+    classifier.eval()(_example(classifier))
+    write = _write_onnx if format == "onnx" else _write_torchscript
+    with replacing(path) as temporary:
         write(classifier, temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _example(classifier: Classifier) -> torch.Tensor:
@@ -56,7 +52,9 @@ def _write_torchscript(classifier: Classifier, path: Path) -> None:
         # It warns that the size of images becomes a constant, as it should.
         warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
         traced = torch.jit.trace(classifier, _example(classifier))  # type: ignore[no-untyped-call]
-        torch.jit.save(traced, path, _extra_files={"label_names.json": names})
+        # Given a path, PyTorch would write the temporary name into the file.
+        with path.open("wb") as file:
+            torch.jit.save(traced, file, _extra_files={"label_names.json": names})
 
 
 def _write_onnx(classifier: Classifier, path: Path) -> None:
