@@ -117,6 +117,15 @@ def test_images_are_found_by_folder_table_pattern_and_name(tmp_path: Path) -> No
     assert list_images(str(tmp_path / "b.JPG"))[0] == [tmp_path / "b.JPG"]
 
 
+def test_a_linked_folder_is_named_and_not_passed_over(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    (photos / "b").mkdir(parents=True)
+    (photos / "a.png").touch()
+    (photos / "link").symlink_to(photos / "b")
+    with pytest.raises(UserError, match="link"):
+        list_images(str(photos))
+
+
 @pytest.mark.parametrize("images", ["nowhere", "*.bmp", "list.csv", "empty", "empty.csv"])
 def test_images_that_cannot_be_found_are_named(tmp_path: Path, images: str) -> None:
     (tmp_path / "list.csv").write_text("path\n../outside.png\n")

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from debias_pipeline.biased_data.folder.class_folders import images_below
+from debias_pipeline.biased_data.folder.tables import read_csv
 from debias_pipeline.biased_data.sources.decoding import IMAGE_SUFFIXES
-from debias_pipeline.biased_data.sources.raw_dir import children, is_inside
+from debias_pipeline.biased_data.sources.raw_dir import children, is_inside, problems_error
 from debias_pipeline.errors import UserError
 
 _GLOB = frozenset("*?[")
@@ -48,30 +50,26 @@ def list_images(images: str) -> tuple[list[Path], list[str]]:
 
 def _in_folder(folder: Path) -> tuple[list[Path], list[str]]:
     problems: list[str] = []
-    files: list[Path] = []
-    waiting = [folder]
-    while waiting:
-        for path in children(waiting.pop(), folder, str, problems):
-            if path.is_dir() and not path.is_symlink():
-                waiting.append(path)
-            elif path.suffix.lower() in IMAGE_SUFFIXES:
-                files.append(path)
+
+    def place(path: Path) -> str:
+        return path.relative_to(folder).as_posix()
+
+    def visible(each: Path) -> list[Path]:
+        return list(children(each, folder, place, problems))
+
+    files = sorted(images_below(folder, visible, place, problems, skipped=[]))
     if problems:
-        raise UserError(f"images={folder}: {problems[0]}; move the file itself into the folder")
+        raise problems_error(folder, problems, "Move the files into the folder.")
     if not files:
         raise UserError(f"images={folder} has no image files")
-    files.sort()
-    return files, [path.relative_to(folder).as_posix() for path in files]
+    return files, [place(path) for path in files]
 
 
 def _in_table(table: Path) -> tuple[list[Path], list[str]]:
-    try:
-        frame = pd.read_csv(table, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise UserError(f"images={table} cannot be read as CSV: {error}") from error
-    if "path" not in frame or frame.empty:
+    frame = read_csv(table)
+    names = [name for name in frame.get("path", pd.Series(dtype=str)).str.strip() if name]
+    if not names:
         raise UserError(f"images={table} needs a column path with at least one row")
-    names = [name for name in frame["path"].str.strip() if name]
     outside = [name for name in names if not is_inside(table.parent / name, table.parent)]
     if outside:
         raise UserError(

@@ -33,7 +33,7 @@ def list_class_folders(raw_dir: Path) -> Listing:
             if not path.is_dir():
                 skipped.append(place(path))
                 continue
-            images = list(_images(path, visible, place, problems, skipped))
+            images = list(images_below(path, visible, place, problems, skipped))
             if not images:
                 problems.append(f"{place(path)}: no images")
             found += [(image, path.name, split) for image in images]
@@ -120,18 +120,26 @@ def _names(folders: Iterable[Path]) -> str:
     return f"{', '.join(others)} and {last}" if others else last
 
 
-def _images(
+def images_below(
     folder: Path,
     visible: Callable[[Path], list[Path]],
     place: Callable[[Path], str],
     problems: list[str],
     skipped: list[str],
 ) -> Iterator[Path]:
+    """Yield the image files of a folder and its subfolders.
+
+    Args:
+        visible: returns the contents of a folder.
+        place: returns the name of a path in messages.
+        problems: linked folders are added here.
+        skipped: files that are not images by their name are added here.
+    """
     for path in visible(folder):
         if path.is_dir() and path.is_symlink():  # could be a loop
             problems.append(f"{place(path)}: is a link to a folder; copy the folder there")
         elif path.is_dir():
-            yield from _images(path, visible, place, problems, skipped)
+            yield from images_below(path, visible, place, problems, skipped)
         elif path.suffix.lower() in IMAGE_SUFFIXES:
             yield path
         else:

@@ -49,7 +49,7 @@ def list_table(raw_dir: Path, table: Path) -> Listing:
         UserError: if the table cannot be read, or has missing columns or no rows.
     """
     is_csv = table.suffix.lower() == ".csv"
-    frame = _read_csv(table) if is_csv else _read_parquet(table)
+    frame = read_csv(table) if is_csv else _read_parquet(table)
     frame.columns = [str(name).strip() for name in frame.columns]
     _check_columns(table, frame)
     texts = {name: _texts(frame, name) for name in _KNOWN}
@@ -81,7 +81,14 @@ def list_table(raw_dir: Path, table: Path) -> Listing:
     )
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
+def read_csv(path: Path) -> pd.DataFrame:
+    """Read a CSV file with all values as text, including empty lines.
+
+    The separator is a comma, a semicolon or a tab.
+
+    Raises:
+        UserError: if it cannot be read, or is not CSV in UTF-8.
+    """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             header = file.readline()
