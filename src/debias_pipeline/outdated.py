@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -206,6 +207,12 @@ def _data_and_trials(
     pipeline: Pipeline, catalog: Catalog, parameters: Mapping[str, Any]
 ) -> Iterator[tuple[_Data, list[_Trial]]]:
     outputs = pipeline.all_outputs()
+    # Trials often share a file of weights.
+    hash_once = cache(weights_hash)
+
+    def weights(recipe: Mapping[str, Any]) -> dict[str, str | None]:
+        return {"weights_hash": hash_once(recipe.get("weights", "none"))}
+
     if set(DATA) & pipeline.datasets():
         data = _ordinary_data(catalog, parameters, looks_at_raw="images" in outputs)
         seeds = [*range(parameters["seed"], parameters["seed"] + parameters["seeds"])]
@@ -217,7 +224,7 @@ def _data_and_trials(
                     "recipe": parameters[method]["recipe"],
                     "seeds": seeds,
                     "precision": parameters["precision"],
-                    **_weights(parameters[method]["recipe"]),
+                    **weights(parameters[method]["recipe"]),
                 },
             )
             for method in method_names()
@@ -246,16 +253,12 @@ def _data_and_trials(
                         "recipe": cell.recipe,
                         "seeds": [*cell.seeds],
                         "precision": cell.precision,
-                        **_weights(cell.recipe or {}),
+                        **weights(cell.recipe or {}),
                     },
                 )
                 for cell in cells
             ],
         )
-
-
-def _weights(recipe: Mapping[str, Any]) -> dict[str, str | None]:
-    return {"weights_hash": weights_hash(recipe.get("weights", "none"))}
 
 
 def _ordinary_data(catalog: Catalog, parameters: Mapping[str, Any], *, looks_at_raw: bool) -> _Data:
