@@ -18,6 +18,7 @@ from debias_pipeline.biased_data.sources.published_layout import (
     read_published,
 )
 from debias_pipeline.biased_data.sources.raw_dir import check_raw_dir
+from debias_pipeline.names import Split
 
 # One training image in twelve is used for validation: 5,000 of 60,000.
 _ONE_VALID_IN: Final = 12
@@ -75,33 +76,23 @@ class ColoredMnist(ColouredDigits):
         )
         order = order_rng.permutation(len(train.label))
         n_valid = len(order) // _ONE_VALID_IN
-        train_rows, valid_rows = order[n_valid:], order[:n_valid]
-        train_label = train.label[train_rows].astype(np.int16)
-        valid_label = train.label[valid_rows].astype(np.int16)
+
+        def redrawn(split: Split, rows: npt.NDArray[np.intp]) -> GreySplit:
+            label = train.label[rows].astype(np.int16)
+            bias = bias_by_redrawing(label, fraction, bias_rng)
+            return GreySplit(split, train.grey, rows, label, bias, _sources(FILES[0], rows))
+
+        test_rows = np.arange(len(test.label))
         splits = [
-            GreySplit(
-                split="train",
-                grey=train.grey,
-                rows=train_rows,
-                label=train_label,
-                bias=bias_by_redrawing(train_label, fraction, bias_rng),
-                source=_sources(FILES[0], train_rows),
-            ),
-            GreySplit(
-                split="valid",
-                grey=train.grey,
-                rows=valid_rows,
-                label=valid_label,
-                bias=bias_by_redrawing(valid_label, fraction, bias_rng),
-                source=_sources(FILES[0], valid_rows),
-            ),
+            redrawn("train", order[n_valid:]),
+            redrawn("valid", order[:n_valid]),
             GreySplit(
                 split="test",
                 grey=test.grey,
-                rows=np.arange(len(test.label)),
+                rows=test_rows,
                 label=test.label.astype(np.int16),
-                bias=bias_uniform(len(test.label), bias_rng),
-                source=_sources(FILES[2], np.arange(len(test.label))),
+                bias=bias_uniform(len(test_rows), bias_rng),
+                source=_sources(FILES[2], test_rows),
             ),
         ]
         return colour_digits(
