@@ -1,4 +1,4 @@
-"""What a user can mend is told in one line, and nothing that was there before is touched."""
+"""Invalid input gives one line that names the fix, and leaves earlier results untouched."""
 
 import json
 import struct

@@ -59,6 +59,6 @@ def bias_uniform(n: int, rng: np.random.Generator) -> npt.NDArray[np.int16]:
 
 
 def _choose(n: int, fraction: float, rng: np.random.Generator) -> npt.NDArray[np.intp]:
-    # Half an image rounds up: Python's round would take 2 of 2.5 but 4 of 3.5.
+    # Round halves up: Python's `round` rounds 2.5 to 2, but 3.5 to 4.
     count = int(fraction * n + 0.5)
     return rng.permutation(n)[:count]

@@ -1,4 +1,4 @@
-"""Code that MLflow runs to load the model; without pickle."""
+"""Run by MLflow to load a logged model, so that nothing has to be unpickled."""
 
 from mlflow.models import set_model
 

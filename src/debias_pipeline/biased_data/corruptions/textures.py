@@ -1,4 +1,4 @@
-"""Textures that corruptions lay over images: frosted glass and the light of water drops."""
+"""Compute the textures that the corruptions frost and spatter put over images."""
 
 from functools import cache
 from typing import Any, Final
@@ -132,7 +132,7 @@ def _is_maximum(
 
 
 def _distance(edges: npt.NDArray[np.bool_]) -> Floats:
-    """Return the distance of each pixel to the nearest edge of its image; > 32 if there is none."""
+    """Return the distance in pixels to the nearest edge, or more than 32 without any edge."""
     # Add an image full of edges, so that there is always one. The distance between images is so
     # large that edges of other images are farther away than any edge of the same image.
     far = np.concatenate([np.zeros_like(edges[:1]), ~edges])
