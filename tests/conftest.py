@@ -1,10 +1,14 @@
 """Settings of the whole suite."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+# Shells start background jobs with Ctrl-C ignored, which processes that tests start would inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A developer's own MLflow store is not for tests.
 os.environ.pop("MLFLOW_TRACKING_URI", None)
