@@ -23,16 +23,13 @@ from debias_pipeline.tracking import (
     Store,
     active_parent,
     active_run,
-    active_run_id,
-    cell_run,
-    close_stale_run,
     end_run,
     killed_when_interrupted,
-    log_history,
     parent_elsewhere,
     resumed_parent,
     send_abandoned,
     start_run,
+    trial_run,
 )
 
 PARENT = "mlflow.parentRunId"
@@ -115,7 +112,7 @@ def statuses(client: mlflow.MlflowClient, parent: ParentRun, name: str) -> list[
 def test_a_trial_is_a_child_with_recipe_curve_and_metrics(
     parent: ParentRun, client: mlflow.MlflowClient
 ):
-    with cell_run("cmnist_1pct.vanilla", {"method": "vanilla"}) as trial:
+    with trial_run("cmnist_1pct.vanilla", {"method": "vanilla"}) as trial:
         StepMetrics("vanilla").on_evaluation(
             20, [{"step": 20, "seed": 3, "loss": 0.5, "valid_accuracy": float("nan")}]
         )
@@ -124,7 +121,7 @@ def test_a_trial_is_a_child_with_recipe_curve_and_metrics(
             metrics={"last": {"accuracy": {"mean": 0.75, "std": None}}, "seconds": 2},
         )
         assert active_run() is trial
-    assert active_run_id() == parent.run_id
+    assert active_run().run_id == parent.run_id
     [run] = children(client, parent)["cmnist_1pct.vanilla"]
     assert (trial.run_id, trial.experiment_id) == (run.info.run_id, parent.experiment_id)
     assert run.info.status == "FINISHED"
@@ -143,19 +140,22 @@ def test_a_trial_is_a_child_with_recipe_curve_and_metrics(
 def test_an_error_ends_a_trial_and_passes_through(
     parent: ParentRun, client: mlflow.MlflowClient, error: type[BaseException], status: str
 ):
-    with pytest.raises(error), cell_run("trial"):
+    with pytest.raises(error), trial_run("trial"):
         raise error
     active_run().wait()
     assert statuses(client, parent, "trial") == [status]
-    assert active_run_id() == parent.run_id
+    assert active_run().run_id == parent.run_id
 
 
 def test_nothing_is_tracked_without_a_run():
     assert active_parent() is None
-    with parent_elsewhere(None), resumed_parent(), cell_run("trial", {"method": "disent"}) as trial:
+    with (
+        parent_elsewhere(None),
+        resumed_parent(),
+        trial_run("trial", {"method": "disent"}) as trial,
+    ):
         trial.log({"lr": 0.1}, {"accuracy": 1.0})
-        log_history("disent", [{"step": 1, "seed": 0, "loss": 1.0}])
-        close_stale_run("0")
+        StepMetrics("disent").on_evaluation(1, [{"step": 1, "seed": 0, "loss": 1.0}])
         assert (trial.run_id, trial.experiment_id) == (None, None)
 
 
@@ -163,7 +163,7 @@ def test_nothing_is_tracked_without_a_run():
 WORKER = """
 import os, pickle, signal, sys
 from pathlib import Path
-from debias_pipeline.tracking import StepMetrics, active_run, cell_run
+from debias_pipeline.tracking import StepMetrics, active_run, trial_run
 from debias_pipeline.tracking import parent_elsewhere, resumed_parent
 
 parent, worker, task = sys.argv[1:]
@@ -172,7 +172,7 @@ with parent_elsewhere(pickle.loads(bytes.fromhex(parent))):
         with resumed_parent():
             active_run().log(metrics={"data_seconds": 1.5})
     for trial in range(6):
-        with cell_run(f"{worker}{trial}") as run:
+        with trial_run(f"{worker}{trial}") as run:
             if task == "die":
                 run.wait()
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -209,10 +209,10 @@ def test_a_killed_attempt_is_marked_when_the_trial_is_run_again(
 ):
     assert start_worker(parent, "a", "die").wait(60) == -9
     assert statuses(client, parent, "a0") == ["RUNNING"]
-    with parent_elsewhere(parent), cell_run("another trial"):
+    with parent_elsewhere(parent), trial_run("another trial"):
         pass
     assert statuses(client, parent, "a0") == ["RUNNING"]
-    with parent_elsewhere(parent), cell_run("a0"):
+    with parent_elsewhere(parent), trial_run("a0"):
         pass
     assert statuses(client, parent, "a0") == ["KILLED", "FINISHED"]
 
@@ -242,6 +242,10 @@ def test_the_grid_sends_what_its_workers_could_not(
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING]
+
+
+def log_history(method: str, rows: list[dict[str, float]]) -> None:
+    StepMetrics(method).on_resume(0, rows)
 
 
 def log_something(folder: Path) -> None:
@@ -326,7 +330,7 @@ def test_what_was_sent_before_a_failure_is_not_sent_twice(
     log_history("disent", [{"step": 30, "seed": 0, "loss": 3.0}])
     active_run().wait()
     monkeypatch.setattr(mlflow.MlflowClient, "log_batch", original)
-    run_id = active_run_id()
+    run_id = active_run().run_id
     end_run(FINISHED)
     assert sent == [30]
     curve = client.get_metric_history(run_id, "disent.seed0.loss")
@@ -350,7 +354,7 @@ def test_a_run_whose_creation_got_no_answer_is_not_created_twice(
     assert [run.info.status for run in runs(client)] == ["FINISHED"]
 
 
-def test_a_value_that_mlflow_refuses_holds_up_nothing_else(
+def test_a_value_that_mlflow_rejects_stops_nothing_else(
     tmp_path: Path, client: mlflow.MlflowClient, caplog: pytest.LogCaptureFixture
 ):
     start(tmp_path)
@@ -370,7 +374,7 @@ def test_a_folder_that_cannot_be_written_is_one_warning(
     (tmp_path / "pending").write_text("a file")
     start(tmp_path)
     log_something(tmp_path)
-    with cell_run("trial"):
+    with trial_run("trial"):
         pass
     end_run(FINISHED)
     assert len(warnings(caplog)) == 1
@@ -408,10 +412,10 @@ def test_an_interrupted_run_is_killed(
     tmp_path: Path, client: mlflow.MlflowClient, interruption: Any
 ):
     start(tmp_path)
-    with pytest.raises((KeyboardInterrupt, SystemExit)), killed_when_interrupted(), cell_run("t"):
+    with pytest.raises((KeyboardInterrupt, SystemExit)), killed_when_interrupted(), trial_run("t"):
         raise interruption
     assert [run.info.status for run in runs(client)] == ["KILLED", "KILLED"]
-    assert active_run_id() is None
+    assert active_run().run_id is None
 
 
 KILLED_RUN = """
@@ -422,7 +426,7 @@ from debias_pipeline.tracking import *
 folder = Path(sys.argv[1])
 uri = f"sqlite:///{folder}/mlflow.db"
 start_run(Destination(uri, "", "grid", (folder / "mlruns").as_uri()), folder / "pending", "first")
-with cell_run("trial"):
+with trial_run("trial"):
     active_run().log(metrics={"loss": 1.0})
     active_run().wait()
     print(active_parent().run_id, flush=True)
@@ -454,18 +458,6 @@ def test_the_next_run_closes_one_that_was_killed(tmp_path: Path, client: mlflow.
     assert not pending(tmp_path)
 
 
-@pytest.mark.slow
-def test_a_stale_run_without_records_is_closed_by_its_id(
-    tmp_path: Path, client: mlflow.MlflowClient
-):
-    stale = run_and_kill(tmp_path, "kill")
-    (tmp_path / "pending").rename(tmp_path / "lost")
-    start(tmp_path, name="second")
-    close_stale_run(stale)
-    end_run(FINISHED)
-    assert [run.info.status for run in runs(client)] == ["KILLED", "KILLED", "FINISHED"]
-
-
 def test_a_run_that_goes_on_is_left_alone(parent: ParentRun, client: mlflow.MlflowClient):
     folder = Path(parent.root).parent
     assert send_abandoned(Store(destination(folder)), folder / "pending", any_host=True).runs == 0
@@ -478,7 +470,8 @@ def test_the_whole_history_of_a_resumed_training_is_logged_at_once(
     start(tmp_path)
     rows = [{"step": s, "seed": k, "loss": float(s + k)} for s in (500, 1000) for k in (0, 1)]
     log_history("disent", rows)
-    run_id = active_run_id() or (active_run().wait(), active_run_id())[1]
+    active_run().wait()
+    run_id = active_run().run_id
     end_run(FINISHED)
     for seed in (0, 1):
         curve = client.get_metric_history(run_id, f"disent.seed{seed}.loss")

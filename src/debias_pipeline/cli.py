@@ -304,8 +304,8 @@ def mlflow_sync(env: str | None) -> None:
             f"MLflow at {destination.uri} (set by {destination.source}) cannot be used: "
             f"{reason(error)}; nothing is lost, try again later"
         ) from error
-    for problem in sent.refused:
-        click.echo(f"MLflow refused a part of a run: {problem}")
+    for rejection in sent.rejected:
+        click.echo(f"MLflow rejected a part of a run: {rejection}")
     if sent.left:
         raise UserError(f"Not sent: {'; '.join(sent.left)}")
     if not sent.runs:

@@ -1,26 +1,21 @@
 """Tracking of runs in MLflow, which never stops a run: values go to disk first, then to MLflow."""
 
-from debias_pipeline.tracking.records import PENDING_FOLDER
-from debias_pipeline.tracking.runs import (
+from debias_pipeline.tracking.active import (
     FAILED,
     FINISHED,
-    KILLED,
-    ParentRun,
     StepMetrics,
-    TrackedRun,
     active_parent,
     active_run,
-    active_run_id,
-    cell_run,
-    close_stale_run,
     end_run,
     end_running_children,
     killed_when_interrupted,
-    log_history,
     parent_elsewhere,
     resumed_parent,
     start_run,
+    trial_run,
 )
+from debias_pipeline.tracking.journal import PENDING_FOLDER
+from debias_pipeline.tracking.run import ParentRun, TrackedRun
 from debias_pipeline.tracking.sender import reason, send_abandoned
 from debias_pipeline.tracking.settings import (
     credentials_of,
@@ -34,7 +29,6 @@ __all__ = [
     "DEFAULT_STORE",
     "FAILED",
     "FINISHED",
-    "KILLED",
     "PENDING_FOLDER",
     "SQLITE",
     "Destination",
@@ -44,15 +38,11 @@ __all__ = [
     "TrackedRun",
     "active_parent",
     "active_run",
-    "active_run_id",
-    "cell_run",
-    "close_stale_run",
     "credentials_of",
     "destination_of",
     "end_run",
     "end_running_children",
     "killed_when_interrupted",
-    "log_history",
     "mlflow_config",
     "parent_elsewhere",
     "reason",
@@ -60,4 +50,5 @@ __all__ = [
     "send_abandoned",
     "set_tracking_uri",
     "start_run",
+    "trial_run",
 ]

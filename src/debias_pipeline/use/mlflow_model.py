@@ -93,7 +93,7 @@ def log_model(model: str | Path, rule: str = "last", seed: int | None = None) ->
     classifier = load_classifier(model, rule, seed)
     columns = [ColSpec(DataType.string, "label"), ColSpec(DataType.float, "confidence")]
     columns += [ColSpec(DataType.float, f"probability_{name}") for name in classifier.label_names]
-    inputs = Schema([ColSpec(AnyType(), IMAGE)])  # type: ignore[no-untyped-call]
+    inputs = Schema([ColSpec(AnyType(), IMAGE)])
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / CHECKPOINT_FILE
         write_checkpoint(classifier.checkpoint, file)

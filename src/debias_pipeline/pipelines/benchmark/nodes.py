@@ -15,7 +15,7 @@ from debias_pipeline.pipelines.evaluation.nodes import evaluate, predict_test
 from debias_pipeline.pipelines.ingestion.nodes import build_data
 from debias_pipeline.pipelines.training.nodes import train_method
 from debias_pipeline.records import DataCard
-from debias_pipeline.tracking import TrackedRun, cell_run
+from debias_pipeline.tracking import TrackedRun, trial_run
 from debias_pipeline.training import SnapshotStore, limited_threads
 
 logger = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ def run_cell(
     started, memory = time.perf_counter(), PeakMemory()
     with limited_threads(threads) as used:
         try:
-            with cell_run(name, tags) as run:
+            with trial_run(name, tags) as run:
                 run.log(params=recipe)
                 _check_data(images, manifest, data_card, data_problem)
                 content_hash = data_card.get("content_hash")

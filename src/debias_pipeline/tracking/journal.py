@@ -1,0 +1,204 @@
+"""Journals of MLflow runs: what a run logs is kept on disk until MLflow has received it."""
+
+import json
+import shutil
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+from uuid import uuid4
+
+from filelock import FileLock, Timeout
+
+from debias_pipeline.files import replacing
+
+# In the project's folder; contains a folder per journal.
+PENDING_FOLDER: Final = "mlflow_pending"
+
+# Kinds of records. CLOSE_CHILDREN marks the running children of a run as KILLED.
+START, LOG, END, CLOSE_CHILDREN = "start", "log", "end", "close_children"
+
+
+@dataclass(frozen=True)
+class SendState:
+    """How much of a run MLflow has received.
+
+    Attributes:
+        uri: of the MLflow store that has the run; None before the run exists there.
+        run_id: MLflow's id of the run.
+        experiment_id: MLflow's id of the run's experiment.
+        attempted: whether a request to create the run was made, perhaps without an answer.
+        sent: size in bytes of the records that were sent.
+    """
+
+    uri: str | None = None
+    run_id: str | None = None
+    experiment_id: str | None = None
+    attempted: bool = False
+    sent: int = 0
+
+
+class Journal:
+    """The journal of one run, in a folder of its own.
+
+    `records.jsonl` is only appended to, `state.json` contains the `SendState`, and files below
+    `artifacts/` wait to be uploaded. The process that writes or sends a journal holds its lock.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.state = folder, SendState()
+        self._file = folder / "records.jsonl"
+        self._lock = FileLock(folder / "lock", timeout=0, thread_local=False)
+        self._ended = False
+
+    @classmethod
+    def create(cls, root: Path, **start: Any) -> "Journal":
+        """Create and lock the journal of a new run.
+
+        Args:
+            root: folder of all journals.
+            start: fields of the first record.
+
+        Raises:
+            OSError: if the folder cannot be written.
+        """
+        # Sorted by name, parents come before their children.
+        journal = cls(root / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}-{uuid4().hex[:8]}")
+        journal.folder.mkdir(parents=True)
+        journal._lock.acquire()
+        journal.append(START, host=socket.gethostname(), **start)
+        return journal
+
+    @property
+    def key(self) -> str:
+        """The name that identifies the run before MLflow has given it an id."""
+        return self.folder.name
+
+    def update_state(self, **changes: Any) -> None:
+        """Replace fields of the state, on disk first."""
+        state = replace(self.state, **changes)
+        with replacing(_state_file(self.folder)) as temporary:
+            temporary.write_text(json.dumps(asdict(state)), "utf-8")
+        self.state = state
+
+    def append(self, kind: str, **fields: Any) -> None:
+        """Append a record, in one write.
+
+        Raises:
+            OSError: if it could not be written completely.
+        """
+        record = {"kind": kind, "time": int(time.time() * 1000), **fields}
+        line = f"{json.dumps(record, default=str)}\n".encode()
+        with self._file.open("ab", buffering=0) as file:
+            if file.write(line) != len(line):
+                raise OSError(f"{self._file}: no space left")
+        self._ended |= kind == END
+
+    def keep_artifact(self, path: Path, artifact_path: str) -> None:
+        """Copy a file that is to be uploaded into a folder of the run's artifacts."""
+        with replacing(self.folder / "artifacts" / artifact_path / path.name) as temporary:
+            shutil.copyfile(path, temporary)
+
+    def artifacts(self) -> Iterator[tuple[Path, str]]:
+        """Yield the files to upload, each with its folder in MLflow."""
+        root = self.folder / "artifacts"
+        for path in sorted(root.rglob("*")):
+            # `replacing` has temporary files there.
+            if path.is_file() and path.suffix != ".tmp":
+                yield path, path.parent.relative_to(root).as_posix()
+
+    def read(self, start: int = 0) -> Iterator[tuple[dict[str, Any], int]]:
+        """Yield the records after a position, each with the position of its end.
+
+        Incomplete lines are skipped.
+        """
+        with self._file.open("rb") as file:
+            file.seek(start)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                start += len(line)
+                try:
+                    record = json.loads(line)
+                except ValueError:
+                    continue
+                yield record, start
+
+    def take_over(self) -> bool:
+        """Lock the journal of a process that no longer runs, and end its run as KILLED.
+
+        Returns:
+            False if another process has locked it, or it is unreadable.
+        """
+        try:
+            self._lock.acquire()
+            kinds = [record["kind"] for record, _ in self.read()]
+        except (Timeout, OSError):
+            kinds = []
+        if START not in kinds:
+            self.release()
+            return False
+        self.state = read_state(self.folder)
+        if END not in kinds:
+            last = int(self._file.stat().st_mtime * 1000)
+            with self._file.open("ab") as file:
+                file.write(b"\n")  # the last line may be incomplete
+            self.append(END, status="KILLED", time=last)
+        self._ended = True
+        return True
+
+    def is_sent(self) -> bool:
+        """Return whether the run has ended, all of it was sent, and no child waits for its id."""
+        if not self._ended or self.state.sent < self._file.stat().st_size:
+            return False
+        others = self.folder.parent.glob("*/")
+        return not any(self.artifacts()) and not any(
+            _first_record(folder).get("parent") == self.key for folder in others
+        )
+
+    def release(self) -> None:
+        """Unlock the journal, so that another process can send the rest."""
+        self._lock.release()
+
+    def remove(self) -> None:
+        """Delete the folder."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.release()
+
+
+def abandoned(root: Path, *, any_host: bool) -> Iterator[Journal]:
+    """Take over the journals of processes that no longer run, the earliest first.
+
+    Args:
+        root: folder of all journals.
+        any_host: whether to include those that another machine wrote; not every network disk shows
+            locks of other machines.
+    """
+    for folder in sorted(root.glob("*/")):
+        host = _first_record(folder).get("host")
+        journal = Journal(folder)
+        if host and (any_host or host == socket.gethostname()) and journal.take_over():
+            yield journal
+
+
+def read_state(folder: Path) -> SendState:
+    """Return how much of a journal was sent."""
+    try:
+        return SendState(**json.loads(_state_file(folder).read_text("utf-8")))
+    except FileNotFoundError:
+        return SendState()
+
+
+def _state_file(folder: Path) -> Path:
+    return folder / "state.json"
+
+
+def _first_record(folder: Path) -> dict[str, Any]:
+    """Return the record that starts a run; empty if there is none."""
+    try:
+        return next((record for record, _ in Journal(folder).read()), {})
+    except OSError:
+        return {}
