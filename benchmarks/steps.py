@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from debias_pipeline.images import ImageData
 from debias_pipeline.methods import Method, Recipe, Task, get_method, method_names
-from debias_pipeline.parameters import resolve_method
+from debias_pipeline.recipes import resolve_method
 
 RECIPES = Path(__file__).parents[1] / "conf/base/parameters_recipes"
 # The steps of one percent take as long as those of another.

@@ -9,14 +9,8 @@ from kedro.config import OmegaConfigLoader
 from debias_pipeline.config_loader import ProjectConfigLoader
 from debias_pipeline.errors import UserError
 from debias_pipeline.methods import get_method, method_names
-from debias_pipeline.parameters import (
-    RUN_DEFAULTS,
-    RunParameters,
-    check_decays,
-    check_overrides,
-    no_recipe,
-    resolve_parameters,
-)
+from debias_pipeline.parameters import RUN_DEFAULTS, RunParameters, resolve_parameters
+from debias_pipeline.recipes import check_decays, check_overrides, no_recipe
 
 CONF = Path(__file__).parents[1] / "conf"
 PERCENTS = ("0.5pct", "1pct", "2pct", "5pct")
@@ -151,10 +145,10 @@ def test_a_field_that_no_method_of_the_run_has_is_refused():
         ({"recipe": {"network": "resnet19"}}, "recipe.network='resnet19': .*resnet20"),
         ({"recipe": {"normalise": True}}, "recipe.normalise=True: .*cifar10.*imagenet or none"),
         ({"recipe": {"lr": True}}, "recipe.lr=True: .*true and false"),
-        ({"recipe": 3}, "recipe=3: "),
+        ({"recipe": 3}, "recipe must be a mapping, got 3"),
     ],
 )
-def test_wrong_parameters_are_refused_in_one_line(given, message):
+def test_invalid_parameters_are_an_error_in_one_line(given, message):
     with pytest.raises(UserError, match=message) as refused:
         parameters(**given)
     assert "\n" not in str(refused.value)
@@ -286,18 +280,20 @@ WRONG_BLOCKS = {
         "The recipe of disent lacks decay_every, gamma, lambda_swap_b, lambda_swap, swap_start",
         "disent.yml",
     ),
-    "an empty block": ({"vanilla": None}, "vanilla=None holds no keys", "vanilla.yml"),
+    "an empty block": ({"vanilla": None}, "vanilla must be a mapping, got None", "vanilla.yml"),
     "no recipes": (
-        {"vanilla": {"recipes": None}}, "vanilla.recipes=None holds no keys", "vanilla.yml"
+        {"vanilla": {"recipes": None}},
+        "vanilla.recipes must be a mapping, got None",
+        "vanilla.yml",
     ),
     "an empty recipe": (
         {"vanilla": {"recipes": {"cmnist_mini": None}}},
-        "vanilla.recipes.cmnist_mini=None holds no keys",
+        "vanilla.recipes.cmnist_mini must be a mapping, got None",
         "vanilla.yml",
     ),
     "a percent without fields": (
         {"vanilla": {"recipes": {"cmnist_mini": {"at": {"2pct": 3}}}}},
-        "vanilla.recipes.cmnist_mini.at.2pct=3 holds no keys",
+        "vanilla.recipes.cmnist_mini.at.2pct must be a mapping, got 3",
         "vanilla.yml",
     ),
     "an unknown source": (
@@ -307,17 +303,29 @@ WRONG_BLOCKS = {
     ),
     "a published percentage": (
         {"lff": {"published": [{"source": "lee2021", "cmnist": {"2pct": 50.2}}]}},
-        "lff.published.cmnist.2pct=50.2 is not a fraction from 0 to 1",
+        "lff.published.0.cmnist.2pct=50.2: Input should be less than or equal to 1",
         "lff.yml",
     ),
-    "a published mapping": ({"lff": {"published": {"cmnist": 1}}}, "not a list", "lff.yml"),
-    "no defaults": ({"recipe_defaults": 3}, "recipe_defaults=3 holds no keys", "defaults.yml"),
-    "a list": ({"vanilla": [3]}, "vanilla=[3]", "vanilla.yml"),
+    "a published mapping": (
+        {"lff": {"published": {"cmnist": 1}}}, "lff.published={'cmnist': 1}", "lff.yml"
+    ),
+    "no defaults": (
+        {"recipe_defaults": 3}, "recipe_defaults must be a mapping, got 3", "defaults.yml"
+    ),
+    "no sources": (
+        {"published_sources": 3}, "published_sources must be a mapping, got 3", "sources.yml"
+    ),
+    "an unknown key of a source": (
+        {"published_sources": {"lee2021": {"nam": "Lee"}}},
+        "Unknown key of published_sources.lee2021 'nam'. Did you mean name?",
+        "sources.yml",
+    ),
+    "a list": ({"vanilla": [3]}, "vanilla must be a mapping, got [3]", "vanilla.yml"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("case", WRONG_BLOCKS)
-def test_a_wrong_block_of_recipes_is_told_with_its_method_and_file(case):
+def test_an_invalid_recipe_file_is_an_error_with_key_and_file(case):
     changes, message, file = WRONG_BLOCKS[case]
     with pytest.raises(UserError, match=re.escape(message)) as refused:
         resolve_parameters({**base_parameters(), **changes})

@@ -12,15 +12,11 @@ from debias_pipeline.biased_data import get_dataset
 from debias_pipeline.biased_data.percent import parse_percent
 from debias_pipeline.errors import UserError
 from debias_pipeline.methods import method_names
-from debias_pipeline.parameters import (
-    Threads,
-    check_overrides,
-    data_folder,
-    resolve_method,
-    validated,
-)
+from debias_pipeline.parameters import Threads, data_folder
 from debias_pipeline.published import PublishedAccuracy
+from debias_pipeline.recipes import check_overrides, resolve_method
 from debias_pipeline.registry import unknown
+from debias_pipeline.validation import validated
 
 # What stands for a cell's folders while catalog.yml is read once for all cells.
 DATA_FOLDER: Final = "<data folder>"
@@ -140,7 +136,7 @@ def resolve_grid(
 
     Args:
         block: the key `benchmark` of the parameters.
-        config: see `parameters.resolve_method`; other keys are ignored.
+        config: see `recipes.resolve_method`; other keys are ignored.
         run: what `parameters.resolve_parameters` gave: `raw_dir` and `data_seed` hold for the
             grid as well.
 

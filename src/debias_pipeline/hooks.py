@@ -26,7 +26,6 @@ from debias_pipeline.methods import get_method, method_names
 from debias_pipeline.nested import flattened
 from debias_pipeline.networks import check_weights
 from debias_pipeline.outdated import check_raw_data, check_trained_on, mark_outdated
-from debias_pipeline.parameters import check_decays, check_overrides, no_recipe
 from debias_pipeline.pipeline_registry import (
     DEFAULT_METHODS,
     baseline_first,
@@ -43,6 +42,7 @@ from debias_pipeline.pipelines.benchmark import (
     chosen_cells,
 )
 from debias_pipeline.pipelines.evaluation import PRETRAINED
+from debias_pipeline.recipes import check_decays, check_overrides, no_recipe
 from debias_pipeline.registry import unknown
 from debias_pipeline.reporting import headline_table
 from debias_pipeline.reporting.leaderboard import leaderboard_tables

@@ -1,4 +1,4 @@
-"""Settings of tracking, from mlflow.yml."""
+"""Read the settings of tracking from mlflow.yml."""
 
 import os
 from pathlib import Path
@@ -7,10 +7,9 @@ import mlflow
 from kedro.config import OmegaConfigLoader
 from kedro_mlflow.config.kedro_mlflow_config import KedroMlflowConfig
 from omegaconf import OmegaConf
-from pydantic import ValidationError
 
-from debias_pipeline.errors import UserError
 from debias_pipeline.tracking.store import Destination
+from debias_pipeline.validation import validated
 
 _VARIABLE = "MLFLOW_TRACKING_URI"
 
@@ -21,12 +20,7 @@ def mlflow_config(loader: OmegaConfigLoader) -> KedroMlflowConfig:
     Raises:
         UserError: if it has unknown keys or invalid values.
     """
-    try:
-        return KedroMlflowConfig.model_validate(loader["mlflow"])
-    except ValidationError as error:
-        problem = error.errors()[0]
-        key = ".".join(map(str, problem["loc"]))
-        raise UserError(f"{key} in mlflow.yml: {problem['msg']}") from error
+    return validated(KedroMlflowConfig, loader["mlflow"], what="key", file="mlflow.yml")
 
 
 def destination_of(loader: OmegaConfigLoader, config: KedroMlflowConfig) -> Destination:
@@ -49,10 +43,10 @@ def credentials_of(loader: OmegaConfigLoader, config: KedroMlflowConfig) -> dict
 
 
 def set_tracking_uri(uri: str) -> None:
-    """Let calls of `mlflow` in this process use a store.
+    """Set the store that calls of `mlflow` in this process use.
 
-    MLflow also sets the variable MLFLOW_TRACKING_URI, which the next session in this process would
-    take for the user's.
+    MLflow also sets the variable MLFLOW_TRACKING_URI; it is restored, as the next session in this
+    process would read it as the user's.
     """
     before = os.environ.get(_VARIABLE)
     mlflow.set_tracking_uri(uri)
@@ -63,7 +57,7 @@ def set_tracking_uri(uri: str) -> None:
 
 
 def _source_of_uri(loader: OmegaConfigLoader) -> str:
-    """The file or variable that sets the tracking URI, to be shown where it does not work."""
+    """Return the file or variable that sets the tracking URI, for error messages."""
     folder = Path(loader.conf_source)
     for env in (loader.env or loader.default_run_env, loader.base_env):
         file = folder / env / "mlflow.yml"

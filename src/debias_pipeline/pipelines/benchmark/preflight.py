@@ -8,8 +8,8 @@ from kedro.pipeline import Pipeline
 
 from debias_pipeline.errors import UserError
 from debias_pipeline.grid import OVERRIDES, Cell
-from debias_pipeline.parameters import no_recipe
 from debias_pipeline.pipelines.benchmark.pipeline import CELL_DATA
+from debias_pipeline.recipes import no_recipe
 
 Catalog = CatalogProtocol[Any, Any]
 
