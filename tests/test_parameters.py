@@ -188,6 +188,12 @@ def test_what_is_not_at_its_default_is_typed():
     assert resolve_parameters({**base_parameters(), **typed})["typed"] == typed
 
 
+@pytest.mark.parametrize(("env", "typed"), [(None, None), ("local", None), ("base", "base")])
+def test_an_environment_that_is_not_the_default_is_typed(env, typed):
+    resolved = ProjectConfigLoader(str(CONF), env, base_env="base", default_run_env="local")
+    assert resolved["parameters"]["typed"].get("env") == typed
+
+
 def test_every_parameter_is_typed_or_known_to_have_no_part_in_results():
     elsewhere = {"dataset", "percent", "seed", "seeds", "recipe", "pretrained", "resume"}
     elsewhere |= {"model", "images", "rule", "model_seed"}  # of --pipeline=predict

@@ -76,7 +76,7 @@ class ProjectConfigLoader(OmegaConfigLoader):
     def _parameters(self) -> dict[str, Any]:
         config: dict[str, Any] = super().__getitem__("parameters")
         grid = config.pop("benchmark", None)
-        run = resolve_parameters(config)
+        run = resolve_parameters(config, None if self.env == self.default_run_env else self.env)
         return run if grid is None else {**run, **resolve_grid(grid, config, run)}
 
     def _catalog(self) -> dict[str, Any]:

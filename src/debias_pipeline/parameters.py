@@ -78,12 +78,13 @@ class RunParameters(BaseModel):
         return str(value) if type(value) in (int, float) else value
 
 
-def resolve_parameters(config: Mapping[str, Any]) -> dict[str, Any]:
+def resolve_parameters(config: Mapping[str, Any], env: str | None = None) -> dict[str, Any]:
     """Validate the parameters of a run and look up its recipes.
 
     Args:
         config: what the parameters files and `--params` set: the fields of RunParameters and of
             the data set's options, `recipe_defaults`, `published_sources`, and a block per method.
+        env: Kedro environment of the run; None for the default one.
 
     Returns:
         The fields of RunParameters, `data_options`, `typed` (see `typed_parameters`), and
@@ -107,14 +108,14 @@ def resolve_parameters(config: Mapping[str, Any]) -> dict[str, Any]:
         **run.model_dump(),
         "data_options": validated(options_type, options, what="parameter").model_dump(),
     }
-    resolved["typed"] = typed_parameters(resolved)
+    resolved["typed"] = typed_parameters(resolved, env)
     for name in methods:
         resolved[name] = resolve_method(name, config, run.dataset, run.percent, run.recipe)
     check_overrides(run.recipe, methods)
     return resolved
 
 
-def typed_parameters(run: Mapping[str, Any]) -> dict[str, Any]:
+def typed_parameters(run: Mapping[str, Any], env: str | None) -> dict[str, Any]:
     """Return what a command must contain to reproduce a run of these parameters.
 
     Args:
@@ -122,7 +123,8 @@ def typed_parameters(run: Mapping[str, Any]) -> dict[str, Any]:
 
     Returns:
         Data set, percent, and whatever is not at its default; `recipe` contains the overridden
-        fields. The seeds, which the training record has, are left out.
+        fields, and `env` is there if it is not the default. The seeds, which the training record
+        has, are left out.
     """
     options = get_dataset(run["dataset"]).options_type.model_fields
     return {
@@ -135,6 +137,7 @@ def typed_parameters(run: Mapping[str, Any]) -> dict[str, Any]:
             if value != options[key].default
         },
         **({"pretrained": run["pretrained"]} if run["pretrained"] else {}),
+        **({"env": env} if env else {}),
         "recipe": run["recipe"],
     }
 

@@ -27,6 +27,13 @@ def test_a_command_names_what_is_not_at_its_default() -> None:
     assert params(text).endswith(",precision=bf16,threads=2")
 
 
+def test_a_command_names_the_environment() -> None:
+    text = run_command("disent", {**TYPED, "env": "my cluster"}, RECORD, RECIPE)
+    assert "--env=my cluster" in shlex.split(text)
+    assert "cluster" not in params(text)
+    assert "--env" not in run_command("disent", TYPED, RECORD, RECIPE)
+
+
 def test_fields_of_the_recipe_are_those_of_the_training() -> None:
     # Trained with lr and flip overridden; reported in a run that overrides steps.
     trained = {**RECORD, "recipe": {**RECIPE, "lr": 0.1, "flip": True}}

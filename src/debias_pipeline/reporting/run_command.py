@@ -18,15 +18,15 @@ def run_command(
 
     Args:
         pipeline: its name.
-        typed: what a command must name, see `parameters.typed_parameters`; its `recipe` holds the
-            fields that were overridden.
+        typed: what a command must contain, see `parameters.typed_parameters`; its `recipe` contains
+            the fields that were overridden.
         record: the training record: recipe, seeds, precision and, if known, threads that were used.
         recipe: of the method as parameters have it now; where the record's differs, it was
             overridden when it was trained.
     """
     seeds = record["seeds"]
     parameters = {
-        **{key: value for key, value in typed.items() if key not in ("recipe", "precision")},
+        **{key: value for key, value in typed.items() if key not in ("recipe", "precision", "env")},
         "seed": seeds[0],
         "seeds": len(seeds),
     }
@@ -38,19 +38,21 @@ def run_command(
     for key, value in record["recipe"].items():
         if key in typed["recipe"] or (key in recipe and value != recipe[key]):
             parameters[f"recipe.{key}"] = value
-    return command(pipeline, parameters)
+    return command(pipeline, parameters, typed.get("env"))
 
 
-def command(pipeline: str, parameters: Mapping[str, Any]) -> str:
+def command(pipeline: str, parameters: Mapping[str, Any], env: str | None = None) -> str:
     """Return a command as one would type it.
 
     Args:
         pipeline: its name.
         parameters: by key; keys of a nested mapping are joined by dots, items of a list by plus.
+        env: Kedro environment; None for the default one.
     """
     typed = ",".join(f"{key}={_text(value)}" for key, value in flattened(parameters).items())
     params = f" --params {shlex.quote(typed)}" if typed else ""
-    return f"kedro run --pipeline={shlex.quote(pipeline)}{params}"
+    option = f" --env={shlex.quote(env)}" if env else ""
+    return f"kedro run --pipeline={shlex.quote(pipeline)}{option}{params}"
 
 
 def _text(value: Any) -> str:

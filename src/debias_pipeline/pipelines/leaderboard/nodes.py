@@ -59,11 +59,11 @@ def rank(
         )
     leaderboard = make_leaderboard(results)
     figures = draw_leaderboard_figures(leaderboard)
-    typed = _typed(parameters)
+    typed, env = _typed(parameters), parameters.get("typed", {}).get("env")
     page = write_leaderboard_page(
         leaderboard,
         figures,
-        [command(name, typed) for name in ("benchmark", "leaderboard")],
+        [command(name, typed, env) for name in ("benchmark", "leaderboard")],
         parameters["benchmark"]["mlflow_ui"],
     )
     table = write_leaderboard_table(leaderboard)
