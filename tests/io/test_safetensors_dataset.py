@@ -1,4 +1,5 @@
 import pickle
+import re
 
 import pytest
 import torch
@@ -100,7 +101,7 @@ def test_truncated_file_is_told_in_one_line(tmp_path, keep):
 def test_foreign_files_are_refused(tmp_path):
     path = tmp_path / "c.safetensors"
     path.write_bytes(pickle.dumps({"tensors": {}}))
-    with pytest.raises(DatasetError, match="damaged or no safetensors"):
+    with pytest.raises(DatasetError, match="damaged or not a safetensors"):
         SafetensorsDataset(path).load()
     save_file({"a": torch.zeros(1)}, path)
     with pytest.raises(DatasetError, match="not written by this project"):
@@ -109,27 +110,27 @@ def test_foreign_files_are_refused(tmp_path):
     with pytest.raises(DatasetError, match="not written by this project"):
         SafetensorsDataset(path).load()
     save_file({"a": torch.zeros(1)}, path, metadata={"metadata": "[]"})
-    with pytest.raises(DatasetError, match="no mapping"):
+    with pytest.raises(DatasetError, match="not a mapping"):
         SafetensorsDataset(path).load()
 
 
-def test_missing_file_is_told(tmp_path):
+def test_a_missing_file_is_an_error(tmp_path):
     with pytest.raises(DatasetError, match="does not exist"):
         SafetensorsDataset(tmp_path / "c.safetensors").load()
 
 
 @pytest.mark.parametrize(
-    ("data", "complaint"),
+    ("data", "problem"),
     [
-        ({"tensors": {}}, "the data is not"),
-        ([1], "the data is not"),
-        ({"tensors": {"a": [1.0]}, "metadata": {}}, "no tensors: a"),
-        ({"tensors": {}, "metadata": {"x": float("nan")}}, "not plain JSON"),
-        ({"tensors": {}, "metadata": {"x": object()}}, "not plain JSON"),
+        ({"tensors": {}}, "save {'tensors': …, 'metadata': …}"),
+        ([1], "save {'tensors': …, 'metadata': …}"),
+        ({"tensors": {"a": [1.0]}, "metadata": {}}, "a are not tensors"),
+        ({"tensors": {}, "metadata": {"x": float("nan")}}, "metadata cannot be written as JSON"),
+        ({"tensors": {}, "metadata": {"x": object()}}, "metadata cannot be written as JSON"),
     ],
 )
-def test_anything_else_is_refused(tmp_path, data, complaint):
-    with pytest.raises(DatasetError, match=complaint) as caught:
+def test_data_of_another_kind_is_an_error(tmp_path, data, problem):
+    with pytest.raises(DatasetError, match=re.escape(problem)) as caught:
         SafetensorsDataset(tmp_path / "c.safetensors").save(data)
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""The project's own Kedro dataset types. Whatever they save appears whole or not at all."""
+"""Kedro dataset classes of this project, which save atomically."""
 
 from debias_pipeline.io.atomic import (
     AtomicJSONDataset,

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, also when a run is killed while it saves."""
+"""Dataset classes of kedro-datasets with atomic saving."""
 
 from collections.abc import Callable
 from copy import copy
@@ -16,20 +16,20 @@ from debias_pipeline.io.storage import LOCAL, appearing, no_such_store
 
 
 class AtomicSaveMixin:
-    """Makes a versionable dataset type of kedro-datasets save atomically.
+    """Make a versionable dataset class of kedro-datasets save atomically.
 
-    Those types write piece by piece to wherever they point to, and stores keep the pieces that
-    came before an error. So a twin that points to a temporary local file does the writing.
+    These classes write to the final path, where a file stays incomplete if saving fails. So a copy
+    of the dataset writes to a temporary local file, which is renamed or uploaded on success.
     """
 
     _protocol: str
     _fs: AbstractFileSystem
 
     def __init__(self, **arguments: Any) -> None:
-        """Take what the type of kedro-datasets takes.
+        """Set up; the arguments are those of the class of kedro-datasets.
 
         Raises:
-            UserError: if the library for such paths is not installed.
+            UserError: if the library for such URLs is not installed.
         """
         try:
             super().__init__(**arguments)
@@ -38,22 +38,22 @@ class AtomicSaveMixin:
             raise no_such_store(protocol, error) from error
 
     def save(self, data: Any) -> None:
-        """Save to a temporary file, then move it to its place."""
-        # Kedro wraps every `save` with logging and a fresh version; the subclass's own wrapper
-        # has seen to both already.
+        """Save to a temporary file, and move it to the final path on success."""
+        # Kedro wraps every `save` to log and to set a new version; the wrapper of this method has
+        # done both.
         save_in_place = super().save.__wrapped__  # type: ignore[misc]
         path = self._get_save_path()  # type: ignore[attr-defined]
         with appearing(self._fs, self._protocol, path) as temporary:
-            twin: Any = copy(self)
-            twin._protocol, twin._fs = LOCAL, fsspec.filesystem(LOCAL)
-            twin._filepath, twin._version = PurePosixPath(temporary.as_posix()), None
-            save_in_place(twin, data)
+            local: Any = copy(self)
+            local._protocol, local._fs = LOCAL, fsspec.filesystem(LOCAL)
+            local._filepath, local._version = PurePosixPath(temporary.as_posix()), None
+            save_in_place(local, data)
         self._invalidate_cache()  # type: ignore[attr-defined]
 
 
-# kedro-datasets ships no types, hence the ignores.
+# kedro-datasets has no type annotations, hence the ignores.
 class AtomicJSONDataset(AtomicSaveMixin, JSONDataset):  # type: ignore[misc]
-    """JSON that any reader accepts: UTF-8, indented, and an error in place of NaN or infinity."""
+    """JSON in UTF-8, indented; saving NaN or infinity, which JSON does not have, is an error."""
 
     DEFAULT_SAVE_ARGS: ClassVar[dict[str, Any]] = {
         "indent": 2,
@@ -78,16 +78,16 @@ class AtomicTextDataset(AtomicSaveMixin, TextDataset):  # type: ignore[misc]
     }
 
 
-# A cell that begins with one of these is a formula to a spreadsheet.
+# Spreadsheets take text that begins with one of these for a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _ESCAPE = "'"
 
 
 class SpreadsheetDataset(AtomicSaveMixin, CSVDataset):  # type: ignore[misc]
-    """A pandas frame as CSV that a spreadsheet opens safely, with names and text as they are.
+    """A pandas frame as CSV that a spreadsheet opens safely.
 
-    Text that a spreadsheet would run as a formula gets an apostrophe in front, which loading takes
-    away again. The byte order mark tells spreadsheets that the file is UTF-8.
+    Text that a spreadsheet would run as a formula gets an apostrophe in front, which is removed on
+    loading. The byte order mark tells spreadsheets that the file is UTF-8.
     """
 
     DEFAULT_SAVE_ARGS: ClassVar[dict[str, Any]] = {"index": False}
@@ -106,12 +106,12 @@ class SpreadsheetDataset(AtomicSaveMixin, CSVDataset):  # type: ignore[misc]
 
 
 def _map_texts(frame: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFrame:
-    def change_cell(cell: Any) -> Any:
-        return change(cell) if isinstance(cell, str) else cell
+    def change_text(value: Any) -> Any:
+        return change(value) if isinstance(value, str) else value
 
     texts = frame.select_dtypes(exclude="number").columns
-    changed = frame.assign(**{name: frame[name].map(change_cell) for name in texts})
-    return changed.rename(columns=change_cell)
+    changed = frame.assign(**{name: frame[name].map(change_text) for name in texts})
+    return changed.rename(columns=change_text)
 
 
 def _escape(text: str) -> str:

@@ -1,4 +1,4 @@
-"""What the project's own dataset types share: one file, on a local disk or in a store."""
+"""Base class of dataset classes that store one file, on a local disk or remotely."""
 
 from contextlib import AbstractContextManager
 from copy import deepcopy
@@ -14,7 +14,7 @@ Data = TypeVar("Data")
 
 
 class FileDataset(AbstractVersionedDataset[Data, Data]):
-    """One file, possibly versioned, at a local path or any URL that fsspec knows."""
+    """One file, possibly versioned, at a local path or a URL that fsspec supports."""
 
     def __init__(
         self,
@@ -24,14 +24,14 @@ class FileDataset(AbstractVersionedDataset[Data, Data]):
         fs_args: dict[str, Any] | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> None:
-        """Point to a file.
+        """Set up.
 
         Args:
             filepath: a local path, or a URL such as s3://bucket/folder/file.
-            version: given by Kedro where the catalog says `versioned: true`.
-            credentials: what fsspec needs to open the store.
-            fs_args: more of that.
-            metadata: for plugins; not looked at.
+            version: set by Kedro if the catalog has `versioned: true`.
+            credentials: passed to fsspec.
+            fs_args: passed to fsspec.
+            metadata: for plugins; not used.
 
         Raises:
             UserError: if the library for such URLs is not installed.
@@ -47,21 +47,24 @@ class FileDataset(AbstractVersionedDataset[Data, Data]):
         )
 
     def _written(self, scratch: Path | None = None) -> AbstractContextManager[Path]:
-        """Lend a local name to write to; see `appearing`."""
+        """Yield a temporary path to write to; see `appearing`."""
         return appearing(self._fs, self._protocol, self._get_save_path(), scratch)
 
     def _existing(self, remedy: str) -> str:
-        """Where the file lies that is to be loaded: a local path or a URL.
+        """Return the path or URL of the file to load.
+
+        Args:
+            remedy: what to do if there is no file, for the error message.
 
         Raises:
-            DatasetError: if no file is there, with what to do about it.
+            DatasetError: if there is no file.
         """
         if self._protocol != LOCAL:
-            # Another machine may have written it since fsspec last looked.
+            # Another machine may have written it after fsspec cached the listing.
             self._release()
         place = location(self)
         if not self._exists():
-            raise DatasetError(f"{place} does not exist: {remedy}.")
+            raise DatasetError(f"{place} does not exist; {remedy}")
         return place
 
     def _exists(self) -> bool:

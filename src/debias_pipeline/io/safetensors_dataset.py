@@ -1,4 +1,4 @@
-"""Tensors with what is to be known about them, in one file that can be opened without trust."""
+"""A dataset of tensors and metadata in one safetensors file."""
 
 import json
 from pathlib import Path, PurePosixPath
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 class TensorsAndMetadata(TypedDict):
-    """What is saved and loaded.
+    """The data of a SafetensorsDataset.
 
     Attributes:
-        tensors: by name; any shape and dtype. On loading they lie on the CPU.
-        metadata: plain JSON values (a tuple comes back as a list).
+        tensors: by name; any shape and dtype. Loaded tensors are on the CPU.
+        metadata: JSON values (a tuple is loaded as a list).
     """
 
     tensors: "dict[str, Tensor]"
@@ -31,14 +31,14 @@ class TensorsAndMetadata(TypedDict):
 class SafetensorsDataset(FileDataset[TensorsAndMetadata]):
     """Tensors and metadata in one safetensors file.
 
-    No pickle anywhere: a checkpoint from a stranger can hold wrong numbers but no code.
+    It contains no pickle, so loading a file from an unknown source cannot run code.
     """
 
     def load(self) -> TensorsAndMetadata:
         """Read tensors (onto the CPU) and metadata.
 
         Raises:
-            DatasetError: if the file is missing, truncated, or not written by this type.
+            DatasetError: if the file is missing, truncated, or not written by this class.
         """
         place = self._existing("run the pipeline that makes it first")
         with downloaded(self._fs, self._protocol, self._get_load_path()) as path:
@@ -46,10 +46,10 @@ class SafetensorsDataset(FileDataset[TensorsAndMetadata]):
         return {"tensors": tensors, "metadata": _parse_metadata(place, header)}
 
     def save(self, data: TensorsAndMetadata) -> None:
-        """Write tensors and metadata; the file appears whole or not at all.
+        """Write tensors and metadata to a temporary file, and move it on success.
 
         Raises:
-            DatasetError: if `data` is anything but tensors by name and plain JSON values.
+            DatasetError: if `data` is not tensors by name and JSON values.
         """
         tensors, metadata = _checked(self._filepath, data)
         with self._written() as path:
@@ -61,8 +61,8 @@ def _read(path: Path, place: str) -> "tuple[dict[str, Tensor], dict[str, str]]":
         return read_tensors(path)
     except (SafetensorError, OSError) as error:
         raise DatasetError(
-            f"{place} is damaged or no safetensors file ({one_line(error)}): delete it and run "
-            f"the pipeline that makes it again."
+            f"{place} is damaged or not a safetensors file ({one_line(error)}); delete it and run "
+            "the pipeline that makes it again"
         ) from error
 
 
@@ -70,15 +70,15 @@ def _checked(path: PurePosixPath, data: TensorsAndMetadata) -> "tuple[dict[str, 
     from torch import Tensor
 
     if not isinstance(data, dict) or set(data) != {"tensors", "metadata"}:
-        raise DatasetError(f"Not saved to {path}: the data is not {{'tensors': …, 'metadata': …}}.")
-    strangers = [name for name, value in data["tensors"].items() if not isinstance(value, Tensor)]
-    if strangers:
-        raise DatasetError(f"Not saved to {path}: no tensors: {', '.join(map(str, strangers))}.")
+        raise DatasetError(f"Not saved to {path}; save {{'tensors': …, 'metadata': …}}")
+    others = [str(name) for name, value in data["tensors"].items() if not isinstance(value, Tensor)]
+    if others:
+        raise DatasetError(f"Not saved to {path}, as {', '.join(others)} are not tensors")
     try:
         metadata = json.dumps(data["metadata"], allow_nan=False)
     except (TypeError, ValueError) as error:
         raise DatasetError(
-            f"Not saved to {path}: the metadata is not plain JSON ({one_line(error)})."
+            f"Not saved to {path}, as the metadata cannot be written as JSON ({one_line(error)})"
         ) from error
     return data["tensors"], metadata
 
@@ -88,9 +88,9 @@ def _parse_metadata(path: str, header: dict[str, str]) -> dict[str, Any]:
         metadata = json.loads(header[METADATA_KEY])
     except (KeyError, json.JSONDecodeError) as error:
         raise DatasetError(
-            f"{path} was not written by this project (its header holds no metadata): point to one "
-            f"of the project's own files."
+            f"{path} was not written by this project, as its header has no metadata; use a file "
+            "that this project wrote"
         ) from error
     if not isinstance(metadata, dict):
-        raise DatasetError(f"{path} is damaged: its metadata is no mapping; delete it.")
+        raise DatasetError(f"{path} is damaged, as its metadata is not a mapping; delete it")
     return metadata

@@ -1,4 +1,4 @@
-"""Where snapshots of training runs are kept: a folder per setting, in any store fsspec knows."""
+"""Store snapshots of training runs: a folder per settings, locally or at any URL of fsspec."""
 
 import json
 import logging
@@ -34,9 +34,9 @@ class SnapshotFolder:
 
         Args:
             url: a local path or a URL; it is created with the first snapshot.
-            fs_args: what fsspec needs to open the store.
-            fingerprint: the settings of the run, saved with the first snapshot, for runs with
-                other settings to name the difference.
+            fs_args: passed to fsspec.
+            fingerprint: the settings of the run, saved with the first snapshot, so that runs with
+                other settings can name the difference.
         """
         self._url, self._fs_args, self._fingerprint = url, dict(fs_args), fingerprint
         self._protocol, path = get_protocol_and_path(url)
@@ -56,12 +56,12 @@ class SnapshotFolder:
     def write(
         self, name: str, tensors: "Mapping[str, Tensor]", metadata: Mapping[str, Any]
     ) -> None:
-        """Write a snapshot; it appears whole or not at all.
+        """Write a snapshot atomically.
 
         Raises:
             OSError: if it cannot be written, such as on a full disk.
         """
-        # JSON with NaN, which a loss or an accuracy may be, goes into the header as text.
+        # As text, since it may contain NaN, which the dataset does not accept as JSON.
         described = {"json": json.dumps(metadata)}
         if self._fingerprint is not None and not self._fs.exists(self._file(_FINGERPRINT)):
             with appearing(self._fs, self._protocol, self._path / _FINGERPRINT) as file:
@@ -69,7 +69,7 @@ class SnapshotFolder:
         try:
             self._dataset(name).save({"tensors": dict(tensors), "metadata": described})
         except DatasetError as error:
-            # Kedro wraps what goes wrong while writing; invalid content has no cause.
+            # Kedro wraps errors of writing; an error about invalid content has no cause.
             if error.__cause__ is None:
                 raise
             raise OSError(one_line(error.__cause__)) from error
@@ -99,7 +99,7 @@ class SnapshotFolder:
             self._fs.rm(folder, recursive=True)
 
     def fingerprint(self) -> Mapping[str, Any] | None:
-        """Return the settings of the run, or None where there is no snapshot of it."""
+        """Return the settings of the run, or None if it has no snapshot."""
         try:
             text = self._fs.cat_file(self._file(_FINGERPRINT)).decode()
             found = json.loads(text)
@@ -148,8 +148,9 @@ class SnapshotStore:
     def exclusive(self, digest: str) -> Iterator[None]:
         """Keep other processes of this machine from training with the same settings.
 
-        The lock ends with the process, however it ends. There is none in a remote store and where
-        the lock file cannot be created. Temporary files of a killed process are removed.
+        The lock ends with the process, also if that is killed. Remote stores, and folders in which
+        the lock file cannot be created, are not locked. Temporary files of a killed process are
+        removed.
 
         Raises:
             AlreadyRunningError: if another process trains with the same settings.
@@ -170,7 +171,7 @@ class SnapshotStore:
         try:
             Path(self._path).mkdir(parents=True, exist_ok=True)
         except OSError:
-            # The first snapshot will fail with a warning, too.
+            # Writing the first snapshot will fail with a warning.
             return None
         try:
             lock.acquire(timeout=0)
@@ -183,8 +184,8 @@ class SnapshotStore:
             ) from error
         except (OSError, NotImplementedError) as error:
             logger.warning(
-                "%s cannot be locked (%s): a second process with the same settings would not be "
-                "noticed", self._url, one_line(error),
+                "%s cannot be locked (%s); a second process with the same settings will not be "
+                "detected", self._url, one_line(error),
             )  # fmt: skip
             return None
         return lock
@@ -195,7 +196,7 @@ class SnapshotStore:
 
 
 class SnapshotsDataset(AbstractDataset[None, SnapshotStore]):
-    """A place for the snapshots of training runs, handed to the node that trains."""
+    """A folder for snapshots of training runs, passed to the node that trains."""
 
     def __init__(
         self,
@@ -203,11 +204,11 @@ class SnapshotsDataset(AbstractDataset[None, SnapshotStore]):
         fs_args: dict[str, Any] | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> None:
-        """Point to a folder.
+        """Set up.
 
         Args:
-            filepath: a local path or a URL.
-            fs_args: what fsspec needs to open the store.
+            filepath: local path or URL of the folder.
+            fs_args: passed to fsspec.
             metadata: for plugins; not used.
         """
         self._filepath, self._fs_args = filepath, fs_args or {}
@@ -218,15 +219,15 @@ class SnapshotsDataset(AbstractDataset[None, SnapshotStore]):
         return SnapshotStore(str(self._filepath), self._fs_args)
 
     def save(self, data: None) -> None:
-        """Raise: snapshots are taken during training.
+        """Raise an error, as snapshots are written during training.
 
         Raises:
             DatasetError: always.
         """
-        raise DatasetError("Snapshots are taken by the training loop, not saved by a node.")
+        raise DatasetError("Snapshots are written during training, not saved by a node")
 
     def _exists(self) -> bool:
-        """Return True: a place for snapshots needs nothing to be there."""
+        """Return True, as the folder is created with the first snapshot."""
         return True
 
     def _describe(self) -> dict[str, Any]:

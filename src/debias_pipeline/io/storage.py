@@ -1,4 +1,4 @@
-"""Where a file is kept: on a local disk, or in any store that fsspec knows by a URL."""
+"""Read and write files on a local disk or remotely, by any URL that fsspec supports."""
 
 import hashlib
 import os
@@ -21,12 +21,12 @@ LOCAL = "file"
 def open_filesystem(
     protocol: str, credentials: Mapping[str, Any] | None, fs_args: Mapping[str, Any] | None
 ) -> AbstractFileSystem:
-    """The file system of a protocol.
+    """Return the file system of a protocol.
 
     Args:
         protocol: file, s3, gs, memory, …
-        credentials: what fsspec needs to open it.
-        fs_args: more of that.
+        credentials: passed to fsspec.
+        fs_args: passed to fsspec.
 
     Raises:
         UserError: if the protocol is unknown or the library for it is not installed.
@@ -38,15 +38,15 @@ def open_filesystem(
 
 
 def no_such_store(protocol: str, error: Exception) -> UserError:
-    """What to tell where fsspec cannot open a protocol."""
+    """Return the error for a protocol that fsspec cannot open."""
     if protocol in ("s3", "s3a") and isinstance(error, ImportError):
         return UserError(
-            "Paths in s3:// need the library s3fs: pip install 'debias-pipeline[s3]', "
-            "or set root in conf/local/globals.yml to a local folder"
+            "s3:// needs the library s3fs; pip install 'debias-pipeline[s3]', or set root in "
+            "conf/local/globals.yml to a local folder"
         )
     return UserError(
-        f"Paths in {protocol}:// cannot be opened ({error}): install the library that is named, "
-        "or set root in conf/local/globals.yml to another place"
+        f"{protocol}:// cannot be opened ({error}); install the library that is named, or set "
+        "root in conf/local/globals.yml to another place"
     )
 
 
@@ -54,18 +54,16 @@ def no_such_store(protocol: str, error: Exception) -> UserError:
 def appearing(
     filesystem: AbstractFileSystem, protocol: str, path: PurePosixPath, scratch: Path | None = None
 ) -> Iterator[Path]:
-    """Lend a local name to write to, and put the file where it belongs once it is whole.
+    """Yield a temporary local path, and rename or upload the file to `path` on success.
 
-    Writing straight into a store would not do: most keep what was written before an error.
+    Most remote stores keep an incomplete file if writing to them fails.
 
     Args:
-        filesystem: of the protocol.
-        protocol: of the store.
-        path: where the file shall appear.
-        scratch: folder for what is not yet uploaded; the system's own if None.
+        path: final path, without the protocol.
+        scratch: folder for files to upload; None is the system's folder of temporary files.
 
     Yields:
-        The name to write to. No file is there yet.
+        The temporary path; the file does not exist yet.
     """
     if protocol == LOCAL:
         with replacing(Path(path)) as temporary:
@@ -74,16 +72,16 @@ def appearing(
     if scratch is not None:
         scratch.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=scratch) as folder:
-        whole = Path(folder) / path.name
-        yield whole
-        filesystem.put_file(str(whole), get_filepath_str(path, protocol))
+        temporary = Path(folder) / path.name
+        yield temporary
+        filesystem.put_file(str(temporary), get_filepath_str(path, protocol))
 
 
 @contextmanager
 def downloaded(
     filesystem: AbstractFileSystem, protocol: str, path: PurePosixPath
 ) -> Iterator[Path]:
-    """Lend a file as a local one: itself, or a copy that is gone afterwards."""
+    """Yield a local path of a file: its own, or that of a temporary copy."""
     if protocol == LOCAL:
         yield Path(path)
         return
@@ -96,20 +94,18 @@ def downloaded(
 def cached(
     filesystem: AbstractFileSystem, protocol: str, path: PurePosixPath, folder: Path
 ) -> Path:
-    """A local copy that stays, fetched anew when the file in the store has changed.
+    """Return a cached local copy of a remote file, which is downloaded again if it has changed.
 
-    fsspec's own caches write to the name that others already read from. Here a copy appears
-    whole, under a name of its own for every state of the file, so several processes may share
-    the folder; older states are removed.
+    The name of a copy depends on the state of the remote file, and copies appear atomically, so
+    several processes can share the folder; fsspec's own caches overwrite files that others read.
+    Copies of older states are removed.
 
     Args:
-        filesystem: of the protocol.
-        protocol: of the store.
-        path: of the file in it.
+        path: of the remote file, without the protocol.
         folder: for copies.
     """
     remote = get_filepath_str(path, protocol)
-    # Listings that fsspec remembers would hide a change.
+    # Listings that fsspec has cached would hide a change.
     filesystem.invalidate_cache(remote)
     url = _digest(filesystem.unstrip_protocol(remote))
     copy = folder / f"{url}-{_digest(str(filesystem.ukey(remote)))}{path.suffix}"
@@ -124,19 +120,19 @@ def cached(
 
 
 def default_cache() -> Path:
-    """The user's folder for copies of remote files."""
+    """Return the user's folder for copies of remote files."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(home) / "debias_pipeline"
 
 
 def location(dataset: Any) -> str:
-    """Where the version of a dataset that this run knows lies: a local path or a URL."""
+    """Return the local path or URL of the version of a dataset that this run loads."""
     path = get_filepath_str(dataset._get_load_path(), dataset._protocol)
     return path if dataset._protocol == LOCAL else str(dataset._fs.unstrip_protocol(path))
 
 
 def versions_of(dataset: Any) -> list[str]:
-    """Return the versions of a dataset that are stored, the oldest first; [] if unversioned."""
+    """Return the stored versions of a dataset, the oldest first; [] if it is not versioned."""
     if getattr(dataset, "_version", None) is None:
         return []
     path = get_filepath_str(dataset._filepath, dataset._protocol)
@@ -145,7 +141,7 @@ def versions_of(dataset: Any) -> list[str]:
 
 
 def unwritable_folder(dataset: Any) -> Path | None:
-    """Return the folder that keeps the file of a local dataset from being saved, or None."""
+    """Return the folder in which the file of a local dataset cannot be created, or None."""
     if getattr(dataset, "_protocol", None) != LOCAL:
         return None
     folder = next(each for each in Path(dataset._filepath).absolute().parents if each.exists())
@@ -154,7 +150,7 @@ def unwritable_folder(dataset: Any) -> Path | None:
 
 @contextmanager
 def local_file(dataset: Any) -> Iterator[Path]:
-    """Lend the file of a dataset for others to read: itself, or a copy of a remote one."""
+    """Yield a local path of a dataset's file: its own, or that of a temporary copy."""
     with downloaded(dataset._fs, dataset._protocol, dataset._get_load_path()) as path:
         yield path
 
