@@ -1,12 +1,12 @@
-"""Errors that a user can mend, and what stands where one has left nothing."""
+"""Errors that users can fix."""
 
 from dataclasses import dataclass
 
 
 class UserError(Exception):
-    """Bad input or a missing earlier step, told in one line that names the fix.
+    """Invalid input or a missing earlier step; the message is one line and says what to do.
 
-    The command line prints the message alone, without a traceback, and exits with 1.
+    The command line prints only the message, without a traceback, and exits with 1.
     """
 
     def __init__(self, message: str) -> None:
@@ -14,9 +14,9 @@ class UserError(Exception):
 
 
 class RecipeError(UserError):
-    """A field of the recipe that training cannot go on with.
+    """A recipe field with which training is not possible.
 
-    `{recipe}` in the message stands for the key under which people set such fields, which is
+    `{recipe}` in the message is replaced by the key of recipe fields in `--params`, which is
     `recipe` in ordinary runs.
     """
 
@@ -25,21 +25,21 @@ class RecipeError(UserError):
         self._message = message
 
     def with_key(self, key: str) -> UserError:
-        """The same, told to those who set recipe fields under another key."""
+        """Return the error for another key of recipe fields, such as benchmark.overrides."""
         return UserError(self._message.replace("{recipe}", key))
 
 
 class AlreadyRunningError(UserError):
-    """Another process trains with the same settings."""
+    """Another process is training with the same settings."""
 
 
 def one_line(error: BaseException) -> str:
-    """What an error says, as one line."""
+    """Return the message of an error as one line."""
     return _joined(str(error))
 
 
 def user_error_behind(error: BaseException | None) -> UserError | None:
-    """The error itself or the nearest of its causes that a user can mend, or None."""
+    """Return the first UserError among an error and its causes, or None."""
     while error is not None:
         if isinstance(error, UserError):
             return error

@@ -1,4 +1,4 @@
-"""Write local files whole or not at all, and read and write tensors without pickle."""
+"""Write local files atomically, and read and write tensors without pickle."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress

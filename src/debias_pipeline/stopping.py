@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: stop after the current step, with a snapshot, or at once elsewhere."""
+"""Stop on SIGINT and SIGTERM: at once, or during training after the current step."""
 
 import signal
 import threading
@@ -11,9 +11,9 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal has asked the process to end.
+    """SIGINT or SIGTERM has arrived.
 
-    A KeyboardInterrupt, so that nothing that handles errors takes it for one.
+    It is a subclass of KeyboardInterrupt, so that `except Exception` does not catch it.
 
     Attributes:
         signal_number: SIGINT or SIGTERM.
@@ -54,19 +54,19 @@ def stopping_at_once() -> Iterator[None]:
 
 @contextmanager
 def stopping_on_request() -> Iterator[StopRequest]:
-    """Note that SIGINT or SIGTERM has arrived; a second one raises `Stopped` at once.
+    """Yield a request that SIGINT or SIGTERM sets; a second signal raises `Stopped` at once.
 
-    In another thread than the main one, which Python does not interrupt, nothing is ever noted.
+    Python handles signals in the main thread only, so in other threads the request is never set.
     """
     request = StopRequest()
 
-    def note(number: int, frame: FrameType | None) -> None:
+    def set_request(number: int, frame: FrameType | None) -> None:
         del frame
         if request.signal_number is not None:
             raise Stopped(number)
         request.signal_number = number
 
-    with _handled_by(note):
+    with _handled_by(set_request):
         yield request
 
 

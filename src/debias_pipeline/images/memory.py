@@ -1,4 +1,4 @@
-"""How much memory there is, and reading images from a memory map that does not fit into it."""
+"""Measure the available memory, and read images ahead from a memory map that does not fit in it."""
 
 import mmap
 from pathlib import Path
@@ -48,11 +48,11 @@ class ReadAhead:
     """
 
     def __init__(self, images: npt.NDArray[np.uint8]) -> None:
-        """Turn off the system's own reading ahead, which would read the wrong images.
+        """Turn off the operating system's own reading ahead, which would read the wrong images.
 
         Args:
             images: uint8, [N, H, W, 3]; nothing is done if it is not a memory map of a whole
-                array, or if the operating system takes no such advice.
+                array, or if the operating system does not support madvise.
         """
         self._map: mmap.mmap | None = None
         self._start = 0
@@ -77,7 +77,7 @@ class ReadAhead:
             return
         for row in rows.tolist():
             first = self._start + row * self._bytes_per_image
-            # Advice is about whole pages.
+            # madvise takes whole pages.
             page = first - first % mmap.PAGESIZE
             size = first + self._bytes_per_image - page
             self._map.madvise(mmap.MADV_WILLNEED, page, size)

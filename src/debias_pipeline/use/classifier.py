@@ -104,7 +104,7 @@ class Classifier(nn.Module):
 
         Args:
             files: of any size; they are resized to `image_size`.
-            names: how the table names them; None takes their paths.
+            names: of the files in the table; None takes their paths.
 
         Returns:
             A row per file: file, prediction (a label's name), confidence (its probability), and
@@ -172,7 +172,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint file, which cannot contain code.
 
     Raises:
-        UserError: if it is no checkpoint of this project.
+        UserError: if it is not a checkpoint of this project.
     """
     try:
         tensors, header = read_tensors(path)
@@ -197,7 +197,7 @@ def _only_checkpoint(folder: Path, text: str) -> Path:
     found = sorted(path for path in folder.rglob(CHECKPOINT_FILE) if path.is_file())
     if not found:
         raise UserError(f"model={text} has no {CHECKPOINT_FILE}; train a model first")
-    # A versioned file lies in <name>/<version>/<name>.
+    # The path of a versioned file is <name>/<version>/<name>.
     datasets = {
         path.parents[1] if path.parents[1].name == CHECKPOINT_FILE else path for path in found
     }

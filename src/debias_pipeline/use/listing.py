@@ -1,4 +1,4 @@
-"""Image files to predict: a folder, a table or a pattern."""
+"""List the image files to predict: of a folder, a table or a pattern."""
 
 import glob
 from pathlib import Path
@@ -23,10 +23,10 @@ def list_images(images: str) -> tuple[list[Path], list[str]]:
             `photos/*.jpg`.
 
     Returns:
-        Files, and how they are called in tables: relative to the folder, or as in the CSV.
+        Files, and their names in tables: relative to the folder, or as in the CSV.
 
     Raises:
-        UserError: if nothing is found or a path leads out of the folder.
+        UserError: if nothing is found or a path is outside of the folder.
     """
     path = Path(images).expanduser()
     if path.is_dir():
@@ -36,7 +36,7 @@ def list_images(images: str) -> tuple[list[Path], list[str]]:
     if path.is_file():
         return [path], [str(path)]
     if _GLOB & set(images):
-        # pathlib's own globs are relative to a folder and know no absolute patterns.
+        # pathlib's own globs are relative to a folder and do not support absolute patterns.
         found = sorted(Path(each) for each in glob.glob(str(path), recursive=True))  # noqa: PTH207
         files = [each for each in found if each.suffix.lower() in IMAGE_SUFFIXES]
         if files:
@@ -73,6 +73,6 @@ def _in_table(table: Path) -> tuple[list[Path], list[str]]:
     outside = [name for name in names if not is_inside(table.parent / name, table.parent)]
     if outside:
         raise UserError(
-            f"images={table}: {outside[0]} leads out of {table.parent}; move the image there"
+            f"images={table}: {outside[0]} is outside of {table.parent}; move the image there"
         )
     return [table.parent / name for name in names], names

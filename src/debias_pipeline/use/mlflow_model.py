@@ -31,7 +31,7 @@ IMAGE: Final = "image"
 _BASE64: Final = "base64:"
 _MODEL_CODE: Final = Path(__file__).with_name("served_model.py")
 _PACKAGE: Final = Path(__file__).parents[1]
-# What the model imports; the project's own code travels with it.
+# Packages that the model imports; the project's own code is logged with it.
 _REQUIREMENTS: Final = (
     *("mlflow", "numpy", "pandas", "pillow", "psutil", "pyarrow", "pydantic", "safetensors"),
     *("scikit-learn", "torch", "torchvision", "tqdm"),
@@ -62,7 +62,7 @@ class ServedClassifier(PythonModel):
         """Return the predictions.
 
         Raises:
-            MlflowException: if an image is neither of the three; a server answers with 400.
+            MlflowException: if an image is none of the three; a server answers with 400.
         """
         del context, params
         images = list(model_input[IMAGE])
@@ -122,7 +122,7 @@ def _as_file(image: Any, name: str, path: Path) -> Path:
     """Return an image as a file, so that all kinds are read in the same way.
 
     Raises:
-        UserError: if it is no image.
+        UserError: if it is not an image.
     """
     if isinstance(image, str) and not image.startswith(_BASE64):
         folder = Path(os.environ.get(IMAGES_FOLDER, "."))

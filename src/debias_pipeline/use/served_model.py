@@ -1,4 +1,4 @@
-"""Run by MLflow to load a logged model, so that nothing has to be unpickled."""
+"""Load a logged model without pickle; MLflow runs this file."""
 
 from mlflow.models import set_model
 
