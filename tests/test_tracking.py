@@ -80,7 +80,7 @@ def client_of(folder: Path) -> mlflow.MlflowClient:
 
 
 def start(folder: Path, uri: str | None = None, name: str = "grid") -> None:
-    start_run(destination(folder, uri), folder / "pending", name)
+    start_run(destination(folder, uri), folder / "pending", name, {"method": "disent"})
 
 
 def pending(folder: Path) -> list[Path]:
@@ -250,7 +250,7 @@ def log_history(method: str, rows: list[dict[str, float]]) -> None:
 
 def log_something(folder: Path) -> None:
     log_history("disent", [{"step": step, "seed": 0, "loss": step / 10} for step in (10, 20)])
-    active_run().log(params={"steps": 20, "recipe": {"lr": 0.1}}, tags={"method": "disent"})
+    active_run().log(params={"steps": 20, "recipe": {"lr": 0.1}})
     report = folder / "report.html"
     report.write_text("<p>all is well")
     active_run().log_artifact(report, "disent")
@@ -321,9 +321,9 @@ def test_what_was_sent_before_a_failure_is_not_sent_twice(
     sent: list[Any] = []
     original = mlflow.MlflowClient.log_batch
 
-    def log_batch(self: Any, run_id: str, metrics: Any, params: Any, tags: Any) -> None:
+    def log_batch(self: Any, run_id: str, metrics: Any, params: Any) -> None:
         sent.extend(each.step for each in metrics)
-        original(self, run_id, metrics, params, tags)
+        original(self, run_id, metrics, params)
         raise ConnectionError("the answer got lost")
 
     monkeypatch.setattr(mlflow.MlflowClient, "log_batch", log_batch)
@@ -366,6 +366,14 @@ def test_a_value_that_mlflow_rejects_stops_nothing_else(
     assert run.data.metrics == {"loss": 0.5}
     [warning] = warnings(caplog)
     assert "Metric name" in warning
+
+
+def test_a_tag_that_is_too_long_for_mlflow_is_cut(tmp_path: Path, client: mlflow.MlflowClient):
+    start_run(destination(tmp_path), tmp_path / "pending", "grid", {"note": "x" * 10_000})
+    end_run(FINISHED)
+    [run] = runs(client)
+    assert set(run.data.tags["note"]) == {"x"}
+    assert run.info.status == "FINISHED"
 
 
 def test_a_folder_that_cannot_be_written_is_one_warning(

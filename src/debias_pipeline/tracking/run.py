@@ -77,7 +77,7 @@ class TrackedRun:
             journal = Journal.create(
                 sender.root,
                 name=name,
-                tags={key: str(value) for key, value in (tags or {}).items()},
+                tags={k: str(value)[:MAX_TAG_VAL_LENGTH] for k, value in (tags or {}).items()},
                 parent=parent.key,
                 parent_run_id=parent.run_id,
                 experiment_id=parent.experiment_id,
@@ -114,10 +114,9 @@ class TrackedRun:
         self,
         params: Mapping[str, Any] | None = None,
         metrics: Mapping[str, Any] | None = None,
-        tags: Mapping[str, Any] | None = None,
         step: int = 0,
     ) -> None:
-        """Log parameters, metrics and tags.
+        """Log parameters and metrics.
 
         Args:
             params: values in a nested mapping are named `outer.inner`; those that were logged
@@ -135,7 +134,6 @@ class TrackedRun:
                 for name, value in flattened(metrics or {}).items()
                 if isinstance(value, int | float) and math.isfinite(value)
             },
-            tags={name: str(value)[:MAX_TAG_VAL_LENGTH] for name, value in (tags or {}).items()},
             step=step,
         )
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import sqlalchemy
 from mlflow import MlflowClient
-from mlflow.entities import Experiment, Metric, Param, RunStatus, RunTag, ViewType
+from mlflow.entities import Experiment, Metric, Param, RunStatus, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.utils.file_utils import local_file_uri_to_path
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
@@ -169,7 +169,6 @@ class Store:
                     for name, value in record["metrics"].items()
                 ],
                 params=[Param(*each) for record in records for each in record["params"].items()],
-                tags=[RunTag(*each) for record in records for each in record["tags"].items()],
             )
         elif kind == CLOSE_CHILDREN:
             self._close_children(run_id)
