@@ -1,4 +1,4 @@
-"""`kedro run`, with errors that a user can mend told in one line."""
+"""Commands of the project; `kedro run` shows errors that users can fix in one line."""
 
 import functools
 import logging
@@ -38,6 +38,7 @@ from debias_pipeline.pipelines.benchmark import (
 )
 from debias_pipeline.registry import unknown
 from debias_pipeline.selection_rules import SELECTION_RULES
+from debias_pipeline.settings import logging_problem
 from debias_pipeline.stopping import Stopped, stopping_at_once
 from debias_pipeline.tracking import (
     PENDING_FOLDER,
@@ -59,21 +60,21 @@ def cli() -> None:
 
 
 def explanation(error: BaseException | None) -> str | None:
-    """The one line that tells a user what to mend, or None where there is none."""
-    mendable = user_error_behind(error)
-    if mendable is not None:
-        return str(mendable)
+    """Return one line about an error that users can fix, or None for other errors."""
+    user_error = user_error_behind(error)
+    if user_error is not None:
+        return str(user_error)
     if isinstance(error, DataValidationError):
-        return f"{one_line(error)}: make the data again with kedro run --pipeline=ingestion"
+        return f"{one_line(error)}; make the data again with kedro run --pipeline=ingestion"
     if isinstance(error, DatasetError | MissingConfigException | YAMLError):
         return one_line(error)
-    if isinstance(error, ValueError) and _is_about_the_choice_of_nodes(error):
+    if isinstance(error, ValueError) and _is_raised_by_a_filter(error):
         return one_line(error)
     return None
 
 
-def _is_about_the_choice_of_nodes(error: ValueError) -> bool:
-    """Whether Kedro refuses what `--nodes`, `--tags` and the like say: a bare ValueError."""
+def _is_raised_by_a_filter(error: ValueError) -> bool:
+    """Return whether Kedro rejects `--nodes`, `--tags` or the like, which is a bare ValueError."""
     *_, (raised_in, _) = traceback.walk_tb(error.__traceback__)
     return raised_in.f_globals.get("__name__") == "kedro.pipeline.pipeline"
 
@@ -85,8 +86,8 @@ def _check_pipelines(names: Iterable[str]) -> None:
             raise UserError(unknown("pipeline", name, known))
 
 
-class _Unexplained(logging.Filter):
-    """Drops what Kedro logs about a failed node where the error explains itself."""
+class _WithoutKedrosWarnings(logging.Filter):
+    """Drop Kedro's log lines about a failed node if the error is shown in one line."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         kedro_warns = record.name.startswith("kedro") and record.levelno >= logging.WARNING
@@ -94,22 +95,24 @@ class _Unexplained(logging.Filter):
 
 
 @contextmanager
-def _without_what_is_explained() -> Iterator[None]:
-    unexplained, handlers = _Unexplained(), list(logging.getLogger().handlers)
+def _without_kedros_warnings() -> Iterator[None]:
+    without_warnings, handlers = _WithoutKedrosWarnings(), list(logging.getLogger().handlers)
     for handler in handlers:
-        handler.addFilter(unexplained)
+        handler.addFilter(without_warnings)
     try:
         yield
     finally:
         for handler in handlers:
-            handler.removeFilter(unexplained)
+            handler.removeFilter(without_warnings)
 
 
-def _explaining(callback: Callable[..., Any]) -> Callable[..., Any]:
+def _with_one_line_errors(callback: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(callback)
     def run(*args: Any, **kwargs: Any) -> Any:
         try:
-            with stopping_at_once(), killed_when_interrupted(), _without_what_is_explained():
+            if logging_problem:
+                raise UserError(logging_problem)
+            with stopping_at_once(), killed_when_interrupted(), _without_kedros_warnings():
                 return callback(*args, **kwargs)
         except Stopped as stopped:
             click.echo(stopped, err=True)
@@ -125,7 +128,7 @@ def _explaining(callback: Callable[..., Any]) -> Callable[..., Any]:
 
 def _run_known_pipelines(*args: Any, pipeline: str, dry_run: bool, **kwargs: Any) -> Any:
     if pipeline and kwargs["pipelines"]:
-        raise UserError("--pipeline and --pipelines cannot be used together: use one of them")
+        raise UserError("--pipeline and --pipelines cannot be used together; use one of them")
     # Kedro deprecates --pipeline, so it is this project's own option and Kedro never sees it.
     names = [pipeline] if pipeline else kwargs["pipelines"]
     _check_configuration(kwargs["conf_source"])
@@ -145,7 +148,7 @@ def _run_known_pipelines(*args: Any, pipeline: str, dry_run: bool, **kwargs: Any
 
 
 def _check_configuration(conf_source: str | None) -> None:
-    """Check that there is a configuration: a packaged project has none of its own.
+    """Check that there is a configuration; the package of the project contains none.
 
     Raises:
         UserError: if no --conf-source is given and the project's folder has no conf/base.
@@ -154,22 +157,22 @@ def _check_configuration(conf_source: str | None) -> None:
     base = project / settings.CONF_SOURCE / settings.CONFIG_LOADER_ARGS["base_env"]
     if not conf_source and not base.is_dir():
         raise UserError(
-            f"{base} does not exist: run in the project's folder, or give its configuration, "
+            f"{base} does not exist; run in the project's folder, or give its configuration, "
             "which kedro package writes to dist/, as --conf-source=<folder or .tar.gz>"
         )
 
 
 def _show_plan(names: list[str], options: dict[str, Any]) -> None:
-    """Say what `kedro run` with these options would do, without doing it."""
+    """Print what `kedro run` with these options would do."""
     if names != ["benchmark"]:
-        raise UserError("--dry-run is for the grid: add --pipeline=benchmark")
+        raise UserError("--dry-run is for the grid; add --pipeline=benchmark")
     check_typed(options["params"])
     with settings.SESSION_CLASS.create(
         env=options["env"], conf_source=options["conf_source"], runtime_params=options["params"]
     ) as session:
         context = session.load_context()
         grid = pipelines["benchmark"].filter(
-            node_namespaces=options["namespaces"], **{key: options[key] for key in _CHOICES}
+            node_namespaces=options["namespaces"], **{key: options[key] for key in _NODE_OPTIONS}
         )
         catalog, parameters = context.catalog, context.params
         cells = chosen_cells(cells_of(parameters), grid)
@@ -178,8 +181,8 @@ def _show_plan(names: list[str], options: dict[str, Any]) -> None:
         Console().print(plan_table(plan(cells, catalog, parameters, outdated)))
 
 
-# Options of `kedro run` that choose nodes.
-_CHOICES = ("tags", "node_names", "from_nodes", "to_nodes", "from_inputs", "to_outputs")
+# Options of `kedro run` that select nodes.
+_NODE_OPTIONS = ("tags", "node_names", "from_nodes", "to_nodes", "from_inputs", "to_outputs")
 
 
 class _ParamsOption(click.Option):
@@ -192,7 +195,7 @@ class _ParamsOption(click.Option):
         )
 
     def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
-        """Accept a single value as well: a --config file has no list of them."""
+        """Accept a single value as well, as a --config file contains no list of them."""
         single = isinstance(value, str | dict)
         return super().type_cast_value(ctx, (value,) if single else value)
 
@@ -203,19 +206,21 @@ def _merge_params(ctx: click.Context, option: click.Parameter, values: Any) -> d
 
 
 @cli.command("export-checkpoint")
-@click.option("--method", default=PUBLISHED_METHOD, show_default=True, help="Whose checkpoint.")
-@click.option("--checkpoint", default="last", show_default=True, help="Which choice of it.")
-@click.option("--seed", default=0, show_default=True, help="Which seed of it.")
+@click.option(
+    "--method", default=PUBLISHED_METHOD, show_default=True, help="Method of the checkpoint."
+)
+@click.option("--checkpoint", default="last", show_default=True, help="Selection rule.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the network.")
 @click.option("--to", type=click.Path(path_type=Path, file_okay=False), required=True)
 @click.option("--params", cls=_ParamsOption, help="As for kedro run.")
-@_explaining
+@_with_one_line_errors
 def export_checkpoint(
     method: str, checkpoint: str, seed: int, to: Path, params: dict[str, Any]
 ) -> None:
     """Write trained networks as published code stores them.
 
-    The folder TO then holds best_model_l.th and best_model_b.th, which scripts written for that
-    code read, and which --params pretrained=TO judges.
+    The folder TO will contain best_model_l.th and best_model_b.th, which scripts written for that
+    code read, and which --params pretrained=TO evaluates.
     """
     with KedroSession.create(runtime_params=params) as session:
         context = cast(KedroSession, session).load_context()
@@ -224,7 +229,7 @@ def export_checkpoint(
                 raise UserError(unknown("method", method, method_names()))
             setting = "dataset={dataset},percent={percent}".format(**context.params)
             raise UserError(
-                f"There is no checkpoint of {method} yet ({setting}): first kedro run "
+                f"There is no checkpoint of {method} yet ({setting}); run first: kedro run "
                 f"--pipeline={method} --params {setting}"
             )
         trained = Checkpoint.from_catalog(context.catalog.load(f"{method}.checkpoint"))
@@ -233,13 +238,13 @@ def export_checkpoint(
 
 
 def _model_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options that choose a trained network."""
+    """Add the options that select a trained network."""
     options = (
         click.option("--model", required=True, help="Checkpoint file, run folder or MLflow URI."),
         click.option(
             "--rule", type=click.Choice([*SELECTION_RULES]), default="last", show_default=True
         ),
-        click.option("--seed", type=int, help="Which seed of the model; by default its first."),
+        click.option("--seed", type=int, help="Seed of the model; by default its first."),
     )
     for option in reversed(options):
         command = option(command)
@@ -250,7 +255,7 @@ def _model_options(command: Callable[..., None]) -> Callable[..., None]:
 @_model_options
 @click.option("--to", type=click.Path(path_type=Path, dir_okay=False), required=True, help="File.")
 @click.option("--format", type=click.Choice(FORMATS), default="onnx", show_default=True)
-@_explaining
+@_with_one_line_errors
 def export_model(model: str, to: Path, format: Format, rule: str, seed: int | None) -> None:
     """Write a trained model with its preprocessing as ONNX or TorchScript.
 
@@ -274,7 +279,7 @@ def _project_and_destination(env: str | None) -> tuple[Path, Destination]:
 @cli.command("log-model")
 @_model_options
 @click.option("--env", help="As for kedro run.")
-@_explaining
+@_with_one_line_errors
 def log_model_command(model: str, rule: str, seed: int | None, env: str | None) -> None:
     """Log a trained model to MLflow, for mlflow.pyfunc.load_model and `mlflow models serve`."""
     import mlflow
@@ -290,11 +295,11 @@ def log_model_command(model: str, rule: str, seed: int | None, env: str | None) 
 
 @cli.command("mlflow-sync")
 @click.option("--env", help="As for kedro run.")
-@_explaining
+@_with_one_line_errors
 def mlflow_sync(env: str | None) -> None:
     """Send runs to MLflow that it did not receive, e.g. as its server was down.
 
-    Runs that were killed are marked as KILLED. Runs that go on are left alone.
+    Runs that were killed are marked as KILLED. Runs that are still running are not touched.
     """
     project, destination = _project_and_destination(env)
     try:
@@ -302,7 +307,7 @@ def mlflow_sync(env: str | None) -> None:
     except Exception as error:
         raise UserError(
             f"MLflow at {destination.uri} (set by {destination.source}) cannot be used: "
-            f"{reason(error)}; nothing is lost, try again later"
+            f"{reason(error)}; nothing is lost, run this command again later"
         ) from error
     for rejection in sent.rejected:
         click.echo(f"MLflow rejected a part of a run: {rejection}")
@@ -317,8 +322,8 @@ def mlflow_sync(env: str | None) -> None:
 _DRY_RUN = click.Option(
     ["--dry-run"],
     is_flag=True,
-    help="List the cells of --pipeline=benchmark, what is there already, and an estimate of the "
-    "time left; nothing is run.",
+    help="List the trials of --pipeline=benchmark, which of them have results, and an estimate of "
+    "the time left; nothing is run.",
 )
 
 _OWN_OPTIONS = {
@@ -327,10 +332,10 @@ _OWN_OPTIONS = {
     "dry_run": _DRY_RUN,
 }
 
-# Kedro looks for this name when the packaged project is run.
+# Kedro imports this name when the packaged project is run.
 run = click.Command(
     name="run",
-    callback=_explaining(_run_known_pipelines),
+    callback=_with_one_line_errors(_run_known_pipelines),
     params=[
         *(option for option in kedro_run.params if option.name not in _OWN_OPTIONS),
         *_OWN_OPTIONS.values(),

@@ -32,7 +32,7 @@ WRONG_PARAMETERS = {
     "no evaluation": ({"recipe__eval_every": 0}, ["recipe.eval_every=0", "greater than 0"]),
     "no decay, negative": ({"recipe__gamma": -1}, ["recipe.gamma=-1", "greater than 0"]),
     "unknown network": ({"recipe__network": "vgg"}, ["recipe.network='vgg'", "mlp"]),
-    "recipe is a number": ({"recipe": 3}, ["recipe=3", "dictionary"]),
+    "recipe is a number": ({"recipe": 3}, ["recipe must be a mapping, got 3"]),
     "no seeds": ({"seeds": 0}, ["seeds=0", "greater than or equal to 1"]),
     "negative seed": ({"seed": -1}, ["seed=-1", "greater than or equal to 0"]),
     "seed beyond 32 bits": ({"seed": 10**20}, ["seed=100000000000000000000", "less than"]),
@@ -178,6 +178,25 @@ def test_a_file_of_the_configuration_that_is_not_yaml(name: str, text: str, proj
         message = told_in_one_line(project.run())
     assert f"{name}.yml" in message
     assert "line" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("version: 1\nhandlers: {rich: [", "line 2"),
+        ("version: 1\nhandlers: {file: {class: logging.FileHandlr}}", "FileHandlr"),
+    ],
+    ids=["not YAML", "unknown class"],
+)
+def test_an_invalid_logging_configuration(text: str, problem: str, empty_project: Project):
+    (empty_project.path / "conf/base/logging.yml").write_text(text)
+    outcome = empty_project.kedro("--pipeline=ingestion")
+    assert outcome.exit_code == 1
+    (line,) = outcome.stderr.splitlines()
+    assert f"{empty_project.path}/conf/base/logging.yml" in line
+    assert problem in line
+    assert "correct the file" in line
+    assert "Traceback" not in outcome.stdout
 
 
 def test_a_folder_without_configuration(tmp_path: Path, shared: Project):
