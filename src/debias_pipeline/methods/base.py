@@ -223,7 +223,8 @@ class Method(nn.Module, ABC):
         """Set one replica from the result of `published_networks`.
 
         Raises:
-            ValueError: if names or shapes differ from those of this method's networks.
+            ValueError: if names or shapes differ from those of this method's networks, or the
+                method has no published checkpoint format.
         """
         raise ValueError(f"{self.name} has no published checkpoint format")
 
