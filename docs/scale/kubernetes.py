@@ -1,10 +1,10 @@
-"""A Dask cluster on Kubernetes, for `DaskRunner` to join: the manifest for Dask's operator.
+"""Write the manifest of a Dask cluster on Kubernetes, which `DaskRunner` can use.
 
     pip install dask-kubernetes
     python docs/scale/kubernetes.py --image IMAGE --workers 20 --gpu > cluster.yaml
     kubectl apply --filename cluster.yaml
 
-The operator itself must be there: https://kubernetes.dask.org says how to install it.
+Dask's operator must be installed first: see https://kubernetes.dask.org.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from dask_kubernetes.operator import make_cluster_spec
 
 
 def manifest(options: argparse.Namespace) -> dict[str, Any]:
-    """The DaskCluster.
+    """Return the manifest of the `DaskCluster`.
 
     Args:
         options: see `parse`.
@@ -33,29 +33,29 @@ def manifest(options: argparse.Namespace) -> dict[str, Any]:
         resources={"limits": amounts, "requests": dict(amounts)},
     )
     (scheduler,) = spec["spec"]["scheduler"]["spec"]["containers"]
-    # Not `dask-scheduler`, which Dask has no more.
+    # The default, `dask-scheduler`, no longer exists in Dask.
     scheduler["args"] = ["dask", "scheduler", "--host", "0.0.0.0"]
-    # Cells wait at the scheduler: one that waits at a worker is blamed if the worker dies.
+    # Trials wait at the scheduler, as Dask counts a dead worker against all its trials.
     scheduler["env"] = [{"name": "DASK_DISTRIBUTED__SCHEDULER__WORKER_SATURATION", "value": "1.0"}]
-    # It needs no GPU.
+    # The scheduler needs no GPU.
     scheduler["resources"] = {"requests": {"cpu": "1", "memory": "4Gi"}}
     (container,) = spec["spec"]["worker"]["spec"]["containers"]
-    # The operator adds to this list, and cannot add to none.
+    # The operator appends to this list; it fails if there is none.
     container["env"] = []
-    # Where MLflow's server and the store are, and who may use them.
+    # Addresses and credentials of the MLflow server and the store.
     container["envFrom"] = [{"secretRef": {"name": f"{options.name}-store"}}]
     return spec
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """What is said on the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--name", default="debias")
-    parser.add_argument("--image", required=True, help="has this project and its `dask` extra")
+    parser.add_argument("--image", required=True, help="with this project and its `dask` extra")
     parser.add_argument("--workers", type=int, default=8)
-    parser.add_argument("--threads", type=int, default=4, help="of a worker: benchmark.threads")
-    parser.add_argument("--memory", default="8Gi", help="of a worker")
-    parser.add_argument("--gpu", action="store_true", help="a GPU for each worker")
+    parser.add_argument("--threads", type=int, default=4, help="benchmark.threads")
+    parser.add_argument("--memory", default="8Gi", help="memory per worker")
+    parser.add_argument("--gpu", action="store_true", help="one GPU per worker")
     return parser.parse_args(arguments)
 
 

@@ -48,7 +48,8 @@ class BiasedData:
     Attributes:
         images: uint8, N × H × W × 3, RGB.
         manifest: one row per image, row i describes images[i] (see `manifest.Manifest`).
-        contact_sheet: None if there is nothing to show.
+        data_card: facts about the data set, see `manifest.make_data_card`.
+        contact_sheet: example images, or None if the data set has no such grid.
     """
 
     images: npt.NDArray[np.uint8]
@@ -78,7 +79,8 @@ class BiasedDataset(ABC):
         label_names: a name per label.
         bias_names: a name per value of the bias attribute.
         options_type: the additional options.
-        has_percents: whether `percent` changes the data; if not, a grid has one setting of it.
+        has_percents: whether `percent` changes the data; if not, a grid has a single setting of
+            this data set.
         size: used to estimate memory and time before the data is built; None if unknown.
     """
 

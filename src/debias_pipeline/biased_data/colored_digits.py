@@ -98,13 +98,13 @@ def paint(
     colours: npt.NDArray[np.float32],
     out: npt.NDArray[np.uint8],
 ) -> None:
-    """Write grey level × colour, rounded to whole levels, into `out`.
+    """Colour digits: write grey level × colour, rounded to whole levels, to `out`.
 
     Args:
         grey: uint8, M × H × W.
-        rows: N rows of `grey`.
-        colours: float32, N × 3, in 0..1.
-        out: uint8, N × H × W × 3.
+        rows: int, N: the index in `grey` of each digit.
+        colours: float32, N × 3, RGB in 0..1.
+        out: uint8, N × H × W × 3, RGB; overwritten.
     """
     for start in range(0, len(rows), _CHUNK):
         chunk = slice(start, start + _CHUNK)

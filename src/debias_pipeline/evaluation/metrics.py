@@ -21,7 +21,7 @@ Floats = npt.NDArray[np.float64]
 
 
 def accuracies(predictions: Predictions, split: Split) -> Mapping[str, Floats]:
-    """Return the accuracies of R replicas on a split, as fractions.
+    """Return the accuracies of R replicas on a split, as fractions; NaN where they are unknown.
 
     Args:
         predictions: of R replicas.

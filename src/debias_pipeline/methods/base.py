@@ -45,7 +45,7 @@ class Method(nn.Module, ABC):
     The training loop calls, for each stage: `begin`, then for each step `updates`, then `end`.
 
     The first axis of every parameter and buffer is the replica axis R. Seeds train together, and
-    replica k equals a run of seed k alone. All state is in parameters, buffers and
+    replica k equals a run of seed k alone up to rounding. All state is in parameters, buffers and
     `random_stream`s, so that an interrupted run can be resumed.
 
     Attributes:
@@ -223,7 +223,8 @@ class Method(nn.Module, ABC):
         """Set one replica from the result of `published_networks`.
 
         Raises:
-            ValueError: if names or shapes differ from those of this method's networks.
+            ValueError: if names or shapes differ from those of this method's networks, or the
+                method has no published checkpoint format.
         """
         raise ValueError(f"{self.name} has no published checkpoint format")
 

@@ -38,7 +38,9 @@ class GroupDroRecipe(Recipe):
 
 
 class GroupDro(Vanilla):
-    """Vanilla's network, trained on a weighted sum of group losses; the worst counts most.
+    """Vanilla's network, trained on a weighted sum of the losses of groups.
+
+    The weight of a group grows with its loss.
 
     Groups are pairs of a label and a bias value: C labels and A bias values give G = C · A groups.
     Images are drawn so that all groups are equally frequent.
@@ -75,7 +77,11 @@ class GroupDro(Vanilla):
         )
 
     def losses(self, batch: Batch, step: int) -> Losses:
-        """Return L = Σ_g q_g · l_g; l_g is the mean cross-entropy of group g, 0 without images."""
+        """Return L = Σ_g q_g · l_g, after an update of the group weights q.
+
+        l_g is the mean cross-entropy of the images of group g in the batch (0 if there are none),
+        plus the adjustment of the group, see `GroupDroRecipe`.
+        """
         del step
         losses = cross_entropy(self.predict(batch.images), batch.labels)
         with torch.no_grad():

@@ -49,9 +49,10 @@ class JttRecipe(Recipe):
 
 
 class Jtt(Vanilla):
-    """Train a network briefly, then a second one that sees the first one's errors more often.
+    """Train a first network briefly, then a second one on its errors more often.
 
-    The first network is the bias branch.
+    The error set, the training images that the first network gets wrong, is drawn more often in the
+    training of the second network. The first network is the bias branch.
     """
 
     name: ClassVar[str] = "jtt"

@@ -41,7 +41,7 @@ class LffBeRecipe(TwoBranchRecipe):
         ensemble_steps: number of updates of each.
         ensemble_confidence: a network votes for an image if it gives the label a probability
             above this.
-        ensemble_votes: least number of votes of a bias-aligned image.
+        ensemble_votes: number of votes from which an image counts as bias-aligned.
         q, alpha: see `TwoBranchRecipe`.
     """
 
@@ -52,7 +52,9 @@ class LffBeRecipe(TwoBranchRecipe):
 
 
 class LffBe(Lff):
-    """LfF whose f_b learns from D_A only, the images that an ensemble finds bias-aligned.
+    """LfF whose bias network f_b learns from the set D_A of bias-aligned images only.
+
+    An ensemble of biased networks votes on which training images are bias-aligned.
 
     The networks of the ensemble are trained one after another, by the generalised cross-entropy,
     before f_d and f_b. W is as in LfF.
@@ -105,7 +107,10 @@ class LffBe(Lff):
         self._votes += of_label > self.recipe.ensemble_confidence
 
     def losses(self, batch: Batch, step: int) -> Losses:
-        """Return L = mean(W · CE(f_d)) + mean of CE(f_b) over D_A, or mean(GCE) of the ensemble."""
+        """Return L = mean(W · CE(f_d)) + mean of CE(f_b) over D_A in the main stage.
+
+        In the stages before it, return mean(GCE) of the current network of the ensemble.
+        """
         if not self._voting:
             return super().losses(batch, step)
         losses = cross_entropy(self._voter_logits(batch.images), batch.labels)

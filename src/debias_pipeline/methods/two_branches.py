@@ -32,7 +32,7 @@ def relative_difficulty(normalised: Tensor) -> Tensor:
 
 
 class TwoBranchRecipe(Recipe):
-    """Hyper-parameters of a method that weighs images by relative difficulty.
+    """Hyper-parameters of a method that weights images by relative difficulty.
 
     Attributes:
         q: exponent of the generalised cross-entropy.

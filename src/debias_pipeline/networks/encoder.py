@@ -64,7 +64,7 @@ class Encoder(nn.Module, ABC):
 
 
 def as_floats(images: Tensor) -> Tensor:
-    """Return images, see `Encoder.forward`, as floats in 0..1 or normalised."""
+    """Divide uint8 images by 255; return float images unchanged."""
     return images / 255 if images.dtype == torch.uint8 else images
 
 

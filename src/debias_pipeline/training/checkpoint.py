@@ -131,7 +131,7 @@ class Checkpoint:
         Args:
             checkpoints: see `TrainingRun.checkpoints`.
             recipe: as plain values.
-            task: what was learned.
+            task: gives image size, number of classes and seeds.
             origin: see `Checkpoint`.
         """
         selected = {rule: each for rule, each in checkpoints.items() if each}

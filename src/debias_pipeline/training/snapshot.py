@@ -64,16 +64,16 @@ class SnapshotFolder(Protocol):
 
 
 class SnapshotStore(Protocol):
-    """Where the snapshots of a method on a data set are kept, whatever the other settings."""
+    """The folders with the snapshots of one method on one data set, one folder per fingerprint."""
 
     def folder(self, digest: str, fingerprint: Mapping[str, Any]) -> SnapshotFolder:
-        """Return the folder of the runs with these settings."""
+        """Return the folder for a fingerprint and its digest."""
 
     def other_fingerprints(self, digest: str) -> Mapping[str, Mapping[str, Any]]:
-        """Return the settings of other interrupted runs by the path of their snapshots."""
+        """Return path of the folder → fingerprint, for all folders except that of `digest`."""
 
     def exclusive(self, digest: str) -> AbstractContextManager[None]:
-        """Keep other processes from training with the same settings.
+        """Lock the settings of this digest, so that no other process trains with them.
 
         Raises:
             AlreadyRunningError: if another process does.

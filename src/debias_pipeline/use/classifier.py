@@ -48,8 +48,7 @@ class Classifier(nn.Module):
             seed: one of the checkpoint's seeds; None takes the first.
 
         Raises:
-            UserError: if the checkpoint has no such rule or seed, or does not say what its labels
-                are called.
+            UserError: if the checkpoint has no such rule or seed.
         """
         super().__init__()
         self.checkpoint = checkpoint.of_seed(rule, checkpoint.seeds[0] if seed is None else seed)

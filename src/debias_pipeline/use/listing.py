@@ -15,15 +15,15 @@ _GLOB = frozenset("*?[")
 
 
 def list_images(images: str) -> tuple[list[Path], list[str]]:
-    """List image files; no labels and no splits are needed.
+    """List image files to predict.
 
     Args:
-        images: a folder (with all that lies below it), a CSV with a column `path` whose paths are
+        images: a folder (with its subfolders), a CSV with a column `path` whose paths are
             relative to the CSV's folder and lie in it, an image file, or a pattern such as
             `photos/*.jpg`.
 
     Returns:
-        Files, and their names in tables: relative to the folder, or as in the CSV.
+        The files, and their names in tables: relative to the folder, or as in the CSV.
 
     Raises:
         UserError: if nothing is found or a path is outside of the folder.

@@ -30,7 +30,7 @@ def corrupt(images: Bytes, name: str, severity: int, rng: np.random.Generator) -
         images: uint8, N × 32 × 32 × 3, RGB.
         name: one of `CORRUPTION_NAMES`.
         severity: 1 to 5.
-        rng: for the seed of each image.
+        rng: draws a seed for each image.
 
     Returns:
         uint8, N × 32 × 32 × 3; `images` is not changed.
@@ -53,13 +53,13 @@ def corrupt_each(
     severity: int,
     rng: np.random.Generator,
 ) -> None:
-    """Apply a corruption per image, in place to save memory.
+    """Apply to each image the corruption given for it, in place to save memory.
 
     Args:
         images: uint8, N × 32 × 32 × 3, RGB; overwritten.
         kinds: int, N, indices into `CORRUPTIONS`.
         severity: 1 to 5.
-        rng: for the seed of each image.
+        rng: draws a seed for each image.
 
     Raises:
         ValueError: if an argument is invalid.

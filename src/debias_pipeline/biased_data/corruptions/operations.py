@@ -34,7 +34,7 @@ def to_bytes(planes: Floats) -> Bytes:
 
 
 def luma(planes: Floats) -> Floats:
-    """Return the luma of each pixel, N × 32 × 32 (ITU-R BT.601)."""
+    """Convert planes to one layer: the luma of each pixel (ITU-R BT.601)."""
     red, green, blue = _LUMA_WEIGHTS
     grey: Floats = red * planes[0] + green * planes[1] + blue * planes[2]
     return grey
@@ -88,7 +88,7 @@ def motion_blur(
 
 
 def plasma(noise: Floats, decay: float) -> Floats:
-    """Return clouds made by midpoint displacement with periodic edges.
+    """Return random clouds, computed by midpoint displacement with periodic edges.
 
     Args:
         noise: N × 32 × 32, in -1..1.
@@ -143,13 +143,13 @@ def sample(
     columns: npt.NDArray[np.float64],
     fold: Callable[[npt.NDArray[np.intp]], npt.NDArray[np.intp]],
 ) -> Floats:
-    """Return the images at fractional positions, with linear interpolation.
+    """Sample images at fractional positions, with bilinear interpolation.
 
     Args:
         planes: 3 × N × 32 × 32.
-        rows: N × 32 × 32.
-        columns: N × 32 × 32.
-        fold: maps pixel indices outside of the image into it.
+        rows: N × 32 × 32, the vertical position to read for each output pixel.
+        columns: N × 32 × 32, the horizontal position.
+        fold: maps pixel indices outside of the image into it, such as `fold_at_edge`.
     """
     n = planes.shape[1]
     flat = planes.reshape(3, -1)
@@ -165,13 +165,19 @@ def sample(
 
 
 def fold_at_centre(indices: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
-    """Mirror indices at the centre of the outermost pixels, which are not repeated."""
+    """Map any pixel index to 0..31 by mirroring at the centre of the outermost pixels.
+
+    The outermost pixels are not repeated: -1 becomes 1.
+    """
     within = indices % (2 * SIDE - 2)
     return np.minimum(within, 2 * SIDE - 2 - within)
 
 
 def fold_at_edge(indices: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
-    """Mirror indices at the outer edge, so that the outermost pixels are repeated."""
+    """Map any pixel index to 0..31 by mirroring at the outer edge.
+
+    The outermost pixels are repeated: -1 becomes 0.
+    """
     within = indices % (2 * SIDE)
     return np.minimum(within, 2 * SIDE - 1 - within)
 

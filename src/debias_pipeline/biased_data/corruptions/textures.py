@@ -72,7 +72,10 @@ def _frost_texture(rng: np.random.Generator, side: int) -> Floats:
 
 
 def water(layer: Floats) -> Floats:
-    """Return the light of water drops: a relief of the distances to their edges.
+    """Return the brightness of water drops.
+
+    It is the product of the layer and of a relief: the distance of each pixel to the nearest edge
+    of a drop after an emboss filter.
 
     Args:
         layer: float, N × 32 × 32, the drops; 0 or more, values above 1 count as 1.

@@ -58,7 +58,17 @@ def number_values(
 def aligned_bias(
     label: Numbers, bias: Numbers, split: npt.NDArray[np.str_], labels: int
 ) -> list[int | None]:
-    """Return, for each label, its most frequent bias in the training split; None if unknown."""
+    """Return each label's most frequent bias value in the training split.
+
+    Args:
+        label: N.
+        bias: N, -1 if unknown.
+        split: N, "train", "valid" or "test".
+        labels: number of labels.
+
+    Returns:
+        A value per label, None if no training image of the label has a known bias.
+    """
     aligned: list[int | None] = []
     for value in range(labels):
         known = bias[(label == value) & (split == "train") & (bias != UNKNOWN_BIAS)]
@@ -69,7 +79,16 @@ def aligned_bias(
 def conflicting_flags(
     label: Numbers, bias: Numbers, aligned: Sequence[int | None]
 ) -> list[bool | None]:
-    """Return, for each image, whether its bias is not the aligned one; None if unknown."""
+    """Return for each image whether it is bias-conflicting: its bias is not that of its label.
+
+    Args:
+        label: N.
+        bias: N, -1 if unknown.
+        aligned: see `aligned_bias`.
+
+    Returns:
+        N values, None where the bias or the aligned bias is unknown.
+    """
     return [
         None if value == UNKNOWN_BIAS or aligned[own] is None else value != aligned[own]
         for own, value in zip(label.tolist(), bias.tolist(), strict=True)

@@ -59,6 +59,6 @@ class BiasedFaces(BiasedDataset):
         return read_published(self, published, percent=percent, seed=seed)
 
     def raw_hash(self, percent: str, raw_dir: Path, options: DataOptions) -> str | None:
-        """Hash the published files."""
+        """Hash the names, sizes and times of the published files."""
         published = find_published(self.name, raw_dir)
         return published_hash(self, published, percent) if published else None

@@ -102,7 +102,7 @@ class CorruptedCifar10(BiasedDataset):
         return read_published(self, published, percent=percent, seed=seed)
 
     def raw_hash(self, percent: str, raw_dir: Path, options: DataOptions) -> str | None:
-        """Hash the published files, or the names and sizes of the CIFAR-10 files."""
+        """Hash names and sizes of the CIFAR-10 files, or of the published files with times."""
         published = find_published(self.name, raw_dir)
         if published:
             return published_hash(self, published, percent)

@@ -61,7 +61,7 @@ class ColoredMnist(ColouredDigits):
         return self._build_from_mnist(fraction, percent, raw_dir, seed)
 
     def raw_hash(self, percent: str, raw_dir: Path, options: DataOptions) -> str | None:
-        """Hash the published files, or the names and sizes of the MNIST files."""
+        """Hash names and sizes of the MNIST files, or of the published files with times."""
         published = find_published(self.name, raw_dir)
         if published:
             return published_hash(self, published, percent)

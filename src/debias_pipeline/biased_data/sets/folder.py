@@ -62,7 +62,8 @@ class ImageFolder(BiasedDataset):
     (70/10/20), stratified.
 
     The aligned bias of a label is the most frequent one in the training split (the first of
-    several). An image with another bias is conflicting, with an unknown bias unknown.
+    several). An image with another bias is bias-conflicting. Without a bias label it is unknown
+    whether an image is bias-conflicting.
     """
 
     name: ClassVar[str] = "folder"

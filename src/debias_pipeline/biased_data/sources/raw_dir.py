@@ -44,7 +44,7 @@ def check_raw_dir(raw_dir: Path) -> None:
 
 
 def is_default_raw_dir(raw_dir: Path) -> bool:
-    """Return whether this is the project's own raw folder, as a relative or absolute path."""
+    """Return whether a relative or absolute path ends with the project's own raw folder."""
     return raw_dir.parts[-2:] == DEFAULT_RAW_DIR.parts
 
 

@@ -1,4 +1,4 @@
-"""A trained model and new images → predictions."""
+"""The node of the predict pipeline: predict new images with a trained model."""
 
 import logging
 
@@ -13,13 +13,13 @@ logger = logging.getLogger(__name__)
 def predict_images(
     model: str, images: str, rule: str, model_seed: int | None, device: str
 ) -> pd.DataFrame:
-    """Predict the labels of images; they need no labels and no splits.
+    """Predict the labels of new images.
 
     Args:
         model: see `use.load_classifier`.
         images: see `use.list_images`.
-        rule: selection rule whose networks are used.
-        model_seed: which seed's networks; None takes the first.
+        rule: selection rule of the networks.
+        model_seed: seed of the networks; None takes the first.
         device: see conf/base/parameters.yml.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Wiring of predict."""
+"""The predict pipeline."""
 
 from kedro.pipeline import Pipeline, node, pipeline
 
@@ -6,7 +6,7 @@ from debias_pipeline.pipelines.predict.nodes import predict_images
 
 
 def create_pipeline() -> Pipeline:
-    """A trained model and new images → predictions."""
+    """Return the pipeline that predicts new images with a trained model."""
     return pipeline(
         [
             node(

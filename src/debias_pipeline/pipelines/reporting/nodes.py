@@ -1,4 +1,4 @@
-"""Metrics, history, weights → figures → reports."""
+"""Nodes of the reporting pipeline: figures and HTML reports."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -46,7 +46,7 @@ def report(
 def draw_comparison(
     manifest: pd.DataFrame, data_card: dict[str, Any], **of_methods: Any
 ) -> dict[str, str]:
-    """Several methods on the same axes.
+    """Draw figures that show several methods together; return name → SVG.
 
     Args:
         manifest: of the data set.

@@ -1,4 +1,4 @@
-"""Wiring of reporting."""
+"""The reporting pipeline."""
 
 from collections.abc import Sequence
 
@@ -13,12 +13,12 @@ from debias_pipeline.pipelines.reporting.nodes import (
 
 
 def create_pipeline(method: str, parameters_of: str | None = None) -> Pipeline:
-    """Metrics, history, weights → figures → report of a method.
+    """Return the pipeline that draws the figures of a method and writes its report.
 
     Args:
         method: the namespace.
-        parameters_of: the method whose recipe and published accuracy are shown, if the namespace
-            is no method.
+        parameters_of: the method whose recipe and published accuracies are shown; needed if the
+            namespace is not a method.
     """
     owner = parameters_of or method
     reporting = pipeline(
@@ -72,7 +72,7 @@ def create_pipeline(method: str, parameters_of: str | None = None) -> Pipeline:
 
 
 def create_comparison(methods: Sequence[str]) -> Pipeline:
-    """What the methods of a run left → the comparison report.
+    """Return the pipeline that draws comparison figures and writes the comparison report.
 
     Args:
         methods: their namespaces, the baseline first.
@@ -110,7 +110,7 @@ def create_comparison(methods: Sequence[str]) -> Pipeline:
 
 
 def _of_each(methods: Sequence[str], *names: str) -> dict[str, str]:
-    """Arguments `<what>_<method>` → the datasets of every method."""
+    """Return node inputs: argument `<what>_<method>` → dataset name, for every method."""
     inputs = {}
     for name in names:
         kind, _, what = name.rpartition(":")
