@@ -59,14 +59,14 @@ def run(monkeypatch):
     return run
 
 
-def test_an_idle_machine_computes_with_all_threads_and_trials_cost_little(run):
+def test_an_idle_machine_computes_with_all_threads_and_probes_cost_little(run):
     machine = Machine(IDLE)
     made = run(machine, 10_000)
     assert machine.now < 1.015 * 10_000 * IDLE[2]
     assert made[1] < 200
 
 
-def test_a_busy_machine_computes_with_one_thread_and_trials_cost_little(run):
+def test_a_busy_machine_computes_with_one_thread_and_probes_cost_little(run):
     machine = Machine(BUSY)
     run(machine, 10_000)
     assert machine.now < 1.02 * 10_000 * BUSY[1]

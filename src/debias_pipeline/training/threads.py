@@ -22,13 +22,13 @@ RequestedThreads: TypeAlias = int | Literal["auto"]
 
 # Number of last steps whose mean time is compared with that of another number of threads.
 _REMEMBERED, _FEWEST_REMEMBERED = 20, 6
-# A trial makes one step more, in which threads start, and which is not counted.
-_TRIAL_STEPS = 10
-# A trial succeeds if its steps take at most this fraction of the time.
+# A probe makes one step more, in which threads start, and which is not counted.
+_PROBE_STEPS = 10
+# A probe succeeds if its steps take at most this fraction of the time.
 _FASTER = 0.85
-# After a failed trial, the next one waits for this many times the lost time: at most 1 % is lost.
+# After a failed probe, the next one waits for this many times the lost time: at most 1 % is lost.
 _TRAINING_PER_LOSS = 100
-_SECONDS_BETWEEN_TRIALS = 1.0
+_SECONDS_BETWEEN_PROBES = 1.0
 # A warning is logged if steps take this many times as long as the fastest ones.
 _SLOW = 3.0
 
@@ -65,10 +65,10 @@ class TrainingThreads:
     On an idle machine, all threads are the fastest. On a busy one, each operation waits until all
     its threads have had a core, and a step of a small network takes many times as long as with one
     thread. So with `auto`, a few steps are made with fewer or more threads from time to time (a
-    trial), and the faster number is used from then on.
+    probe), and the faster number is used from then on.
 
     The number of threads may change the order of sums and so the result. A number is tried only if
-    its results equal those of all threads bit for bit: before the first trial of a stage, steps
+    its results equal those of all threads bit for bit: before the first probe of a stage, steps
     are rehearsed with each number and compared. If they differ, all threads are used, and a
     warning is logged if steps become much slower. Everything except steps, such as evaluation,
     uses all threads.
@@ -116,7 +116,7 @@ class TrainingThreads:
         """
         if self._stage is not stage:
             self._begin(stage)
-        count = self._trial.count if self._trial else self._count
+        count = self._probe.count if self._probe else self._count
         started = time.perf_counter()
         with limited_threads(count):
             yield
@@ -125,15 +125,15 @@ class TrainingThreads:
             self._learn(stage, precision, started)
 
     def _learn(self, stage: Stage, precision: str, started: float) -> None:
-        """Note the time of a step, and begin or end a trial if it is time to."""
+        """Note the time of a step, and begin or end a probe if it is time to."""
         seconds = time.perf_counter() - started
-        if self._trial:
-            self._trial.seconds.append(seconds)
-            self._end_if_decided(self._trial)
+        if self._probe:
+            self._probe.seconds.append(seconds)
+            self._end_if_decided(self._probe)
         else:
             self._recent.append(seconds)
-            if len(self._recent) >= _FEWEST_REMEMBERED and started >= self._next_trial:
-                self._begin_trial(stage, precision)
+            if len(self._recent) >= _FEWEST_REMEMBERED and started >= self._next_probe:
+                self._begin_probe(stage, precision)
 
     def _begin(self, stage: Stage) -> None:
         """Start measuring again, as steps of another stage take another time."""
@@ -141,40 +141,40 @@ class TrainingThreads:
         self._count = self.most
         self._counts: Sequence[int] = ()
         self._recent: deque[float] = deque(maxlen=_REMEMBERED)
-        self._trial: _Trial | None = None
-        self._next_trial = 0.0
+        self._probe: _Probe | None = None
+        self._next_probe = 0.0
         self._fewer = True
         self._fastest = math.inf
 
-    def _begin_trial(self, stage: Stage, precision: str) -> None:
+    def _begin_probe(self, stage: Stage, precision: str) -> None:
         if not self._counts:
             self._counts = _counts_with_same_results(stage, precision, self.most)
         mean = statistics.fmean(self._recent)
         if len(self._counts) == 1:
             self._warn_if_slow(mean)
-            self._next_trial = time.perf_counter() + _SECONDS_BETWEEN_TRIALS
+            self._next_probe = time.perf_counter() + _SECONDS_BETWEEN_PROBES
             return
         position = self._counts.index(self._count)
         if position == (len(self._counts) - 1 if self._fewer else 0):
             self._fewer = not self._fewer
-        self._trial = _Trial(self._counts[position + (1 if self._fewer else -1)], mean)
+        self._probe = _Probe(self._counts[position + (1 if self._fewer else -1)], mean)
 
-    def _end_if_decided(self, trial: "_Trial") -> None:
-        """Use the number of the trial if its steps are faster, or return to the one before."""
-        if not trial.is_lost and len(trial.seconds) <= _TRIAL_STEPS:
+    def _end_if_decided(self, probe: "_Probe") -> None:
+        """Use the number of the probe if its steps are faster, or return to the one before."""
+        if not probe.is_lost and len(probe.seconds) <= _PROBE_STEPS:
             return
-        self._trial, loss = None, 0.0
-        if trial.is_lost:
-            loss = sum(trial.seconds) - len(trial.seconds) * trial.reference
+        self._probe, loss = None, 0.0
+        if probe.is_lost:
+            loss = sum(probe.seconds) - len(probe.seconds) * probe.reference
             self._fewer = not self._fewer
         else:
-            self._announce(trial)
-            self._count = trial.count
+            self._announce(probe)
+            self._count = probe.count
             self._recent.clear()
-        wait = max(_SECONDS_BETWEEN_TRIALS, _TRAINING_PER_LOSS * loss)
-        self._next_trial = time.perf_counter() + wait
+        wait = max(_SECONDS_BETWEEN_PROBES, _TRAINING_PER_LOSS * loss)
+        self._next_probe = time.perf_counter() + wait
 
-    def _announce(self, trial: "_Trial") -> None:
+    def _announce(self, probe: "_Probe") -> None:
         """Log the first change; `steps` counts later ones."""
         if self._is_announced:
             return
@@ -182,8 +182,8 @@ class TrainingThreads:
         logger.info(
             "Steps take %.1f ms with %s and %.1f ms with %s; the number of threads now follows "
             "the load of the machine, and results stay the same bit for bit",
-            1000 * trial.mean, _threads(trial.count),
-            1000 * trial.reference, _threads(self._count),
+            1000 * probe.mean, _threads(probe.count),
+            1000 * probe.reference, _threads(self._count),
         )  # fmt: skip
 
     def _warn_if_slow(self, mean: float) -> None:
@@ -201,11 +201,11 @@ class TrainingThreads:
 
 
 @dataclass
-class _Trial:
+class _Probe:
     """Some steps with another number of threads.
 
     Attributes:
-        count: number of threads of the trial.
+        count: number of threads of the probe.
         reference: mean seconds of a step with the number before.
         seconds: of the steps so far. The first is not counted, as threads start in it.
     """
@@ -221,8 +221,8 @@ class _Trial:
 
     @property
     def is_lost(self) -> bool:
-        """Return whether the trial can no longer succeed."""
-        return sum(self.seconds[1:]) > _TRIAL_STEPS * _FASTER * self.reference
+        """Return whether the probe can no longer succeed."""
+        return sum(self.seconds[1:]) > _PROBE_STEPS * _FASTER * self.reference
 
 
 def _counts_with_same_results(stage: Stage, precision: str, most: int) -> list[int]:
