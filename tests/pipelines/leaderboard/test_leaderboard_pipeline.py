@@ -156,7 +156,7 @@ def test_nothing_is_logged_of_a_hole(tmp_path: Path, monkeypatch: pytest.MonkeyP
     run = SimpleNamespace(
         key="run", log=lambda **_: None, log_artifact=lambda path, _: logged.append(path)
     )
-    monkeypatch.setattr("debias_pipeline.hooks.active_run", lambda: run)
+    monkeypatch.setattr("debias_pipeline.hooks.tracking.active_run", lambda: run)
     metadata = {"mlflow_artifact": "data"}
     page = AtomicTextDataset(filepath=str(tmp_path / "page.html"), metadata=metadata)
     hooks = TrackingHooks()
