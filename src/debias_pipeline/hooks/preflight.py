@@ -14,7 +14,17 @@ from kedro.pipeline import Pipeline
 
 from debias_pipeline.biased_data import get_dataset
 from debias_pipeline.errors import RecipeError, UserError
-from debias_pipeline.grid import CELL_ENTRIES, OVERRIDES, cells_of
+from debias_pipeline.grid import (
+    ALL_DONE,
+    GRID_PIPELINES,
+    OVERRIDES,
+    check_trials,
+    check_typed,
+    chosen_trials,
+    create_pipelines,
+    load_or_none,
+    trials_of,
+)
 from debias_pipeline.io import unwritable_folder, versions_of
 from debias_pipeline.methods import get_method, method_names
 from debias_pipeline.networks import check_weights
@@ -22,15 +32,8 @@ from debias_pipeline.outdated import check_raw_data, check_trained_on, mark_outd
 from debias_pipeline.parameters import check_decays, check_overrides, no_recipe
 from debias_pipeline.pipeline_registry import (
     DEFAULT_METHODS,
-    pipelines_of_grid,
     pipelines_of_pretrained,
     pipelines_of_trained,
-)
-from debias_pipeline.pipelines.benchmark import (
-    GRID_PIPELINES,
-    check_cells,
-    check_typed,
-    chosen_cells,
 )
 from debias_pipeline.registry import unknown
 from debias_pipeline.runners import ON_OTHER_MACHINES
@@ -46,8 +49,8 @@ class PreflightHooks:
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        """Lay out the grid; let `evaluation` and `reporting` judge what is there."""
-        pipelines.update(pipelines_of_grid(cells_of(context.params)))
+        """Lay out the grid; let `evaluation` and `reporting` use what is trained."""
+        pipelines.update(create_pipelines(trials_of(context.params)))
         if context.params.get("pretrained"):
             pipelines.update(pipelines_of_pretrained())
             return
@@ -72,15 +75,15 @@ class PreflightHooks:
         parameters: dict[str, Any] = catalog.load("parameters")
         if set(run_params["pipeline_names"] or ["__default__"]) <= set(GRID_PIPELINES):
             check_typed(run_params["runtime_params"] or {})
-        cells = chosen_cells(cells_of(parameters), pipeline)
-        check_cells(cells, pipeline, catalog)
+        trials = chosen_trials(trials_of(parameters), pipeline)
+        check_trials(trials, pipeline, catalog)
         # The workers of a cluster have devices and files of their own.
         here = run_params["runner"] != ON_OTHER_MACHINES
         if here:
             choose_device(parameters["device"])
             _check_writable(pipeline, catalog)
-            for cell in cells:
-                _check_weights(cell.recipe or {}, OVERRIDES)
+            for trial in trials:
+                _check_weights(trial.recipe or {}, OVERRIDES)
         trained = _methods_of(pipeline, "params:{}.recipe")
         for method in trained:
             if "recipe" not in parameters[method]:
@@ -102,10 +105,10 @@ class PreflightHooks:
         if here:
             for method in trained:
                 _check_bias_labels(method, parameters, parameters, "", pipeline, catalog)
-            for cell in cells:
-                setting = parameters[cell.setting]
-                namespace = f"{cell.setting}."
-                _check_bias_labels(cell.method, setting, parameters, namespace, pipeline, catalog)
+            for trial in trials:
+                setting = parameters[trial.setting]
+                namespace = f"{trial.setting}."
+                _check_bias_labels(trial.method, setting, parameters, namespace, pipeline, catalog)
         check_trained_on(pipeline, catalog, parameters)
         if warning := check_raw_data(pipeline, catalog, parameters):
             logger.warning(warning)
@@ -116,12 +119,12 @@ class PreflightHooks:
     def _check_inputs(
         self, pipeline: Pipeline, catalog: Catalog, parameters: dict[str, Any]
     ) -> None:
-        needed = sorted(name for name in pipeline.inputs() if not is_parameter(name))
-        # The leaderboard shows what a cell has not left as a hole.
-        cells = cells_of(parameters)
-        holes = {f"{cell.name}.{entry}" for cell in cells for entry in CELL_ENTRIES}
-        holes |= {f"{cell.setting}.data_card" for cell in cells}
-        missing = [name for name in needed if name not in holes and not catalog.exists(name)]
+        # The leaderboard shows what is missing.
+        read = {
+            name for node in pipeline.nodes if ALL_DONE not in node.tags for name in node.inputs
+        }
+        needed = sorted(name for name in read & pipeline.inputs() if not is_parameter(name))
+        missing = [name for name in needed if not catalog.exists(name)]
         if not missing:
             return
         setting = f"dataset={parameters['dataset']},percent={parameters['percent']}"
@@ -158,8 +161,8 @@ def _check_bias_labels(
         return
     entry = f"{namespace}data_card"
     if entry in pipeline.inputs():
-        card = catalog.load(entry)
-        lacking = isinstance(card, dict) and not card["bias_names"]
+        card = load_or_none(catalog, entry)
+        lacking = card is not None and not card["bias_names"]
     else:
         dataset = get_dataset(setting["dataset"])
         options = dataset.options_type.model_validate(setting["data_options"])

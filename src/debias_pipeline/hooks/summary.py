@@ -9,15 +9,11 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from rich.console import Console
 
-from debias_pipeline.grid import cells_of
+from debias_pipeline.grid import check_outcomes, chosen_trials, load_or_none, trials_of
 from debias_pipeline.io import location
 from debias_pipeline.methods import method_names
 from debias_pipeline.pipeline_registry import (
     baseline_first,
-)
-from debias_pipeline.pipelines.benchmark import (
-    check_outcomes,
-    chosen_cells,
 )
 from debias_pipeline.pipelines.evaluation import PRETRAINED
 from debias_pipeline.reporting import headline_table
@@ -29,13 +25,13 @@ Catalog = CatalogProtocol[Any, Any]
 class SummaryHooks:
     """Ends a run with its results: the headline table and where the reports are."""
 
-    # Last of all hooks, so that the MLflow run has ended when holes make the command fail.
+    # Last of all hooks, so that the MLflow run has ended when failed trials make the command fail.
     @hook_impl(trylast=True)
     def after_pipeline_run(self, pipeline: Pipeline, catalog: Catalog) -> None:
         """Show what the run has measured and written.
 
         Raises:
-            UserError: if cells of the grid failed.
+            UserError: if trials of the grid failed.
         """
         outputs = pipeline.all_outputs()
         names = (f"{name}.metrics" for name in (*method_names(), PRETRAINED))
@@ -58,5 +54,8 @@ class SummaryHooks:
             shown = location(catalog.get(name)).removeprefix(f"{Path.cwd()}{os.sep}")
             # Not logged: a log line would be wrapped, and a path should be easy to copy.
             print(f"{name.replace('.', ' ').replace('_', ' ')}: {shown}")
-        cells = chosen_cells(cells_of(catalog.load("parameters")), pipeline)
-        check_outcomes(cells, {cell.name: catalog.load(f"{cell.name}.outcome") for cell in cells})
+        trials = chosen_trials(trials_of(catalog.load("parameters")), pipeline)
+        check_outcomes(
+            trials,
+            {trial.name: load_or_none(catalog, f"{trial.name}.outcome") for trial in trials},
+        )

@@ -16,15 +16,10 @@ from kedro.pipeline.node import Node
 from kedro_mlflow.config.kedro_mlflow_config import KedroMlflowConfig
 
 from debias_pipeline.config_loader import ProjectConfigLoader
-from debias_pipeline.errors import Hole
-from debias_pipeline.grid import Cell, cells_of
+from debias_pipeline.grid import GRID_TAG, Trial, chosen_trials, trials_of
 from debias_pipeline.io import local_file
 from debias_pipeline.methods import method_names
 from debias_pipeline.nested import flattened
-from debias_pipeline.pipelines.benchmark import (
-    GRID_TAG,
-    chosen_cells,
-)
 from debias_pipeline.tracking import (
     FAILED,
     FINISHED,
@@ -75,7 +70,7 @@ class TrackingHooks:
         if set(names) <= set(self._config.tracking.disable_tracking.pipelines):
             return
         parameters: dict[str, Any] = catalog.load("parameters")
-        cells = chosen_cells(cells_of(parameters), pipeline)
+        trials = chosen_trials(trials_of(parameters), pipeline)
         project = Path(run_params["project_path"])
         start_run(
             self._destination,
@@ -83,14 +78,14 @@ class TrackingHooks:
             self._config.tracking.run.name or "+".join(names),
             {
                 **{name: value for name, value in run_params.items() if value},
-                **(_tags_of_grid(cells) if cells else {}),
+                **(_tags_of_grid(trials) if trials else {}),
                 **(_tags_of_run(pipeline, parameters) if _uses_dataset(pipeline) else {}),
                 "kedro_command": _command(run_params, names),
                 "git_commit": _git_commit(project),
             },
             self._config.tracking.run.id,
         )
-        if cells:
+        if trials:
             active_run().log(params={"benchmark": parameters["benchmark"]})
 
     @hook_impl
@@ -110,8 +105,6 @@ class TrackingHooks:
 
         kedro-mlflow's own datasets need an MLflow that answers.
         """
-        if isinstance(data, Hole):
-            return
         dataset = self._catalog.get(dataset_name)
         metadata = getattr(dataset, "metadata", None) or {}
         if "mlflow_artifact" in metadata and active_run().key is not None:
@@ -143,15 +136,15 @@ def _tags_of_run(pipeline: Pipeline, parameters: dict[str, Any]) -> dict[str, st
     }
 
 
-def _tags_of_grid(cells: list[Cell]) -> dict[str, str]:
+def _tags_of_grid(trials: list[Trial]) -> dict[str, str]:
     def listed(values: Iterable[object]) -> str:
         return ",".join(dict.fromkeys(map(str, values)))
 
     return {
-        "dataset": listed(cell.dataset for cell in cells),
-        "percent": listed(cell.percent for cell in cells),
-        "method": listed(cell.method for cell in cells),
-        "seeds": listed(cells[0].seeds),
+        "dataset": listed(trial.dataset for trial in trials),
+        "percent": listed(trial.percent for trial in trials),
+        "method": listed(trial.method for trial in trials),
+        "seeds": listed(trials[0].seeds),
     }
 
 
