@@ -55,7 +55,7 @@ bench: $(STAMP) ## Measure speed (ARGS=…)
 	$(BIN)/python -m benchmarks $(ARGS)
 
 viz: $(STAMP) ## Show the pipelines in a browser (Kedro-Viz)
-	$(BIN)/kedro viz run $(ARGS)
+	$(BIN)/kedro viz run --include-hooks $(ARGS)
 
 ui: $(STAMP) ## Show the tracked runs in a browser (MLflow)
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db $(ARGS)

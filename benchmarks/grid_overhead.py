@@ -104,7 +104,7 @@ def measure(cells: int, workers: int | None) -> Overhead:
     engine = [DASK, f"--runner-params=workers={workers}"] if workers else []
     with cmnist_project(FEW_IMAGES) as project:
         run_grid(project, cells, "--tags=data")
-        total = run_grid(project, cells, "--tags=cell", *engine)
+        total = run_grid(project, cells, "--tags=trial", *engine)
         outcomes = _contents(project, "outcome")
         records = _contents(project, "training_record")
         span = _span_of_cells(project)

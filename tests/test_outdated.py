@@ -10,6 +10,7 @@ from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline, node, pipeline
 
 from debias_pipeline.errors import UserError
+from debias_pipeline.grid import ALL_DONE
 from debias_pipeline.outdated import (
     RunCatalog,
     check_raw_data,
@@ -88,11 +89,9 @@ class Run:
         return dataset.raw_hash("2pct", self.raw_dir, dataset.options_type())
 
     def catalog(self, kind: type[DataCatalog] = RunCatalog, version: str = OLD) -> Any:
-        # What MLflow gets is made by every run.
-        kinds = {name: "Remade" if "final" in name else "Atomic" for name in NAMES}
         entries = {
             name: {
-                "type": f"debias_pipeline.io.{kinds[name]}JSONDataset",
+                "type": "debias_pipeline.io.AtomicJSONDataset",
                 "filepath": str(self.path / f"{name}.json"),
                 "versioned": name not in DATA,
             }
@@ -230,6 +229,79 @@ def test_a_runner_with_a_catalog_of_its_own_is_refused(run: Run):
     run.parameters["seeds"] = 1
     with pytest.raises(UserError, match=r"--only-missing-outputs.*seeds"):
         mark_outdated(WHOLE, run.catalog(DataCatalog), run.parameters)
+
+
+# --- Trials of a grid ---------------------------------------------------------------------------
+
+TRIAL = "cmnist_1pct.vanilla"
+GRID_PARAMETERS: dict[str, Any] = {
+    "benchmark": {
+        "datasets": ["cmnist"],
+        "percents": ["1pct"],
+        "methods": ["vanilla"],
+        "seed": 0,
+        "seeds": 1,
+        "precision": "fp32",
+        "threads": "auto",
+    },
+    "raw_dir": "nowhere",
+    "data_seed": 0,
+    "cmnist_1pct": {
+        "dataset": "cmnist",
+        "percent": "1pct",
+        "data_options": {},
+        "data_folder": "cmnist/1pct",
+        "vanilla": {"recipe": RECIPE, "published_accuracy": []},
+    },
+}
+CARD = {"label_names": [], "image_shape": [], "content_hash": "content", "raw_hash": None}
+
+
+@pytest.mark.parametrize(
+    ("outcome", "again"),
+    [
+        ({"status": "done"}, set()),
+        ({"status": "failed", "settings_digest": None}, {"train", "evaluate", "record_outcome"}),
+        ({"status": "failed", "settings_digest": "12345678"}, {"evaluate", "record_outcome"}),
+        (None, {"record_outcome"}),
+    ],
+)
+def test_a_failed_trial_is_run_again_from_training_if_that_has_failed(
+    tmp_path: Path, outcome: dict[str, Any] | None, again: set[str]
+):
+    trained, judged = f"{TRIAL}.training_record", f"{TRIAL}.metrics"
+    steps = pipeline(
+        [
+            node(run_nothing, "params:raw_dir", "cmnist_1pct.data_card", name="build_data"),
+            node(run_nothing, "cmnist_1pct.data_card", trained, name="train"),
+            node(run_nothing, trained, judged, name="evaluate"),
+            node(run_nothing, judged, f"{TRIAL}.outcome", name="record_outcome"),
+            node(run_nothing, f"{TRIAL}.outcome", "leaderboard", name="rank", tags=[ALL_DONE]),
+        ]
+    )
+    record = {"recipe": RECIPE, "seeds": [0], "precision": "fp32", "data": CARD}
+    saved = {trained: record, judged: {}, "leaderboard": {}, f"{TRIAL}.outcome": outcome}
+
+    def catalog(version: str) -> Any:
+        entries = {
+            name: {
+                "type": "debias_pipeline.io.AtomicJSONDataset",
+                "filepath": str(tmp_path / f"{name}.json"),
+                "versioned": name != "cmnist_1pct.data_card",
+            }
+            for name in (*saved, "cmnist_1pct.data_card")
+        }
+        return RunCatalog.from_config(entries, save_version=version)
+
+    earlier = catalog(OLD)
+    earlier.save("cmnist_1pct.data_card", CARD)
+    for name, data in saved.items():
+        if data is not None:
+            earlier.save(name, data)
+    now = catalog(NEW)
+    assert mark_outdated(steps, now, GRID_PARAMETERS) == []
+    missing = {step.name for step in steps.nodes if not all(map(now.exists, step.outputs))}
+    assert missing == again | {"rank"}
 
 
 # --- Without making the data set or the training again ----------------------------------------

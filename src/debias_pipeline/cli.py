@@ -25,17 +25,18 @@ from yaml import YAMLError
 
 from debias_pipeline.config_loader import ProjectConfigLoader
 from debias_pipeline.errors import UserError, one_line, user_error_behind
-from debias_pipeline.grid import cells_of
+from debias_pipeline.grid import (
+    GRID_PIPELINES,
+    check_trials,
+    check_typed,
+    chosen_trials,
+    plan,
+    plan_table,
+    trials_of,
+)
 from debias_pipeline.methods import method_names
 from debias_pipeline.outdated import find_outdated
 from debias_pipeline.pipeline_registry import PUBLISHED_METHOD
-from debias_pipeline.pipelines.benchmark import (
-    check_cells,
-    check_typed,
-    chosen_cells,
-    plan,
-    plan_table,
-)
 from debias_pipeline.registry import unknown
 from debias_pipeline.selection_rules import SELECTION_RULES
 from debias_pipeline.settings import logging_problem
@@ -136,6 +137,9 @@ def _run_known_pipelines(*args: Any, pipeline: str, dry_run: bool, **kwargs: Any
     kwargs["pipelines"] = names
     if dry_run:
         return _show_plan(names, kwargs)
+    if not kwargs["runner"] and any(name in GRID_PIPELINES for name in names):
+        # Kedro's runners stop at the first trial that fails.
+        kwargs["runner"] = "debias_pipeline.runners.IsolatingRunner"
     if any(each.name == "pipeline" for each in kedro_run.params):
         kwargs["pipeline"] = None
     try:
@@ -175,10 +179,10 @@ def _show_plan(names: list[str], options: dict[str, Any]) -> None:
             node_namespaces=options["namespaces"], **{key: options[key] for key in _NODE_OPTIONS}
         )
         catalog, parameters = context.catalog, context.params
-        cells = chosen_cells(cells_of(parameters), grid)
-        check_cells(cells, grid, catalog)
+        trials = chosen_trials(trials_of(parameters), grid)
+        check_trials(trials, grid, catalog)
         outdated, _ = find_outdated(grid, catalog, parameters)
-        Console().print(plan_table(plan(cells, catalog, parameters, outdated)))
+        Console().print(plan_table(plan(trials, catalog, parameters, outdated)))
 
 
 # Options of `kedro run` that select nodes.

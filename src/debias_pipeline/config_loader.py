@@ -4,10 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from kedro.config import OmegaConfigLoader
-from omegaconf import OmegaConf
 
 from debias_pipeline.errors import UserError
-from debias_pipeline.grid import DATA_FOLDER, RESULTS_FOLDER, cells_of, grid_catalog, resolve_grid
+from debias_pipeline.grid import resolve_catalog, resolve_grid, trials_of
 from debias_pipeline.parameters import data_folder, resolve_parameters
 from debias_pipeline.registry import unknown
 from debias_pipeline.tracking import DEFAULT_STORE, SQLITE
@@ -18,8 +17,8 @@ class ProjectConfigLoader(OmegaConfigLoader):
 
     `parameters` then holds `<method>.recipe` and `<method>.published_accuracy` in place of the
     whole table, so that nodes, Kedro-Viz and MLflow see what a run uses and nothing else; and,
-    for the pipeline `benchmark`, the same of every cell of the grid (see `grid.resolve_grid`).
-    `catalog` holds what catalog.yml says, and the entries of every cell.
+    for the pipeline `benchmark`, the same of every trial of the grid (see `grid.resolve_grid`).
+    `catalog` holds the entries of the run and of every trial (see `grid.resolve_catalog`).
 
     Attributes:
         project: the project's folder, once a hook has told; Kedro names only conf/.
@@ -80,24 +79,12 @@ class ProjectConfigLoader(OmegaConfigLoader):
         return run if grid is None else {**run, **resolve_grid(grid, config, run)}
 
     def _catalog(self) -> dict[str, Any]:
-        # Worked out before: OmegaConf would hide why a parameter is refused.
         parameters = self["parameters"]
         folder = data_folder(
             parameters["dataset"], parameters["percent"], parameters["data_options"], parameters
         )
-        template = self._catalog_with(DATA_FOLDER, RESULTS_FOLDER)
-        return {
-            **self._catalog_with(folder, folder),
-            **grid_catalog(template, cells_of(parameters)),
-        }
-
-    def _catalog_with(self, setting: str, results: str) -> dict[str, Any]:
-        """The catalog for one meaning of `${setting:}` and `${results:}`."""
-        # Resolvers are of the whole process: each loader puts its own in place.
-        OmegaConf.register_resolver("setting", lambda: setting, replace=True)
-        OmegaConf.register_resolver("results", lambda: results, replace=True)
-        catalog: dict[str, Any] = super().__getitem__("catalog")
-        return catalog
+        config: dict[str, Any] = super().__getitem__("catalog")
+        return resolve_catalog(config, folder, trials_of(parameters))
 
 
 def with_store_in(project: Path, config: dict[str, Any]) -> dict[str, Any]:

@@ -52,8 +52,8 @@ def _joined(text: str) -> str:
 
 
 @dataclass(frozen=True)
-class Hole:
-    """What a failed cell of the grid hands on in place of a result: the catalog saves nothing.
+class Unreadable:
+    """What a node gets in place of a file that cannot be read.
 
     Attributes:
         reason: one line.

@@ -1,20 +1,28 @@
 """Results on disk that belong to other settings or other data than those of a run."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, cast
 
-from kedro.io import AbstractVersionedDataset, CatalogProtocol, DataCatalog, DatasetError
-from kedro.io.core import VersionNotFoundError
+from kedro.io import AbstractVersionedDataset, CatalogProtocol, DataCatalog
 from kedro.pipeline import Pipeline
 
 from debias_pipeline.biased_data import get_dataset
 from debias_pipeline.errors import UserError
-from debias_pipeline.grid import CELL_ENTRIES, SETTING_ENTRIES, cells_of
+from debias_pipeline.grid import (
+    ALL_DONE,
+    SETTING_ENTRIES,
+    TRAINED_ENTRIES,
+    TRIAL_ENTRIES,
+    Trial,
+    load_or_none,
+    trials_of,
+)
 from debias_pipeline.methods import method_names
+from debias_pipeline.names import DONE, FAILED
 from debias_pipeline.nested import changes
 from debias_pipeline.networks import weights_hash
 from debias_pipeline.records import DataCard, DataIdentity
@@ -133,7 +141,7 @@ def check_trained_on(pipeline: Pipeline, catalog: Catalog, parameters: Mapping[s
     for method in method_names():
         if not any(name.startswith(f"{method}.") for name in read):
             continue
-        record = _load(catalog, f"{method}.training_record") or {}
+        record = load_or_none(catalog, f"{method}.training_record") or {}
         if difference := data_difference(record.get("data", {}), card):
             setting = f"dataset={parameters['dataset']},percent={parameters['percent']}"
             raise UserError(
@@ -159,7 +167,7 @@ def mark_outdated(pipeline: Pipeline, catalog: Catalog, parameters: Mapping[str,
     names, reasons = find_outdated(pipeline, catalog, parameters)
     if isinstance(catalog, RunCatalog):
         catalog.mark_outdated(names)
-    elif any(catalog.exists(name) for name in names):
+    elif any(catalog.exists(name) for name in names - _made_by_every_run(pipeline)):
         raise UserError(
             f"--only-missing-outputs cannot be used with this runner, as results on disk are of "
             f"other settings ({'; '.join(reasons) or 'made from earlier ones'}): leave it out, or "
@@ -198,9 +206,12 @@ def find_outdated(
         for trial in trials:
             if difference := _difference(trial, catalog, is_remade):
                 reasons.append(f"{trial.name} is trained again: {difference}")
-                marked |= {f"{trial.name}.{name}" for name in CELL_ENTRIES}
+                marked |= {f"{trial.name}.{name}" for name in TRIAL_ENTRIES}
+            else:
+                marked |= _of_failed(trial.name, catalog)
     marked = (marked & outputs) | _of_pretrained(outputs)
-    return marked | _following(pipeline, catalog, marked), reasons
+    remade = _made_by_every_run(pipeline)
+    return marked | _following(pipeline, catalog, marked, remade) | remade, reasons
 
 
 def _data_and_trials(
@@ -231,11 +242,11 @@ def _data_and_trials(
             if f"{method}.training_record" in outputs
         ]
         yield data, trials
-    settings: dict[str, list[Any]] = {}
-    for cell in cells_of(parameters):
-        if f"{cell.name}.outcome" in outputs:
-            settings.setdefault(cell.setting, []).append(cell)
-    for name, cells in settings.items():
+    settings: dict[str, list[Trial]] = {}
+    for trial in trials_of(parameters):
+        if f"{trial.name}.outcome" in outputs:
+            settings.setdefault(trial.setting, []).append(trial)
+    for name, trials_of_setting in settings.items():
         data = _data(
             catalog,
             f"{name}.",
@@ -247,16 +258,16 @@ def _data_and_trials(
             data,
             [
                 _Trial(
-                    cell.name,
+                    trial.name,
                     data,
                     {
-                        "recipe": cell.recipe,
-                        "seeds": [*cell.seeds],
-                        "precision": cell.precision,
-                        **weights(cell.recipe or {}),
+                        "recipe": trial.recipe,
+                        "seeds": [*trial.seeds],
+                        "precision": trial.precision,
+                        **weights(trial.recipe or {}),
                     },
                 )
-                for cell in cells
+                for trial in trials_of_setting
             ],
         )
 
@@ -276,7 +287,7 @@ def _data(
 ) -> _Data:
     dataset = get_dataset(parameters["dataset"])
     options = dataset.options_type.model_validate(parameters["data_options"])
-    card = _load(catalog, f"{prefix}data_card")
+    card = load_or_none(catalog, f"{prefix}data_card")
     raw_hash = (
         dataset.raw_hash(parameters["percent"], Path(parameters["raw_dir"]), options)
         if looks_at_raw
@@ -290,7 +301,7 @@ def _difference(trial: _Trial, catalog: Catalog, is_remade: bool) -> str | None:
     name = f"{trial.name}.training_record"
     if not catalog.exists(name):
         return None
-    record = _load(catalog, name)
+    record = load_or_none(catalog, name)
     if record is None:
         return "the record of its training cannot be read"
     differences = [*_differences(record, trial.settings or {})]
@@ -312,14 +323,44 @@ def _shown(value: Any) -> str:
     return "+".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
+def _of_failed(trial: str, catalog: Catalog) -> set[str]:
+    """Return the results of a trial of the grid to make again, as it has failed."""
+    name = f"{trial}.outcome"
+    if not catalog.exists(name):
+        return set()
+    outcome = load_or_none(catalog, name) or {"status": FAILED}
+    if outcome["status"] == DONE:
+        return set()
+    kept = TRAINED_ENTRIES if outcome.get("settings_digest") else ()
+    return {f"{trial}.{entry}" for entry in TRIAL_ENTRIES if entry not in kept}
+
+
+def _made_by_every_run(pipeline: Pipeline) -> set[str]:
+    """Return what is made again although it is there.
+
+    That is the leaderboard, and the metrics of ordinary runs that MLflow gets.
+    """
+    final = {f"{method}.final_metrics" for method in method_names()}
+    leaderboard = (node.outputs for node in pipeline.nodes if ALL_DONE in node.tags)
+    return (final & pipeline.all_outputs()).union(*leaderboard)
+
+
 def _of_pretrained(outputs: Iterable[str]) -> set[str]:
     return {name for name in outputs if name.startswith(f"{PRETRAINED}.")}
 
 
-def _following(pipeline: Pipeline, catalog: Catalog, marked: Iterable[str]) -> set[str]:
+def _following(
+    pipeline: Pipeline, catalog: Catalog, marked: Iterable[str], remade: Collection[str]
+) -> set[str]:
     """Return what is made from marked results or from results that are newer than itself.
 
     Data sets do not count: a training record says which data it belongs to.
+
+    Args:
+        pipeline: to be run with --only-missing-outputs.
+        catalog: of the run.
+        marked: outdated results.
+        remade: what every run makes again.
     """
     found = set(marked)
     # What every run makes again from the same inputs is as old as these.
@@ -330,9 +371,9 @@ def _following(pipeline: Pipeline, catalog: Catalog, marked: Iterable[str]) -> s
         needed = [name for name in node.inputs if name.split(".")[-1] not in SETTING_ENTRIES]
         used = [age_of.get(name) or _version(catalog, name) for name in needed]
         newest = max((version for version in used if version), default="")
-        made = {name: _version(catalog, name) for name in node.outputs}
+        made = {name: _version(catalog, name) for name in node.outputs if name not in remade}
         versions = {version for version in made.values() if version is not None}
-        if newest and any(_is_always_remade(catalog, name) for name in made):
+        if newest and len(made) < len(node.outputs):
             age_of |= dict.fromkeys(made, newest)
         if (
             any(name in found for name in (*needed, *made))
@@ -347,20 +388,9 @@ def _following(pipeline: Pipeline, catalog: Catalog, marked: Iterable[str]) -> s
 def _version(catalog: Catalog, name: str) -> str | None:
     """Return the version on disk, "" if there is none; None if versions say nothing."""
     dataset = _versioned(catalog, name)
-    if dataset is None or _is_always_remade(catalog, name):
+    if dataset is None:
         return None
     return (dataset.resolve_load_version() or "") if dataset.exists() else ""
-
-
-def _is_always_remade(catalog: Catalog, name: str) -> bool:
-    """Whether a dataset does not count what is saved as existing, as a RemadeJSONDataset."""
-    dataset = _versioned(catalog, name)
-    if dataset is None or dataset.exists():
-        return False
-    try:
-        return bool(dataset.list_versions())
-    except VersionNotFoundError:
-        return False
 
 
 def _versioned(catalog: Catalog, name: str) -> AbstractVersionedDataset[Any, Any] | None:
@@ -369,12 +399,3 @@ def _versioned(catalog: Catalog, name: str) -> AbstractVersionedDataset[Any, Any
     dataset = catalog.get(name)
     is_versioned = isinstance(dataset, AbstractVersionedDataset) and dataset.resolve_save_version()
     return cast(AbstractVersionedDataset[Any, Any], dataset) if is_versioned else None
-
-
-def _load(catalog: Catalog, name: str) -> Any:
-    """Load without Kedro's log line; None if there is nothing or it cannot be read."""
-    dataset = catalog.get(name)
-    try:
-        return dataset.load() if dataset is not None and dataset.exists() else None
-    except DatasetError:
-        return None

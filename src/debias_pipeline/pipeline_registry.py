@@ -1,20 +1,12 @@
 """Which pipelines there are."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from kedro.pipeline import Pipeline
 
-from debias_pipeline.grid import Cell
+from debias_pipeline.grid import create_pipelines
 from debias_pipeline.methods import method_names
-from debias_pipeline.pipelines import (
-    benchmark,
-    evaluation,
-    ingestion,
-    leaderboard,
-    predict,
-    reporting,
-    training,
-)
+from debias_pipeline.pipelines import evaluation, ingestion, predict, reporting, training
 
 # What `kedro run` runs and compares, the baseline first.
 DEFAULT_METHODS = ("vanilla", "disent")
@@ -36,8 +28,8 @@ def register_pipelines() -> dict[str, Pipeline]:
         "predict": predict.create_pipeline(),
         "training": _sum(map(training.create_pipeline, DEFAULT_METHODS)),
         **pipelines_of_trained(DEFAULT_METHODS),
-        # Its cells are known once parameters are.
-        **pipelines_of_grid([]),
+        # Its trials are known once parameters are.
+        **create_pipelines([]),
         **{method: data + _whole([method]) for method in method_names()},
     }
 
@@ -53,16 +45,6 @@ def pipelines_of_trained(methods: Iterable[str]) -> dict[str, Pipeline]:
         "evaluation": _sum(map(evaluation.create_pipeline, methods)),
         "reporting": _reporting(methods),
     }
-
-
-def pipelines_of_grid(cells: Sequence[Cell]) -> dict[str, Pipeline]:
-    """The pipelines of the grid.
-
-    Args:
-        cells: see `grid.cells_of`.
-    """
-    ranking = leaderboard.create_pipeline(cells, tags=[benchmark.GRID_TAG])
-    return {"benchmark": benchmark.create_pipeline(cells) + ranking, "leaderboard": ranking}
 
 
 def baseline_first(methods: Iterable[str]) -> list[str]:

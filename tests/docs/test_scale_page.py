@@ -12,8 +12,7 @@ import yaml
 from kedro.pipeline import Pipeline
 from slugify import slugify
 
-from debias_pipeline.grid import Cell
-from debias_pipeline.pipeline_registry import pipelines_of_grid
+from debias_pipeline.grid import Trial, create_pipelines
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "scale.md").read_text(encoding="utf-8")
@@ -71,11 +70,11 @@ def test_kubernetes_manifest_has_what_the_runner_and_the_operator_need() -> None
 @pytest.fixture(scope="module")
 def grid() -> Pipeline:
     recipe = {"method": "disent", "steps": 10}
-    cells = [
-        Cell("cmnist", percent, "disent", (0, 1), "fp32", recipe, None, f"cmnist/{percent}")
+    trials = [
+        Trial("cmnist", percent, "disent", (0, 1), "fp32", recipe, None, f"cmnist/{percent}")
         for percent in ("0.5pct", "1pct")
     ]
-    return pipelines_of_grid(cells)["benchmark"]
+    return create_pipelines(trials)["benchmark"]
 
 
 def dag(grid: Pipeline, group_by: str | None) -> str:
@@ -106,15 +105,19 @@ def edges(text: str) -> set[tuple[str, str]]:
     }
 
 
-def test_airflow_has_a_task_per_cell_after_its_data_and_before_the_leaderboard(
+def test_airflow_has_a_task_per_trial_after_its_data_and_before_the_leaderboard(
     grid: Pipeline,
 ) -> None:
     text = dag(grid, None)
+    settings = ("cmnist_0_5pct", "cmnist_1pct")
     assert edges(text) == {
-        (before.name, node.name) for node, needed in grid.node_dependencies.items()
-        for before in needed
-    }  # fmt: skip
-    assert text.count("--nodes=cmnist_0_5pct.disent.run_cell") == 1
+        *((f"{setting}.build_data", f"{setting}.disent") for setting in settings),
+        *((f"{setting}.disent", "rank") for setting in settings),
+        *((f"{setting}.build_data", "rank") for setting in settings),
+    }
+    assert text.count(">>") == 6
+    assert text.count('--namespaces=cmnist_0_5pct.disent"') == 1
+    assert text.count('--nodes=cmnist_0_5pct.build_data"') == 1
     for line in shown("python").splitlines():
         assert line == "        …" or line in text.splitlines(), line
 

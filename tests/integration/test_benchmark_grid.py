@@ -19,7 +19,7 @@ TINY: dict[str, Any] = {
     "benchmark__overrides__eval_every": 10,
     "device": "cpu",
 }
-ONE_CELL = {**TINY, "benchmark__methods": "vanilla", "benchmark__percents": "2pct"}
+ONE_TRIAL = {**TINY, "benchmark__methods": "vanilla", "benchmark__percents": "2pct"}
 GRID, AGAIN = "--pipeline=benchmark", "--only-missing-outputs"
 LEADERBOARD = "08_reporting/benchmark/"
 
@@ -61,7 +61,7 @@ def new_files(project: Project, before: dict[str, Any]) -> set[str]:
     return {path for path in changed if LEADERBOARD not in path}
 
 
-def cells_of(files: set[str]) -> set[tuple[str, str]]:
+def trials_of(files: set[str]) -> set[tuple[str, str]]:
     """Percents and methods of results, from data/<layer>/<data set>/<percent>/<digest>/<method>."""
     parts = [path.split("/") for path in files]
     assert all(each[4].startswith("benchmark-") for each in parts)
@@ -71,7 +71,7 @@ def cells_of(files: set[str]) -> set[tuple[str, str]]:
 # --- What a grid leaves ---------------------------------------------------------------------------
 
 
-def test_every_cell_is_done_and_the_leaderboard_follows(done: tuple[Project, Outcome]) -> None:
+def test_every_trial_is_done_and_the_leaderboard_follows(done: tuple[Project, Outcome]) -> None:
     project, outcome = done
     assert outcome.exit_code == 0, outcome.stderr
     assert "4 of 4 cells are done" in outcome.stdout
@@ -84,7 +84,7 @@ def test_every_cell_is_done_and_the_leaderboard_follows(done: tuple[Project, Out
     assert project.file(f"{LEADERBOARD}leaderboard.html/*/*").is_file()
 
 
-def test_a_cell_is_a_child_of_the_grids_mlflow_run(done: tuple[Project, Outcome]) -> None:
+def test_a_trial_is_a_child_of_the_grids_mlflow_run(done: tuple[Project, Outcome]) -> None:
     project, _ = done
     runs = {run.info.run_name: run for run in project.mlflow_runs()}
     parent = runs.pop("benchmark")
@@ -102,7 +102,7 @@ def test_a_cell_is_a_child_of_the_grids_mlflow_run(done: tuple[Project, Outcome]
         assert run.info.status == "FINISHED"
 
 
-def test_a_cell_is_what_an_ordinary_run_of_the_same_settings_is(grid: Project) -> None:
+def test_a_trial_is_what_an_ordinary_run_of_the_same_settings_is(grid: Project) -> None:
     before = grid.results()
     params = {"recipe__steps": 10, "recipe__eval_every": 10, "seeds": 2, "device": "cpu"}
     assert grid.run("--pipeline=lff", **params).exit_code == 0
@@ -126,12 +126,12 @@ def test_a_finished_grid_typed_again_only_makes_the_leaderboard(grid: Project) -
     assert len(grid.files(f"{LEADERBOARD}leaderboard.html/*/*")) == pages + 1
 
 
-def test_cells_are_run_again_whose_settings_changed_or_that_lack_a_file(grid: Project) -> None:
+def test_trials_are_run_again_whose_settings_changed_or_that_lack_a_file(grid: Project) -> None:
     grid.file("06_models/cmnist_mini/2pct/benchmark-*/vanilla/**/checkpoint.safetensors").unlink()
     before = grid.results()
-    # As every cell has its own digest, lff's results of before stay for who goes back.
+    # As every trial has its own digest, lff's results of before stay for who goes back.
     assert grid.run(GRID, AGAIN, **TINY, benchmark__overrides__lff__lr=0.001).exit_code == 0
-    ran = cells_of(new_files(grid, before))
+    ran = trials_of(new_files(grid, before))
     assert ran == {("2pct", "vanilla"), ("0.5pct", "lff"), ("2pct", "lff")}
 
 
@@ -148,21 +148,21 @@ def test_a_killed_grid_typed_again_does_what_is_missing(bare: Project) -> None:
     before = bare.results()
     outcome = bare.run(GRID, AGAIN, **params)
     assert outcome.exit_code == 0, outcome.stderr
-    assert cells_of(new_files(bare, before)) == {("2pct", "vanilla")}
+    assert trials_of(new_files(bare, before)) == {("2pct", "vanilla")}
     assert "2 of 2 cells are done" in outcome.stdout
 
 
-# --- Holes ----------------------------------------------------------------------------------------
+# --- Trials that fail -----------------------------------------------------------------------------
 
 
-def test_a_cell_that_fails_is_a_hole_and_is_run_again(grid: Project) -> None:
+def test_a_trial_that_fails_is_run_again(grid: Project) -> None:
     broken = {**TINY, "benchmark__overrides__vanilla__lr": 1e30}
     before = grid.results()
     for _ in range(2):
         outcome = grid.run(GRID, AGAIN, **broken)
         assert outcome.exit_code == 1
         (line,) = outcome.stderr.splitlines()[-1:]
-        assert line.startswith("Error: 2 of 4 cells failed (cmnist_mini_0_5pct.vanilla, ")
+        assert line.startswith("Error: 2 of 4 trials failed (cmnist_mini_0_5pct.vanilla, ")
         assert "2 of 4 cells are done, 2 failed" in outcome.stdout
     written = new_files(grid, before)
     assert {Path(path).name for path in written} == {"outcome.json"}
@@ -170,21 +170,21 @@ def test_a_cell_that_fails_is_a_hole_and_is_run_again(grid: Project) -> None:
     assert {run.info.status for run in grid.mlflow_runs()} == {"FINISHED", "FAILED"}
 
 
-def test_data_that_cannot_be_made_makes_holes_and_the_rest_goes_on(bare: Project) -> None:
-    params = {**ONE_CELL, "benchmark__datasets": "bffhq+cmnist_mini"}
+def test_data_that_cannot_be_made_fails_its_trials_and_the_rest_goes_on(bare: Project) -> None:
+    params = {**ONE_TRIAL, "benchmark__datasets": "bffhq+cmnist_mini"}
     outcome = bare.run(GRID, AGAIN, **params)
     assert outcome.exit_code == 1
-    assert "1 of 2 cells failed (bffhq_2pct.vanilla)" in outcome.stderr
+    assert "1 of 2 trials failed (bffhq_2pct.vanilla)" in outcome.stderr
     assert outcomes(bare)["2pct", "vanilla"]["status"] == "done"
-    (hole,) = bare.files("08_reporting/bffhq/**/outcome.json")
-    assert "data/01_raw" in json.loads(hole.read_text())["error"]
+    (failed,) = bare.files("08_reporting/bffhq/**/outcome.json")
+    assert "data/01_raw" in json.loads(failed.read_text())["error"]
     # The data of the other is there, that of this one is tried again.
     before = bare.results()
     assert bare.run(GRID, AGAIN, **params).exit_code == 1
     assert all("bffhq" in path for path in new_files(bare, before))
 
 
-def test_damaged_data_makes_holes(grid: Project) -> None:
+def test_damaged_data_fails_its_trials(grid: Project) -> None:
     manifest = grid.file("03_primary/cmnist_mini/2pct/manifest.parquet")
     manifest.write_bytes(b"damaged")
     outcome = grid.run(GRID, AGAIN, **{**TINY, "benchmark__seeds": 1})
@@ -197,18 +197,18 @@ def test_damaged_data_makes_holes(grid: Project) -> None:
 # --- Choices --------------------------------------------------------------------------------------
 
 
-def test_tags_choose_cells_and_their_data(bare: Project) -> None:
+def test_tags_choose_trials_and_their_data(bare: Project) -> None:
     outcome = bare.run(GRID, AGAIN, "--tags=lff", **TINY)
     assert outcome.exit_code == 0, outcome.stderr
     assert {*outcomes(bare)} == {("0.5pct", "lff"), ("2pct", "lff")}
     assert bare.file(f"{LEADERBOARD}leaderboard.html/*/*").is_file()
 
 
-def test_a_namespace_chooses_one_cell(grid: Project) -> None:
+def test_a_namespace_chooses_one_trial(grid: Project) -> None:
     before = grid.results()
     outcome = grid.run(GRID, "--namespaces=cmnist_mini_0_5pct.lff", **TINY)
     assert outcome.exit_code == 0, outcome.stderr
-    assert cells_of(new_files(grid, before)) == {("0.5pct", "lff")}
+    assert trials_of(new_files(grid, before)) == {("0.5pct", "lff")}
 
 
 # --- Dry runs -------------------------------------------------------------------------------------
@@ -218,11 +218,11 @@ def test_a_dry_run_tells_and_does_nothing(grid: Project) -> None:
     before, runs = grid.results(), len(grid.mlflow_runs())
     outcome = grid.run(GRID, "--dry-run", **TINY, benchmark__overrides__lff__steps=20)
     assert outcome.exit_code == 0, outcome.stderr
-    assert "4 cells: 2 there, 2 to do." in outcome.stdout
+    assert "4 trials: 2 there, 2 to do." in outcome.stdout
     assert outcome.stdout.count("about ") == 3
     assert grid.results() == before and len(grid.mlflow_runs()) == runs
     chosen = grid.run(GRID, "--dry-run", "--tags=0.5pct", **TINY)
-    assert "2 cells: 2 there, 0 to do." in chosen.stdout
+    assert "2 trials: 2 there, 0 to do." in chosen.stdout
 
 
 def test_a_dry_run_needs_no_data(bare: Project) -> None:
@@ -230,7 +230,7 @@ def test_a_dry_run_needs_no_data(bare: Project) -> None:
     before = bare.results()
     outcome = bare.run(GRID, "--dry-run", benchmark__datasets="cmnist", **params)
     assert outcome.exit_code == 0, outcome.stderr
-    assert "1 cell: 0 there, 1 to do." in outcome.stdout
+    assert "1 trial: 0 there, 1 to do." in outcome.stdout
     assert "Data to be made: cmnist_2pct." in outcome.stdout
     assert bare.results() == before
 

@@ -12,8 +12,8 @@ from throwaway_project import Outcome, Project, make_project
 
 METHODS = ("vanilla", "lff", "disent")
 PERCENTS = ("2pct", "5pct")
-CELLS = {f"cmnist_mini_{percent}.{method}" for percent in PERCENTS for method in METHODS}
-# Sums in another order are another result: the threads of a cell are fixed.
+TRIALS = {f"cmnist_mini_{percent}.{method}" for percent in PERCENTS for method in METHODS}
+# Sums in another order are another result: the threads of a trial are fixed.
 GRID = {
     "device": "cpu",
     "benchmark.methods": "+".join(METHODS),
@@ -30,14 +30,14 @@ ADDRESS = "DASK_SCHEDULER_ADDRESS"
 
 def run_grid(project: Project, *arguments: str) -> Outcome:
     # All but the leaderboard.
-    cells = ",".join(sorted(f"{cell}.outcome" for cell in CELLS))
-    outcome = project.run("--pipeline=benchmark", f"--to-outputs={cells}", *arguments, **GRID)
+    outcomes = ",".join(sorted(f"{trial}.outcome" for trial in TRIALS))
+    outcome = project.run("--pipeline=benchmark", f"--to-outputs={outcomes}", *arguments, **GRID)
     assert outcome.exit_code == 0, outcome.stdout + outcome.stderr
     return outcome
 
 
 def results(project: Project) -> dict[str, bytes]:
-    """Metrics and networks of every cell, by the name of the cell and of the file."""
+    """Metrics and networks of every trial, by the name of the trial and of the file."""
     found = {}
     for kind in ("metrics.json", "checkpoint.safetensors"):
         for path in project.files(f"*/cmnist_mini/*/benchmark-*/*/{kind}/*/{kind}"):
@@ -51,15 +51,15 @@ def one_after_the_other(tmp_path_factory: pytest.TempPathFactory) -> dict[str, b
     project = make_project(tmp_path_factory.mktemp("sequential") / "project")
     run_grid(project)
     found = results(project)
-    assert len(found) == 2 * len(CELLS)
+    assert len(found) == 2 * len(TRIALS)
     return found
 
 
 def children(project: Project) -> dict[str, list[str]]:
-    """How the MLflow runs of each cell ended, the earliest first; all are the grid's children."""
-    *cells, grid = project.mlflow_runs()
+    """How the MLflow runs of each trial ended, the earliest first; all are the grid's children."""
+    *trials, grid = project.mlflow_runs()
     statuses: dict[str, list[str]] = {}
-    for run in reversed(cells):
+    for run in reversed(trials):
         assert run.data.tags["mlflow.parentRunId"] == grid.info.run_id
         statuses.setdefault(run.info.run_name, []).append(run.info.status)
     assert grid.info.status == "FINISHED"
@@ -72,11 +72,11 @@ def test_two_dask_workers(
     monkeypatch.delenv(ADDRESS, raising=False)
     run_grid(empty_project, DASK, "--runner-params=workers=2")
     assert results(empty_project) == one_after_the_other
-    assert children(empty_project) == {cell: ["FINISHED"] for cell in CELLS}
+    assert children(empty_project) == {trial: ["FINISHED"] for trial in TRIALS}
 
 
 class Killer(threading.Thread):
-    """Kills the process of the first worker that is in the middle of a cell."""
+    """Kills the process of the first worker that is in the middle of a trial."""
 
     def __init__(self, client: Client, project: Project) -> None:
         super().__init__(daemon=True)
@@ -88,16 +88,16 @@ class Killer(threading.Thread):
         while self.killed is None:
             time.sleep(0.1)
             for worker, keys in self._client.processing().items():
-                for cell in CELLS & {key.split("-")[1].removesuffix(".run_cell") for key in keys}:
-                    if self._trains(cell):
+                for trial in TRIALS & {key.split("-")[1] for key in keys}:
+                    if self._trains(trial):
                         os.kill(pids[worker], signal.SIGKILL)
-                        self.killed = cell
+                        self.killed = trial
                         return
 
-    def _trains(self, cell: str) -> bool:
+    def _trains(self, trial: str) -> bool:
         """Whether its MLflow run has begun and not ended."""
         runs = self._project.mlflow_runs()
-        return cell in {run.info.run_name for run in runs if run.info.status == "RUNNING"}
+        return trial in {run.info.run_name for run in runs if run.info.status == "RUNNING"}
 
 
 def test_two_dask_workers_of_which_one_is_killed(
@@ -109,7 +109,7 @@ def test_two_dask_workers_of_which_one_is_killed(
         killer.start()
         monkeypatch.setenv(ADDRESS, cluster.scheduler_address)
         run_grid(empty_project, DASK)
-    assert killer.killed in CELLS
+    assert killer.killed in TRIALS
     assert results(empty_project) == one_after_the_other
-    ended = {cell: ["FINISHED"] for cell in CELLS}
+    ended = {trial: ["FINISHED"] for trial in TRIALS}
     assert children(empty_project) == {**ended, killer.killed: ["KILLED", "FINISHED"]}

@@ -170,6 +170,6 @@ def test_changed_photos_change_what_counts_as_done_in_the_grid(
     assert "1 to do" in said(photos.run("--pipeline=benchmark", "--dry-run", **params))
     said(photos.run("--pipeline=ingestion", **params_of(photos_done)))
     outcome = photos.run("--pipeline=leaderboard", **params)
-    assert "No cell of the grid was run" in outcome.stderr
+    assert "No trial of the grid was run" in outcome.stderr
     said(photos.run(*grid, **params))
     assert trained_again(photos, before) == {"vanilla"}

@@ -6,9 +6,7 @@ from debias_pipeline.io.atomic import (
     AtomicTextDataset,
     SpreadsheetDataset,
 )
-from debias_pipeline.io.holes import HoleableDataset, OutcomeDataset, ProblemDataset
 from debias_pipeline.io.image_array_dataset import ImageArrayDataset
-from debias_pipeline.io.remade import RemadeJSONDataset
 from debias_pipeline.io.safetensors_dataset import SafetensorsDataset
 from debias_pipeline.io.snapshots import SnapshotsDataset
 from debias_pipeline.io.storage import local_file, location, unwritable_folder, versions_of
@@ -17,11 +15,7 @@ __all__ = [
     "AtomicJSONDataset",
     "AtomicParquetDataset",
     "AtomicTextDataset",
-    "HoleableDataset",
     "ImageArrayDataset",
-    "OutcomeDataset",
-    "ProblemDataset",
-    "RemadeJSONDataset",
     "SafetensorsDataset",
     "SnapshotsDataset",
     "SpreadsheetDataset",

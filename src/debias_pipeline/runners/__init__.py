@@ -1,13 +1,14 @@
-"""Other ways to run a pipeline than one node after the other."""
+"""Runners: trials of a grid isolated from each other, here or on a Dask cluster."""
 
 from typing import TYPE_CHECKING, Any, Final
 
 from debias_pipeline.errors import UserError
+from debias_pipeline.runners.isolating import IsolatingRunner
 
 if TYPE_CHECKING:
     from debias_pipeline.runners.dask_runner import DaskRunner
 
-__all__ = ["ON_OTHER_MACHINES", "DaskRunner"]
+__all__ = ["ON_OTHER_MACHINES", "DaskRunner", "IsolatingRunner"]
 
 # The text of a runner whose nodes compute on machines of which this one knows nothing: all that
 # Kedro tells hooks of a runner is its text.

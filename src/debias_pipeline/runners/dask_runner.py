@@ -2,7 +2,7 @@
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from graphlib import TopologicalSorter
 from pathlib import Path
 from queue import SimpleQueue
@@ -18,16 +18,16 @@ from kedro.io import AbstractDataset, CatalogProtocol, DataCatalog, MemoryDatase
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 from kedro.runner import AbstractRunner
-from kedro.runner.task import Task
 from pluggy import PluginManager
 
 from debias_pipeline.errors import UserError
 from debias_pipeline.runners import ON_OTHER_MACHINES, cluster
-from debias_pipeline.runners.worker import Ending, Origin, run_task
+from debias_pipeline.runners.groups import DataProblems, Group, groups_of
+from debias_pipeline.runners.worker import Ending, GroupTask, Origin, run_task
 from debias_pipeline.tracking import active_parent, end_running_children
 
 Catalog = CatalogProtocol[Any, Any]
-Submit = Callable[[Node], Future[Ending]]
+Submit = Callable[[Group], Future[Ending]]
 
 logger = logging.getLogger(__name__)
 
@@ -83,10 +83,11 @@ class DaskRunner(AbstractRunner):
         del hook_manager  # workers have their own
         if not pipeline.nodes:
             return
-        _refuse_what_other_processes_cannot_see(pipeline, catalog)
-        gpus = any(_resources(node, catalog) for node in pipeline.nodes)
+        needs = groups_of(pipeline, catalog)
+        _refuse_what_other_processes_cannot_see(needs, catalog)
+        gpus = any(_resources(group, catalog) for group in needs)
         threads = self._threads or _fixed_threads(pipeline, catalog)
-        workers = self._workers or cluster.default_workers(len(pipeline.nodes), threads, gpus)
+        workers = self._workers or cluster.default_workers(len(needs), threads, gpus)
         if threads is None and not cluster.scheduler_address():
             threads = cluster.default_threads(workers)
         parent = active_parent()
@@ -95,7 +96,7 @@ class DaskRunner(AbstractRunner):
             with cluster.connected(workers, gpus) as client:
                 cluster.warn_if_nobody_can_work(client, gpus)
                 submit = _submitter(client, catalog, self._is_async, run_id, origin)
-                _Dispatch(pipeline, submit, _SharedStorage(catalog)).run()
+                _Dispatch(needs, submit, catalog).run()
         except BaseException:
             # Those who worked at them are gone, or about to go.
             if parent is not None:
@@ -107,99 +108,126 @@ class DaskRunner(AbstractRunner):
 
 
 class _Dispatch:
-    """Hands nodes to the cluster, each as soon as those that it needs are done."""
+    """Hands groups to the cluster, each as soon as those that it needs are done."""
 
-    def __init__(self, pipeline: Pipeline, submit: Submit, storage: "_SharedStorage") -> None:
-        self._submit, self._storage = submit, storage
-        self._order = TopologicalSorter(pipeline.node_dependencies)
-        self._ready: deque[Node] = deque()
-        self._running: dict[Key, tuple[Node, Future[Ending]]] = {}
+    def __init__(self, needs: Mapping[Group, set[Group]], submit: Submit, catalog: Catalog) -> None:
+        self._submit, self._catalog = submit, catalog
+        self._storage = _SharedStorage(catalog)
+        self._problems = DataProblems(needs)
+        self._order = TopologicalSorter(needs)
+        self._ready: deque[Group] = deque()
+        self._running: dict[Key, tuple[Group, Future[Ending]]] = {}
         self._ended: SimpleQueue[Future[Ending]] = SimpleQueue()
         # Dask blames whatever was at a worker when it died: those are tried once more, alone.
-        self._suspects: deque[Node] = deque()
-        self._blamed: set[Node] = set()
+        self._suspects: deque[Group] = deque()
+        self._blamed: set[Group] = set()
         self._given_up: list[str] = []
-        self._completed, self._total = 0, len(pipeline.nodes)
+        self._completed, self._total = 0, len(needs)
 
     def run(self) -> None:
         """Run all that can be run.
 
         Raises:
-            UserError: if the scheduler goes away, or nodes had to be given up.
-            Exception: the first that a node raises.
+            UserError: if the scheduler goes away, groups had to be given up, or data of which no
+                trial is in the run could not be made.
+            Exception: the first that a node raises that belongs to no trial.
         """
         self._order.prepare()
         while self._order.is_active():
             self._submit_what_is_ready()
             if not self._running:
-                break  # what is left needs what was given up
+                break  # the end, or what is left needs what was given up
             future = self._ended.get()
-            node, _ = self._running.pop(future.key)
+            group, _ = self._running.pop(future.key)
             ending = _ending(future)
             if ending is None:
-                self._blame(node)
+                self._blame(group)
+                continue
+            if ending.error is None:
+                self._storage.check(group, ending.worker)
             else:
-                self._complete(node, ending)
+                self._problems.add(group, cloudpickle.loads(ending.error))
+            self._complete(group)
         if self._given_up:
             raise UserError(
                 f"Every worker died that ran {', '.join(sorted(self._given_up))}: most likely "
                 "memory ran out; all else that did not need it is saved. Try fewer workers, such "
                 "as --runner-params=workers=1"
             )
+        self._problems.raise_unreported()
 
     def _submit_what_is_ready(self) -> None:
-        self._ready.extend(sorted(self._order.get_ready()))
+        self._add_ready()
         if self._suspects and not self._ready and not self._running:
             self._ready.append(self._suspects.popleft())
         while self._ready and len(self._running) < MAX_SUBMITTED:
-            node = self._ready.popleft()
-            future = self._submit(node)
-            self._running[future.key] = node, future
+            group = self._ready.popleft()
+            problem = self._problems.of(group)
+            if problem is not None:
+                group.run(self._catalog, _nothing_runs, problem)
+                self._complete(group)
+                self._add_ready()
+                continue
+            future = self._submit(group)
+            self._running[future.key] = group, future
             future.add_done_callback(self._ended.put)
 
-    def _blame(self, node: Node) -> None:
-        if node in self._blamed:
-            logger.error("Given up: %s. Every worker that ran it died", node.name)
-            self._given_up.append(node.name)
-            return
-        logger.warning("Every worker died that had %s: it is tried alone later", node.name)
-        self._blamed.add(node)
-        self._suspects.append(node)
+    def _add_ready(self) -> None:
+        self._ready.extend(sorted(self._order.get_ready(), key=lambda each: each.name))
 
-    def _complete(self, node: Node, ending: Ending) -> None:
-        self._storage.check(node, ending.worker)
-        self._order.done(node)
+    def _blame(self, group: Group) -> None:
+        if group in self._blamed:
+            logger.error("Given up: %s. Every worker that ran it died", group.name)
+            self._given_up.append(group.name)
+            return
+        logger.warning("Worker died while running %s; it is retried alone", group.name)
+        self._blamed.add(group)
+        self._suspects.append(group)
+
+    def _complete(self, group: Group) -> None:
+        self._order.done(group)
         self._completed += 1
-        logger.info("Completed %d of %d: %s", self._completed, self._total, node.name)
+        logger.info("Completed %d of %d: %s", self._completed, self._total, group.name)
+
+
+def _nothing_runs(node: Node, catalog: Catalog) -> None:
+    raise RuntimeError(f"{node.name} belongs to a trial whose data could not be made")
 
 
 def _submitter(
     client: Client, catalog: Catalog, is_async: bool, run_id: str | None, origin: Origin
 ) -> Submit:
-    """A function that hands a node to the cluster."""
+    """Return a function that hands a group to the cluster."""
+    validators = getattr(catalog, "validator_specs", {})
 
-    def submit(node: Node) -> Future[Ending]:
+    def submit(group: Group) -> Future[Ending]:
         # The whole catalog would grow with the grid.
-        needed: dict[str, Any] = {name: catalog.get(name) for name in (*node.inputs, *node.outputs)}
-        task = Task(node, DataCatalog(needed), is_async, run_id=run_id)
+        names = {name for node in group.nodes for name in (*node.inputs, *node.outputs)}
+        if group.trial is not None:
+            names |= {f"{group.name}.{entry}" for entry in ("training_record", "outcome")}
+        datasets: dict[str, Any] = {name: catalog.get(name) for name in names}
+        needed = DataCatalog(datasets)
+        # Kedro has no public way to give a catalog of datasets their validators.
+        needed._validator_specs = {each: validators[each] for each in names & validators.keys()}
+        task = GroupTask(group, needed, is_async, run_id)
         return client.submit(
             run_task,
             cloudpickle.dumps(task),
             origin,
             # One group of keys for all: Dask keeps a large group waiting at the scheduler.
-            key=f"node-{node.name}-{uuid4().hex}",
-            resources=_resources(node, catalog),
+            key=f"node-{group.name}-{uuid4().hex}",
+            resources=_resources(group, catalog),
         )
 
     return submit
 
 
 def _ending(future: Future[Ending]) -> Ending | None:
-    """How a node ended; None where all workers died that tried it.
+    """Return how a group ended; None where all workers died that tried it.
 
     Raises:
         UserError: if there is no scheduler any more.
-        Exception: whatever the node raised.
+        Exception: whatever Dask raises.
     """
     if future.status == "cancelled":
         raise UserError(
@@ -211,10 +239,7 @@ def _ending(future: Future[Ending]) -> Ending | None:
         if isinstance(error, KilledWorker):
             return None
         raise error
-    ending = future.result()
-    if ending.error is not None:
-        raise cloudpickle.loads(ending.error)
-    return ending
+    return future.result()
 
 
 class _SharedStorage:
@@ -224,7 +249,7 @@ class _SharedStorage:
         self._catalog = catalog
         self._known: set[str] = set()
 
-    def check(self, node: Node, worker: str) -> None:
+    def check(self, group: Group, worker: str) -> None:
         """Look at the first outputs that each worker saves.
 
         Raises:
@@ -233,7 +258,7 @@ class _SharedStorage:
         if worker in self._known:
             return
         self._known.add(worker)
-        for name in node.outputs:
+        for name in (name for node in group.nodes for name in node.outputs):
             # Not `catalog.exists`: it does not know of what other processes save.
             dataset: Any = self._catalog.get(name)
             if _can_be_looked_for(dataset) and not dataset.exists():
@@ -248,8 +273,10 @@ def _can_be_looked_for(dataset: Any) -> bool:
     return type(dataset)._exists is not AbstractDataset._exists
 
 
-def _refuse_what_other_processes_cannot_see(pipeline: Pipeline, catalog: Catalog) -> None:
-    for name in sorted(pipeline.all_outputs()):
+def _refuse_what_other_processes_cannot_see(
+    needs: Mapping[Group, set[Group]], catalog: Catalog
+) -> None:
+    for name in sorted(_handed_on(needs)):
         dataset = catalog.get(name)
         if isinstance(dataset, MemoryDataset) or getattr(dataset, "_SINGLE_PROCESS", False):
             raise UserError(
@@ -258,9 +285,23 @@ def _refuse_what_other_processes_cannot_see(pipeline: Pipeline, catalog: Catalog
             )
 
 
-def _resources(node: Node, catalog: Catalog) -> dict[str, float] | None:
-    """What Dask must find on a worker for this node."""
-    devices = (name for name in node.inputs if name.split(".")[-1].split(":")[-1] == "device")
+def _handed_on(needs: Mapping[Group, set[Group]]) -> set[str]:
+    """Return the outputs of groups, but for what the nodes of one group alone use."""
+    inside = {
+        name
+        for group in needs
+        for node in group.nodes
+        for name in node.inputs
+        if group.trial is not None and name.startswith(f"{group.name}.")
+    }
+    outputs = {name for group in needs for node in group.nodes for name in node.outputs}
+    return outputs - inside
+
+
+def _resources(group: Group, catalog: Catalog) -> dict[str, float] | None:
+    """Return what Dask must find on a worker for this group."""
+    inputs = {name for node in group.nodes for name in node.inputs}
+    devices = (name for name in inputs if name.split(".")[-1].split(":")[-1] == "device")
     return {cluster.GPU: 1} if any(catalog.load(name) == "cuda" for name in devices) else None
 
 

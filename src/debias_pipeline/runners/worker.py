@@ -14,17 +14,16 @@ import torch
 from distributed import get_worker
 from kedro.framework.hooks.manager import _create_hook_manager, _register_hooks
 from kedro.framework.project import configure_project, settings
-from kedro.io import AbstractVersionedDataset
+from kedro.io import AbstractVersionedDataset, DataCatalog
+from kedro.pipeline.node import Node
 from kedro.runner.task import Task
 from pluggy import PluginManager
 
 from debias_pipeline.errors import user_error_behind
+from debias_pipeline.runners.groups import Catalog, Group
 from debias_pipeline.tracking import ParentRun, parent_elsewhere, resumed_parent
 
-# Nodes with this tag begin an MLflow run of their own.
-CELL_TAG = "cell"
-
-# Two cells in one process would share threads, memory and PyTorch's settings.
+# Two trials in one process would share threads, memory and PyTorch's settings.
 _one_at_a_time = threading.Lock()
 
 
@@ -46,8 +45,25 @@ class Origin:
 
 
 @dataclass(frozen=True)
+class GroupTask:
+    """What a worker runs.
+
+    Attributes:
+        group: the nodes.
+        catalog: with what the nodes load and save.
+        is_async: whether a node loads and saves by threads.
+        run_id: of Kedro's run.
+    """
+
+    group: Group
+    catalog: DataCatalog
+    is_async: bool
+    run_id: str | None
+
+
+@dataclass(frozen=True)
 class Ending:
-    """How a node ended on a worker.
+    """How a group of nodes ended on a worker.
 
     Attributes:
         worker: the worker's address.
@@ -59,12 +75,12 @@ class Ending:
 
 
 def run_task(pickled: bytes, origin: Origin) -> Ending:
-    """Run one node: load its inputs, call its function, save its outputs.
+    """Run the nodes of a trial, or another node.
 
     Errors are handed back, not raised: Dask cannot carry every one of them.
 
     Args:
-        pickled: a Kedro `Task`, by cloudpickle.
+        pickled: a `GroupTask`, by cloudpickle.
         origin: the run that it belongs to.
 
     Returns:
@@ -82,14 +98,18 @@ def run_task(pickled: bytes, origin: Origin) -> Ending:
 def _run(pickled: bytes, origin: Origin) -> None:
     hooks = _prepared_hooks(origin.package)
     _enter(origin)
-    task: Task = cloudpickle.loads(pickled)
-    task.hook_manager = hooks
-    for name in task.node.outputs:
-        _remove_what_a_killed_attempt_left(task.catalog.get(name))
-    # The leaderboard carries the tag as well, so that choosing cells ends with it.
-    begins_a_run = CELL_TAG in task.node.tags and task.node.namespace is not None
-    with parent_elsewhere(origin.parent), nullcontext() if begins_a_run else resumed_parent():
-        task.execute()
+    task: GroupTask = cloudpickle.loads(pickled)
+
+    def execute(node: Node, catalog: Catalog) -> None:
+        Task(node, catalog, task.is_async, hooks, task.run_id).execute()
+
+    for node in task.group.nodes:
+        for name in node.outputs:
+            _remove_what_a_killed_attempt_left(task.catalog.get(name))
+    # A trial begins an MLflow run of its own.
+    own_run = nullcontext() if task.group.trial is not None else resumed_parent()
+    with parent_elsewhere(origin.parent), own_run:
+        task.group.run(task.catalog, execute)
 
 
 def _pickled_error(error: Exception) -> bytes:
@@ -134,11 +154,10 @@ def _enter(origin: Origin) -> None:
 
 def _remove_what_a_killed_attempt_left(dataset: Any) -> None:
     """Kedro refuses to save a version twice, and one run has one version."""
-    inside = getattr(dataset, "_dataset", dataset)
-    version = getattr(inside, "_version", None)
-    if not isinstance(inside, AbstractVersionedDataset) or version is None or not version.save:
+    version = getattr(dataset, "_version", None)
+    if not isinstance(dataset, AbstractVersionedDataset) or version is None or not version.save:
         return
-    path = str(inside._get_versioned_path(version.save))
-    files = getattr(inside, "_fs", None)
+    path = str(dataset._get_versioned_path(version.save))
+    files = getattr(dataset, "_fs", None)
     if files is not None and files.exists(path):
         files.rm(path, recursive=True)

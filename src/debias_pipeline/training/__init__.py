@@ -9,7 +9,7 @@ from debias_pipeline.training.checkpoint import (
 )
 from debias_pipeline.training.device import choose_device
 from debias_pipeline.training.loop import Listener, TrainingRun, train
-from debias_pipeline.training.progress import Progress
+from debias_pipeline.training.progress import Progress, training_name, training_named
 from debias_pipeline.training.published_checkpoint import read_published, write_published
 from debias_pipeline.training.snapshot import Snapshots, SnapshotStore
 from debias_pipeline.training.threads import RequestedThreads, TrainingThreads, limited_threads
@@ -33,5 +33,7 @@ __all__ = [
     "read_published",
     "restore_method",
     "train",
+    "training_name",
+    "training_named",
     "write_published",
 ]

@@ -3,12 +3,31 @@
 import logging
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from tqdm import tqdm
 
 logger = logging.getLogger(__name__)
+
+_name: ContextVar[str | None] = ContextVar("name of the training", default=None)
+
+
+@contextmanager
+def training_named(name: str) -> Iterator[None]:
+    """Let messages of a training inside the block begin with a name."""
+    token = _name.set(name)
+    try:
+        yield
+    finally:
+        _name.reset(token)
+
+
+def training_name(default: str) -> str:
+    """Return the name that `training_named` gives the training, or the default."""
+    return _name.get() or default
 
 
 class Progress:

@@ -7,6 +7,21 @@ from debias_pipeline.pipelines.evaluation.nodes import evaluate, import_publishe
 RUN_PARAMETERS = ("params:device", "params:precision")
 PRETRAINED = "pretrained"
 
+EVALUATION = [
+    node(
+        predict_test,
+        inputs=["images", "manifest", "checkpoint", "data_card", *RUN_PARAMETERS],
+        outputs="predictions",
+        name="predict",
+    ),
+    node(
+        evaluate,
+        inputs=["predictions", "manifest", "sample_weights", "data_card", "training_record"],
+        outputs=["metrics", "group_accuracy", "final_metrics"],
+        name="evaluate",
+    ),
+]
+
 
 def create_pretrained_pipeline(method: str) -> Pipeline:
     """Import published networks of a method and evaluate them, in the namespace `pretrained`."""
@@ -35,30 +50,8 @@ def create_pretrained_pipeline(method: str) -> Pipeline:
 
 def create_pipeline(method: str) -> Pipeline:
     """Predict with a checkpoint and compute metrics, in the namespace of a method."""
-    evaluation = pipeline(
-        [
-            node(
-                predict_test,
-                inputs=["images", "manifest", "checkpoint", "data_card", *RUN_PARAMETERS],
-                outputs="predictions",
-                name="predict",
-            ),
-            node(
-                evaluate,
-                inputs=[
-                    "predictions",
-                    "manifest",
-                    "sample_weights",
-                    "data_card",
-                    "training_record",
-                ],
-                outputs=["metrics", "group_accuracy", "final_metrics"],
-                name="evaluate",
-            ),
-        ]
-    )
     return pipeline(
-        evaluation,
+        EVALUATION,
         namespace=method,
         inputs={"images", "manifest", "data_card"},
         parameters=set(RUN_PARAMETERS),

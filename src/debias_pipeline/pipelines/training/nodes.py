@@ -23,6 +23,7 @@ from debias_pipeline.training import (
     choose_device,
     data_identity,
     train,
+    training_name,
 )
 
 logger = logging.getLogger(__name__)
@@ -40,7 +41,6 @@ def train_method(
     precision: str,
     threads: Any,  # Kedro warns of a union
     resume: bool,
-    name: str = "",
 ) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame, TrainingRecord]:
     """Train a method for all seeds together.
 
@@ -56,7 +56,6 @@ def train_method(
         precision: fp32 or bf16.
         threads: `auto`, or the number of threads on the CPU.
         resume: whether to continue an interrupted training with the same settings.
-        name: what messages call the training; by default the name of the method.
 
     Returns:
         checkpoint (tensors and metadata), history, sample_weights, training_record.
@@ -88,7 +87,7 @@ def train_method(
     if hash_of_weights is not None:
         fingerprint["weights_hash"] = hash_of_weights
     run_snapshots = Snapshots(snapshots, fingerprint)
-    name = name or recipe["method"]
+    name = training_name(recipe["method"])
     progress = Progress(name, sum(each.steps for each in method.stages()))
     with run_snapshots.exclusive():
         if not resume:

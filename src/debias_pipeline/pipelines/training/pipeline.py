@@ -14,27 +14,27 @@ RUN_PARAMETERS = (
 )
 
 
+TRAINING = [
+    node(
+        train_method,
+        inputs=[
+            "images",
+            "manifest",
+            "data_card",
+            "snapshots",
+            "params:recipe",
+            *RUN_PARAMETERS,
+        ],
+        outputs=["checkpoint", "history", "sample_weights", "training_record"],
+        name="train",
+    )
+]
+
+
 def create_pipeline(method: str) -> Pipeline:
     """Return the pipeline that trains the method of `params:<method>.recipe`."""
-    training = pipeline(
-        [
-            node(
-                train_method,
-                inputs=[
-                    "images",
-                    "manifest",
-                    "data_card",
-                    "snapshots",
-                    "params:recipe",
-                    *RUN_PARAMETERS,
-                ],
-                outputs=["checkpoint", "history", "sample_weights", "training_record"],
-                name="train",
-            )
-        ]
-    )
     return pipeline(
-        training,
+        TRAINING,
         namespace=method,
         inputs={"images", "manifest", "data_card"},
         parameters=set(RUN_PARAMETERS),

@@ -7,8 +7,10 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 
 from debias_pipeline.errors import UserError
-from debias_pipeline.grid import OVERRIDES, Cell
-from debias_pipeline.pipelines.benchmark.pipeline import CELL_DATA
+from debias_pipeline.grid.parameters import OVERRIDES
+from debias_pipeline.grid.pipeline import TRIAL_DATA
+from debias_pipeline.grid.trials import Trial
+from debias_pipeline.names import DONE
 from debias_pipeline.recipes import no_recipe
 
 Catalog = CatalogProtocol[Any, Any]
@@ -26,10 +28,10 @@ _IN_PLACE_OF: Final = {
 }
 
 
-def chosen_cells(cells: Iterable[Cell], pipeline: Pipeline) -> list[Cell]:
-    """The cells that a pipeline runs, as `--tags` and the like may leave some out."""
+def chosen_trials(trials: Iterable[Trial], pipeline: Pipeline) -> list[Trial]:
+    """Return the trials that a pipeline runs, as `--tags` and the like may leave some out."""
     outputs = pipeline.all_outputs()
-    return [cell for cell in cells if f"{cell.name}.outcome" in outputs]
+    return [trial for trial in trials if f"{trial.name}.outcome" in outputs]
 
 
 def check_typed(typed: Iterable[str]) -> None:
@@ -49,11 +51,11 @@ def check_typed(typed: Iterable[str]) -> None:
         raise UserError(f"Parameter '{key}' has no part in the grid: {hint}")
 
 
-def check_cells(cells: Sequence[Cell], pipeline: Pipeline, catalog: Catalog) -> None:
-    """Refuse a grid with cells that cannot run.
+def check_trials(trials: Sequence[Trial], pipeline: Pipeline, catalog: Catalog) -> None:
+    """Refuse a grid with trials that cannot run.
 
     Args:
-        cells: that the pipeline runs.
+        trials: that the pipeline runs.
         pipeline: to be run.
         catalog: of the run.
 
@@ -61,17 +63,17 @@ def check_cells(cells: Sequence[Cell], pipeline: Pipeline, catalog: Catalog) -> 
         UserError: if a method has no recipe for a data set, or data is missing that the pipeline
             does not make.
     """
-    for cell in cells:
-        if cell.recipe is None:
+    for trial in trials:
+        if trial.recipe is None:
             raise UserError(
-                f"{no_recipe(cell.method, cell.dataset)}, or leave one of them out of the grid"
+                f"{no_recipe(trial.method, trial.dataset)}, or leave one of them out of the grid"
             )
     given = pipeline.inputs()
     missing = {
-        cell.setting: None
-        for cell in cells
-        for name in CELL_DATA
-        if (data := f"{cell.setting}.{name}") in given and not catalog.exists(data)
+        trial.setting: None
+        for trial in trials
+        for name in TRIAL_DATA
+        if (data := f"{trial.setting}.{name}") in given and not catalog.exists(data)
     }
     if missing:
         nodes = ",".join(f"{setting}.build_data" for setting in missing)
@@ -81,19 +83,19 @@ def check_cells(cells: Sequence[Cell], pipeline: Pipeline, catalog: Catalog) -> 
         )
 
 
-def check_outcomes(cells: Sequence[Cell], outcomes: Mapping[str, Any]) -> None:
-    """Let a run with holes end as failed.
+def check_outcomes(trials: Sequence[Trial], outcomes: Mapping[str, Any]) -> None:
+    """Let a run with failed trials end as failed.
 
     Args:
-        cells: that were run.
+        trials: that were run.
         outcomes: of each, by its name.
 
     Raises:
-        UserError: naming the cells that failed.
+        UserError: naming the trials that failed.
     """
-    failed = [cell.name for cell in cells if (outcomes[cell.name] or {}).get("status") != "done"]
+    failed = [trial.name for trial in trials if (outcomes[trial.name] or {}).get("status") != DONE]
     if failed:
         raise UserError(
-            f"{len(failed)} of {len(cells)} cells failed ({', '.join(failed)}): the leaderboard "
+            f"{len(failed)} of {len(trials)} trials failed ({', '.join(failed)}): the leaderboard "
             "says why; type the same with --only-missing-outputs to run them again"
         )

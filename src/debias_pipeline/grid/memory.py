@@ -12,9 +12,9 @@ _STATUS: Final = Path("/proc/self/status")
 # What Linux takes for "forget the peak".
 _RESET_PEAK: Final = "5"
 
-# Which cell of this process begins. Some modules are imported while the first one runs.
-_cells: Final = count()
-_CELLS_THAT_IMPORT: Final = 2
+# Which trial of this process begins. Some modules are imported while the first one runs.
+_trials: Final = count()
+_TRIALS_THAT_IMPORT: Final = 2
 
 
 class PeakMemory:
@@ -43,12 +43,12 @@ class PeakMemory:
 
 
 def _give_back_freed_memory() -> None:
-    """Training keeps what it frees for its next step; the next cell shall not be charged with it.
+    """Release what training keeps for its next step, so that it is not counted for the next trial.
 
     Only glibc has the call.
     """
     gc.collect()
-    if next(_cells) < _CELLS_THAT_IMPORT:
+    if next(_trials) < _TRIALS_THAT_IMPORT:
         # Modules and the like are looked through by no later collection, which they slow.
         gc.freeze()
     if sys.platform == "linux":

@@ -7,9 +7,9 @@ import torch
 from rich.console import Console
 
 from debias_pipeline.biased_data import SetSize, get_dataset
+from debias_pipeline.grid.plan import Plan, PlannedTrial, plan_table
+from debias_pipeline.grid.timing import Speed, measure
 from debias_pipeline.methods import Batch, get_method, method_names
-from debias_pipeline.pipelines.benchmark.dry_run import Plan, PlannedCell, plan_table
-from debias_pipeline.pipelines.benchmark.timing import Speed, measure
 from recipe_fields import required_fields
 
 SIZE = SetSize(train=100, valid=30, test=50, height=6, width=6, classes=3)
@@ -65,20 +65,20 @@ def test_the_stated_size_of_a_set_is_that_of_the_set(name, tmp_path):
     assert size.classes == len(dataset.label_names)
 
 
-def shown(*cells, missing=()):
+def shown(*trials, missing=()):
     console = Console(file=io.StringIO(), width=100)
-    console.print(plan_table(Plan(cells, missing, "cpu", 1)))
+    console.print(plan_table(Plan(trials, missing, "cpu", 1)))
     return console.file.getvalue()
 
 
 def test_a_plan_says_what_is_left_and_how_that_was_estimated():
     text = shown(
-        PlannedCell("a_1pct.vanilla", True, None, 100.0),
-        PlannedCell("a_1pct.lff", False, "diverged", 60.0),
-        PlannedCell("a_2pct.lff", False, None, 90.0),
+        PlannedTrial("a_1pct.vanilla", True, None, 100.0),
+        PlannedTrial("a_1pct.lff", False, "diverged", 60.0),
+        PlannedTrial("a_2pct.lff", False, None, 90.0),
         missing=["a_2pct"],
     )
-    assert "3 cells: 1 there, 2 to do." in text
+    assert "3 trials: 1 there, 2 to do." in text
     assert "about 2 min 30 s" in text
     assert "failed: diverged" in text
     assert "random images" in text and "cpu with 1 thread;" in text
@@ -86,11 +86,11 @@ def test_a_plan_says_what_is_left_and_how_that_was_estimated():
 
 
 def test_a_finished_grid_needs_no_estimate():
-    text = shown(PlannedCell("a_1pct.vanilla", True, None, 100.0))
-    assert "1 cell: 1 there, 0 to do." in text
+    text = shown(PlannedTrial("a_1pct.vanilla", True, None, 100.0))
+    assert "1 trial: 1 there, 0 to do." in text
     assert "stimated" not in text
 
 
-def test_a_cell_of_unknown_size_has_no_estimate():
-    text = shown(PlannedCell("folder_1pct.vanilla", False, None, None))
+def test_a_trial_of_unknown_size_has_no_estimate():
+    text = shown(PlannedTrial("folder_1pct.vanilla", False, None, None))
     assert "No estimate for folder_1pct.vanilla" in text

@@ -1,17 +1,12 @@
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from kedro.io import DataCatalog, MemoryDataset
-from kedro.pipeline import node, pipeline
 from kedro.runner import SequentialRunner
 
-from debias_pipeline.errors import Hole, UserError
-from debias_pipeline.grid import cells_of
-from debias_pipeline.hooks import TrackingHooks
-from debias_pipeline.io import AtomicTextDataset, RemadeJSONDataset
-from debias_pipeline.pipelines import leaderboard
+from debias_pipeline.errors import Unreadable, UserError
+from debias_pipeline.grid import trials_of
+from debias_pipeline.grid.leaderboard import create_leaderboard
 from debias_pipeline.published import PublishedAccuracy
 from debias_pipeline.selection_rules import SELECTION_RULES
 
@@ -36,6 +31,7 @@ def parameters(**grid: Any) -> dict[str, Any]:
         "seed": 0,
         "seeds": 2,
         "precision": "fp32",
+        "threads": 1,
         "mlflow_ui": "http://runs.example",
         **grid,
     }
@@ -62,20 +58,20 @@ def outcome(status: str = "done", error: str | None = None) -> dict[str, Any]:
 
 
 def ranked(
-    of_cells: dict[str, tuple[dict[str, Any] | None, dict[str, Any] | None]],
+    of_trials: dict[str, tuple[dict[str, Any] | None, dict[str, Any] | None]],
     data_card: Any = None,
 ) -> dict[str, Any]:
     """What the pipeline makes of metrics and outcome by method."""
     catalog = DataCatalog({"parameters": MemoryDataset(parameters())})
     catalog["cmnist_0_5pct.data_card"] = MemoryDataset(data_card)
-    for method, (its_metrics, its_outcome) in of_cells.items():
+    for method, (its_metrics, its_outcome) in of_trials.items():
         catalog[f"cmnist_0_5pct.{method}.metrics"] = MemoryDataset(its_metrics)
         catalog[f"cmnist_0_5pct.{method}.outcome"] = MemoryDataset(its_outcome)
-    made = leaderboard.create_pipeline(cells_of(parameters()))
+    made = create_leaderboard(trials_of(parameters()))
     return {k: v.load() for k, v in SequentialRunner().run(made, catalog).items()}
 
 
-def test_what_is_there_is_ranked_and_the_rest_is_a_hole() -> None:
+def test_what_is_there_is_ranked_and_the_rest_is_not_run() -> None:
     outputs = ranked({"vanilla": (metrics("vanilla"), outcome()), "disent": (None, None)})
     assert outputs.keys() == {
         "leaderboard",
@@ -102,7 +98,7 @@ def test_what_is_there_is_ranked_and_the_rest_is_a_hole() -> None:
         ({"content_hash": "old"}, "done"),
         ({"content_hash": "new"}, "not run"),
         (None, "done"),
-        (Hole("damaged"), "done"),
+        (Unreadable("damaged"), "done"),
         ({"made by": "an earlier version"}, "done"),
     ],
 )
@@ -113,7 +109,7 @@ def test_results_on_data_that_has_changed_since_are_not_ranked(data_card: Any, s
     assert ranks["status"].tolist() == [status, "failed"] * len(SELECTION_RULES)
 
 
-def test_failed_cells_alone_still_make_a_leaderboard() -> None:
+def test_failed_trials_alone_still_make_a_leaderboard() -> None:
     outputs = ranked(dict.fromkeys(METHODS, (None, outcome("failed", "out of memory"))))
     assert "out of memory" in outputs["leaderboard_page"]
     assert outputs["leaderboard_figures"] == {}
@@ -124,45 +120,18 @@ def test_nothing_run_is_one_line_with_the_remedy() -> None:
         ranked(dict.fromkeys(METHODS, (None, None)))
 
 
-def test_any_choice_of_cells_by_tag_ends_with_the_leaderboard() -> None:
-    made = leaderboard.create_pipeline(cells_of(parameters()))
-    for tag in ("cmnist", "0.5pct", "cmnist_0_5pct", "disent", "cell", "leaderboard"):
+def test_a_result_that_cannot_be_read_is_one_line_that_names_it() -> None:
+    with pytest.raises(UserError, match=r"metrics\.json cannot be read"):
+        ranked(
+            {
+                "vanilla": (Unreadable("metrics.json cannot be read"), outcome()),
+                "disent": (None, None),
+            }
+        )
+
+
+def test_any_choice_of_trials_by_tag_ends_with_the_leaderboard() -> None:
+    made = create_leaderboard(trials_of(parameters()))
+    for tag in ("cmnist", "0.5pct", "cmnist_0_5pct", "disent", "trial", "leaderboard"):
         assert made.only_nodes_with_tags(tag).nodes
-    assert leaderboard.create_pipeline([]).nodes == []
-
-
-def test_a_run_of_what_is_missing_makes_the_leaderboard_anew(tmp_path: Path) -> None:
-    calls = []
-
-    def make(_: int) -> tuple[dict[str, int], str]:
-        calls.append(1)
-        return {"run": len(calls)}, "text"
-
-    made = pipeline([node(make, "given", ["summary", "page"], name="make")])
-    catalog = DataCatalog(
-        {
-            "given": MemoryDataset(1),
-            "summary": RemadeJSONDataset(filepath=str(tmp_path / "summary.json")),
-            "page": AtomicTextDataset(filepath=str(tmp_path / "page.html")),
-        }
-    )
-    for expected in (1, 2):
-        SequentialRunner().run(made, catalog, only_missing_outputs=True)
-        assert catalog.load("summary") == {"run": expected}
-
-
-def test_nothing_is_logged_of_a_hole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    logged: list[str] = []
-    run = SimpleNamespace(
-        key="run", log=lambda **_: None, log_artifact=lambda path, _: logged.append(path)
-    )
-    monkeypatch.setattr("debias_pipeline.hooks.active_run", lambda: run)
-    metadata = {"mlflow_artifact": "data"}
-    page = AtomicTextDataset(filepath=str(tmp_path / "page.html"), metadata=metadata)
-    hooks = TrackingHooks()
-    hooks.before_node_run(node(lambda: "", None, "page"), DataCatalog({"page": page}), {})
-    hooks.after_dataset_saved("page", Hole("no such file"))
-    assert logged == []
-    page.save("text")
-    hooks.after_dataset_saved("page", "text")
-    assert len(logged) == 1
+    assert create_leaderboard([]).nodes == []

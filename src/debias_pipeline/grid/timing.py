@@ -1,4 +1,4 @@
-"""How long a cell will take, from a few of its steps on random images."""
+"""How long a trial will take, from a few of its steps on random images."""
 
 import math
 import time
@@ -31,7 +31,7 @@ _GOLDEN: Final = 0.618033988749895
 
 @dataclass(frozen=True)
 class Speed:
-    """Seconds that parts of a cell take.
+    """Seconds that parts of a trial take.
 
     Attributes:
         step: one step of all seeds together.
@@ -45,7 +45,7 @@ class Speed:
     earlier_steps: int = 0
 
     def seconds(self, recipe: Mapping[str, Any], size: SetSize) -> float:
-        """Of a whole cell: its steps, its evaluations and the predictions at the end."""
+        """Of a whole trial: its steps, its evaluations and the predictions at the end."""
         evaluations = math.ceil(recipe["steps"] / recipe["eval_every"])
         images = evaluations * (size.valid + size.test) + len(SELECTION_RULES) * size.test
         steps = self.earlier_steps + recipe["steps"]

@@ -1,4 +1,4 @@
-"""What a grid would do: its cells, what is there, and how long the rest will take."""
+"""What a grid would do: its trials, what is there, and how long the rest will take."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,8 +10,9 @@ from rich.console import Group
 from rich.text import Text
 
 from debias_pipeline.biased_data import SetSize, get_dataset
-from debias_pipeline.grid import CELL_ENTRIES, Cell
-from debias_pipeline.pipelines.benchmark.timing import Speed, measure
+from debias_pipeline.grid.catalog import load_or_none
+from debias_pipeline.grid.timing import Speed, measure
+from debias_pipeline.grid.trials import TRIAL_ENTRIES, Trial
 from debias_pipeline.reporting.leaderboard.wording import duration
 from debias_pipeline.reporting.rich_table import plain_table
 from debias_pipeline.training import choose_device, limited_threads
@@ -20,11 +21,11 @@ Catalog = CatalogProtocol[Any, Any]
 
 
 @dataclass(frozen=True)
-class PlannedCell:
-    """A cell as it stands.
+class PlannedTrial:
+    """The state of a trial.
 
     Attributes:
-        name: of the cell.
+        name: of the trial.
         there: whether all that it leaves is there.
         error: why it failed before, or None.
         seconds: how long it took if it is there, else how long it is expected to take; None
@@ -42,35 +43,35 @@ class Plan:
     """What a grid would do.
 
     Attributes:
-        cells: in the grid's order.
+        trials: in the grid's order.
         missing_data: settings whose data is to be made.
         device: where estimates were measured.
         threads: with how many threads.
     """
 
-    cells: Sequence[PlannedCell]
+    trials: Sequence[PlannedTrial]
     missing_data: Sequence[str]
     device: str
     threads: int
 
     @property
     def seconds_left(self) -> float:
-        """Expected for the cells that are not there, one after the other."""
-        return sum(cell.seconds or 0 for cell in self.cells if not cell.there)
+        """Expected for the trials that are not there, one after the other."""
+        return sum(trial.seconds or 0 for trial in self.trials if not trial.there)
 
 
 def plan(
-    cells: Sequence[Cell],
+    trials: Sequence[Trial],
     catalog: Catalog,
     parameters: Mapping[str, Any],
     outdated: Collection[str] = (),
 ) -> Plan:
-    """Look which cells are there, and time a few steps for those that are not.
+    """Look which trials are there, and time a few steps for those that are not.
 
     Nothing is saved.
 
     Args:
-        cells: that would be run, each with a recipe.
+        trials: that would be run, each with a recipe.
         catalog: of the run.
         parameters: of the run.
         outdated: entries of the catalog that are on disk and belong to other data.
@@ -79,14 +80,14 @@ def plan(
     speeds: dict[tuple[Any, ...], Speed] = {}
     planned = []
     with limited_threads(parameters["benchmark"]["threads"]) as threads:
-        for cell in cells:
-            outcome = catalog.load(f"{cell.name}.outcome") or {}
-            names = [f"{cell.name}.{name}" for name in CELL_ENTRIES]
+        for trial in trials:
+            outcome = load_or_none(catalog, f"{trial.name}.outcome") or {}
+            names = [f"{trial.name}.{name}" for name in TRIAL_ENTRIES]
             there = all(name not in outdated and catalog.exists(name) for name in names)
-            seconds = outcome["seconds"] if there else _expected(cell, catalog, device, speeds)
+            seconds = outcome["seconds"] if there else _expected(trial, catalog, device, speeds)
             error = None if there else outcome.get("error")
-            planned.append(PlannedCell(cell.name, there, error, seconds))
-    settings = dict.fromkeys(cell.setting for cell in cells)
+            planned.append(PlannedTrial(trial.name, there, error, seconds))
+    settings = dict.fromkeys(trial.setting for trial in trials)
     missing = [
         name
         for name in settings
@@ -96,24 +97,24 @@ def plan(
 
 
 def _expected(
-    cell: Cell, catalog: Catalog, device: torch.device, speeds: dict[tuple[Any, ...], Speed]
+    trial: Trial, catalog: Catalog, device: torch.device, speeds: dict[tuple[Any, ...], Speed]
 ) -> float | None:
     """Seconds; what was measured for one method, network and batch serves for all percents."""
-    size = _size(cell, catalog)
-    if size is None or cell.recipe is None:
+    size = _size(trial, catalog)
+    if size is None or trial.recipe is None:
         return None
-    recipe = cell.recipe
-    key = (cell.dataset, cell.method, recipe["network"], recipe["batch_size"], recipe["steps"])
+    recipe = trial.recipe
+    key = (trial.dataset, trial.method, recipe["network"], recipe["batch_size"], recipe["steps"])
     if key not in speeds:
-        speeds[key] = measure(recipe, size, cell.seeds, device, cell.precision)
+        speeds[key] = measure(recipe, size, trial.seeds, device, trial.precision)
     return speeds[key].seconds(recipe, size)
 
 
-def _size(cell: Cell, catalog: Catalog) -> SetSize | None:
-    """Of the cell's data set: as it was made, or else as it will be, if that is known."""
-    card = catalog.load(f"{cell.setting}.data_card")
+def _size(trial: Trial, catalog: Catalog) -> SetSize | None:
+    """Of the trial's data set: as it was made, or else as it will be, if that is known."""
+    card = load_or_none(catalog, f"{trial.setting}.data_card")
     if not isinstance(card, dict):
-        return get_dataset(cell.dataset).size
+        return get_dataset(trial.dataset).size
     images = {split: card["splits"][split]["images"] for split in ("train", "valid", "test")}
     height, width, _ = card["image_shape"]
     return SetSize(**images, height=height, width=width, classes=len(card["label_names"]))
@@ -122,27 +123,27 @@ def _size(cell: Cell, catalog: Catalog) -> SetSize | None:
 def plan_table(plan: Plan) -> Group:
     """A plan for people."""
     table = plain_table(gap=2)
-    table.add_column("Cell", overflow="fold")
+    table.add_column("Trial", overflow="fold")
     table.add_column("State", overflow="fold")
     table.add_column("Time", justify="right", no_wrap=True)
-    for cell in plan.cells:
-        state = "there" if cell.there else f"failed: {cell.error}" if cell.error else "to do"
-        about = "" if cell.there or cell.seconds is None else "about "
-        table.add_row(Text(cell.name), Text(state), about + duration(cell.seconds))
+    for trial in plan.trials:
+        state = "there" if trial.there else f"failed: {trial.error}" if trial.error else "to do"
+        about = "" if trial.there or trial.seconds is None else "about "
+        table.add_row(Text(trial.name), Text(state), about + duration(trial.seconds))
     return Group(table, Text("\n".join(_sentences(plan))))
 
 
 def _sentences(plan: Plan) -> list[str]:
-    left = [cell for cell in plan.cells if not cell.there]
-    cells = "1 cell" if len(plan.cells) == 1 else f"{len(plan.cells)} cells"
-    counted = f"{cells}: {len(plan.cells) - len(left)} there, {len(left)} to do."
+    left = [trial for trial in plan.trials if not trial.there]
+    trials = "1 trial" if len(plan.trials) == 1 else f"{len(plan.trials)} trials"
+    counted = f"{trials}: {len(plan.trials) - len(left)} there, {len(left)} to do."
     if not left:
         return [counted]
-    unknown = [cell.name for cell in left if cell.seconds is None]
+    unknown = [trial.name for trial in left if trial.seconds is None]
     threads = "1 thread" if plan.threads == 1 else f"{plan.threads} threads"
     sentences = [
         f"{counted} Time left with --only-missing-outputs: about {duration(plan.seconds_left)}, "
-        "one cell after the other.",
+        "one trial after the other.",
         "Estimated from a few timed steps per method and network on random images, on "
         f"{plan.device} with {threads}; without the time to make data.",
     ]

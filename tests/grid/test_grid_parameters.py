@@ -1,4 +1,4 @@
-"""The grid: its cells, what each uses, where each files its results, and what is refused."""
+"""The grid: its trials, what each uses, where each files its results, and what is refused."""
 
 from pathlib import Path
 
@@ -6,10 +6,10 @@ import pytest
 
 from debias_pipeline.config_loader import ProjectConfigLoader
 from debias_pipeline.errors import UserError
-from debias_pipeline.grid import CELL_ENTRIES, SETTING_ENTRIES, cells_of
+from debias_pipeline.grid import SETTING_ENTRIES, TRIAL_ENTRIES, trials_of
 from debias_pipeline.settings import CONFIG_LOADER_ARGS
 
-CONF = Path(__file__).parents[1] / "conf"
+CONF = Path(__file__).parents[2] / "conf"
 
 
 def loader(env="local", **runtime_params):
@@ -21,29 +21,29 @@ def parameters(env="local", **grid):
     return loader(env, benchmark=grid)["parameters"]
 
 
-def cells(env="local", **grid):
-    return cells_of(parameters(env, **grid))
+def trials(env="local", **grid):
+    return trials_of(parameters(env, **grid))
 
 
-def only_cell(**grid):
+def only_trial(**grid):
     one = {"datasets": "cmnist", "percents": "1pct", "methods": "disent", **grid}
-    (cell,) = cells(**one)
-    return cell
+    (trial,) = trials(**one)
+    return trial
 
 
 def test_the_published_grid_is_an_environment_of_its_own():
-    grid = cells("paper")
-    assert [cell.name for cell in grid[:4]] == [
+    grid = trials("paper")
+    assert [trial.name for trial in grid[:4]] == [
         "cmnist_0_5pct.vanilla", "cmnist_0_5pct.lff", "cmnist_0_5pct.disent", "cmnist_1pct.vanilla",
     ]  # fmt: skip
     assert len(grid) == 12
-    assert {(cell.seeds, cell.precision) for cell in grid} == {((0, 1, 2), "bf16")}
-    assert {cell.recipe["steps"] for cell in grid} == {50_000}
+    assert {(trial.seeds, trial.precision) for trial in grid} == {((0, 1, 2), "bf16")}
+    assert {trial.recipe["steps"] for trial in grid} == {50_000}
     assert grid[2].published_accuracy[0]["accuracy"] == 0.6522
 
 
 def test_the_grid_of_the_base_environment_needs_no_download():
-    assert {cell.dataset for cell in cells()} == {"cmnist_mini"}
+    assert {trial.dataset for trial in trials()} == {"cmnist_mini"}
 
 
 def test_an_environment_says_only_what_differs_and_params_win():
@@ -52,15 +52,15 @@ def test_an_environment_says_only_what_differs_and_params_win():
 
 
 def test_lists_are_joined_by_plus_as_kedro_splits_at_commas():
-    names = [cell.name for cell in cells(percents="0.5pct + 5pct", methods="disent+vanilla")]
+    names = [trial.name for trial in trials(percents="0.5pct + 5pct", methods="disent+vanilla")]
     assert names == [
         "cmnist_mini_0_5pct.disent", "cmnist_mini_0_5pct.vanilla",
         "cmnist_mini_5pct.disent", "cmnist_mini_5pct.vanilla",
     ]  # fmt: skip
-    assert len(cells(percents=["2pct", "2pct"], methods="lff")) == 1
+    assert len(trials(percents=["2pct", "2pct"], methods="lff")) == 1
 
 
-def test_every_cell_finds_its_parameters_under_its_namespace():
+def test_every_trial_finds_its_parameters_under_its_namespace():
     found = parameters(datasets="cmnist", percents="0.5pct", methods="disent")
     setting = found["cmnist_0_5pct"]
     assert (setting["dataset"], setting["percent"]) == ("cmnist", "0.5pct")
@@ -77,21 +77,21 @@ def test_recipes_are_those_of_ordinary_runs():
 
 def test_overrides_are_for_all_methods_or_under_a_name_for_one():
     steps = {"steps": 7, "swap_start": 3, "vanilla": {"steps": 9}}
-    recipes = {cell.method: cell.recipe for cell in cells(percents="2pct", overrides=steps)}
+    recipes = {trial.method: trial.recipe for trial in trials(percents="2pct", overrides=steps)}
     assert [recipes[name]["steps"] for name in ("vanilla", "lff", "disent")] == [9, 7, 7]
     assert recipes["disent"]["swap_start"] == 3
     assert "swap_start" not in recipes["lff"]
 
 
-def test_a_method_without_a_recipe_for_a_data_set_has_a_cell_without_one():
+def test_a_method_without_a_recipe_for_a_data_set_has_a_trial_without_one():
     config = loader(benchmark={"methods": "vanilla"})
     found = config["parameters"]
     del found["cmnist_mini_2pct"]["vanilla"]["recipe"]
-    assert cells_of(found)[0].recipe is None
+    assert trials_of(found)[0].recipe is None
 
 
-def test_without_a_grid_there_are_no_cells():
-    assert cells_of({"dataset": "cmnist"}) == []
+def test_without_a_grid_there_are_no_trials():
+    assert trials_of({"dataset": "cmnist"}) == []
 
 
 @pytest.mark.parametrize(
@@ -139,34 +139,34 @@ def test_a_wrong_grid_is_refused_in_one_line(given, message):
     ],
 )
 def test_other_settings_make_another_digest(change):
-    assert only_cell(**change).digest != only_cell().digest
+    assert only_trial(**change).digest != only_trial().digest
 
 
 def test_data_of_other_options_or_another_seed_makes_another_digest():
     cifar = {"datasets": "cifar10c", "percents": "1pct", "methods": "vanilla"}
-    weaker = only_cell(**cifar, data_options={"cifar10c": {"severity": 1}})
-    assert weaker.digest != only_cell(**cifar).digest
+    weaker = only_trial(**cifar, data_options={"cifar10c": {"severity": 1}})
+    assert weaker.digest != only_trial(**cifar).digest
     grid = {"datasets": "cmnist", "percents": "1pct", "methods": "disent"}
-    (other,) = cells_of(loader(data_seed=3, benchmark=grid)["parameters"])
-    assert other.digest != only_cell().digest
+    (other,) = trials_of(loader(data_seed=3, benchmark=grid)["parameters"])
+    assert other.digest != only_trial().digest
     assert other.data_folder == "cmnist/1pct_data3"
 
 
 @pytest.mark.parametrize("change", [{"threads": 2}, {"mlflow_ui": "http://other:1"}])
 def test_what_changes_no_result_makes_no_other_digest(change):
-    assert only_cell(**change).digest == only_cell().digest
+    assert only_trial(**change).digest == only_trial().digest
 
 
-def test_a_digest_goes_by_the_cell_alone():
-    grid = cells("paper")
-    alone = cells("paper", percents="1pct", methods="lff")
-    assert alone[0].digest in {cell.digest for cell in grid if cell.name == "cmnist_1pct.lff"}
-    assert len({cell.digest for cell in grid}) == len(grid)
+def test_a_digest_goes_by_the_trial_alone():
+    grid = trials("paper")
+    alone = trials("paper", percents="1pct", methods="lff")
+    assert alone[0].digest in {trial.digest for trial in grid if trial.name == "cmnist_1pct.lff"}
+    assert len({trial.digest for trial in grid}) == len(grid)
 
 
 def test_percents_do_not_multiply_a_data_set_that_has_none():
     grid = {"datasets": "folder+cmnist_mini", "percents": "0.5pct+2pct", "methods": "vanilla"}
-    names = [cell.name for cell in cells(**grid)]
+    names = [trial.name for trial in trials(**grid)]
     assert names == ["folder.vanilla", "cmnist_mini_0_5pct.vanilla", "cmnist_mini_2pct.vanilla"]
     catalog = loader(benchmark=grid)["catalog"]
     assert {"folder.images", "folder.vanilla.checkpoint"} <= {*catalog}
@@ -180,23 +180,23 @@ def test_two_settings_with_one_folder_are_refused(monkeypatch):
         parameters(datasets="cmnist", percents="1pct+2pct")
 
 
-def test_the_catalog_has_entries_of_every_cell():
+def test_the_catalog_has_entries_of_every_trial():
     catalog = loader("paper")["catalog"]
-    for cell in cells("paper"):
-        assert all(f"{cell.setting}.{name}" in catalog for name in SETTING_ENTRIES)
-        assert all(f"{cell.name}.{name}" in catalog for name in CELL_ENTRIES)
+    for trial in trials("paper"):
+        assert all(f"{trial.setting}.{name}" in catalog for name in SETTING_ENTRIES)
+        assert all(f"{trial.name}.{name}" in catalog for name in TRIAL_ENTRIES)
 
 
 def test_data_is_shared_with_ordinary_runs_and_results_are_not():
     grid = {"datasets": "cmnist", "percents": "0.5pct", "methods": "disent"}
-    (cell,) = cells(**grid)
+    (trial,) = trials(**grid)
     catalog = loader(dataset="cmnist", percent="0.5pct", benchmark=grid)["catalog"]
-    images = catalog["cmnist_0_5pct.images"]["dataset"]["filepath"]
+    images = catalog["cmnist_0_5pct.images"]["filepath"]
     assert images == catalog["images"]["filepath"] == "data/03_primary/cmnist/0.5pct/images.npy"
     checkpoint = catalog["cmnist_0_5pct.disent.checkpoint"]
     assert checkpoint["versioned"] is True
-    assert checkpoint["dataset"]["filepath"] == (
-        f"data/06_models/cmnist/0.5pct/benchmark-{cell.digest}/disent/checkpoint.safetensors"
+    assert checkpoint["filepath"] == (
+        f"data/06_models/cmnist/0.5pct/benchmark-{trial.digest}/disent/checkpoint.safetensors"
     )
     ordinary = catalog["{method}.checkpoint"]["filepath"]
     assert ordinary == "data/06_models/cmnist/0.5pct/{method}/checkpoint.safetensors"

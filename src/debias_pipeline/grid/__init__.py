@@ -1,0 +1,47 @@
+"""The grid of the benchmark: its trials, how they are laid out, checked, planned and run."""
+
+from debias_pipeline.grid.catalog import load_or_none, resolve_catalog
+from debias_pipeline.grid.checks import (
+    GRID_PIPELINES,
+    check_outcomes,
+    check_trials,
+    check_typed,
+    chosen_trials,
+)
+from debias_pipeline.grid.execution import ALL_DONE, LenientCatalog, explained, run_trial
+from debias_pipeline.grid.parameters import OVERRIDES, GridParameters, resolve_grid
+from debias_pipeline.grid.pipeline import GRID_TAG, create_pipelines
+from debias_pipeline.grid.plan import plan, plan_table
+from debias_pipeline.grid.trials import (
+    SETTING_ENTRIES,
+    TRAINED_ENTRIES,
+    TRIAL_ENTRIES,
+    Trial,
+    trials_of,
+)
+
+__all__ = [
+    "ALL_DONE",
+    "GRID_PIPELINES",
+    "GRID_TAG",
+    "OVERRIDES",
+    "SETTING_ENTRIES",
+    "TRAINED_ENTRIES",
+    "TRIAL_ENTRIES",
+    "GridParameters",
+    "LenientCatalog",
+    "Trial",
+    "check_outcomes",
+    "check_trials",
+    "check_typed",
+    "chosen_trials",
+    "create_pipelines",
+    "explained",
+    "load_or_none",
+    "plan",
+    "plan_table",
+    "resolve_catalog",
+    "resolve_grid",
+    "run_trial",
+    "trials_of",
+]

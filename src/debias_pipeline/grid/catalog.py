@@ -1,0 +1,89 @@
+"""Catalog entries of a run and of every trial, from the dataset factories of catalog.yml."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from kedro.io import CatalogProtocol, DataCatalog, DatasetError
+from kedro.io.catalog_config_resolver import CatalogConfigResolver
+
+from debias_pipeline.grid.trials import SETTING_ENTRIES, TRIAL_ENTRIES, Trial
+
+Catalog = CatalogProtocol[Any, Any]
+
+# Trials log their final metrics to an MLflow run of their own, and keep no file of them.
+IN_MEMORY = {"type": "kedro.io.MemoryDataset"}
+
+
+class _Factory:
+    """A dataset factory such as `<{folder}>.{method}.metrics`."""
+
+    def __init__(self, pattern: str, entry: Mapping[str, Any]) -> None:
+        self._pattern = pattern
+        # Kedro resolves each value by itself, in time that a large grid notices.
+        self._constant = {key: value for key, value in entry.items() if "{" not in str(value)}
+        varying = {key: value for key, value in entry.items() if key not in self._constant}
+        self._resolver = CatalogConfigResolver(
+            {pattern: varying}, default_runtime_patterns=DataCatalog.default_runtime_patterns
+        )
+
+    def entry(self, folder: str, method: str = "{method}") -> dict[str, Any]:
+        """Return the entry of a method in a folder; by default a factory of all methods."""
+        name = self._pattern.replace("{folder}", folder).replace("{method}", method)
+        return {**self._constant, **self._resolver.resolve_pattern(name)}
+
+
+def resolve_catalog(
+    config: Mapping[str, Any], folder: str, trials: Iterable[Trial]
+) -> dict[str, Any]:
+    """Resolve the dataset factories for the data set of a run and for the trials of a grid.
+
+    Args:
+        config: catalog.yml. Names of factories begin with `<{folder}>.`.
+        folder: of the run's data set, such as cmnist/0.5pct.
+        trials: of the grid.
+
+    Returns:
+        What is no factory, as it is; `images`, `{method}.metrics` and so on for the run;
+        `<setting>.images` and so on, shared by the trials of a setting; and
+        `<setting>.<method>.metrics` and so on.
+
+    Raises:
+        DatasetError: if an entry has a placeholder that its name has not.
+    """
+    factories = {
+        pattern.partition(">.")[2]: _Factory(pattern, entry)
+        for pattern, entry in config.items()
+        if pattern.startswith("<")
+    }
+    entries = {name: entry for name, entry in config.items() if not name.startswith("<")}
+    entries |= {name: factory.entry(folder) for name, factory in factories.items()}
+    settings: set[str] = set()
+    for trial in trials:
+        if trial.setting not in settings:
+            settings.add(trial.setting)
+            for name in SETTING_ENTRIES:
+                entry = factories[name].entry(trial.data_folder)
+                entries[f"{trial.setting}.{name}"] = _of_setting(trial.setting, entry)
+        for name in (*TRIAL_ENTRIES, "snapshots"):
+            factory = factories[f"{{method}}.{name}"]
+            entries[f"{trial.name}.{name}"] = factory.entry(trial.results_folder, trial.method)
+        entries[f"{trial.name}.final_metrics"] = IN_MEMORY
+    return entries
+
+
+def _of_setting(setting: str, entry: dict[str, Any]) -> dict[str, Any]:
+    """Return an entry whose MLflow artifacts do not overwrite those of other settings."""
+    metadata = entry.get("metadata", {})
+    if "mlflow_artifact" not in metadata:
+        return entry
+    path = f"{setting}/{metadata['mlflow_artifact']}"
+    return {**entry, "metadata": {**metadata, "mlflow_artifact": path}}
+
+
+def load_or_none(catalog: Catalog, name: str) -> Any:
+    """Load without Kedro's log line; None if there is nothing or it cannot be read."""
+    dataset = catalog.get(name)
+    try:
+        return dataset.load() if dataset is not None and dataset.exists() else None
+    except DatasetError:
+        return None

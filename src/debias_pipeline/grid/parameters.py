@@ -1,0 +1,151 @@
+"""Parameters of a grid: data sets × percents × methods."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, field_validator
+
+from debias_pipeline.biased_data import get_dataset
+from debias_pipeline.biased_data.percent import parse_percent
+from debias_pipeline.errors import UserError
+from debias_pipeline.grid.trials import percents_of, setting_name
+from debias_pipeline.methods import method_names
+from debias_pipeline.parameters import Threads, data_folder
+from debias_pipeline.recipes import check_overrides, resolve_method
+from debias_pipeline.registry import unknown
+from debias_pipeline.validation import validated
+
+# What goes before a key of the grid where the user types it.
+_PREFIX: Final = "benchmark."
+# The key under which a grid sets recipe fields.
+OVERRIDES: Final = f"{_PREFIX}overrides"
+
+
+class GridParameters(BaseModel):
+    """The key `benchmark` of the parameters; see conf/base/parameters_benchmark.yml."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    datasets: list[str] = Field(min_length=1)
+    percents: list[Any] = Field(min_length=1)
+    methods: list[str] = Field(min_length=1)
+    seed: StrictInt = Field(default=0, ge=0, lt=2**32)
+    seeds: StrictInt = Field(default=1, ge=1)
+    precision: Literal["fp32", "bf16"] = "fp32"
+    threads: Threads = "auto"
+    overrides: dict[str, Any] = Field(default_factory=dict)
+    data_options: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    mlflow_ui: str = Field(default="http://127.0.0.1:5000", pattern="^https?://")
+
+    @field_validator("datasets", "percents", "methods", mode="before")
+    @classmethod
+    def _lists_may_be_joined_by_plus(cls, value: object) -> object:
+        # Kedro splits --params at commas: benchmark.percents=2pct+5pct.
+        items = value.split("+") if isinstance(value, str) else value
+        if not isinstance(items, list):
+            return [items]
+        return [*dict.fromkeys(each.strip() if isinstance(each, str) else each for each in items)]
+
+
+def resolve_grid(
+    block: Mapping[str, Any], config: Mapping[str, Any], run: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Check the grid and look up what each of its trials uses.
+
+    Args:
+        block: the key `benchmark` of the parameters.
+        config: see `recipes.resolve_method`; other keys are ignored.
+        run: what `parameters.resolve_parameters` gave: `raw_dir` and `data_seed` hold for the
+            grid as well.
+
+    Returns:
+        `benchmark`: the fields of GridParameters. Per setting, such as `cmnist_0_5pct`:
+        `dataset`, `percent`, `data_options`, `data_folder`, and per method `recipe` (only where
+        there is one) and `published_accuracy`.
+
+    Raises:
+        UserError: if a value is not what it may be.
+    """
+    known = [*GridParameters.model_fields]
+    grid = validated(GridParameters, block, known=known, what="key of benchmark", prefix=_PREFIX)
+    for method in grid.methods:
+        if method not in method_names():
+            raise UserError(unknown("method", method, method_names()))
+    for percent in grid.percents:
+        parse_percent(percent)
+    common, of_method = _split_overrides(grid.overrides, grid.methods)
+    resolved: dict[str, Any] = {"benchmark": grid.model_dump()}
+    for dataset in grid.datasets:
+        options = _data_options(dataset, grid.data_options.get(dataset, {}))
+        for percent in percents_of(dataset, grid.percents):
+            resolved[setting_name(dataset, percent)] = {
+                "dataset": dataset,
+                "percent": percent,
+                "data_options": options,
+                "data_folder": data_folder(dataset, percent, options, run),
+                **{
+                    method: resolve_method(
+                        method,
+                        config,
+                        dataset,
+                        percent,
+                        {**common, **of_method.get(method, {})},
+                        prefix=f"{OVERRIDES}.",
+                    )
+                    for method in grid.methods
+                },
+            }
+    _check_data_options(grid)
+    _check_folders(resolved)
+    return resolved
+
+
+def _split_overrides(
+    overrides: Mapping[str, Any], methods: Sequence[str]
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Recipe fields for all methods, and those under a method's name for it alone."""
+    of_method = {key: value for key, value in overrides.items() if key in method_names()}
+    common = {key: value for key, value in overrides.items() if key not in of_method}
+    check_overrides(common, methods)
+    for method, fields in of_method.items():
+        if not isinstance(fields, Mapping):
+            raise UserError(
+                f"{OVERRIDES}.{method}={fields!r} is not recipe fields: write them as in "
+                f"{OVERRIDES}.{method}.steps=2000"
+            )
+        check_overrides(fields, [method])
+    return common, of_method
+
+
+def _data_options(dataset: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    options_type = get_dataset(dataset).options_type
+    return validated(
+        options_type,
+        given,
+        known=[*options_type.model_fields],
+        what=f"option of {dataset}",
+        prefix=f"{_PREFIX}data_options.{dataset}.",
+    ).model_dump()
+
+
+def _check_folders(resolved: Mapping[str, Any]) -> None:
+    """Check that no two settings share a folder, as each would overwrite the other's data."""
+    of_folder: dict[str, str] = {}
+    for name, setting in resolved.items():
+        if name == "benchmark":
+            continue
+        other = of_folder.setdefault(setting["data_folder"], name)
+        if other != name:
+            raise UserError(
+                f"{other} and {name} of the grid would share the folder "
+                f"{setting['data_folder']}: leave one of them out"
+            )
+
+
+def _check_data_options(grid: GridParameters) -> None:
+    for dataset in grid.data_options:
+        if dataset not in grid.datasets:
+            raise UserError(
+                f"benchmark.data_options.{dataset}: the grid has no such data set; "
+                f"it has {', '.join(grid.datasets)}"
+            )

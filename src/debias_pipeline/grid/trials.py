@@ -1,0 +1,113 @@
+"""The trials of a grid: a data set, a percent and a method, each with all its seeds."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from debias_pipeline.biased_data import get_dataset
+from debias_pipeline.parameters import Threads
+from debias_pipeline.published import PublishedAccuracy
+
+# Catalog entries that the trials of one setting share, and those that each trial has of its own.
+SETTING_ENTRIES: Final = ("images", "manifest", "data_card", "data_figures")
+TRAINED_ENTRIES: Final = ("checkpoint", "history", "sample_weights", "training_record")
+TRIAL_ENTRIES: Final = (*TRAINED_ENTRIES, "predictions", "metrics", "group_accuracy", "outcome")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One data set, percent and method, with all seeds.
+
+    Attributes:
+        dataset: its name.
+        percent: as typed, such as 0.5pct.
+        method: its name.
+        seeds: trained together.
+        precision: fp32 or bf16.
+        recipe: the method's, overrides included; None where it has none for the data set.
+        published_accuracy: those of papers, the one for tables first.
+        data_folder: folder of the data set, shared with ordinary runs: cmnist/0.5pct.
+        threads: `auto`, or the number of threads on the CPU.
+    """
+
+    dataset: str
+    percent: str
+    method: str
+    seeds: tuple[int, ...]
+    precision: str
+    recipe: Mapping[str, Any] | None
+    published_accuracy: Sequence[PublishedAccuracy]
+    data_folder: str
+    threads: Threads = "auto"
+
+    @property
+    def setting(self) -> str:
+        """The namespace of the data set and percent: cmnist_0_5pct."""
+        return setting_name(self.dataset, self.percent)
+
+    @property
+    def name(self) -> str:
+        """The namespace of the trial: cmnist_0_5pct.disent."""
+        return f"{self.setting}.{self.method}"
+
+    @property
+    def digest(self) -> str:
+        """Eight hexadecimal digits that differ wherever another result is to be expected."""
+        settings = {
+            "data": self.data_folder,
+            "recipe": self.recipe,
+            "seeds": self.seeds,
+            "precision": self.precision,
+        }
+        text = json.dumps(settings, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+    @property
+    def results_folder(self) -> str:
+        """Where the trial's results are filed: a trial with other settings has another one."""
+        return f"{self.data_folder}/benchmark-{self.digest}"
+
+
+def setting_name(dataset: str, percent: str) -> str:
+    """Return the namespace of a data set and percent; dots would separate namespaces."""
+    if not get_dataset(dataset).has_percents:
+        return dataset
+    return f"{dataset}_{percent.replace('.', '_')}"
+
+
+def percents_of(dataset: str, percents: Sequence[str]) -> Sequence[str]:
+    """Return the percents of a data set in a grid: one of them if it has none."""
+    return percents if get_dataset(dataset).has_percents else percents[:1]
+
+
+def trials_of(parameters: Mapping[str, Any]) -> list[Trial]:
+    """Return the trials of the grid, in its order.
+
+    Args:
+        parameters: resolved, see `resolve_grid`; without a grid there are no trials.
+    """
+    if "benchmark" not in parameters:
+        return []
+    grid = parameters["benchmark"]
+    seeds = tuple(range(grid["seed"], grid["seed"] + grid["seeds"]))
+    trials = []
+    for dataset in grid["datasets"]:
+        for percent in percents_of(dataset, grid["percents"]):
+            setting = parameters[setting_name(dataset, percent)]
+            for method in grid["methods"]:
+                trials.append(
+                    Trial(
+                        dataset=dataset,
+                        percent=percent,
+                        method=method,
+                        seeds=seeds,
+                        precision=grid["precision"],
+                        recipe=setting[method].get("recipe"),
+                        published_accuracy=setting[method]["published_accuracy"],
+                        data_folder=setting["data_folder"],
+                        threads=grid["threads"],
+                    )
+                )
+    return trials

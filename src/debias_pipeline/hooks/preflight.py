@@ -1,0 +1,225 @@
+"""Checks before a run: what cannot succeed is refused before anything starts."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from kedro.framework.context import KedroContext
+from kedro.framework.hooks import hook_impl
+from kedro.framework.project import pipelines
+from kedro.io import CatalogProtocol
+from kedro.io.core import is_parameter
+from kedro.pipeline import Pipeline
+
+from debias_pipeline.biased_data import get_dataset
+from debias_pipeline.errors import RecipeError, UserError
+from debias_pipeline.grid import (
+    ALL_DONE,
+    GRID_PIPELINES,
+    OVERRIDES,
+    check_trials,
+    check_typed,
+    chosen_trials,
+    create_pipelines,
+    load_or_none,
+    trials_of,
+)
+from debias_pipeline.io import unwritable_folder, versions_of
+from debias_pipeline.methods import get_method, method_names
+from debias_pipeline.networks import check_weights
+from debias_pipeline.outdated import check_raw_data, check_trained_on, mark_outdated
+from debias_pipeline.pipeline_registry import (
+    DEFAULT_METHODS,
+    pipelines_of_pretrained,
+    pipelines_of_trained,
+)
+from debias_pipeline.recipes import check_decays, check_overrides, no_recipe
+from debias_pipeline.registry import unknown
+from debias_pipeline.runners import ON_OTHER_MACHINES
+from debias_pipeline.training import choose_device
+
+logger = logging.getLogger(__name__)
+
+Catalog = CatalogProtocol[Any, Any]
+
+
+class PreflightHooks:
+    """Refuses a run that cannot succeed before it starts."""
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        """Lay out the grid; let `evaluation` and `reporting` use what is trained."""
+        pipelines.update(create_pipelines(trials_of(context.params)))
+        if context.params.get("pretrained"):
+            pipelines.update(pipelines_of_pretrained())
+            return
+        catalog = context.catalog
+        trained = [name for name in method_names() if catalog.exists(f"{name}.checkpoint")]
+        pipelines.update(pipelines_of_trained(trained or DEFAULT_METHODS))
+
+    # First of all hooks, so that no MLflow run is started for what is refused.
+    @hook_impl(tryfirst=True)
+    def before_pipeline_run(
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Catalog
+    ) -> None:
+        """Check what depends on the pipeline chosen.
+
+        Raises:
+            UserError: if a method has no recipe, a recipe field is unknown to all methods of
+                the run, the device is not there, something is missing that an earlier
+                pipeline makes or belongs to other data, results cannot be saved, or a method
+                needs bias labels and the data has none. The same is checked for a grid.
+        """
+        _check_load_versions(run_params["load_versions"] or {}, pipeline, catalog)
+        parameters: dict[str, Any] = catalog.load("parameters")
+        if set(run_params["pipeline_names"] or ["__default__"]) <= set(GRID_PIPELINES):
+            check_typed(run_params["runtime_params"] or {})
+        trials = chosen_trials(trials_of(parameters), pipeline)
+        check_trials(trials, pipeline, catalog)
+        # The workers of a cluster have devices and files of their own.
+        here = run_params["runner"] != ON_OTHER_MACHINES
+        if here:
+            choose_device(parameters["device"])
+            _check_writable(pipeline, catalog)
+            for trial in trials:
+                _check_weights(trial.recipe or {}, OVERRIDES)
+        trained = _methods_of(pipeline, "params:{}.recipe")
+        for method in trained:
+            if "recipe" not in parameters[method]:
+                raise UserError(no_recipe(method, parameters["dataset"]))
+            if here:
+                _check_weights(parameters[method]["recipe"], "recipe")
+        if trained:
+            check_overrides(parameters["recipe"], trained)
+            check_decays(
+                parameters["recipe"], {name: parameters[name]["recipe"] for name in trained}
+            )
+        for key in ("model", "images"):
+            if f"params:{key}" in pipeline.inputs() and not parameters[key]:
+                raise UserError(
+                    f"--pipeline=predict needs {key}; use e.g. --params "
+                    "model=data/06_models/cmnist_mini/2pct/disent,images=photos"
+                )
+        self._check_inputs(pipeline, catalog, parameters)
+        if here:
+            for method in trained:
+                _check_bias_labels(method, parameters, parameters, "", pipeline, catalog)
+            for trial in trials:
+                setting = parameters[trial.setting]
+                namespace = f"{trial.setting}."
+                _check_bias_labels(trial.method, setting, parameters, namespace, pipeline, catalog)
+        check_trained_on(pipeline, catalog, parameters)
+        if warning := check_raw_data(pipeline, catalog, parameters):
+            logger.warning(warning)
+        if run_params.get("only_missing_outputs"):
+            for reason in mark_outdated(pipeline, catalog, parameters):
+                logger.info(reason)
+
+    def _check_inputs(
+        self, pipeline: Pipeline, catalog: Catalog, parameters: dict[str, Any]
+    ) -> None:
+        # The leaderboard shows what is missing.
+        read = {
+            name for node in pipeline.nodes if ALL_DONE not in node.tags for name in node.inputs
+        }
+        needed = sorted(name for name in read & pipeline.inputs() if not is_parameter(name))
+        missing = [name for name in needed if not catalog.exists(name)]
+        if not missing:
+            return
+        setting = f"dataset={parameters['dataset']},percent={parameters['percent']}"
+        method = next((name.split(".")[0] for name in missing if "." in name), None)
+        remedy = f"kedro run --pipeline={method or 'ingestion'} --params {setting}"
+        raise UserError(f"Nothing there yet for {', '.join(missing)} ({setting}): first {remedy}")
+
+
+def _check_bias_labels(
+    method: str,
+    setting: Mapping[str, Any],
+    parameters: Mapping[str, Any],
+    namespace: str,
+    pipeline: Pipeline,
+    catalog: Catalog,
+) -> None:
+    """Check that the data has the bias labels that a method needs.
+
+    Data that the pipeline makes is not there yet, or is not the one that it will make: then the
+    data set says what it knows of it.
+
+    Args:
+        method: to be trained.
+        setting: `dataset` and `data_options`.
+        parameters: `raw_dir`.
+        namespace: of the setting's catalog entries.
+        pipeline: to be run.
+        catalog: of the run.
+
+    Raises:
+        UserError: if there are none.
+    """
+    if get_method(method).bias_labels == "none":
+        return
+    entry = f"{namespace}data_card"
+    if entry in pipeline.inputs():
+        card = load_or_none(catalog, entry)
+        lacking = card is not None and not card["bias_names"]
+    else:
+        dataset = get_dataset(setting["dataset"])
+        options = dataset.options_type.model_validate(setting["data_options"])
+        lacking = dataset.lacks_bias_labels(Path(parameters["raw_dir"]), options)
+    if lacking:
+        raise UserError(
+            f"{method} needs bias labels, and dataset={setting['dataset']} in "
+            f"{parameters['raw_dir']} has none; add a column bias to the table of its images, or "
+            "use a method that needs none, such as disent"
+        )
+
+
+def _check_writable(pipeline: Pipeline, catalog: Catalog) -> None:
+    # One output of each kind: a grid has thousands, and those of a kind lie in the same layer.
+    for name in {each.split(".")[-1]: each for each in sorted(pipeline.all_outputs())}.values():
+        folder = unwritable_folder(catalog.get(name))
+        if folder is not None:
+            raise UserError(
+                f"{name} cannot be saved: {folder} is read-only; make it writable, or set root in "
+                "conf/local/globals.yml to another folder"
+            )
+
+
+def _check_load_versions(
+    load_versions: dict[str, str], pipeline: Pipeline, catalog: Catalog
+) -> None:
+    """Check that the pipeline reads what --load-versions names, and that the version is stored.
+
+    Raises:
+        UserError: if it does not, or the version is not.
+    """
+    if not load_versions:
+        return
+    read = [name for name in sorted(pipeline.inputs()) if not is_parameter(name)]
+    versions = {name: versions_of(catalog.get(name)) for name in read}
+    for name, version in load_versions.items():
+        if name not in versions:
+            versioned = [each for each, stored in versions.items() if stored]
+            raise UserError(
+                f"--load-versions={name}:{version}: "
+                + unknown("versioned input of this pipeline", name, versioned or ["none"])
+            )
+        if version not in versions[name]:
+            stored = ", ".join(versions[name]) or "none"
+            raise UserError(f"--load-versions={name}:{version} is not stored; stored are: {stored}")
+
+
+def _check_weights(recipe: Mapping[str, Any], key: str) -> None:
+    """Check the weights that a recipe starts from; errors name recipe fields under `key`."""
+    if not recipe:
+        return
+    try:
+        check_weights(recipe["network"], recipe["weights"])
+    except RecipeError as error:
+        raise error.with_key(key) from error
+
+
+def _methods_of(pipeline: Pipeline, dataset: str) -> list[str]:
+    inputs = pipeline.inputs()
+    return [name for name in method_names() if dataset.format(name) in inputs]

@@ -1,0 +1,61 @@
+"""What a run prints at its end: the headline table and the paths of its reports."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from kedro.framework.hooks import hook_impl
+from kedro.io import CatalogProtocol
+from kedro.pipeline import Pipeline
+from rich.console import Console
+
+from debias_pipeline.grid import check_outcomes, chosen_trials, load_or_none, trials_of
+from debias_pipeline.io import location
+from debias_pipeline.methods import method_names
+from debias_pipeline.pipeline_registry import (
+    baseline_first,
+)
+from debias_pipeline.pipelines.evaluation import PRETRAINED
+from debias_pipeline.reporting import headline_table
+from debias_pipeline.reporting.leaderboard import leaderboard_tables
+
+Catalog = CatalogProtocol[Any, Any]
+
+
+class SummaryHooks:
+    """Ends a run with its results: the headline table and where the reports are."""
+
+    # Last of all hooks, so that the MLflow run has ended when failed trials make the command fail.
+    @hook_impl(trylast=True)
+    def after_pipeline_run(self, pipeline: Pipeline, catalog: Catalog) -> None:
+        """Show what the run has measured and written.
+
+        Raises:
+            UserError: if trials of the grid failed.
+        """
+        outputs = pipeline.all_outputs()
+        names = (f"{name}.metrics" for name in (*method_names(), PRETRAINED))
+        evaluated = baseline_first(name for name in names if name in outputs)
+        if evaluated:
+            metrics = [catalog.load(name) for name in evaluated]
+            parameters = catalog.load("parameters")
+            published = {
+                each["method"]: parameters[each["method"]]["published_accuracy"] for each in metrics
+            }
+            Console().print(headline_table(metrics, published, catalog.load("data_card")))
+        if "leaderboard_json" in outputs:
+            Console().print(leaderboard_tables(catalog.load("leaderboard_json")))
+        reports = sorted(
+            name for name in outputs if name.endswith(("report", "_page", "image_predictions"))
+        )
+        # Networks that were not trained here are evaluated for their metrics.
+        files = [*reports, *(name for name in evaluated if not reports or PRETRAINED in name)]
+        for name in files:
+            shown = location(catalog.get(name)).removeprefix(f"{Path.cwd()}{os.sep}")
+            # Not logged: a log line would be wrapped, and a path should be easy to copy.
+            print(f"{name.replace('.', ' ').replace('_', ' ')}: {shown}")
+        trials = chosen_trials(trials_of(catalog.load("parameters")), pipeline)
+        check_outcomes(
+            trials,
+            {trial.name: load_or_none(catalog, f"{trial.name}.outcome") for trial in trials},
+        )

@@ -1,0 +1,191 @@
+"""MLflow: the run of a command, its tags, parameters, metrics and artifacts."""
+
+import os
+import shlex
+import subprocess
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from kedro.framework.context import KedroContext
+from kedro.framework.hooks import hook_impl
+from kedro.io import CatalogProtocol
+from kedro.io.core import is_parameter
+from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
+from kedro_mlflow.config.kedro_mlflow_config import KedroMlflowConfig
+
+from debias_pipeline.config_loader import ProjectConfigLoader
+from debias_pipeline.grid import GRID_TAG, Trial, chosen_trials, trials_of
+from debias_pipeline.io import local_file
+from debias_pipeline.methods import method_names
+from debias_pipeline.nested import flattened
+from debias_pipeline.tracking import (
+    FAILED,
+    FINISHED,
+    PENDING_FOLDER,
+    Destination,
+    active_run,
+    credentials_of,
+    destination_of,
+    end_run,
+    mlflow_config,
+    set_tracking_uri,
+    start_run,
+)
+
+Catalog = CatalogProtocol[Any, Any]
+
+
+class TrackingHooks:
+    """Tracks a run in MLflow: parameters, tags, metrics and artifacts.
+
+    It takes the place of kedro-mlflow's hooks, which need an MLflow that answers. The settings in
+    mlflow.yml are those of kedro-mlflow.
+    """
+
+    _catalog: Catalog
+    _config: KedroMlflowConfig
+    _destination: Destination
+
+    # Before all that reads the configuration.
+    @hook_impl(tryfirst=True)
+    def after_context_created(self, context: KedroContext) -> None:
+        """Read mlflow.yml, without contacting MLflow."""
+        loader, project = cast(ProjectConfigLoader, context.config_loader), context.project_path
+        loader.project = Path(project)
+        self._config = mlflow_config(loader)
+        self._destination = destination_of(loader, self._config)
+        os.environ.update(credentials_of(loader, self._config))
+        # For notebooks, and `kedro mlflow ui`.
+        set_tracking_uri(self._destination.uri)
+        context.__setattr__("mlflow", self._config)
+
+    @hook_impl(trylast=True)
+    def before_pipeline_run(
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Catalog
+    ) -> None:
+        """Start the MLflow run of the command and set its tags."""
+        names = run_params["pipeline_names"] or ["__default__"]
+        if set(names) <= set(self._config.tracking.disable_tracking.pipelines):
+            return
+        parameters: dict[str, Any] = catalog.load("parameters")
+        trials = chosen_trials(trials_of(parameters), pipeline)
+        project = Path(run_params["project_path"])
+        start_run(
+            self._destination,
+            project / PENDING_FOLDER,
+            self._config.tracking.run.name or "+".join(names),
+            {
+                **{name: value for name, value in run_params.items() if value},
+                **(_tags_of_grid(trials) if trials else {}),
+                **(_tags_of_run(pipeline, parameters) if _uses_dataset(pipeline) else {}),
+                "kedro_command": _command(run_params, names),
+                "git_commit": _git_commit(project),
+            },
+            self._config.tracking.run.id,
+        )
+        if trials:
+            active_run().log(params={"benchmark": parameters["benchmark"]})
+
+    @hook_impl
+    def before_node_run(self, node: Node, catalog: Catalog, inputs: dict[str, Any]) -> None:
+        """Log the parameters of a node; a trial logs its recipe to a run of its own."""
+        # Set here, as a worker's process only runs nodes.
+        self._catalog = catalog
+        if GRID_TAG not in node.tags:
+            parameters = {name: inputs[name] for name in inputs if is_parameter(name)}
+            active_run().log(
+                params={name.removeprefix("params:"): each for name, each in parameters.items()}
+            )
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
+        """Log what the catalog marks with `mlflow_artifact: <path>` or `mlflow_metrics: <prefix>`.
+
+        kedro-mlflow's own datasets need an MLflow that answers.
+        """
+        dataset = self._catalog.get(dataset_name)
+        metadata = getattr(dataset, "metadata", None) or {}
+        if "mlflow_artifact" in metadata and active_run().key is not None:
+            with local_file(dataset) as path:
+                active_run().log_artifact(path, metadata["mlflow_artifact"])
+        if "mlflow_metrics" in metadata:
+            for name, metric in data.items():
+                full_name = f"{metadata['mlflow_metrics']}.{name}"
+                active_run().log(metrics={full_name: metric["value"]}, step=metric["step"])
+
+    @hook_impl
+    def after_pipeline_run(self) -> None:
+        """End the run."""
+        end_run(FINISHED)
+
+    @hook_impl
+    def on_pipeline_error(self) -> None:
+        """End the run; Kedro does not call this for Ctrl-C, see `killed_when_interrupted`."""
+        end_run(FAILED)
+
+
+def _tags_of_run(pipeline: Pipeline, parameters: dict[str, Any]) -> dict[str, str]:
+    first, count = parameters["seed"], parameters["seeds"]
+    return {
+        "dataset": parameters["dataset"],
+        "percent": parameters["percent"],
+        "method": ",".join(name for name in method_names() if _in_namespace(pipeline, name)),
+        "seeds": ",".join(str(seed) for seed in range(first, first + count)),
+    }
+
+
+def _tags_of_grid(trials: list[Trial]) -> dict[str, str]:
+    def listed(values: Iterable[object]) -> str:
+        return ",".join(dict.fromkeys(map(str, values)))
+
+    return {
+        "dataset": listed(trial.dataset for trial in trials),
+        "percent": listed(trial.percent for trial in trials),
+        "method": listed(trial.method for trial in trials),
+        "seeds": listed(trials[0].seeds),
+    }
+
+
+def _in_namespace(pipeline: Pipeline, name: str) -> bool:
+    return any((node.namespace or "").split(".")[0] == name for node in pipeline.nodes)
+
+
+def _uses_dataset(pipeline: Pipeline) -> bool:
+    """Whether an ordinary pipeline makes or reads the data set of its parameters."""
+    return bool({"images", "data_card"} & pipeline.datasets())
+
+
+def _command(run_params: Mapping[str, Any], pipelines_chosen: list[str]) -> str:
+    """The command line of a run, as far as Kedro tells hooks."""
+    options: dict[str, Any] = {
+        "pipelines": [name for name in pipelines_chosen if name != "__default__"],
+        "env": [run_params["env"]] if run_params["env"] else [],
+        "params": [
+            f"{name}={value}"
+            for name, value in flattened(run_params["runtime_params"] or {}).items()
+        ],
+        "tags": run_params["tags"],
+        "nodes": run_params["node_names"],
+        "from-nodes": run_params["from_nodes"],
+        "to-nodes": run_params["to_nodes"],
+        "from-inputs": run_params["from_inputs"],
+        "to-outputs": run_params["to_outputs"],
+    }
+    chosen = [f"--{name}={','.join(values)}" for name, values in options.items() if values]
+    return " ".join(["kedro run", *map(shlex.quote, chosen)])
+
+
+def _git_commit(project: Path) -> str:
+    """The commit of the project, marked where files differ from it; "unknown" without git."""
+
+    def git(arguments: Iterable[str]) -> str:
+        command = ["git", "-C", str(project), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        commit = git(["rev-parse", "HEAD"])
+        return f"{commit}-dirty" if git(["status", "--porcelain"]) else commit
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
