@@ -1,1 +1,1 @@
-"""Speed and memory, measured as ratios within one process: `make bench`."""
+"""Measure the speed of training steps and of `kedro run`; see README.md."""

@@ -1,183 +1,148 @@
-"""Speed and memory, measured as ratios within one process: see benchmarks/README.md."""
+"""Measure the speed of training steps and of `kedro run`; see benchmarks/README.md."""
 
 import argparse
-import dataclasses
-import json
-import logging
-import os
-import platform
-import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import torch
+from benchmarks.cases import PRECISIONS, SIZES, Case, cases, random_data
+from benchmarks.compare import compare_rows
+from benchmarks.parts import parts_row
+from benchmarks.rows import Row, machine, print_rows, write_json
+from benchmarks.runs import grid_rows, layout_rows, run_rows
+from benchmarks.steps import step_row
+from debias_pipeline.images import ImageData
+from debias_pipeline.methods import method_names
 
-from benchmarks.busy_machine import measure_busy
-from benchmarks.cases import PRECISIONS, Case, Choice, methods_to_measure
-from benchmarks.cifar10c import (
-    cifar10c_like_data,
-    measure_cifar10c_step,
-    parts_of_cifar10c_run,
-)
-from benchmarks.cmnist import cmnist_like_data, measure_cmnist_step, parts_of_cmnist_run
-from benchmarks.compare import UnreadableResultsError, print_comparison, read_results
-from benchmarks.kedro_runs import measure_memory, measure_startup
-from benchmarks.parts import Parts, mlflow_run, share_of_snapshots
-from benchmarks.steps import published_recipe
-from benchmarks.tables import print_tables
-from benchmarks.timing import Timing
-
-SCHEMA = 2
-RESULTS = Path(__file__).parent / "results" / "latest.json"
-SECTIONS = ("startup", "memory", "snapshots", "cmnist", "cifar10c", "busy")
+TITLES = {
+    "steps": "One training step and its bare products: median (quartiles)",
+    "parts": "Where the time of a step goes, by the profiler; products are in losses and backward",
+    "runs": "Start-up time and memory of whole commands",
+    "grid": "What a trial of the grid costs beyond its training",
+    "layout": "What laying out the grid costs in every run of it",
+}
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Effort:
-    """How often things are repeated."""
+    """How much is measured.
 
-    cmnist_blocks: int
-    cmnist_part_steps: int
-    cifar10c_blocks: int
-    cifar10c_part_steps: int
-    startup_rounds: int
-    memory_steps: int
-    busy_rounds: int
-    snapshot_steps: int
+    Attributes:
+        sections: keys of `TITLES`, unless the user chooses.
+        seeds, precisions: of the cases of cmnist; those of cifar10c have one seed.
+        seconds: time to spend on a case, by data set.
+        profiled_steps: of each case, by data set.
+        run_rounds: how often each command is run.
+    """
+
+    sections: Sequence[str]
+    seeds: Sequence[int]
+    precisions: Sequence[str]
+    seconds: Mapping[str, float]
+    profiled_steps: Mapping[str, int]
+    run_rounds: int
 
 
-FULL = Effort(8, 200, 3, 3, 3, 500, 3, 5000)
-QUICK = Effort(2, 30, 1, 2, 1, 50, 1, 1000)
+FULL = Effort(
+    tuple(TITLES), (1, 5), PRECISIONS,
+    {"cmnist": 4.0, "cifar10c": 8.0}, {"cmnist": 50, "cifar10c": 3}, 3,
+)  # fmt: skip
+QUICK = Effort(
+    ("steps", "parts", "runs"), (1,), ("fp32",),
+    {"cmnist": 1.0, "cifar10c": 2.0}, {"cmnist": 10, "cifar10c": 1}, 1,
+)  # fmt: skip
+# Seconds on two idle cores: of a round of commands, of the grid, of its layouts.
+RUN_SECONDS, GRID_SECONDS, LAYOUT_SECONDS = 30, 90, 60
+GRID_SETTINGS, LAYOUT_SETTINGS = 10, (1, 100, 1000)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Measure, print tables, leave JSON."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
-    try:
-        old = read_results(options.compare) if options.compare else None
-    except UnreadableResultsError as error:
-        parser.error(str(error))
-    for noisy in ("alembic", "mlflow"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    choice = Choice(options.method, options.replicas, options.precision)
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, print tables and write JSON."""
+    options = parse(arguments)
+    if options.compare:
+        rows = compare_rows(options.compare, options.rounds, choice_of_steps(options))
+        print_rows(f"A step of {options.compare} (before) and of this checkout (after)", rows)
+        return
+    sections = measurements(options)
+    minutes = sum(seconds for seconds, _ in sections.values()) / 60
+    print(f"About {minutes:.1f} min on two idle cores: {', '.join(sections)}", flush=True)
+    print(", ".join(f"{name} {value}" for name, value in machine().items()), flush=True)
+    started, tables = time.monotonic(), {}
+    for section, (_, measure) in sections.items():
+        tables[section] = measure()
+        print_rows(TITLES[section], tables[section])
+    print(f"Took {(time.monotonic() - started) / 60:.1f} min")
+    if options.json:
+        write_json(options.json, tables)
+
+
+def measurements(
+    options: argparse.Namespace,
+) -> dict[str, tuple[float, Callable[[], Sequence[Row]]]]:
+    """Return the chosen sections: name → expected seconds, and a function that measures."""
     effort = QUICK if options.quick else FULL
-    results = measure(options.only or SECTIONS, choice, effort)
-    print(f"Load average at the start: {results['load']:.1f} on {os.cpu_count()} cores")
-    print_tables(results)
-    if old is not None:
-        print_comparison(old, results)
-    _write(options.json, {**results, "quick": options.quick})
-    print(f"Written to {options.json}")
+    chosen = list(chosen_cases(options, effort))
+    plain = [case for case in chosen if (case.seeds, case.precision) == (1, "fp32")] or chosen
 
+    def parts(case: Case) -> Row:
+        steps = effort.profiled_steps[case.dataset]
+        return parts_row(case, data(case), steps, operations=options.operations)
 
-def measure(sections: Sequence[str], choice: Choice, effort: Effort) -> dict[str, Any]:
-    """Measure some sections; see benchmarks/README.md for what is returned."""
-    results: dict[str, Any] = {
-        "schema": SCHEMA,
-        "machine": _machine(),
-        "steps": [],
-        "load": os.getloadavg()[0],
-        "busy": [],
-        "startup": None,
-        "memory": [],
-        "snapshots": [],
+    available: dict[str, tuple[float, Callable[[], Sequence[Row]]]] = {
+        "steps": (
+            # Networks and random images are made as well.
+            sum(1 + effort.seconds[case.dataset] for case in chosen),
+            lambda: [step_row(case, data(case), effort.seconds[case.dataset]) for case in chosen],
+        ),
+        "parts": (
+            sum(effort.seconds[case.dataset] for case in plain),
+            lambda: [*map(parts, plain)],
+        ),
+        "runs": (RUN_SECONDS * effort.run_rounds, lambda: [*run_rows(effort.run_rounds)]),
+        "grid": (GRID_SECONDS, lambda: [*grid_rows(GRID_SETTINGS)]),
+        "layout": (LAYOUT_SECONDS, lambda: [*layout_rows(LAYOUT_SETTINGS)]),
     }
-    if "startup" in sections:
-        _say("kedro run to the first step")
-        results["startup"] = measure_startup(effort.startup_rounds)
-    if "memory" in sections:
-        _say("peak memory of kedro run")
-        results["memory"] = [measure_memory(each, effort.memory_steps) for each in (1, 5)]
-    if "snapshots" in sections:
-        results["snapshots"] = _snapshots(effort.snapshot_steps)
-    with mlflow_run():
-        if "cmnist" in sections:
-            results["steps"] += _cmnist(choice, effort)
-        if "cifar10c" in sections:
-            results["steps"] += _cifar10c(choice, effort)
-    if "busy" in sections:
-        results["busy"] = measure_busy(effort.busy_rounds)
-    return results
+    return {name: available[name] for name in options.only or effort.sections}
 
 
-def case_figures(case: Case, timings: dict[str, Timing], parts: Parts | None) -> dict[str, Any]:
-    """One entry of `steps` in the JSON."""
-    steps_per_second = 1000 / timings["step"].median
-    return {
-        **dataclasses.asdict(case),
-        **{name: dataclasses.asdict(timing) for name, timing in timings.items()},
-        "steps_per_second": steps_per_second,
-        "seed_steps_per_second": case.replicas * steps_per_second,
-        "parts": parts.shares() if parts else None,
-    }
+def choice_of_steps(options: argparse.Namespace) -> list[str]:
+    """Return the arguments with which the user chose steps."""
+    arguments = ["--quick"] if options.quick else []
+    for name in ("dataset", "method", "seeds", "precision"):
+        if values := getattr(options, name):
+            arguments += [f"--{name}", *map(str, values)]
+    return arguments
 
 
-def _snapshots(steps: int) -> list[dict[str, Any]]:
-    data, recipe, shares = cmnist_like_data(), published_recipe("cmnist", "disent"), []
-    for replicas in (1, 3):
-        _say(f"snapshots of cmnist disent R={replicas}")
-        share = share_of_snapshots(data, recipe, replicas, steps)
-        shares.append({"replicas": replicas, "steps": steps, "share": share})
-    return shares
+def chosen_cases(options: argparse.Namespace, effort: Effort) -> Sequence[Case]:
+    """Return the cases that the user chooses, or else those of the effort."""
+    found: list[Case] = []
+    for dataset in options.dataset or SIZES:
+        seeds = options.seeds or (effort.seeds if dataset == "cmnist" else (1,))
+        found += cases([dataset], options.method, seeds, options.precision or effort.precisions)
+    return found
 
 
-def _cmnist(choice: Choice, effort: Effort) -> list[dict[str, Any]]:
-    data, figures = cmnist_like_data(), []
-    for case in choice.cases("cmnist"):
-        _say(case.name)
-        timings = measure_cmnist_step(data, case, effort.cmnist_blocks)
-        parts = parts_of_cmnist_run(data, case, effort.cmnist_part_steps)
-        figures.append(case_figures(case, timings, parts))
-    return figures
+def data(case: Case) -> ImageData:
+    """Return random images of the published size."""
+    return random_data(*SIZES[case.dataset])
 
 
-def _cifar10c(choice: Choice, effort: Effort) -> list[dict[str, Any]]:
-    data, figures = cifar10c_like_data(), []
-    for case in choice.cases("cifar10c"):
-        _say(case.name)
-        timings = measure_cifar10c_step(data, case, effort.cifar10c_blocks)
-        # A loop over replicas: with more of them the parts are what they are with one.
-        alone = case.replicas == 1
-        parts = parts_of_cifar10c_run(data, case, effort.cifar10c_part_steps) if alone else None
-        figures.append(case_figures(case, timings, parts))
-    return figures
-
-
-def _parser() -> argparse.ArgumentParser:
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="repeat far less")
-    parser.add_argument("--only", nargs="+", choices=SECTIONS, help="leave the others out")
-    parser.add_argument(
-        "--method", nargs="+", default=[], choices=methods_to_measure(), help="of the steps"
-    )
-    parser.add_argument("--replicas", nargs="+", type=int, default=[], help="seeds at once")
-    parser.add_argument("--precision", nargs="+", default=[], choices=PRECISIONS)
-    parser.add_argument("--json", type=Path, default=RESULTS, help="where the figures go")
-    parser.add_argument("--compare", type=Path, help="earlier figures: show what moved")
-    return parser
-
-
-def _machine() -> dict[str, Any]:
-    return {
-        "processor": platform.machine(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
-
-
-def _say(what: str) -> None:
-    print(f"measuring {what} ...", file=sys.stderr, flush=True)
-
-
-def _write(path: Path, results: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".part")
-    partial.write_text(json.dumps(results, indent=2))
-    partial.replace(path)
+    parser.add_argument("--quick", action="store_true", help="less of it, in about a minute")
+    parser.add_argument("--only", nargs="+", choices=TITLES, help="these sections")
+    parser.add_argument("--dataset", nargs="+", choices=SIZES, help="data sets of the steps")
+    parser.add_argument("--method", nargs="+", choices=method_names(), help="of the steps")
+    parser.add_argument("--seeds", nargs="+", type=int, help="numbers of seeds of the steps")
+    parser.add_argument("--precision", nargs="+", choices=PRECISIONS, help="of the steps")
+    parser.add_argument("--operations", action="store_true", help="with parts: list operations")
+    parser.add_argument("--json", type=Path, help="file to write all numbers to")
+    parser.add_argument("--compare", type=Path, metavar="CHECKOUT", help="steps there and here")
+    parser.add_argument("--rounds", type=int, default=5, help="of --compare: processes of each")
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

@@ -1,120 +1,81 @@
-"""What moved between two files of results.
-
-python -m benchmarks.compare old.json new.json
-"""
+"""Compare the steps of two checkouts, measured by processes that take turns."""
 
 import json
+import os
+import statistics
+import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
+from benchmarks.cases import PROJECT
+from benchmarks.rows import Row, Spread
 
-from benchmarks.tables import print_whole, table_of, with_quartiles
-from benchmarks.timing import Timing
-
-
-class UnreadableResultsError(Exception):
-    """A file that is no results of this benchmark; the message is one line."""
+KEY = ("dataset", "method", "seeds", "precision")
 
 
-@dataclass(frozen=True)
-class Move:
-    """A figure that both files have.
+def compare_rows(before: Path, rounds: int, choice: Sequence[str]) -> list[Row]:
+    """Measure the steps of an earlier checkout and of this one in turn.
 
-    Attributes:
-        name: what was measured.
-        old: then.
-        new: now.
+    Args:
+        before: the earlier checkout; it needs `python -m benchmarks --only steps --json`.
+        rounds: number of processes of each checkout.
+        choice: further arguments of both.
     """
-
-    name: str
-    old: Timing
-    new: Timing
-
-    @property
-    def change(self) -> float:
-        """As a fraction of the old median; negative is less."""
-        return self.new.median / self.old.median - 1
-
-    @property
-    def beyond_spread(self) -> bool:
-        """Whether the quartiles of old and new do not overlap."""
-        return self.new.upper < self.old.lower or self.new.lower > self.old.upper
+    pairs = []
+    for number in range(rounds):
+        print(f"round {number + 1} of {rounds} ...", file=sys.stderr, flush=True)
+        pairs.append([measured_steps(checkout, choice) for checkout in (before, PROJECT)])
+    return ratio_rows(pairs)
 
 
-def read_results(path: Path) -> dict[str, Any]:
-    """A file that `make bench` left.
+def ratio_rows(pairs: Sequence[Sequence[Mapping[tuple[Any, ...], float]]]) -> list[Row]:
+    """Return a row per case that both checkouts have.
+
+    Args:
+        pairs: for each round, the milliseconds of a step before and after, by case.
+
+    Returns:
+        Medians over the rounds, their ratio, and the quartiles of the ratios of the rounds.
+    """
+    rows: list[Row] = []
+    for case in pairs[0][1]:
+        if case not in pairs[0][0]:
+            continue
+        before, after = ([each[side][case] for each in pairs] for side in (0, 1))
+        medians = statistics.median(before), statistics.median(after)
+        spread = Spread.of([new / old for old, new in zip(before, after, strict=True)])
+        rows.append(
+            {
+                **dict(zip(KEY, case, strict=True)),
+                "before, ms": medians[0],
+                "after, ms": medians[1],
+                "ratio": Spread(medians[1] / medians[0], spread.lower, spread.upper),
+                "rounds": len(pairs),
+            }
+        )
+    return rows
+
+
+def measured_steps(checkout: Path, choice: Sequence[str]) -> dict[tuple[Any, ...], float]:
+    """Return the median milliseconds of a step by case, measured in a process of its own.
 
     Raises:
-        UnreadableResultsError: if it is not there or is something else.
+        RuntimeError: if the process used another checkout's package.
     """
-    try:
-        results = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UnreadableResultsError(f"{path} cannot be read ({error})") from error
-    if not isinstance(results, dict) or not isinstance(results.get("steps"), list):
-        raise UnreadableResultsError(f"{path} holds no results of make bench")
-    return results
-
-
-def moves(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Move]:
-    """The figures that both have, in the order of the new."""
-    before, after = dict(_figures(old)), dict(_figures(new))
-    return [Move(name, before[name], now) for name, now in after.items() if name in before]
-
-
-def print_comparison(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    """Print a row per figure, those marked that moved by more than their spread."""
-    print_whole(comparison_table(moves(old, new)))
-    for key, value in new.get("machine", {}).items():
-        was = old.get("machine", {}).get(key)
-        if was != value:
-            print(f"Not the same machine or software: {key} was {was}, is {value}")
-
-
-def comparison_table(found: list[Move]) -> Table:
-    """Old, new, change; an asterisk where the quartiles do not overlap."""
-    table = table_of(
-        "What moved (* by more than the spread)", ("figure", "old", "new", "change in %", "")
-    )
-    for each in found:
-        form = ".0f" if each.new.median >= 100 else ".3g"
-        table.add_row(
-            each.name,
-            with_quartiles(each.old, form),
-            with_quartiles(each.new, form),
-            f"{100 * each.change:+.1f}",
-            "*" if each.beyond_spread else "",
+    source = checkout.resolve() / "src"
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "steps.json"
+        subprocess.run(
+            [sys.executable, "-m", "benchmarks", "--only", "steps", "--json", file, *choice],
+            cwd=checkout,
+            env={**os.environ, "PYTHONPATH": str(source)},
+            stdout=subprocess.DEVNULL,
+            check=True,
         )
-    return table
-
-
-def _figures(results: Mapping[str, Any]) -> Iterator[tuple[str, Timing]]:
-    # Until schema 2 the ratio of cmnist was to the products of the first layers only.
-    to_all_products = results.get("schema", 0) >= 2
-    for case in results["steps"]:
-        name = f"{case['dataset']} {case['method']} R={case['replicas']} {case['precision']}"
-        yield f"{name}: step, ms", _timing(case["step"])
-        if to_all_products or case["dataset"] != "cmnist":
-            yield f"{name}: ratio", _timing(case["ratio"])
-    for name, value in (results.get("startup") or {}).items():
-        if name != "imports":
-            yield f"seconds to the first step, {name.replace('_', ' ')}", _timing(value)
-    for each in results.get("memory") or []:
-        yield f"peak memory, R={each['replicas']}, GB", _timing(each["peak_gb"])
-
-
-def _timing(value: Mapping[str, float] | float) -> Timing:
-    if isinstance(value, Mapping):
-        return Timing(value["median"], value["lower"], value["upper"])
-    return Timing(value, value, value)
-
-
-if __name__ == "__main__":
-    try:
-        print_comparison(*(read_results(Path(name)) for name in sys.argv[1:3]))
-    except (UnreadableResultsError, TypeError) as error:
-        sys.exit(f"python -m benchmarks.compare old.json new.json: {error}")
+        found = json.loads(file.read_text())
+    if Path(found["machine"]["package"]).parent != source:
+        raise RuntimeError(f"{found['machine']['package']} was measured; expected it in {source}")
+    return {tuple(row[name] for name in KEY): row["step, ms"]["median"] for row in found["steps"]}

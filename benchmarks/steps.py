@@ -1,94 +1,117 @@
-"""Made-up data of the published sizes, published recipes, and untrained networks."""
+"""Compare the time of a training step with that of the products that it cannot avoid."""
 
-from collections.abc import Mapping
-from functools import cache
-from pathlib import Path
-from typing import Any
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 
-import numpy as np
-import pandas as pd
 import torch
-from omegaconf import OmegaConf
+from torch.utils.benchmark import Measurement, Timer
 
+from benchmarks.cases import Case
+from benchmarks.rows import Row, Spread
+from debias_pipeline.evaluation.predict import mixed_precision
 from debias_pipeline.images import ImageData
-from debias_pipeline.methods import Method, Recipe, Task, get_method, method_names
-from debias_pipeline.recipes import resolve_method
+from debias_pipeline.methods import Method
+from debias_pipeline.training.device import prepared
 
-RECIPES = Path(__file__).parents[1] / "conf/base/parameters_recipes"
-# The steps of one percent take as long as those of another.
-PERCENT = "2pct"
-CLASSES, BATCH = 10, 256
-SPLITS = {"train": 55_000, "valid": 5_000, "test": 10_000}
-# A ResNet takes long over 15,000 images: a tenth of them is evaluated, and the time multiplied.
-CIFAR10C_SPLITS = {"train": 45_000, "valid": 500, "test": 1_000}
-CIFAR10C_EVALUATION_FACTOR = 10
+# Steps and products take turns this many times if the time allows it, and at least twice.
+ROUNDS = 6
 
 
-def random_data(side: int, *, black: float = 0.0, splits: Mapping[str, int] = SPLITS) -> ImageData:
-    """Random images of ten labels, 2 % of them against the bias.
+def step_row(case: Case, data: ImageData, seconds: float) -> Row:
+    """Time the steps of a case and their products in turn.
 
     Args:
-        side: height and width in pixels.
-        black: share of the pixels that are black.
-        splits: how many images there are, by split.
+        data: the images.
+        seconds: time to spend; slow steps may take longer.
+
+    Returns:
+        Medians and quartiles: of the times over all repetitions, of the ratio over the rounds.
     """
-    random = np.random.default_rng(0)
-    count = sum(splits.values())
-    images = random.integers(0, 256, (count, side, side, 3), dtype=np.uint8)
-    images[random.random((count, side, side)) < black] = 0
-    label = random.integers(0, CLASSES, count)
-    bias = np.where(random.random(count) < 0.98, label, random.integers(0, CLASSES, count))
-    manifest = pd.DataFrame(
-        {
-            "image_id": np.arange(count),
-            "split": np.repeat(list(splits), list(splits.values())),
-            "label": label,
-            "bias": bias,
-            "conflicting": pd.array(bias != label, dtype="boolean"),
-        }
-    )
-    return ImageData.from_catalog(images, manifest, torch.device("cpu"))
+    with prepared(data.device):
+        _, stage = case.last_stage(data)
+        recipe = case.recipe()
+        products = bare_products(case.untrained(recipe, data), recipe.batch_size, case.precision)
+        rounds = in_turn([lambda: stage.train_step(case.precision), products], seconds)
+    step, alone = (Measurement.merge(each)[0] for each in zip(*rounds, strict=True))
+    ratio = Spread.of([of_step.median / of_products.median for of_step, of_products in rounds])
+    return {
+        **asdict(case),
+        "step, ms": Spread.of([1000 * each for each in step.times]),
+        "products, ms": Spread.of([1000 * each for each in alone.times]),
+        "ratio": ratio,
+        "seed-steps/s": case.seeds / step.median,
+        "rounds": len(rounds),
+        "steps": len(step.times) * step.number_per_run,
+    }
 
 
-def cmnist_like_data(splits: Mapping[str, int] = SPLITS) -> ImageData:
-    """28 × 28 pixels; four in five are black, as in MNIST."""
-    return random_data(28, black=0.8, splits=splits)
+def in_turn(calls: Sequence[Callable[[], None]], seconds: float) -> list[list[Measurement]]:
+    """Time some calls in turn, so that a slow or busy machine slows all of them.
 
-
-def cifar10c_like_data(splits: Mapping[str, int] = CIFAR10C_SPLITS) -> ImageData:
-    """32 × 32 pixels."""
-    return random_data(32, splits=splits)
-
-
-def published_recipe(dataset: str, method: str, **changes: object) -> Recipe:
-    """A recipe as conf/base has it; features are swapped from the start, where they are.
-
-    Args:
-        dataset: cmnist or cifar10c.
-        method: its name.
-        changes: fields to set on top.
+    Returns:
+        A list of rounds with a measurement per call.
     """
-    overrides = {"swap_start": 0, **changes}
-    recipe = resolve_method(method, _recipes(), dataset, PERCENT, overrides)["recipe"]
-    return get_method(method).recipe_type.model_validate(recipe)
+    timers = [
+        Timer("call()", globals={"call": call}, num_threads=torch.get_num_threads())
+        for call in calls
+    ]
+    rounds: list[list[Measurement]] = []
+    end = time.monotonic() + seconds
+    while len(rounds) < 2 or (len(rounds) < ROUNDS and time.monotonic() < end):
+        at_once = seconds / ROUNDS / len(calls)
+        rounds.append([timer.blocked_autorange(min_run_time=at_once) for timer in timers])
+    return rounds
 
 
-def methods_with_recipe(dataset: str) -> list[str]:
-    """The methods that have a recipe for a data set, sorted."""
-    return [
-        name
-        for name in method_names()
-        if "recipe" in resolve_method(name, _recipes(), dataset, PERCENT, {})
+def bare_products(method: Method, batch_size: int, precision: str) -> Callable[[], None]:
+    """Return a function that computes the products of one step with random factors.
+
+    They are those of all encoders of `method.encoder`, without heads, transforms, losses and
+    update: every matrix product of multi-layer perceptrons on its own, or the forward and backward
+    passes of convolutional networks.
+    """
+    state = method.encoder.branch_state(0, 0)
+    if any(each.ndim == 4 for each in state.values()):
+        return _passes(method, batch_size, precision)
+    return _matrix_products(method, batch_size, precision)
+
+
+def _matrix_products(method: Method, batch_size: int, precision: str) -> Callable[[], None]:
+    """Return the products forward, of weight gradients, and of all but the first input gradient."""
+    with torch.inference_mode():
+        height, width, channels = method.task.image_shape
+        seeds, branches, *_ = method.encoder(torch.rand(1, 2, channels, height, width)).shape
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    layers = [
+        [torch.rand(*shape).to(dtype) for shape in ((batch_size, i), (i, o), (batch_size, o))]
+        for o, i in (
+            each.shape for each in method.encoder.branch_state(0, 0).values() if each.ndim == 2
+        )
     ]
 
+    def products() -> None:
+        for _ in range(seeds * branches):
+            for number, (inputs, weight, gradient) in enumerate(layers):
+                torch.mm(inputs, weight)
+                torch.mm(inputs.T, gradient)
+                if number:
+                    torch.mm(gradient, weight.T)
 
-@cache
-def _recipes() -> dict[str, Any]:
-    files = [OmegaConf.load(path) for path in sorted(RECIPES.glob("*.yml"))]
-    return OmegaConf.to_container(OmegaConf.merge(*files))
+    return products
 
 
-def untrained(data: ImageData, recipe: Recipe, replicas: int) -> Method:
-    """Networks for `train`."""
-    shape = recipe.network_input(tuple(data.images.shape[1:]))
-    return get_method(recipe.method)(recipe, Task(shape, CLASSES, range(replicas)))
+def _passes(method: Method, batch_size: int, precision: str) -> Callable[[], None]:
+    """Return the forward and backward passes of all encoders."""
+    encoder = method.encoder.to(memory_format=torch.channels_last)
+    height, width, channels = method.task.image_shape
+    images = torch.rand(batch_size, channels, height, width)
+    images = images.to(memory_format=torch.channels_last).unsqueeze(0)
+
+    def passes() -> None:
+        encoder.zero_grad(set_to_none=True)
+        with mixed_precision(images.device, precision):
+            features = encoder(images)
+        features.float().sum().backward()
+
+    return passes

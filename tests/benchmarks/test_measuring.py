@@ -1,192 +1,152 @@
-"""What is timed is the real loop, and no time is counted twice or lost."""
+"""The benchmarks measure real training steps and find methods by themselves."""
 
-import time
+import json
+import sys
 
+import benchmarks.__main__ as bench
 import pytest
 import torch
-from benchmarks.alone import encoders_of, products
-from benchmarks.cases import Case, Choice
-from benchmarks.kedro_runs import seconds_by_package
-from benchmarks.parts import PARTS, PIECES, measure_parts
-from benchmarks.real_steps import Blocks, StepTimes, summaries, time_steps
-from benchmarks.steps import methods_with_recipe, published_recipe, random_data, untrained
-from benchmarks.timing import Timing
-from benchmarks.watched_kedro import _watch_first_step
+from benchmarks.cases import PROJECT, Case, cases, random_data
+from benchmarks.compare import measured_steps, ratio_rows
+from benchmarks.parts import PARTS, parts_row
+from benchmarks.rows import Spread, print_rows
+from benchmarks.runs import cost, grid_command, throwaway_project
+from benchmarks.steps import bare_products, in_turn, step_row
 
-from debias_pipeline.losses import ClassNormalisedAverage
+from debias_pipeline.methods import method_names
 
-DELAY = 0.02
+DISENT = Case("cmnist", "disent", 2, "fp32")
+METHODS = [case.method for case in cases(["cmnist"], precisions=["fp32"])]
 
 
 @pytest.fixture(scope="module")
 def data():
-    return random_data(8, splits={"train": 64, "valid": 20, "test": 20})
+    return random_data(8, 400)
 
 
-def recipe(method="disent"):
-    return published_recipe("cmnist", method, batch_size=16)
+def test_every_registered_method_with_a_recipe_is_measured():
+    assert {case.method for case in cases(["cmnist", "cifar10c"])} == set(method_names())
 
 
-def test_published_recipes_swap_features_from_the_start():
-    of_disent = published_recipe("cmnist", "disent")
-    assert (of_disent.batch_size, of_disent.swap_start, of_disent.lambda_dis) == (256, 0, 10)
-    assert published_recipe("cifar10c", "vanilla").network == "resnet18"
+def test_recipes_are_the_published_ones_with_features_swapped_from_the_start():
+    recipe = DISENT.recipe()
+    assert (recipe.batch_size, recipe.lambda_dis, recipe.swap_start) == (256, 10, 0)
 
 
-def test_steps_of_a_real_run_and_calls_take_turns_in_blocks(data, monkeypatch):
-    heard = []
-    note = StepTimes.on_step
-
-    def on_step(self):
-        heard.append("step")
-        note(self)
-
-    monkeypatch.setattr(StepTimes, "on_step", on_step)
-    times = time_steps(
-        data, recipe(), 2, "fp32", blocks=Blocks(count=3, steps=4, calls=2), warm_up=1,
-        calls={"alone": lambda: heard.append("alone"), "other": lambda: heard.append("other")},
-    )  # fmt: skip
-    block = ["step"] * 4 + ["alone"] * 2 + ["other"] * 2
-    assert heard == ["step", *block, *block, *block]
-    # The first of each is not counted.
-    assert [len(each) for each in times.steps] == [3, 3, 3]
-    assert [len(each) for each in times.others["other"]] == [1, 1, 1]
-    assert len(times.evaluations) == 1
-    found = summaries(times)
-    assert list(found) == ["step", "alone", "other", "ratio"]
-    assert 0 < found["step"].lower <= found["step"].median <= found["step"].upper
+@pytest.mark.parametrize("method", METHODS)
+def test_steps_of_every_method_are_measured_with_their_ratio_to_the_products(data, method):
+    row = step_row(Case("cmnist", method, 1, "bf16"), data, seconds=0.01)
+    assert row["method"] == method
+    assert row["steps"] >= row["rounds"] >= 2
+    ratio = row["ratio"]
+    assert 0 < ratio.lower <= ratio.median <= ratio.upper
 
 
-def test_a_ratio_is_of_a_blocks_median_step_to_its_median_call():
-    times = StepTimes(Blocks(count=3, steps=4), warm_up=0, calls={"alone": lambda: None})
-    times.steps = [[4.0, 6.0, 90.0], [12.0, 12.0, 12.0], [9.0, 10.0, 11.0]]
-    times.others["alone"] = [[2.0, 3.0, 70.0], [6.0], [4.0]]
-    found = summaries(times)
-    assert found["step"] == Timing(10.0, 8.0, 11.0)
-    assert found["alone"] == Timing(4.0, 3.5, 5.0)
-    assert found["ratio"] == Timing(2.0, 2.0, 2.25)
+@pytest.mark.parametrize("method", METHODS)
+def test_parts_of_a_step_sum_to_the_whole(data, method):
+    row = parts_row(Case("cmnist", method, 1, "fp32"), data, steps=2)
+    shares = [row[f"{part}, %"] for part in PARTS]
+    assert sum(shares) == pytest.approx(100)
+    assert all(share > 0 for share in shares)
+    assert 0 < row["products, %"] < 100
 
 
-def test_calls_are_no_part_of_a_step_and_what_follows_other_work_is_not_counted(data, monkeypatch):
-    now, waits = 0.0, {"step": 0.0, "alone": 0.0}
-
-    def clock():
-        return now
-
-    def alone():
-        nonlocal now
-        now += 1.0 + waits["alone"]
-        waits.update(step=50.0, alone=0.0)
-
-    note = StepTimes.on_step
-
-    def on_step(self):
-        nonlocal now
-        now += 3.0 + waits["step"]
-        waits.update(step=0.0, alone=50.0)
-        note(self)
-
-    monkeypatch.setattr(time, "perf_counter", clock)
-    monkeypatch.setattr(StepTimes, "on_step", on_step)
-    times = time_steps(
-        data, recipe("vanilla"), 1, "fp32", blocks=Blocks(2, 3, 3), calls={"alone": alone}
-    )
-    assert times.steps == [[3000.0, 3000.0]] * 2
-    assert times.others["alone"] == [[1000.0, 1000.0]] * 2
+def test_measured_steps_train_the_method(data):
+    method, stage = DISENT.last_stage(data)
+    before = method.encoder.first.weight.clone()
+    in_turn([lambda: stage.train_step("fp32")], seconds=0.01)
+    assert stage.step >= 2
+    assert not torch.equal(before, method.encoder.first.weight)
 
 
-def test_one_value_has_no_spread():
-    assert Timing.of([3.0]) == Timing(3.0, 3.0, 3.0)
-    assert Timing.of([1.0, 2.0, 3.0, 4.0, 5.0]) == Timing(3.0, 2.0, 4.0)
-
-
-@pytest.mark.parametrize("method", methods_with_recipe("cmnist"))
-def test_the_loop_uses_every_piece_that_is_timed(data, method):
-    parts = measure_parts(data, recipe(method), 1, "fp32", steps=20, evaluations=2, warm_up=2)
-    for part in (*PIECES, "forward", "rest of the step"):
-        assert parts.per_step[part] > 0, part
-    assert set(parts.per_evaluation) == {"evaluation", "logging"}
-    assert parts.per_evaluation["evaluation"] > 0
-
-
-def test_time_within_a_piece_within_a_piece_counts_for_the_inner_one(data, monkeypatch):
-    update = ClassNormalisedAverage.update
-
-    def slow(self, *arguments):
-        time.sleep(DELAY)
-        return update(self, *arguments)
-
-    monkeypatch.setattr(ClassNormalisedAverage, "update", slow)
-    parts = measure_parts(data, recipe(), 1, "fp32", steps=8, evaluations=1, warm_up=2)
-    assert parts.per_step["averages and weights"] >= 1000 * DELAY
-    assert parts.per_step["forward"] < 1000 * DELAY
-    assert ClassNormalisedAverage.update is slow
-
-
-def test_time_in_listeners_counts_as_logging(data, monkeypatch):
-    monkeypatch.setattr(
-        "benchmarks.parts.StepMetrics.on_evaluation", lambda *_: time.sleep(10 * DELAY)
-    )
-    parts = measure_parts(data, recipe(), 1, "fp32", steps=4, evaluations=1, warm_up=1)
-    assert parts.per_evaluation["logging"] >= 10_000 * DELAY
-    assert parts.per_evaluation["evaluation"] < 10_000 * DELAY
-
-
-def test_shares_are_of_a_run_that_is_evaluated_every_so_many_steps(data):
-    parts = measure_parts(data, recipe(), 1, "fp32", steps=10, evaluations=1, warm_up=2)
-    often, seldom = parts.shares(eval_every=1), parts.shares(eval_every=10_000)
-    assert set(often) == set(seldom) == set(PARTS)
-    assert sum(often.values()) == pytest.approx(1) == pytest.approx(sum(seldom.values()))
-    assert often["evaluation"] > 0.1 > seldom["evaluation"]
-    tenfold = parts.with_evaluation_times(10)
-    assert tenfold.per_evaluation["evaluation"] == 10 * parts.per_evaluation["evaluation"]
-
-
-@pytest.mark.parametrize(("method", "branches"), [("vanilla", 1), ("disent", 2)])
-def test_as_many_products_alone_as_there_are_encoders(data, method, branches, monkeypatch):
-    method = untrained(data, recipe(method), 3)
-    assert encoders_of(method) == 3 * branches
+def test_products_are_those_of_all_layers_of_all_encoders(data, monkeypatch):
     shapes = []
-    product = torch.Tensor.__matmul__
+    product = torch.mm
 
     def counted(left, right):
         shapes.append((*left.shape, right.shape[1]))
         return product(left, right)
 
-    monkeypatch.setattr(torch.Tensor, "__matmul__", counted)
-    products(method, "bf16")()
-    assert shapes == 3 * branches * [
+    calculate = bare_products(DISENT.untrained(DISENT.recipe(), data), 256, "bf16")
+    monkeypatch.setattr(torch, "mm", counted)
+    calculate()
+    seeds, branches = 2, 2
+    assert shapes == seeds * branches * [
         (256, 192, 100), (192, 256, 100),
         (256, 100, 100), (100, 256, 100), (256, 100, 100),
         (256, 100, 16), (100, 256, 16), (256, 16, 100),
     ]  # fmt: skip
 
 
-def test_a_choice_of_cases_leaves_the_others_out():
-    chosen = Choice(methods=["disent"], precisions=["bf16"])
-    assert [case.replicas for case in chosen.cases("cmnist")] == [1, 3, 5, 12]
-    assert list(Choice(["vanilla"], [7], ["fp32"]).cases("cifar10c")) == [
-        Case("cifar10c", "vanilla", 7, "fp32")
+def test_a_spread_has_quartiles_and_a_single_value_has_none():
+    assert Spread.of([1.0, 2.0, 3.0, 4.0, 5.0]) == Spread(3.0, 2.0, 4.0)
+    assert Spread.of([3.0]) == Spread(3.0, 3.0, 3.0)
+
+
+def test_two_checkouts_are_compared_by_the_ratio_of_medians():
+    pairs = [
+        ({"a": old}, {"a": new, "b": 9.0}) for old, new in ((6.0, 3.0), (8.0, 8.0), (7.0, 4.0))
     ]
+    (row,) = ratio_rows([[{("cmnist", "lff", 1, k): v for k, v in side.items()} for side in pair]
+                         for pair in pairs])  # fmt: skip
+    assert (row["method"], row["before, ms"], row["after, ms"]) == ("lff", 7.0, 4.0)
+    assert row["ratio"] == Spread(4 / 7, *(pytest.approx(each) for each in (15 / 28, 11 / 14)))
 
 
-def test_the_first_step_of_an_optimiser_is_noted_and_no_other():
-    times = []
-    _watch_first_step(times)
-    weight = torch.nn.Parameter(torch.ones(1))
-    adam = torch.optim.Adam([weight])
-    for _ in range(3):
-        weight.sum().backward()
-        adam.step()
-    assert len(times) == 1
+def test_a_table_is_not_cut_on_a_narrow_terminal(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "20")
+    print_rows("Steps", [{"method": "disent", "ratio": Spread(1.6, 1.57, 1.64), "seconds": 123.4}])
+    shown = capsys.readouterr().out
+    assert "disent" in shown
+    assert "1.60 (1.57 to 1.64)" in shown
+    assert "…" not in shown
 
 
-def test_imports_are_added_up_by_package():
-    listing = (
-        "import time: self [us] | cumulative | imported package\n"
-        "import time:       500 |        500 |   numpy.core\n"
-        "import time:      1500 |       2000 | numpy\n"
-        "something else\n"
-        "import time:       250 |        250 | _abc\n"
-    )
-    assert seconds_by_package(listing) == {"numpy": 0.002, "_abc": 0.00025}
+def test_the_command_says_how_long_it_takes_and_writes_its_numbers(
+    data, monkeypatch, tmp_path, capsys
+):
+    monkeypatch.setattr(bench, "random_data", lambda *_: data)
+    monkeypatch.setattr(bench, "QUICK", bench.QUICK.__class__(
+        ("steps", "parts"), (1,), ("fp32",), {"cmnist": 0.01}, {"cmnist": 1}, 1,
+    ))  # fmt: skip
+    path = tmp_path / "steps.json"
+    bench.main(["--quick", "--dataset", "cmnist", "--method", "lff", "--json", str(path)])
+    shown = capsys.readouterr().out
+    assert shown.startswith("About 0.0 min on two idle cores: steps, parts\n")
+    assert f"torch {torch.__version__}" in shown
+    found = json.loads(path.read_text())
+    (row,) = found["steps"]
+    assert (row["method"], row["seeds"]) == ("lff", 1)
+    assert set(row["ratio"]) == {"median", "lower", "upper"}
+    assert found["machine"]["package"] == str(PROJECT / "src/debias_pipeline")
+
+
+def test_quick_takes_about_a_minute_and_everything_up_to_ten():
+    for arguments, minutes in ((["--quick"], 1.3), ([], 10)):
+        expected = bench.measurements(bench.parse(arguments))
+        assert sum(seconds for seconds, _ in expected.values()) <= 60 * minutes
+
+
+@pytest.mark.slow
+def test_steps_of_another_checkout_are_those_of_its_own_package(tmp_path):
+    choice = ["--quick", "--dataset", "cmnist", "--method", "vanilla"]
+    found = measured_steps(PROJECT, choice)
+    assert list(found) == [("cmnist", "vanilla", 1, "fp32")]
+    for name in ("benchmarks", "conf"):
+        (tmp_path / name).symlink_to(PROJECT / name)
+    with pytest.raises(RuntimeError, match="expected it in"):
+        measured_steps(tmp_path, choice)
+
+
+def test_a_command_with_a_wrong_exit_code_is_an_error(tmp_path):
+    found = cost(tmp_path, [sys.executable, "-c", "exit(3)"], exit_code=3)
+    assert found.seconds > 0
+    assert 0 < found.peak_gb < 0.1
+    with pytest.raises(RuntimeError, match="ended with 3, not 0"):
+        cost(tmp_path, [sys.executable, "-c", "exit(3)"])
+
+
+@pytest.mark.slow
+def test_grids_run_in_a_temporary_project():
+    with throwaway_project() as project:
+        assert cost(project, grid_command(["2pct"], "--dry-run")).peak_gb > 0.1
