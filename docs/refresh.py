@@ -1,12 +1,12 @@
-"""Remakes what the documents take from runs: pictures and tables.
+"""Update the pictures and tables that documents take from runs.
 
-    python docs/refresh.py pictures     # docs/images/ from the latest runs that are here
-    python docs/refresh.py table cmnist # a Markdown table of whatever was run on a data set
-    python docs/refresh.py selection cmnist_mini cmnist # docs/selection.md's tables of what was run
+    python docs/refresh.py pictures     # docs/images/ from the latest local runs
+    python docs/refresh.py table cmnist # print a Markdown table of all runs on a data set
+    python docs/refresh.py selection cmnist_mini cmnist # print the tables of docs/selection.md
     python docs/refresh.py leaderboard cmnist # docs/results.md and docs/images/ from the latest
                                               # leaderboard that has the data set
 
-Run it in the project's folder, where the runs were.
+Run it in the project's folder.
 """
 
 import argparse
@@ -25,7 +25,7 @@ REPORTING = Path("data/08_reporting")
 IMAGES = Path(__file__).parent / "images"
 RESULTS = Path(__file__).parent / "results.md"
 LEADERBOARD = REPORTING / "benchmark" / "leaderboard.json"
-# Folder of a setting, dataset of it, figure in that → file in docs/images/.
+# Folder of a setting, catalog file in it, figure in that file → file in docs/images/.
 PICTURES = {
     ("cmnist_mini/2pct", "disent/figures.json", "sample_grid"): "sample_grid.svg",
     (
@@ -36,7 +36,7 @@ PICTURES = {
     ("cifar10c/5pct", "vanilla/figures.json", "learning_curves"): "cifar10c_vanilla.svg",
     ("cifar10c/5pct", "disent/figures.json", "learning_curves"): "cifar10c_disent.svg",
 }
-# Selecting by these is no rule of this project: column of the table → column of the history.
+# Shown as a warning, not selection rules: column of the table → column of the history.
 WARNINGS = {
     "plain validation": "valid_accuracy",
     "worst class": "valid_worst_class_accuracy",
@@ -45,13 +45,13 @@ METRICS = ("accuracy", "conflicting_accuracy", "aligned_accuracy", "worst_group_
 
 
 def latest(dataset: Path) -> Any:
-    """The newest version of a versioned JSON dataset."""
+    """Load the newest version of a versioned JSON dataset."""
     versions = sorted(dataset.glob(f"*/{dataset.name}"))
     return json.loads(versions[-1].read_text(encoding="utf-8"))
 
 
 def pictures() -> None:
-    """Write the documents' pictures, as far as their runs are here."""
+    """Write the pictures of documents whose runs exist locally."""
     IMAGES.mkdir(exist_ok=True)
     for (setting, dataset, figure), file in PICTURES.items():
         if (REPORTING / setting / dataset).exists():
@@ -114,7 +114,7 @@ def _accuracy_by_rule(path: Path, metrics: dict[str, Any]) -> dict[str, pd.Serie
 
 
 def leaderboard(dataset: str) -> None:
-    """Put a data set's leaderboard between its marks in results.md, and its figure beside it."""
+    """Write a data set's leaderboard between its marks in results.md, and its figure to a file."""
     board = _latest_leaderboard(dataset)
     image = IMAGES / f"leaderboard_{dataset}.svg"
     text = RESULTS.read_text(encoding="utf-8")
@@ -163,14 +163,14 @@ def _in_percent(values: pd.Series) -> str:
 
 
 def _latest_leaderboard(dataset: str) -> dict[str, Any]:
-    """The newest leaderboard that has figures of the data set, less what it has of others."""
+    """Return the newest leaderboard with results of the data set, without those of other sets."""
     for version in sorted(LEADERBOARD.glob(f"*/{LEADERBOARD.name}"), reverse=True):
         board: dict[str, Any] = json.loads(version.read_text(encoding="utf-8"))
         rows = [row for row in board["rows"] if row["dataset"] == dataset]
         if any(row["mean"] is not None for row in rows):
             comparisons = [each for each in board["comparisons"] if each["dataset"] == dataset]
             return {**board, "rows": rows, "comparisons": comparisons}
-    sys.exit(f"No leaderboard in {LEADERBOARD} has figures of {dataset}: run the grid first")
+    sys.exit(f"No leaderboard in {LEADERBOARD} has results of {dataset}: run the grid first")
 
 
 def _marks(dataset: str) -> tuple[str, str]:

@@ -59,7 +59,7 @@ def test_latest_leaderboard_of_a_data_set_goes_between_its_marks(refresh: Module
 
 def test_without_marks_or_figures_nothing_is_written(refresh: ModuleType) -> None:
     refresh.RESULTS.write_text("# Results\n", encoding="utf-8")
-    with pytest.raises(SystemExit, match=r"No leaderboard in .* has figures of cmnist"):
+    with pytest.raises(SystemExit, match=r"No leaderboard in .* cmnist: run the grid first"):
         refresh.leaderboard("cmnist")
     save(refresh, "2026-01-01", a_grid())
     with pytest.raises(SystemExit, match="must have the line <!-- leaderboard of cmnist --> once"):
