@@ -39,7 +39,6 @@ from debias_pipeline.outdated import find_outdated
 from debias_pipeline.pipeline_registry import PUBLISHED_METHOD
 from debias_pipeline.registry import unknown
 from debias_pipeline.selection_rules import SELECTION_RULES
-from debias_pipeline.settings import logging_problem
 from debias_pipeline.stopping import Stopped, stopping_at_once
 from debias_pipeline.tracking import (
     PENDING_FOLDER,
@@ -111,8 +110,6 @@ def _with_one_line_errors(callback: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(callback)
     def run(*args: Any, **kwargs: Any) -> Any:
         try:
-            if logging_problem:
-                raise UserError(logging_problem)
             with stopping_at_once(), killed_when_interrupted(), _without_kedros_warnings():
                 return callback(*args, **kwargs)
         except Stopped as stopped:

@@ -4,11 +4,7 @@ from omegaconf.resolvers import oc
 
 from debias_pipeline.config_loader import ProjectConfigLoader
 from debias_pipeline.hooks import PreflightHooks, SnapshotHooks, SummaryHooks, TrackingHooks
-from debias_pipeline.logs import configure_logging
 from debias_pipeline.outdated import RunCatalog
-
-# Shown by the command line; settings are read too early for an error in one line.
-logging_problem = configure_logging()
 
 DATA_CATALOG_CLASS = RunCatalog
 HOOKS = (PreflightHooks(), TrackingHooks(), SnapshotHooks(), SummaryHooks())

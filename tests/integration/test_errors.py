@@ -180,25 +180,6 @@ def test_a_file_of_the_configuration_that_is_not_yaml(name: str, text: str, proj
     assert "line" in message
 
 
-@pytest.mark.parametrize(
-    ("text", "problem"),
-    [
-        ("version: 1\nhandlers: {rich: [", "line 2"),
-        ("version: 1\nhandlers: {file: {class: logging.FileHandlr}}", "FileHandlr"),
-    ],
-    ids=["not YAML", "unknown class"],
-)
-def test_an_invalid_logging_configuration(text: str, problem: str, empty_project: Project):
-    (empty_project.path / "conf/base/logging.yml").write_text(text)
-    outcome = empty_project.kedro("--pipeline=ingestion")
-    assert outcome.exit_code == 1
-    (line,) = outcome.stderr.splitlines()
-    assert f"{empty_project.path}/conf/base/logging.yml" in line
-    assert problem in line
-    assert "correct the file" in line
-    assert "Traceback" not in outcome.stdout
-
-
 def test_a_folder_without_configuration(tmp_path: Path, shared: Project):
     (tmp_path / "pyproject.toml").write_text((shared.path / "pyproject.toml").read_text())
     (tmp_path / "src").mkdir()

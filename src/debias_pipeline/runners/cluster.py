@@ -14,7 +14,7 @@ from debias_pipeline.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-# It sets itself to INFO when it is imported, after conf/base/logging.yml was read.
+# It sets itself to INFO when it is imported, after conf/logging.yml was read.
 logging.getLogger("distributed").setLevel(logging.WARNING)
 _QUIET = {"DASK_LOGGING__DISTRIBUTED": "warning"}
 
