@@ -66,7 +66,7 @@ def test_shows_a_method_without_weights_from_the_project_folder(
     project = project_with_notebook
     notebook = executed(project, project.path, monkeypatch, METHOD="vanilla")
     assert pictures(notebook) == 3
-    assert "vanilla weighs no images" in text(notebook)
+    assert "vanilla does not weight images" in text(notebook)
 
 
 def test_holds_no_outputs():
