@@ -44,8 +44,7 @@ from debias_pipeline.pipelines.benchmark import (
 )
 from debias_pipeline.pipelines.evaluation import PRETRAINED
 from debias_pipeline.registry import unknown
-from debias_pipeline.reporting import headline_table
-from debias_pipeline.reporting.leaderboard import leaderboard_tables
+from debias_pipeline.reporting import headline_table, leaderboard_tables
 from debias_pipeline.runners import ON_OTHER_MACHINES
 from debias_pipeline.tracking import (
     FAILED,

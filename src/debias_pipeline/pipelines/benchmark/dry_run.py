@@ -12,8 +12,7 @@ from rich.text import Text
 from debias_pipeline.biased_data import SetSize, get_dataset
 from debias_pipeline.grid import CELL_ENTRIES, Cell
 from debias_pipeline.pipelines.benchmark.timing import Speed, measure
-from debias_pipeline.reporting.leaderboard.wording import duration
-from debias_pipeline.reporting.rich_table import plain_table
+from debias_pipeline.reporting import duration, plain_table
 from debias_pipeline.training import choose_device, limited_threads
 
 Catalog = CatalogProtocol[Any, Any]

@@ -7,9 +7,10 @@ import pandas as pd
 
 from debias_pipeline.errors import UserError
 from debias_pipeline.grid import cells_of
-from debias_pipeline.reporting import command
-from debias_pipeline.reporting.leaderboard import (
-    CellResult,
+from debias_pipeline.reporting import (
+    Leaderboard,
+    TrialResult,
+    command,
     draw_leaderboard_figures,
     leaderboard_frame,
     make_leaderboard,
@@ -22,7 +23,7 @@ METRICS, OUTCOME, DATA_CARD = "metrics of ", "outcome of ", "data card of "
 
 def rank(
     parameters: dict[str, Any], **of_cells: Any
-) -> tuple[pd.DataFrame, dict[str, Any], dict[str, str], str, str]:
+) -> tuple[pd.DataFrame, Leaderboard, dict[str, str], str, str]:
     """Put what the grid's cells left side by side.
 
     Args:
@@ -43,7 +44,7 @@ def rank(
         if _is_of_other_data(outcome, of_cells[DATA_CARD + cell.setting]):
             metrics = outcome = None
         results.append(
-            CellResult(
+            TrialResult(
                 cell.dataset,
                 cell.percent,
                 cell.method,
