@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 
-from debias_pipeline.reporting.leaderboard import draw_leaderboard_figures, write_leaderboard_table
+from debias_pipeline.reporting import draw_leaderboard_figures, write_leaderboard_table
 from debias_pipeline.selection_rules import SELECTION_RULES
 
 MODEL_OUTPUT = Path("data/07_model_output")

@@ -11,7 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent / "reporting"))
 from made_up_grids import a_grid, done
 
-from debias_pipeline.reporting.leaderboard import CellResult, make_leaderboard
+from debias_pipeline.reporting import TrialResult, make_leaderboard
 
 BEGIN, END = "<!-- leaderboard of cmnist -->", "<!-- end of leaderboard of cmnist -->"
 
@@ -30,7 +30,7 @@ def refresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
-def save(refresh: ModuleType, version: str, cells: list[CellResult]) -> None:
+def save(refresh: ModuleType, version: str, cells: list[TrialResult]) -> None:
     path = refresh.LEADERBOARD / version / "leaderboard.json"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(make_leaderboard(cells)), encoding="utf-8")

@@ -74,7 +74,7 @@ def trials_of(files: set[str]) -> set[tuple[str, str]]:
 def test_every_trial_is_done_and_the_leaderboard_follows(done: tuple[Project, Outcome]) -> None:
     project, outcome = done
     assert outcome.exit_code == 0, outcome.stderr
-    assert "4 of 4 cells are done" in outcome.stdout
+    assert "4 of 4 trials are done" in outcome.stdout
     found = outcomes(project)
     assert {*found} == {(percent, method) for percent in PERCENTS for method in METHODS}
     for each in found.values():
@@ -149,7 +149,7 @@ def test_a_killed_grid_typed_again_does_what_is_missing(bare: Project) -> None:
     outcome = bare.run(GRID, AGAIN, **params)
     assert outcome.exit_code == 0, outcome.stderr
     assert trials_of(new_files(bare, before)) == {("2pct", "vanilla")}
-    assert "2 of 2 cells are done" in outcome.stdout
+    assert "2 of 2 trials are done" in outcome.stdout
 
 
 # --- Trials that fail -----------------------------------------------------------------------------
@@ -163,7 +163,7 @@ def test_a_trial_that_fails_is_run_again(grid: Project) -> None:
         assert outcome.exit_code == 1
         (line,) = outcome.stderr.splitlines()[-1:]
         assert line.startswith("Error: 2 of 4 trials failed (cmnist_mini_0_5pct.vanilla, ")
-        assert "2 of 4 cells are done, 2 failed" in outcome.stdout
+        assert "2 of 4 trials are done, 2 failed" in outcome.stdout
     written = new_files(grid, before)
     assert {Path(path).name for path in written} == {"outcome.json"}
     assert len(written) == 4

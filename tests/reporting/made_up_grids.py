@@ -1,4 +1,4 @@
-"""Made-up cells of a grid, with the seeds' accuracies given."""
+"""Made-up trials of a grid with given accuracies by seed."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from made_up_published import published
 from made_up_runs import METRIC_KEYS, summary
 
-from debias_pipeline.reporting.leaderboard import CellResult
+from debias_pipeline.reporting import TrialResult
 
 SEEDS = (0, 1, 2)
 
@@ -68,10 +68,10 @@ def done(
     accuracy: float | None = None,
     outcome: Mapping[str, Any] | None = None,
     **metrics: Any,
-) -> CellResult:
+) -> TrialResult:
     dataset, percent = metrics.get("dataset", "cmnist"), metrics.get("percent", "2pct")
     seeds = list(metrics.get("seeds", SEEDS))
-    return CellResult(
+    return TrialResult(
         dataset,
         percent,
         method,
@@ -82,19 +82,21 @@ def done(
 
 
 def failed(
-    method: str, error: str, percent: str = "2pct", dataset: str = "cmnist", **cell: Any
-) -> CellResult:
+    method: str, error: str, percent: str = "2pct", dataset: str = "cmnist", **trial: Any
+) -> TrialResult:
     outcome = make_outcome(method, dataset, percent, status="failed", error=error)
-    return CellResult(dataset, percent, method, cell.get("metrics"), outcome, cell.get("published"))
+    return TrialResult(
+        dataset, percent, method, trial.get("metrics"), outcome, trial.get("published")
+    )
 
 
-def a_grid() -> list[CellResult]:
-    """Two percents and three methods: one best beyond noise, one failed, one not run."""
+def a_grid() -> list[TrialResult]:
+    """Two percents and three methods: one significantly best, one failed, one not run."""
     return [
         done("vanilla", [0.66, 0.67, 0.65], 0.6586),
         done("lff", [0.70, 0.71, 0.715], 0.7103),
         done("disent", [0.84, 0.86, 0.85], 0.8479),
         done("vanilla", [0.35, 0.36, 0.37], 0.3519, percent="0.5pct"),
         failed("lff", "no room | <b>left</b>", "0.5pct", published=published(0.525)),
-        CellResult("cmnist", "0.5pct", "disent", published=published(0.6522)),
+        TrialResult("cmnist", "0.5pct", "disent", published=published(0.6522)),
     ]

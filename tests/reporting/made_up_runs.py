@@ -21,7 +21,7 @@ METRIC_KEYS = (
 
 @dataclass(frozen=True)
 class Run:
-    """All that one method's report is made from."""
+    """The inputs of one method's report."""
 
     metrics: dict[str, Any]
     history: pd.DataFrame
@@ -73,8 +73,8 @@ def make_run(
     )
 
 
-def resting_on(run: Run, rule: str, *images: int) -> Run:
-    """The run with a selection rule that rests on so many images, by seed."""
+def based_on(run: Run, rule: str, *images: int) -> Run:
+    """The run with a selection rule that is based on so many images, by seed."""
     support = {"support": summary(*images), "reliable": min(images) >= MIN_SUPPORT}
     checkpoints = run.metrics["checkpoints"]
     checkpoints = {**checkpoints, rule: {**checkpoints[rule], **support}}
@@ -98,7 +98,7 @@ def _manifest(rng: np.random.Generator, bias_labels: bool) -> pd.DataFrame:
         conflicting = pd.array([pd.NA] * len(split), dtype="boolean")
     return pd.DataFrame(
         {
-            # Not the row number: a report must look an image up by its id.
+            # Not the row number: a report must find an image by its id.
             "image_id": np.arange(len(split)) + 1000,
             "split": split,
             "label": label.astype("int16"),
@@ -264,7 +264,7 @@ def _group_accuracy(
     for checkpoint in ("last", "selected", "best_on_test") if bias_labels else ():
         for seed in seeds:
             for label, bias in np.ndindex(CLASSES, CLASSES):
-                # One group has no images: its accuracy is unknown, not nought.
+                # One group has no images: its accuracy is unknown, not 0.
                 images = 0 if (label, bias) == (3, 7) else int(rng.integers(5, 30))
                 chance = 0.98 if label == bias else conflicting
                 correct = int(rng.binomial(images, chance))

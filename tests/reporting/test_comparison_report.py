@@ -1,11 +1,13 @@
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from html_tables import Table
 from made_up_reports import BEST_ON_TEST, comparison_report
-from made_up_runs import Run, resting_on
+from made_up_runs import Run, based_on, make_run
 
 from debias_pipeline.reporting import write_comparison_report
+from debias_pipeline.reporting.comparison_report import findings
 
 
 def test_comparison_shows_differences_to_the_first(comparison_page: str) -> None:
@@ -22,9 +24,9 @@ def test_best_on_test_is_labelled_in_the_comparison(comparison_page: str) -> Non
     assert any(BEST_ON_TEST in row[0] for row in Table(comparison_page, "headline").rows)
 
 
-def test_rules_that_rest_on_few_images_are_named_with_the_method(vanilla: Run, disent: Run) -> None:
-    page = comparison_report(resting_on(vanilla, "pseudo_groups", 7, 7), disent)
-    assert "pseudo-groups: unreliable, it rests on 7 (vanilla) conflicting" in page
+def test_rules_based_on_few_images_are_named_with_the_method(vanilla: Run, disent: Run) -> None:
+    page = comparison_report(based_on(vanilla, "pseudo_groups", 7, 7), disent)
+    assert "pseudo-groups: unreliable, based on 7 (vanilla) conflicting" in page
 
 
 def test_finding_is_on_the_page(comparison_page: str) -> None:
@@ -34,17 +36,49 @@ def test_finding_is_on_the_page(comparison_page: str) -> None:
     assert sentence in comparison_page
 
 
-def test_methods_of_different_numbers_of_seeds_are_said_to_be(one_seed: Run, disent: Run) -> None:
+def test_different_numbers_of_seeds_are_shown_by_method(one_seed: Run, disent: Run) -> None:
     alone = replace(one_seed, metrics={**one_seed.metrics, "method": "vanilla"})
     page = comparison_report(alone, disent)
-    assert "over seeds, of which there are: vanilla 1, disent 2" in page
+    assert "vanilla 1, disent 2" in page
     assert "one seed, so no standard deviation" not in page
 
 
-def test_comparison_of_nothing_is_refused(disent: Run) -> None:
+def test_comparison_of_no_methods_raises(disent: Run) -> None:
     with pytest.raises(ValueError, match="at least one method"):
         write_comparison_report([], {}, [], disent.data_card)
 
 
 def test_comparison_of_one_method_has_no_finding(disent: Run) -> None:
     assert 'class="finding"' not in comparison_report(disent)
+
+
+def finding(base: tuple[float | None, float | None], other: tuple[float | None, Any]) -> str:
+    def metrics(method: str, mean: float | None, std: float | None) -> dict[str, Any]:
+        summary = {"mean": mean, "std": std, "per_seed": [mean]}
+        return {
+            "method": method,
+            "checkpoints": {"last": {"accuracy": summary, "conflicting_accuracy": summary}},
+        }
+
+    (sentence,) = findings([metrics("vanilla", *base), metrics("disent", *other)])
+    return sentence
+
+
+def test_finding_compares_the_difference_with_the_spread() -> None:
+    assert finding((0.5, 0.01), (0.4, 0.01)).endswith("50.0 %: 10.0 points fewer.")
+    assert "within the spread over seeds (± 2.8 points)" in finding((0.5, 0.02), (0.51, 0.02))
+    assert "one seed" in finding((0.5, None), (0.51, None))
+    assert "no difference" in finding((0.5, 0.001), (0.5, 0.001))
+    assert "cannot be compared" in finding((None, None), (0.5, 0.1))
+
+
+def test_finding_without_bias_labels_is_about_all_test_images() -> None:
+    runs = [make_run(method, bias_labels=False) for method in ("vanilla", "disent")]
+    (sentence,) = findings([run.metrics for run in runs])
+    assert sentence.startswith("On the test split disent gets")
+
+
+def test_finding_names_the_method_with_one_seed() -> None:
+    sentence = finding((0.5, None), (0.6, 0.02))
+    assert "one seed of vanilla" in sentence
+    assert "disent:" not in sentence

@@ -6,7 +6,10 @@ import pytest
 from made_up_reports import draw
 from made_up_runs import Run
 
+from debias_pipeline.reporting import draw_contact_sheet
 from debias_pipeline.reporting.image_grids import highest_weights
+from debias_pipeline.reporting.method_report import FIGURE_TEXTS
+from debias_pipeline.reporting.pages import figure_blocks
 
 
 @pytest.mark.parametrize("shape", [(224, 224), (40, 90), (150, 60)])
@@ -56,3 +59,24 @@ def test_two_labels_fill_the_width_of_ten(disent: Run) -> None:
     conflicting = pd.array(manifest["label"] != manifest["bias"], dtype="boolean")
     run = replace(disent, manifest=manifest.assign(conflicting=conflicting))
     assert draw(run)["sample_grid"].count("<image") > 40
+
+
+def sheet(name: str = "fog") -> str:
+    pixels = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
+    return draw_contact_sheet(pixels, rows=(name, "snow"), columns=("clean", "1", "2"))
+
+
+def test_the_same_contact_sheet_gives_the_same_svg() -> None:
+    assert sheet().startswith("<svg")
+    assert sheet() == sheet()
+    assert sheet() != sheet("frost")
+
+
+def test_pages_of_data_sets_without_a_contact_sheet_do_not_mention_one() -> None:
+    assert "contact_sheet" not in [block.name for block in figure_blocks(FIGURE_TEXTS, {})]
+    (block,) = [
+        each
+        for each in figure_blocks(FIGURE_TEXTS, {"contact_sheet": sheet()})
+        if each.name == "contact_sheet"
+    ]
+    assert block.source.startswith("data:image/svg+xml,")

@@ -16,8 +16,8 @@ from made_up_runs import summary
 from rich.console import Console
 
 from debias_pipeline.errors import UserError
-from debias_pipeline.reporting.leaderboard import (
-    CellResult,
+from debias_pipeline.reporting import (
+    TrialResult,
     draw_leaderboard_figures,
     leaderboard_frame,
     leaderboard_tables,
@@ -25,14 +25,14 @@ from debias_pipeline.reporting.leaderboard import (
     write_leaderboard_page,
     write_leaderboard_table,
 )
-from debias_pipeline.reporting.leaderboard.wording import duration, memory, p_in_words
+from debias_pipeline.reporting.leaderboard import LeaderboardRow
 
 LEAK = "chosen on the test set, as published code does: for comparison with published tables only"
 
 
-def made(*cells: CellResult) -> dict[str, Any]:
-    leaderboard = make_leaderboard(cells)
-    # What the catalog makes of it.
+def made(*trials: TrialResult) -> dict[str, Any]:
+    leaderboard = make_leaderboard(trials)
+    # As the catalog saves and loads it.
     return json.loads(json.dumps(leaderboard, allow_nan=False))
 
 
@@ -59,9 +59,10 @@ def page(leaderboard: dict[str, Any]) -> str:
     return page_of(leaderboard)
 
 
-def test_a_row_per_cell_and_checkpoint(leaderboard: dict[str, Any]) -> None:
+def test_a_row_per_trial_and_selection_rule(leaderboard: dict[str, Any]) -> None:
     rows = leaderboard["rows"]
     assert len(rows) == 6 * 4
+    assert all(row.keys() == LeaderboardRow.__annotations__.keys() for row in rows)
     # Percents by size, methods as the grid names them.
     assert list(dict.fromkeys(row["percent"] for row in rows)) == ["0.5pct", "2pct"]
     assert [row["method"] for row in rows[:3]] == ["vanilla", "lff", "disent"]
@@ -75,7 +76,9 @@ def test_a_row_per_cell_and_checkpoint(leaderboard: dict[str, Any]) -> None:
     assert row["mlflow_run_id"] == "run-of-disent-2pct"
 
 
-def test_published_figures_stand_beside_best_on_test_only(leaderboard: dict[str, Any]) -> None:
+def test_published_accuracies_are_only_in_rows_of_the_comparable_rule(
+    leaderboard: dict[str, Any],
+) -> None:
     best = row_of(leaderboard, "2pct", "vanilla", "best_on_test")
     assert best["leaks"]
     assert best["published"] == 0.6586
@@ -86,10 +89,10 @@ def test_published_figures_stand_beside_best_on_test_only(leaderboard: dict[str,
         assert row["published"] is row["difference"] is None
 
 
-def test_only_what_is_best_beyond_noise_is_marked(leaderboard: dict[str, Any]) -> None:
+def test_only_a_significantly_best_method_is_marked(leaderboard: dict[str, Any]) -> None:
     marked = [(r["percent"], r["method"]) for r in leaderboard["rows"] if r["is_best"]]
     assert marked == [("2pct", "disent")] * 4
-    # At 0.5pct vanilla alone has figures: nothing to be better than.
+    # At 0.5pct only vanilla has values: there is nothing to compare with.
     assert row_of(leaderboard, "0.5pct", "vanilla", "last")["p_value"] is None
     comparison = leaderboard["comparisons"][4]
     assert (comparison["percent"], comparison["protocol"]) == ("2pct", "last")
@@ -100,15 +103,15 @@ def test_only_what_is_best_beyond_noise_is_marked(leaderboard: dict[str, Any]) -
     assert row_of(leaderboard, "2pct", "lff", "last")["p_value"] == p_values[0]
 
 
-def test_a_failure_hides_figures_of_an_earlier_run() -> None:
+def test_a_failure_hides_metrics_of_an_earlier_run() -> None:
     earlier = done("disent", [0.8, 0.9, 0.85]).metrics
     row = made(failed("disent", "out of memory", metrics=earlier))["rows"][0]
     assert (row["status"], row["error"], row["mean"]) == ("failed", "out of memory", None)
     assert row["seeds"] == row["per_seed"] == []
 
 
-def test_a_seed_without_a_figure_leaves_no_mean() -> None:
-    # So does `evaluation.over_seeds`; the method is then not ranked.
+def test_a_method_without_a_value_for_each_seed_is_not_ranked() -> None:
+    # As `evaluation.over_seeds` returns it.
     cell = done("disent", [0.9, 0.9, 0.9])
     last = cell.metrics["checkpoints"]["last"]  # type: ignore[index]
     last["accuracy"] = {"mean": None, "std": None, "per_seed": [0.9, None, 0.9]}
@@ -131,7 +134,10 @@ def test_without_bias_labels_in_validation_there_is_no_selected() -> None:
 
 
 def test_frame_keeps_its_types_through_parquet(leaderboard: dict[str, Any], tmp_path: Path) -> None:
-    for each in (leaderboard, made(failed("disent", "no"), CellResult("cmnist", "1pct", "disent"))):
+    for each in (
+        leaderboard,
+        made(failed("disent", "no"), TrialResult("cmnist", "1pct", "disent")),
+    ):
         frame = leaderboard_frame(each)
         frame.to_parquet(tmp_path / "leaderboard.parquet")
         again = pd.read_parquet(tmp_path / "leaderboard.parquet")
@@ -142,7 +148,7 @@ def test_frame_keeps_its_types_through_parquet(leaderboard: dict[str, Any], tmp_
     assert math.isnan(again["mean"][0])
 
 
-def test_page_shows_every_figure_with_its_run(page: str) -> None:
+def test_page_links_every_accuracy_to_its_run(page: str) -> None:
     head, vanilla, lff, disent = Table(page, "cmnist-last").rows
     assert head == ["Method", "0.5pct", "2pct"]
     assert vanilla == ["vanilla", "36.0 ± 1.0", "66.0 ± 1.0"]
@@ -151,14 +157,14 @@ def test_page_shows_every_figure_with_its_run(page: str) -> None:
     assert "http://127.0.0.1:5000/#/experiments/7/runs/run-of-disent-2pct" in links(page)
 
 
-def test_page_marks_the_leak_wherever_it_shows(page: str) -> None:
+def test_page_marks_the_leaking_rule_everywhere(page: str) -> None:
     assert LEAK[1:] in page
     headings = re.findall(r"<h3>Best on test.*?</h3>", page)
     assert len(headings) == 2
     assert all("leaks" in heading for heading in headings)
     _, vanilla, lff, disent = Table(page, "cmnist-best_on_test").rows
     assert vanilla[2] == "66.0 ± 1.0 published 65.86 (+0.1)"
-    # A hole still says what was published.
+    # A missing result, too, has its published accuracy.
     assert lff[1].endswith("published 52.50")
     assert disent[1] == "not run published 65.22"
     assert f"{IN_WORDS}." in page
@@ -166,7 +172,7 @@ def test_page_marks_the_leak_wherever_it_shows(page: str) -> None:
         assert "published" not in str(Table(page, f"cmnist-{protocol}").rows)
 
 
-def test_figures_that_rest_on_few_images_are_marked_everywhere() -> None:
+def test_accuracies_based_on_few_images_are_marked_everywhere() -> None:
     cell = done("disent", [0.8, 0.9, 0.85])
     few = {"support": summary(10, 10, 10), "reliable": False}
     cell.metrics["checkpoints"]["selected"] = {  # type: ignore[index]
@@ -190,11 +196,13 @@ def test_page_says_what_was_tested_and_what_failed(page: str) -> None:
     text = " ".join(re.sub(r"<[^>]*>", " ", page).split())
     assert "two-sided paired t-test" in text
     assert "Holm's correction for the number of comparisons" in text.replace("&#39;", "'")
-    assert "2pct: disent is best beyond noise: +14.2 points against lff over 3 seeds" in text
-    alone = "0.5pct: vanilla alone has figures, so there is nothing to compare. "
-    assert alone + "Without figures: lff, disent." in text
+    assert (
+        "2pct: disent is significantly better than every other method: +14.2 points against lff"
+        in text
+    )
+    assert re.search(r"0\.5pct: only vanilla .* Without values: lff, disent\.", text)
     assert "0.5pct lff failed: no room | &lt;b&gt;left&lt;/b&gt;" in text
-    assert "4 of 6 cells are done, 1 failed, 1 not run; together they took 1 h 3 min." in text
+    assert "4 of 6 trials are done, 1 failed, 1 not run; together they took 1 h 3 min." in text
 
 
 def test_page_shows_costs(page: str) -> None:
@@ -230,21 +238,21 @@ def test_mlflow_may_be_served_elsewhere() -> None:
         page_of(leaderboard, mlflow_ui="javascript:alert(1)//http://x")
 
 
-def test_cells_with_other_settings_are_pointed_out() -> None:
+def test_a_warning_names_settings_in_which_trials_differ() -> None:
     cells = [
         done("vanilla", [0.5, 0.6, 0.7]),
         done("disent", [0.5, 0.6, 0.7], outcome={"steps": 50000}),
     ]
     page = page_of(made(*cells))
-    assert "The cells differ in steps (4,000 steps; 50,000 steps)." in page
-    assert "Each cell: seeds 0, 1, 2; fp32; 1 thread." in page
-    assert "The cells differ" not in page_of(made(cells[0]))
+    assert "differ in steps (4,000 steps; 50,000 steps)." in page
+    assert "Each trial: seeds 0, 1, 2; fp32; 1 thread." in page
+    assert "differ in" not in page_of(made(cells[0]))
 
 
 def test_headline_is_that_of_the_data_set() -> None:
     leaderboard = made(
         done("vanilla", [0.5, 0.6, 0.7], dataset="bffhq", headline="conflicting_accuracy"),
-        CellResult("bffhq", "2pct", "disent"),
+        TrialResult("bffhq", "2pct", "disent"),
     )
     assert {row["headline"] for row in leaderboard["rows"]} == {"conflicting_accuracy"}
     assert "### bffhq: conflicting accuracy in %" in write_leaderboard_table(leaderboard)
@@ -256,8 +264,8 @@ def test_markdown_is_the_same_table(leaderboard: dict[str, Any]) -> None:
     lines = text.splitlines()
     assert lines[0] == "### cmnist: unbiased accuracy in %"
     assert lines[2] == (
-        "Each cell: seeds 0, 1, 2; 4,000 steps; fp32; 1 thread. "
-        "4 of 6 cells are done, 1 failed, 1 not run; together they took 1 h 3 min."
+        "Each trial: seeds 0, 1, 2; 4,000 steps; fp32; 1 thread. "
+        "4 of 6 trials are done, 1 failed, 1 not run; together they took 1 h 3 min."
     )
     assert f"**best on test**: {LEAK}" in lines
     assert "| vanilla | 36.0 ± 1.0 | 66.0 ± 1.0 |" in lines
@@ -268,7 +276,7 @@ def test_markdown_is_the_same_table(leaderboard: dict[str, Any]) -> None:
     assert columns == {4}
 
 
-def test_figures_are_drawn_for_data_sets_with_figures(leaderboard: dict[str, Any]) -> None:
+def test_data_sets_with_values_have_a_figure(leaderboard: dict[str, Any]) -> None:
     assert list(draw_leaderboard_figures(leaderboard)) == ["cmnist"]
     assert draw_leaderboard_figures(leaderboard) == draw_leaderboard_figures(leaderboard)
     assert draw_leaderboard_figures(made(failed("disent", "no"))) == {}
@@ -281,7 +289,7 @@ def test_terminal_table_fits(leaderboard: dict[str, Any], width: int) -> None:
     assert f"† {IN_WORDS}" in " ".join(console.file.getvalue().split())  # type: ignore[attr-defined]
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert all(len(line.rstrip()) <= width for line in text.splitlines())
-    for part in ("best on test*", "85.0 ± 1.0‡", "not run", "65.86", "4 of 6 cells are done"):
+    for part in ("best on test*", "85.0 ± 1.0‡", "not run", "65.86", "4 of 6 trials are done"):
         assert part in text
     assert LEAK in " ".join(text.split())
     assert "0.5pct lff failed: no room | <b>left</b>" in text
@@ -289,26 +297,9 @@ def test_terminal_table_fits(leaderboard: dict[str, Any], width: int) -> None:
 
 def test_percents_that_are_no_numbers_come_last() -> None:
     percents = ["own", "10pct", "0.5pct", "2pct"]
-    leaderboard = made(*(CellResult("folder", percent, "vanilla") for percent in percents))
+    leaderboard = made(*(TrialResult("folder", percent, "vanilla") for percent in percents))
     shown = dict.fromkeys(row["percent"] for row in leaderboard["rows"])
     assert list(shown) == ["0.5pct", "2pct", "10pct", "own"]
-
-
-def test_numbers_as_people_read_them() -> None:
-    assert [*map(duration, (None, 4.26, 59.7, 754.2, 11_099.0))] == [
-        "–",
-        "4.3 s",
-        "1 min 0 s",
-        "12 min 34 s",
-        "3 h 5 min",
-    ]
-    assert [*map(memory, (None, 640 * 2**20, 3 * 2**29))] == ["–", "640 MiB", "1.5 GiB"]
-    assert [*map(p_in_words, (0.0004, 0.0312, 0.04996, 0.05))] == [
-        "< 0.001",
-        "= 0.031",
-        "= 0.04996",
-        "= 0.050",
-    ]
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH")

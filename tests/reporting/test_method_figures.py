@@ -4,7 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from made_up_reports import draw
-from made_up_runs import Run, with_names
+from made_up_runs import Run, make_run, with_names
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from debias_pipeline.reporting import method_figures
 
 ALL_FIGURES = {
     "learning_curves",
@@ -65,3 +69,46 @@ def test_names_in_other_scripts_raise_no_warning(
 ) -> None:
     draw(with_names(disent, ["数字"] * 10, ["色"] * 10))
     assert [str(warning.message) for warning in recwarn] == []
+
+
+def drawn(run: Run, monkeypatch: pytest.MonkeyPatch) -> dict[str, Figure]:
+    """Return the figures themselves: SVG has only the outlines of texts."""
+    figures: dict[str, Figure] = {}
+
+    def keep(figure: Figure, name: str) -> str:
+        figures[name.removeprefix(f"{run.metrics['method']}-")] = figure
+        return ""
+
+    monkeypatch.setattr(method_figures, "to_svg", keep)
+    draw(run)
+    return figures
+
+
+def texts(figure: Figure) -> str:
+    return "\n".join(each.get_text() for each in figure.findobj(Text))
+
+
+def test_loss_terms_and_weights_have_the_names_that_the_method_gives(
+    disent: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures = drawn(disent, monkeypatch)
+    assert {"total", "swap, intrinsic"} <= set(texts(figures["loss_curves"]).splitlines())
+    for name in ("weight_histogram", "most_conflicting"):
+        assert "weight W" in texts(figures[name])
+
+
+def test_weights_of_any_range_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_run("jtt")
+    weights = run.sample_weights.assign(weight=1 + 20 * run.sample_weights["weight"].round())
+    figures = drawn(replace(run, sample_weights=weights), monkeypatch)
+    assert figures["weight_histogram"].axes[0].get_xlim() == (0, 21)
+    for name in ("weight_histogram", "most_conflicting"):
+        assert "times drawn per pass" in texts(figures[name])
+
+
+def test_a_method_that_is_not_installed_is_drawn_with_neutral_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    figures = drawn(make_run("unknown"), monkeypatch)
+    assert "swap intrinsic" in texts(figures["loss_curves"]).splitlines()
+    assert "weight of a training image" in texts(figures["weight_histogram"])

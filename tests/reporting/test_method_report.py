@@ -6,7 +6,7 @@ import pytest
 from html_tables import Table
 from made_up_published import IN_WORDS, OTHER_SOURCE, published, published_elsewhere
 from made_up_reports import BEST_ON_TEST, compare, comparison_report, draw, method_report
-from made_up_runs import Run, make_run, resting_on
+from made_up_runs import Run, based_on, make_run
 
 
 def test_headline_table_shows_mean_and_std(method_page: str) -> None:
@@ -27,7 +27,7 @@ def test_headline_table_shows_mean_and_std(method_page: str) -> None:
     assert best[0] == f"best on test {BEST_ON_TEST}"
 
 
-def test_published_figure_stands_beside_best_on_test_only(method_page: str) -> None:
+def test_a_published_accuracy_is_only_in_the_row_of_the_comparable_rule(method_page: str) -> None:
     table = Table(method_page, "headline")
     head, last, selected, pseudo_groups, best = table.rows
     assert head[2] == "Published"
@@ -36,7 +36,7 @@ def test_published_figure_stands_beside_best_on_test_only(method_page: str) -> N
     assert table.titles[4, 2] == IN_WORDS
 
 
-def test_published_accuracies_stand_where_they_compare(disent: Run) -> None:
+def test_a_published_accuracy_of_the_last_step_is_in_that_row(disent: Run) -> None:
     rows = Table(
         method_report(disent, published=[published_elsewhere(0.5, "last")]), "headline"
     ).rows
@@ -51,14 +51,14 @@ def test_all_published_accuracies_are_listed_with_their_sources(method_page: str
     assert items[1].startswith(f"82.86 %: {OTHER_SOURCE}: how the checkpoint")
 
 
-def test_a_rule_that_rests_on_few_images_is_marked_with_their_number(disent: Run) -> None:
-    few = method_report(resting_on(disent, "selected", 10, 12))
+def test_a_rule_based_on_few_images_is_marked_with_their_number(disent: Run) -> None:
+    few = method_report(based_on(disent, "selected", 10, 12))
     assert Table(few, "headline").rows[2][-1] == "3,000–3,200?"
-    assert "selected: unreliable, it rests on 10 to 12 conflicting validation images" in few
-    assert "unreliable" not in method_report(resting_on(disent, "selected", 30, 30))
+    assert "selected: unreliable, based on 10 to 12 conflicting validation images" in few
+    assert "unreliable" not in method_report(based_on(disent, "selected", 30, 30))
 
 
-def test_without_a_published_figure_there_is_no_such_column(disent: Run) -> None:
+def test_without_a_published_accuracy_there_is_no_such_column(disent: Run) -> None:
     assert "Published" not in " ".join(Table(method_report(disent), "headline").rows[0])
 
 
@@ -80,11 +80,11 @@ def test_null_shows_as_a_dash_and_says_why(without_bias_labels: Run) -> None:
 
 def test_what_is_left_out_is_explained(vanilla: Run, without_bias_labels: Run) -> None:
     html = method_report(vanilla, draw(vanilla))
-    assert html.count("this method gives no weights to training images") == 2
+    assert html.count("Left out: this run has no weights of training images") == 2
     assert html.count("Left out") == 2
     html = method_report(without_bias_labels, draw(without_bias_labels))
-    assert "the test images carry no bias labels, so there are no groups" in html
-    assert "can&#39;t be checked here" in html
+    assert "the test images have no bias labels, so there are no groups" in html
+    assert "The test images have no bias labels, so it is not known" in html
 
 
 def test_a_biased_test_split_is_called_so(disent: Run, method_page: str) -> None:
@@ -133,19 +133,19 @@ def test_worst_group_is_first_and_empty_groups_last(method_page: str, disent: Ru
     assert {row[2] for row in rows} >= {"aligned", "conflicting"}
 
 
-def test_command_and_recipe_are_there(method_page: str) -> None:
+def test_page_has_command_and_recipe(method_page: str) -> None:
     assert "kedro run --pipeline=disent --params &#39;raw_dir=my photos&#39;" in method_page
     assert ["swap_start", "1000"] in Table(method_page, "recipe").rows
     assert "0.971 ± 0.003" in method_page
 
 
-def test_the_bias_branch_is_shown_beside_what_the_bias_alone_would_get(
+def test_the_bias_branch_is_compared_with_the_accuracy_of_the_bias_alone(
     method_page: str, disent: Run, vanilla: Run, without_bias_labels: Run
 ) -> None:
     aligned = 1 - disent.data_card["splits"]["test"]["conflicting_fraction"]
     assert (
         "At the last step the bias branch gets 11.8 ± 0.7 % of the test images right; a classifier "
-        f"that goes by the bias and nothing else gets {100 * aligned:.1f} %, the bias-aligned ones."
+        f"that uses only the bias gets {100 * aligned:.1f} % right, the bias-aligned ones."
     ) in method_page
     assert "the bias branch gets 11.8 ± 0.7 % of the test images right.<" in method_report(
         without_bias_labels
@@ -153,7 +153,7 @@ def test_the_bias_branch_is_shown_beside_what_the_bias_alone_would_get(
     assert "bias branch" not in method_report(vanilla)
 
 
-def test_metrics_of_before_bias_branches_were_judged_are_still_shown(disent: Run) -> None:
+def test_metrics_of_earlier_versions_without_a_bias_branch_are_shown(disent: Run) -> None:
     metrics = copy.deepcopy(disent.metrics)
     for figures in metrics["checkpoints"].values():
         del figures["bias_branch_accuracy"]

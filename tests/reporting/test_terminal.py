@@ -2,7 +2,7 @@ import io
 
 import pytest
 from made_up_published import IN_WORDS, OTHER_SOURCE, published, published_elsewhere
-from made_up_runs import Run, make_run, resting_on
+from made_up_runs import Run, based_on, make_run
 from rich.console import Console
 
 from debias_pipeline.published import PublishedAccuracy
@@ -18,7 +18,7 @@ def rendered(runs: list[Run], published: dict[str, list[PublishedAccuracy]], wid
 
 
 @pytest.mark.parametrize("width", [80, 100])
-def test_every_figure_is_whole(vanilla: Run, disent: Run, width: int) -> None:
+def test_every_value_is_complete(vanilla: Run, disent: Run, width: int) -> None:
     text = rendered(
         [vanilla, disent], {"vanilla": [published(0.6586)], "disent": [published(0.8479)]}, width
     )
@@ -40,7 +40,7 @@ def test_the_source_of_every_published_accuracy_is_named(vanilla: Run, disent: R
     assert "82.86" in text and "84.79" not in text
 
 
-def test_unbiased_accuracy_is_defined_and_the_leak_named(disent: Run) -> None:
+def test_unbiased_accuracy_is_explained_and_the_leak_named(disent: Run) -> None:
     text = " ".join(rendered([disent], {}, 100).split())
     assert "Unbiased accuracy is the accuracy on the test split" in text
     assert "biased itself" not in text
@@ -52,7 +52,7 @@ def test_unbiased_accuracy_is_defined_and_the_leak_named(disent: Run) -> None:
     ("run", "warning"),
     [
         (make_run(biased_test=True), "the test split is biased itself"),
-        (make_run(bias_labels=False), "The test images carry no bias labels"),
+        (make_run(bias_labels=False), "The test images have no bias labels"),
     ],
     ids=["biased", "no bias labels"],
 )
@@ -63,10 +63,10 @@ def test_accuracy_is_not_called_unbiased_without_a_reason(run: Run, warning: str
     assert warning in text
 
 
-def test_a_rule_that_rests_on_few_images_is_marked_with_their_number(disent: Run) -> None:
-    text = rendered([resting_on(disent, "selected", 10, 10)], {}, 80)
+def test_a_rule_based_on_few_images_is_marked_with_their_number(disent: Run) -> None:
+    text = rendered([based_on(disent, "selected", 10, 10)], {}, 80)
     assert "selected?" in text
-    assert "rests on 10 conflicting validation images" in " ".join(text.split())
+    assert "based on 10 conflicting validation images" in " ".join(text.split())
 
 
 def test_null_is_a_dash(without_bias_labels: Run) -> None:
@@ -82,6 +82,6 @@ def test_names_are_not_markup(disent: Run) -> None:
     assert "[red]x" in rendered([run], {}, 100)
 
 
-def test_table_of_nothing_is_refused() -> None:
+def test_table_of_no_methods_raises() -> None:
     with pytest.raises(ValueError, match="at least one method"):
         headline_table([], {}, {})

@@ -11,9 +11,10 @@ from debias_pipeline.errors import Unreadable, UserError
 from debias_pipeline.grid.execution import ALL_DONE
 from debias_pipeline.grid.trials import Trial, trials_of
 from debias_pipeline.names import DONE
-from debias_pipeline.reporting import command
-from debias_pipeline.reporting.leaderboard import (
-    CellResult,
+from debias_pipeline.reporting import (
+    Leaderboard,
+    TrialResult,
+    command,
     draw_leaderboard_figures,
     leaderboard_frame,
     make_leaderboard,
@@ -76,7 +77,7 @@ class _NodeOfManyInputs(Node):
 
 def rank(
     parameters: dict[str, Any], **of_trials: Any
-) -> tuple[pd.DataFrame, dict[str, Any], dict[str, str], str, str]:
+) -> tuple[pd.DataFrame, Leaderboard, dict[str, str], str, str]:
     """Compare the results of all trials of the grid.
 
     Args:
@@ -100,7 +101,7 @@ def rank(
         if _is_of_other_data(outcome, of_trials[DATA_CARD + trial.setting]):
             metrics = outcome = None
         results.append(
-            CellResult(
+            TrialResult(
                 trial.dataset,
                 trial.percent,
                 trial.method,

@@ -13,8 +13,7 @@ from debias_pipeline.biased_data import SetSize, get_dataset
 from debias_pipeline.grid.catalog import load_or_none
 from debias_pipeline.grid.timing import Speed, measure
 from debias_pipeline.grid.trials import TRIAL_ENTRIES, Trial
-from debias_pipeline.reporting.leaderboard.wording import duration
-from debias_pipeline.reporting.rich_table import plain_table
+from debias_pipeline.reporting import duration, plain_table
 from debias_pipeline.training import choose_device, limited_threads
 
 Catalog = CatalogProtocol[Any, Any]

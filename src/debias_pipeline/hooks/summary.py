@@ -12,12 +12,9 @@ from rich.console import Console
 from debias_pipeline.grid import check_outcomes, chosen_trials, load_or_none, trials_of
 from debias_pipeline.io import location
 from debias_pipeline.methods import method_names
-from debias_pipeline.pipeline_registry import (
-    baseline_first,
-)
+from debias_pipeline.pipeline_registry import baseline_first
 from debias_pipeline.pipelines.evaluation import PRETRAINED
-from debias_pipeline.reporting import headline_table
-from debias_pipeline.reporting.leaderboard import leaderboard_tables
+from debias_pipeline.reporting import headline_table, leaderboard_tables
 
 Catalog = CatalogProtocol[Any, Any]
 

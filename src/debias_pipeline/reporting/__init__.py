@@ -1,20 +1,43 @@
-"""From tables to figures to self-contained HTML: pure functions, no files, no network."""
+"""Figures, tables and HTML pages as pure functions that neither read nor write files."""
 
-from debias_pipeline.reporting.comparison_figures import draw_comparison_figures
+from debias_pipeline.reporting.comparison_figures import (
+    draw_comparison_figures,
+    draw_leaderboard_figures,
+)
 from debias_pipeline.reporting.comparison_report import write_comparison_report
-from debias_pipeline.reporting.contact_sheet import draw_contact_sheet
+from debias_pipeline.reporting.image_grids import draw_contact_sheet
+from debias_pipeline.reporting.leaderboard import (
+    Leaderboard,
+    TrialResult,
+    leaderboard_frame,
+    make_leaderboard,
+)
+from debias_pipeline.reporting.leaderboard_page import (
+    write_leaderboard_page,
+    write_leaderboard_table,
+)
 from debias_pipeline.reporting.method_figures import draw_figures
 from debias_pipeline.reporting.method_report import write_method_report
-from debias_pipeline.reporting.run_command import command, run_command
-from debias_pipeline.reporting.terminal import headline_table
+from debias_pipeline.reporting.terminal import headline_table, leaderboard_tables, plain_table
+from debias_pipeline.reporting.text import command, duration, run_command
 
 __all__ = [
+    "Leaderboard",
+    "TrialResult",
     "command",
     "draw_comparison_figures",
     "draw_contact_sheet",
     "draw_figures",
+    "draw_leaderboard_figures",
+    "duration",
     "headline_table",
+    "leaderboard_frame",
+    "leaderboard_tables",
+    "make_leaderboard",
+    "plain_table",
     "run_command",
     "write_comparison_report",
+    "write_leaderboard_page",
+    "write_leaderboard_table",
     "write_method_report",
 ]

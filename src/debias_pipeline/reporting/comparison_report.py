@@ -1,33 +1,33 @@
-"""The report that compares methods with the first of them."""
+"""The HTML report that compares methods with the first of them."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Final
 
+from debias_pipeline.names import Metric
 from debias_pipeline.published import PublishedAccuracy, source_in_words, sources_by_method
-from debias_pipeline.reporting.cells import (
-    Cell,
-    auroc_cell,
-    metric_cell,
-    published_cell,
-    step_cell,
-    why_no_checkpoint,
-)
-from debias_pipeline.reporting.data_section import data_section
-from debias_pipeline.reporting.figure_blocks import NO_BIAS_LABELS, FigureText, figure_blocks
-from debias_pipeline.reporting.findings import findings
-from debias_pipeline.reporting.formatting import known, points
-from debias_pipeline.reporting.pages import render
-from debias_pipeline.reporting.wording import (
+from debias_pipeline.records import DataCard, Metrics, OverSeeds
+from debias_pipeline.reporting.metric_table import (
     AUROC,
-    Metric,
+    TableCell,
+    auroc_cell,
+    last_step,
+    metric_row,
     metrics_with_headline_first,
 )
+from debias_pipeline.reporting.pages import (
+    NO_BIAS_LABELS,
+    FigureText,
+    data_section,
+    figure_blocks,
+    render,
+)
+from debias_pipeline.reporting.text import percentage
 from debias_pipeline.selection_rules import LAST, SELECTION_RULES, SelectionRule
 
-_COMPARISON_FIGURES = {
+_FIGURE_TEXTS: Final[Mapping[str, FigureText]] = {
     "compared_metrics": FigureText(
         "Metrics at the last step",
-        "All on the test split. The gap between aligned and conflicting is the cost of the "
+        "All on the test split. The gap between aligned and conflicting accuracy is due to the "
         "shortcut.",
         "Chart of test, aligned, conflicting and worst-group accuracy by method",
         "Left out: there are no metrics.",
@@ -49,90 +49,115 @@ _COMPARISON_FIGURES = {
 
 
 def write_comparison_report(
-    metrics: Sequence[Mapping[str, Any]],
+    metrics: Sequence[Metrics],
     figures: Mapping[str, str],
     commands: Sequence[str],
-    data_card: Mapping[str, Any],
+    data_card: DataCard,
     published: Mapping[str, Sequence[PublishedAccuracy]] | None = None,
 ) -> str:
-    """Write the report that compares several methods with the first.
+    """Return the report of several methods, an HTML page that loads nothing.
 
     Args:
         metrics: of each method on the same data set, the baseline first.
         figures: SVG text or `data:` addresses by name, from `draw_comparison_figures`.
-        commands: each makes the results of a method again, see `run_command`.
-        data_card: what is worth knowing about the data set.
+        commands: each reproduces the results of a method, see `run_command`.
+        data_card: of the data set.
         published: accuracies of papers by method; the first is shown.
-
-    Returns:
-        A whole HTML page that loads nothing.
 
     Raises:
         ValueError: if there are no metrics.
     """
     if not metrics:
-        raise ValueError("A comparison needs the metrics of at least one method.")
+        raise ValueError("metrics=[] is empty; a comparison needs at least one method")
     shown = {name: each[0] for name, each in (published or {}).items() if each}
     baseline = metrics[0]
     return render(
         "comparison_report.html.jinja",
         metrics=baseline,
         methods=[of_method["method"] for of_method in metrics],
-        columns=_columns(baseline),
-        sections=_comparison_sections(metrics, data_card, shown),
+        columns=metrics_with_headline_first(baseline["headline"], baseline.get("unbiased_test")),
+        sections=[
+            (rule, _rows(metrics, rule, data_card, shown)) for rule in SELECTION_RULES.values()
+        ],
         published=sources_by_method((name, source_in_words(each)) for name, each in shown.items()),
         findings=findings(metrics),
         auroc_explained=AUROC,
-        figures=figure_blocks(_COMPARISON_FIGURES, figures),
+        figures=figure_blocks(_FIGURE_TEXTS, figures),
         commands=commands,
         **data_section(metrics, data_card),
     )
 
 
-def _columns(baseline: Mapping[str, Any]) -> list[Metric]:
-    return metrics_with_headline_first(baseline["headline"], baseline.get("unbiased_test"))
-
-
-def _comparison_sections(
-    metrics: Sequence[Mapping[str, Any]],
-    data_card: Mapping[str, Any],
+def _rows(
+    metrics: Sequence[Metrics],
+    rule: SelectionRule,
+    data_card: DataCard,
     published: Mapping[str, PublishedAccuracy],
-) -> list[tuple[SelectionRule, list[tuple[str, list[Cell]]]]]:
-    sections = []
-    for protocol in SELECTION_RULES.values():
-        rows = []
-        missing = why_no_checkpoint(protocol, data_card)
-        for of_method in metrics:
-            cells = _compared_cells(of_method, metrics[0], protocol, missing)
-            if published:
-                checkpoint = of_method["checkpoints"].get(protocol.key)
-                shown = published.get(of_method["method"])
-                headline = of_method["headline"]
-                cells.insert(1, published_cell(checkpoint, protocol, headline, shown))
-            rows.append((of_method["method"], cells))
-        sections.append((protocol, rows))
-    return sections
+) -> list[tuple[str, list[TableCell]]]:
+    rows = []
+    for position, of_method in enumerate(metrics):
+        row = metric_row(
+            of_method,
+            rule,
+            data_card,
+            published.get(of_method["method"]),
+            metrics[0] if position else None,
+            published_column=bool(published),
+        )
+        # It belongs to the training run, not to a checkpoint.
+        auroc = auroc_cell(of_method) if rule == LAST else TableCell("")
+        rows.append((of_method["method"], [*row, auroc]))
+    return rows
 
 
-def _compared_cells(
-    metrics: Mapping[str, Any], baseline: Mapping[str, Any], protocol: SelectionRule, missing: str
-) -> list[Cell]:
-    checkpoint = metrics["checkpoints"].get(protocol.key)
-    base = baseline["checkpoints"].get(protocol.key)
-    cells = []
-    for metric in _columns(baseline):
-        cell = metric_cell(checkpoint, metric, missing)
-        note = "" if metrics is baseline else _difference(checkpoint, base, metric.key)
-        cells.append(Cell(cell.text, cell.title, note))
-    # It belongs to the training run, whatever the checkpoint.
-    auroc = auroc_cell(metrics) if protocol == LAST else Cell("")
-    return [*cells, step_cell(checkpoint, missing), auroc]
+# --- Sentences ------------------------------------------------------------------------------------
 
 
-def _difference(
-    checkpoint: Mapping[str, Any] | None, base: Mapping[str, Any] | None, key: str
+def findings(metrics: Sequence[Metrics]) -> list[str]:
+    """Return a sentence for each method but the first, which compares it with the first.
+
+    Args:
+        metrics: of each method, the baseline first; the last step is compared.
+    """
+    return [_finding(metrics[0], other) for other in metrics[1:]]
+
+
+def _finding(baseline: Metrics, other: Metrics) -> str:
+    names = other["method"], baseline["method"]
+    test_split = "the unbiased test split" if baseline.get("unbiased_test") else "the test split"
+    compared: tuple[tuple[Metric, str], ...] = (
+        ("conflicting_accuracy", "bias-conflicting test images"),
+        ("accuracy", test_split),
+    )
+    for key, images in compared:
+        mine, base = last_step(other)[key], last_step(baseline)[key]
+        if mine["mean"] is None or base["mean"] is None:
+            continue
+        difference = mine["mean"] - base["mean"]
+        return (
+            f"On {images} {names[0]} gets {percentage(mine['mean'])}, {names[1]} "
+            f"{percentage(base['mean'])}: {_difference_in_words(difference)}"
+            f"{_spread_in_words(difference, mine, base, names)}."
+        )
+    return f"{names[0]} and {names[1]} cannot be compared: an accuracy is missing."
+
+
+def _difference_in_words(difference: float) -> str:
+    size = f"{abs(100 * difference):.1f}"
+    if size == "0.0":
+        return "no difference"
+    return f"{size} points {'more' if difference > 0 else 'fewer'}"
+
+
+def _spread_in_words(
+    difference: float, mine: OverSeeds, base: OverSeeds, names: tuple[str, str]
 ) -> str:
-    if checkpoint is None or base is None:
-        return ""
-    mean, base_mean = known(checkpoint[key]["mean"]), known(base[key]["mean"])
-    return "" if mean is None or base_mean is None else points(mean - base_mean)
+    """Compare a difference of means with the spread over seeds."""
+    if mine["std"] is None or base["std"] is None:
+        stds = zip(names, (mine["std"], base["std"]), strict=True)
+        single = " and of ".join(name for name, std in stds if std is None)
+        return f" (one seed of {single}: the spread over seeds is not known)"
+    spread = (mine["std"] ** 2 + base["std"] ** 2) ** 0.5
+    if abs(difference) <= spread:
+        return f", which is within the spread over seeds (± {100 * spread:.1f} points)"
+    return ""

@@ -1,8 +1,8 @@
-"""Grids of training images."""
+"""Grids of images: training images by label, those of the highest weight, contact sheets."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -12,26 +12,30 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from debias_pipeline.reporting.names import attribute_name, shortened
-from debias_pipeline.reporting.style import (
+from debias_pipeline.records import DataCard
+from debias_pipeline.reporting.plots import (
     ALIGNED,
     CONFLICTING,
     NEUTRAL,
     WIDTH,
     bare_axes,
+    drawing_style,
     new_figure,
+    to_svg,
 )
+from debias_pipeline.reporting.text import drawable_name, shortened
 
-MOST_CONFLICTING = 40
-_ACROSS = 10
-_SAMPLE_ROWS = 3
-# A report of photos must stay small; a report of digits must show their pixels.
-_LARGEST_TILE, _SMALLEST_TILE = 64, 84
+MOST_CONFLICTING: Final = 40
+_ACROSS: Final = 10
+_SAMPLE_ROWS: Final = 3
+# Pixels: larger images are shrunk so that reports stay small, smaller ones are enlarged.
+_LARGEST_TILE: Final = 64
+_SMALLEST_TILE: Final = 84
 
 
 @dataclass(frozen=True)
 class _Tile:
-    """An image to show: its row in `images`, where it goes (in tiles), and what is said of it."""
+    """An image in a grid: its row in `images`, its position in tile widths, the text below it."""
 
     row: int
     x: float
@@ -41,14 +45,14 @@ class _Tile:
 
 
 def draw_sample_grid(
-    images: npt.NDArray[np.uint8], manifest: pd.DataFrame, data_card: Mapping[str, Any]
+    images: npt.NDArray[np.uint8], manifest: pd.DataFrame, data_card: DataCard
 ) -> Figure | None:
-    """Training images of each label, bias-aligned ones above bias-conflicting ones.
+    """Draw training images of each label, bias-aligned ones above bias-conflicting ones.
 
     Args:
-        images: uint8, N × H × W × 3; only the rows that are shown are read.
+        images: uint8, [N, H, W, 3]; only the rows that are shown are read.
         manifest: row i describes images[i].
-        data_card: holds the names of labels and bias values.
+        data_card: of the data set.
 
     Returns:
         The figure, or None if there are no training images.
@@ -75,13 +79,13 @@ def draw_sample_grid(
         top += 0.35
         for position, label in enumerate(labels):
             of_label = of_band[of_band["label"] == label]
-            chosen = _draw_rows(of_label, each * _SAMPLE_ROWS)
+            chosen = _random_rows(of_label, each * _SAMPLE_ROWS)
             tiles += [
                 _Tile(
                     row=int(row),
                     x=position * (each + 0.15) + place % each,
                     y=top + (place // each) * pitch,
-                    caption=attribute_name(data_card, "bias", of_label.at[row, "bias"], 9),
+                    caption=drawable_name(data_card, "bias", of_label.at[row, "bias"], 9),
                     conflicting=None,
                 )
                 for place, row in enumerate(chosen)
@@ -90,7 +94,7 @@ def draw_sample_grid(
     across = len(labels) * (each + 0.15)
     axes = _grid_axes(across, top)
     for position, label in enumerate(labels):
-        name = attribute_name(data_card, "label", label, max(9, 9 * each))
+        name = drawable_name(data_card, "label", label, max(9, 9 * each))
         centre = position * (each + 0.15) + each / 2 - 0.04
         axes.text(centre, 0.2, name, ha="center", fontsize=9, fontweight="bold")
     for y, title, colour in titles:
@@ -103,18 +107,20 @@ def draw_most_conflicting(
     sample_weights: pd.DataFrame,
     images: npt.NDArray[np.uint8],
     manifest: pd.DataFrame,
-    data_card: Mapping[str, Any],
+    data_card: DataCard,
+    weight_name: str,
 ) -> Figure | None:
-    """The training images of the highest mean weight W over seeds, the highest first.
+    """Draw the training images with the highest mean weight over seeds, the highest first.
 
     Args:
         sample_weights: a row per training image and seed.
-        images: uint8, N × H × W × 3; only the rows that are shown are read.
+        images: uint8, [N, H, W, 3]; only the rows that are shown are read.
         manifest: row i describes images[i].
-        data_card: holds the names of labels and bias values.
+        data_card: of the data set.
+        weight_name: what the method calls its weights.
 
     Returns:
-        The figure, or None if the method weighs no images.
+        The figure, or None if there are no weights.
     """
     weights = highest_weights(sample_weights)
     if weights.empty:
@@ -137,32 +143,30 @@ def draw_most_conflicting(
         )
     ]
     axes = _grid_axes(_ACROSS * 1.1, 0.6 + -(-len(tiles) // _ACROSS) * pitch)
-    _write_ranking_title(axes, flags, data_card)
+    _write_ranking_title(axes, flags, data_card, weight_name)
     _draw_tiles(axes, tiles, images, height)
     return axes.get_figure(root=True)
 
 
-def _names_and_weight(
-    record: Mapping[Any, Any], weight: float, data_card: Mapping[str, Any]
-) -> str:
-    label = attribute_name(data_card, "label", record["label"], 11)
-    bias = attribute_name(data_card, "bias", record["bias"], 11)
-    return "\n".join(filter(None, [label, bias, f"W {weight:.3f}"]))
+def _names_and_weight(record: Mapping[Hashable, Any], weight: float, data_card: DataCard) -> str:
+    label = drawable_name(data_card, "label", record["label"], 11)
+    bias = drawable_name(data_card, "bias", record["bias"], 11)
+    return "\n".join(filter(None, [label, bias, f"{weight:.4g}"]))
 
 
 def highest_weights(sample_weights: pd.DataFrame) -> pd.Series:
-    """The forty highest mean weights over seeds, by image_id; ties go by image_id."""
-    weighed = sample_weights[sample_weights["weight"].notna()]
-    weights = weighed.astype({"weight": "float64"}).groupby("image_id")["weight"].mean()
+    """Return the highest mean weights over seeds by image_id, at most `MOST_CONFLICTING`."""
+    known = sample_weights[sample_weights["weight"].notna()]
+    weights = known.astype({"weight": "float64"}).groupby("image_id")["weight"].mean()
     return weights.sort_values(ascending=False, kind="stable").head(MOST_CONFLICTING)
 
 
 def _write_ranking_title(
-    axes: Axes, flags: Sequence[bool | None], data_card: Mapping[str, Any]
+    axes: Axes, flags: Sequence[bool | None], data_card: DataCard, weight_name: str
 ) -> None:
     names = f"{data_card['label_name']}, {data_card['bias_name']}"
-    called = "" if names == "label, bias" else f" ({names})"
-    text = shortened(f"Under each image: label and bias{called}, then W.", 75)
+    named = "" if names == "label, bias" else f" ({names})"
+    text = shortened(f"Below each image: label and bias{named}, then {weight_name}.", 85)
     axes.text(0, 0.02, text, fontsize=8, color="#444444")
     if None in flags:
         return
@@ -181,7 +185,7 @@ def _write_ranking_title(
 
 
 def _grid_axes(across: float, down: float) -> Axes:
-    """Axes whose unit is the width of a tile, growing rightward and downward."""
+    """Return axes whose unit is the width of a tile; y grows downward."""
     figure = new_figure(WIDTH * down / across)
     figure.set_layout_engine("none")
     axes = figure.add_axes((0.01, 0.01, 0.98, 0.98))
@@ -192,7 +196,7 @@ def _grid_axes(across: float, down: float) -> Axes:
 
 
 def _tile_height(images: npt.NDArray[np.uint8]) -> float:
-    """Height of an image in tile widths; a gap is kept at the right of each tile."""
+    """Return the height of an image in tile widths; 0.08 is a gap."""
     return 0.92 * float(images.shape[1]) / float(images.shape[2])
 
 
@@ -213,7 +217,7 @@ def _draw_tiles(
             fontsize=6.5,
             linespacing=1.15,
         )
-    # imshow narrows the view to the image that it drew last.
+    # imshow has changed the limits to those of the last image.
     axes.autoscale(False)
 
 
@@ -234,7 +238,7 @@ def _outline(axes: Axes, tile: _Tile, height: float) -> None:
 
 
 def _resized(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Small images enlarged pixel by pixel, large ones averaged down."""
+    """Enlarge small images pixel by pixel, shrink large ones by averaging."""
     longest = max(pixels.shape[:2])
     if longest > _LARGEST_TILE:
         shrunk = Image.fromarray(pixels)
@@ -244,7 +248,36 @@ def _resized(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return pixels.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
-def _draw_rows(rows: pd.DataFrame, most: int) -> list[Any]:
-    """A few rows at random, always the same ones: the first might come from one source."""
+def _random_rows(rows: pd.DataFrame, most: int) -> list[Any]:
+    """Return the index of at most `most` random rows, the same ones every time."""
     count = min(most, len(rows))
     return sorted(np.random.default_rng(0).choice(rows.index.to_numpy(), count, replace=False))
+
+
+def draw_contact_sheet(
+    pixels: npt.NDArray[np.uint8], rows: Sequence[str], columns: Sequence[str]
+) -> str:
+    """Draw a grid of images that is already in one array, with names of rows and columns.
+
+    Args:
+        pixels: uint8, [H, W, 3]; all images have the same size.
+        rows: a name for each row.
+        columns: a name for each column.
+
+    Returns:
+        SVG text.
+    """
+    height, width = pixels.shape[:2]
+    with drawing_style():
+        figure = new_figure(WIDTH * height / width)
+        axes = figure.add_subplot()
+        axes.imshow(pixels, interpolation="nearest")
+        bare_axes(axes)
+        row_height, column_width = height / len(rows), width / len(columns)
+        for place, name in enumerate(rows):
+            middle = (place + 0.5) * row_height
+            axes.text(-4, middle, name, ha="right", va="center", fontsize=8)
+        for place, name in enumerate(columns):
+            middle = (place + 0.5) * column_width
+            axes.text(middle, -4, name, ha="left", va="bottom", fontsize=7, rotation=40)
+        return to_svg(figure, "contact_sheet")

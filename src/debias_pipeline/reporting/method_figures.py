@@ -1,7 +1,6 @@
 """Figures of one method, as SVG text."""
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -10,116 +9,123 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from debias_pipeline.reporting.curves import (
-    draw_curve,
-    finish_accuracy_axes,
-    finish_step_axis,
-    over_seeds,
-)
-from debias_pipeline.reporting.formatting import known
-from debias_pipeline.reporting.heat_maps import accuracy_grid, add_colour_bar, draw_heat_map
+from debias_pipeline.methods import Method, get_method, method_names
+from debias_pipeline.names import Metric
+from debias_pipeline.records import DataCard, Metrics
 from debias_pipeline.reporting.image_grids import draw_most_conflicting, draw_sample_grid
-from debias_pipeline.reporting.style import (
+from debias_pipeline.reporting.plots import (
     ALIGNED,
     CONFLICTING,
+    LINES,
     NEUTRAL,
     OVERALL,
+    accuracy_grid,
+    add_colour_bar,
+    draw_curve,
+    draw_heat_map,
     drawing_style,
+    format_accuracy_axis,
+    format_step_axis,
     new_figure,
+    over_seeds,
     to_svg,
 )
+from debias_pipeline.selection_rules import BEST_ON_TEST, PSEUDO_GROUPS, SELECTED
 
-_SPLITS_OF_TEST = (
+_CURVES: Final[tuple[tuple[Metric, str, str], ...]] = (
     ("accuracy", "all", OVERALL),
     ("aligned_accuracy", "bias-aligned", ALIGNED),
     ("conflicting_accuracy", "bias-conflicting", CONFLICTING),
 )
-_LOSS_NAMES = {
-    "loss": "total",
-    "loss_intrinsic": "intrinsic",
-    "loss_bias": "bias",
-    "loss_swap_intrinsic": "swap, intrinsic",
-    "loss_swap_bias": "swap, bias",
+_LOSS_COLOURS: Final = ("#222222", "#7b3fa0", "#b8860b", "#009e73", "#cc79a7", "#56b4e9")
+# Selection rule → marker, face colour, text of the legend.
+_MARKS: Final = {
+    SELECTED: ("D", OVERALL, "selected on valid, by seed"),
+    PSEUDO_GROUPS: ("s", "white", "pseudo-groups on valid, by seed"),
+    BEST_ON_TEST: ("*", "white", "best on test, by seed (leaks: chosen on the test set)"),
 }
-_LOSS_COLOURS = ("#222222", "#7b3fa0", "#b8860b", "#009e73", "#cc79a7", "#56b4e9")
 
 
 def draw_figures(
-    metrics: Mapping[str, Any],
+    metrics: Metrics,
     history: pd.DataFrame,
     sample_weights: pd.DataFrame,
     group_accuracy: pd.DataFrame,
     images: npt.NDArray[np.uint8],
     manifest: pd.DataFrame,
-    data_card: Mapping[str, Any],
+    data_card: DataCard,
 ) -> dict[str, str]:
-    """Draw every figure of one method's report that its data allows.
+    """Draw the figures of one method's report for which there is data.
 
     Args:
-        metrics: the method's metrics; fractions in 0..1.
+        metrics: of the method.
         history: a row per evaluation step and seed.
-        sample_weights: a row per training image and seed; `weight` null where none is given.
-        group_accuracy: a row per checkpoint, seed, label and bias; empty without bias labels.
-        images: uint8, N × H × W × 3; only the rows that are shown are read.
+        sample_weights: a row per training image and seed; `weight` is null if there is none.
+        group_accuracy: a row per selection rule, seed, label and bias; empty without bias labels.
+        images: uint8, [N, H, W, 3]; only the rows that are shown are read.
         manifest: row i describes images[i].
-        data_card: what is worth knowing about the data set.
+        data_card: of the data set.
 
     Returns:
-        SVG text by figure name. `learning_curves` is missing without history, `group_heat_map`
-        without bias labels,
-        `weight_histogram` and `most_conflicting` without weights, `loss_curves` without losses.
+        SVG text by name of the figure. `learning_curves` is missing without history,
+        `group_heat_map` without bias labels, `weight_histogram` and `most_conflicting` without
+        weights, `loss_curves` without losses, `sample_grid` without training images.
     """
+    method = _method(metrics["method"])
+    weight_name = method.weight_name or "weight"
     with drawing_style():
         drawn = {
             "learning_curves": _learning_curves(metrics, history),
-            "loss_curves": _loss_curves(history),
+            "loss_curves": _loss_curves(history, method),
             "group_heat_map": _group_heat_map(group_accuracy, manifest, data_card),
-            "weight_histogram": _weight_histogram(sample_weights),
+            "weight_histogram": _weight_histogram(sample_weights, weight_name),
             "sample_grid": draw_sample_grid(images, manifest, data_card),
-            "most_conflicting": draw_most_conflicting(sample_weights, images, manifest, data_card),
+            "most_conflicting": draw_most_conflicting(
+                sample_weights, images, manifest, data_card, weight_name
+            ),
         }
         prefix = f"{metrics['method']}-"
         return {name: to_svg(fig, prefix + name) for name, fig in drawn.items() if fig is not None}
 
 
-def _learning_curves(metrics: Mapping[str, Any], history: pd.DataFrame) -> Figure | None:
+def _method(name: str) -> type[Method]:
+    """Return the class that names loss terms and weights; the base class for an unknown method."""
+    return get_method(name) if name in method_names() else Method
+
+
+def _learning_curves(metrics: Metrics, history: pd.DataFrame) -> Figure | None:
     if history.empty:
         return None
     figure = new_figure(4.3)
     axes = figure.add_subplot()
-    for key, name, colour in _SPLITS_OF_TEST:
+    for key, name, colour in _CURVES:
         unbiased = key == "accuracy" and metrics.get("unbiased_test")
         label = f"test, {'unbiased' if unbiased else name}"
         draw_curve(axes, history, f"test_{key}", label, colour)
-    for key, name, colour in _SPLITS_OF_TEST:
+    for key, name, colour in _CURVES:
         means = over_seeds(history, f"valid_{key}")["mean"]
         if not means.empty:
             axes.plot(means, color=colour, linewidth=0.8, linestyle="--", label=f"valid, {name}")
     _mark_checkpoints(axes, metrics)
-    finish_accuracy_axes(axes)
+    format_accuracy_axis(axes)
+    format_step_axis(axes)
     axes.set_title(_seeds_title(history))
     figure.legend(loc="outside lower center", ncols=3)
     return figure
 
 
-def _mark_checkpoints(axes: Axes, metrics: Mapping[str, Any]) -> None:
-    marks = {
-        "selected": ("D", OVERALL, "selected on valid, by seed"),
-        "pseudo_groups": ("s", "white", "pseudo-groups on valid, by seed"),
-        "best_on_test": ("*", "white", "best on test, by seed (leaks: chosen on the test set)"),
-    }
-    for key, (marker, face, label) in marks.items():
-        checkpoint = metrics["checkpoints"].get(key)
-        if checkpoint is None:
+def _mark_checkpoints(axes: Axes, metrics: Metrics) -> None:
+    for rule, (marker, face, label) in _MARKS.items():
+        selected = metrics["checkpoints"].get(rule.key)
+        if selected is None:
             continue
-        seeds = zip(checkpoint["step"]["per_seed"], checkpoint["accuracy"]["per_seed"], strict=True)
-        places = [place for place in seeds if None not in map(known, place)]
+        seeds = zip(selected["step"]["per_seed"], selected["accuracy"]["per_seed"], strict=True)
+        places = [(x, y) for x, y in seeds if x is not None and y is not None]
         if places:
             size = 70 if marker == "*" else 22
-            steps, accuracies = zip(*places, strict=True)
             axes.scatter(
-                steps,
-                accuracies,
+                [step for step, _ in places],
+                [accuracy for _, accuracy in places],
                 marker=marker,
                 s=size,
                 facecolor=face,
@@ -137,7 +143,7 @@ def _seeds_title(history: pd.DataFrame) -> str:
     return f"Line: mean of {seeds} seeds. Band: lowest to highest seed."
 
 
-def _loss_curves(history: pd.DataFrame) -> Figure | None:
+def _loss_curves(history: pd.DataFrame, method: type[Method]) -> Figure | None:
     terms = [str(column) for column in history if str(column).startswith("loss")]
     terms = [term for term in terms if bool(history[term].notna().any())]
     if not terms:
@@ -145,22 +151,22 @@ def _loss_curves(history: pd.DataFrame) -> Figure | None:
     figure = new_figure(3.2)
     axes = figure.add_subplot()
     for position, term in enumerate(terms):
-        name = _LOSS_NAMES.get(term, term.removeprefix("loss_").replace("_", " "))
+        plain_name = term.removeprefix("loss_").replace("_", " ")
+        name = "total" if term == "loss" else method.loss_terms.get(term, plain_name)
         colour = _LOSS_COLOURS[position % len(_LOSS_COLOURS)]
-        line = ("-", "--", "-.", ":")[position % 4]
-        draw_curve(axes, history, term, name, colour, line)
-    # Terms differ by orders of magnitude; a logarithmic axis can't show a loss of nought.
+        draw_curve(axes, history, term, name, colour, LINES[position % len(LINES)])
+    # Terms differ by orders of magnitude; a logarithmic axis cannot show zero.
     if bool((history[terms].min() > 0).all()):
         _use_logarithmic_scale(axes)
     axes.set_ylabel("loss")
     axes.set_title(_seeds_title(history))
-    finish_step_axis(axes)
+    format_step_axis(axes)
     figure.legend(loc="outside lower center", ncols=min(5, len(terms)))
     return figure
 
 
 def _group_heat_map(
-    group_accuracy: pd.DataFrame, manifest: pd.DataFrame, data_card: Mapping[str, Any]
+    group_accuracy: pd.DataFrame, manifest: pd.DataFrame, data_card: DataCard
 ) -> Figure | None:
     grid = accuracy_grid(group_accuracy)
     if grid is None:
@@ -172,13 +178,14 @@ def _group_heat_map(
     return figure
 
 
-def _weight_histogram(sample_weights: pd.DataFrame) -> Figure | None:
-    weighed = sample_weights[sample_weights["weight"].notna()]
-    if weighed.empty:
+def _weight_histogram(sample_weights: pd.DataFrame, weight_name: str) -> Figure | None:
+    known = sample_weights[sample_weights["weight"].notna()]
+    if known.empty:
         return None
-    weighed = weighed.astype({"weight": "float64", "conflicting": "boolean"})
-    by_image = weighed.groupby("image_id").agg({"weight": "mean", "conflicting": "first"})
+    known = known.astype({"weight": "float64", "conflicting": "boolean"})
+    by_image = known.groupby("image_id").agg({"weight": "mean", "conflicting": "first"})
     weight, conflicting = by_image["weight"], by_image["conflicting"]
+    highest = max(1.0, float(weight.max()))
     figure = new_figure(3.4)
     axes = figure.add_subplot()
     parts = [
@@ -188,28 +195,27 @@ def _weight_histogram(sample_weights: pd.DataFrame) -> Figure | None:
     ]
     for values, name, colour in parts:
         if not values.empty:
-            _draw_histogram(axes, values, f"{name} ({len(values):,} images)", colour)
+            _draw_histogram(axes, values, highest, f"{name} ({len(values):,} images)", colour)
     _use_logarithmic_scale(axes)
-    axes.set_xlim(0, 1)
+    axes.set_xlim(0, highest)
     axes.set_ylim(bottom=0.7)
-    axes.set_xlabel("mean weight W of a training image")
+    axes.set_xlabel(f"{weight_name} of a training image, mean over seeds")
     axes.set_ylabel("training images (logarithmic)")
-    axes.text(0, 1.02, "← counts little: the bias explains it", transform=axes.transAxes)
-    right = "counts fully: it goes against the bias →"
-    axes.text(1, 1.02, right, transform=axes.transAxes, ha="right")
+    axes.text(0, 1.02, "← seems bias-aligned", transform=axes.transAxes)
+    axes.text(1, 1.02, "seems bias-conflicting →", transform=axes.transAxes, ha="right")
     figure.legend(loc="outside lower center", ncols=3)
     return figure
 
 
 def _use_logarithmic_scale(axes: Axes) -> None:
     axes.set_yscale("log")
-    # matplotlib's own powers of ten are formulas, which are switched off for names from data.
+    # matplotlib's default labels are formulas, which `drawing_style` switches off.
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def _draw_histogram(axes: Axes, values: pd.Series, label: str, colour: str) -> None:
-    edges = np.linspace(0, 1, 41)
+def _draw_histogram(axes: Axes, values: pd.Series, highest: float, label: str, colour: str) -> None:
+    edges = np.linspace(0, highest, 41)
     counts, _ = np.histogram(values.to_numpy(), bins=edges)
     axes.stairs(counts, edges, fill=True, color=colour, alpha=0.25)
     axes.stairs(counts, edges, color=colour, linewidth=1.4, label=label)

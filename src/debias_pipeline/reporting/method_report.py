@@ -1,47 +1,52 @@
-"""The report of one method."""
+"""The HTML report of one method."""
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final, TypedDict
 
 import pandas as pd
 
+from debias_pipeline.names import BIAS_BRANCH_ACCURACY
 from debias_pipeline.published import PublishedAccuracy, source_in_words
-from debias_pipeline.reporting.cells import (
-    Cell,
-    auroc_cell,
-    metric_cell,
-    published_cell,
-    step_cell,
-    why_no_checkpoint,
-)
-from debias_pipeline.reporting.data_section import data_section
-from debias_pipeline.reporting.figure_blocks import NO_BIAS_LABELS, FigureText, figure_blocks
-from debias_pipeline.reporting.formatting import DASH, known, percentage, percentage_over_seeds
-from debias_pipeline.reporting.names import full_attribute_name
-from debias_pipeline.reporting.pages import render
-from debias_pipeline.reporting.wording import (
+from debias_pipeline.records import DataCard, Metrics
+from debias_pipeline.reporting.metric_table import (
     AUROC,
-    BIAS_BRANCH,
+    auroc_cell,
+    last_step,
+    metric_row,
     metrics_with_headline_first,
 )
-from debias_pipeline.selection_rules import SELECTION_RULES, SelectionRule
-
-_MOST_GROUPS = 400
-_NO_WEIGHTS = "Left out: this method gives no weights to training images."
-_CONTACT_SHEET = FigureText(
-    "How the bias was made",
-    "Every value of the bias attribute at every strength, for a few training images; the data "
-    "card says which strength this set has.",
-    "Grid of example images by bias attribute (rows) and strength (columns)",
-    "",
+from debias_pipeline.reporting.pages import (
+    NO_BIAS_LABELS,
+    FigureText,
+    data_section,
+    figure_blocks,
+    render,
 )
-_METHOD_FIGURES = {
+from debias_pipeline.reporting.text import (
+    DASH,
+    attribute_name,
+    mean_and_std,
+    percentage,
+    percentage_over_seeds,
+)
+from debias_pipeline.selection_rules import SELECTION_RULES
+
+BIAS_BRANCH: Final = (
+    "The bias branch is the part of a method that is trained to learn the bias. Predictions are "
+    "made without it, so its accuracy shows what can be reached with the bias alone. If it is near "
+    "the fraction of bias-aligned images, the branch has learned little but the bias; if it is far "
+    "higher, the branch uses other features, too, and is less suited to detect bias-conflicting "
+    "images."
+)
+_MOST_GROUPS: Final = 400
+_NO_WEIGHTS: Final = "Left out: this run has no weights of training images."
+FIGURE_TEXTS: Final[Mapping[str, FigureText]] = {
     "learning_curves": FigureText(
         "Learning curves",
-        "Solid lines are the test split, thin dashed lines the validation split. A split that is "
-        "as biased as the training split flatters a model that learned the shortcut. "
-        "Stars mark the best step on the test set, which no one may select by.",
+        "Solid lines are the test split, thin dashed lines the validation split. On a split that "
+        "is as biased as the training split, a model that learned the shortcut has a high "
+        "accuracy. Stars mark the best step on the test set, which must not be used for selection.",
         "Line chart of the accuracy on all, bias-aligned and bias-conflicting images against step",
         "Left out: there is no history.",
     ),
@@ -49,65 +54,69 @@ _METHOD_FIGURES = {
         "Accuracy by group",
         "Accuracy (%) of the last step by label and bias, mean over seeds; darker is "
         "better. Bias-aligned groups have a blue outline; a dash is a group without test "
-        "images. A column that is dark only "
-        "where it is outlined is a bias attribute that the model takes for the label.",
+        "images. If only the outlined group of a column is dark, the model mistakes this bias "
+        "attribute for the label.",
         "Heat map of accuracy by label (rows) and bias (columns)",
         NO_BIAS_LABELS,
     ),
     "weight_histogram": FigureText(
         "Weights of the training images",
-        "The method believes that images of high weight W go against the bias. The better the two "
-        "histograms part, the better it found the bias-conflicting images without their labels.",
-        "Histogram of the weight W of bias-aligned and bias-conflicting training images",
+        "The method gives high weights to images that seem bias-conflicting. The less the two "
+        "histograms overlap, the better it detected the bias-conflicting images without their "
+        "bias labels.",
+        "Histogram of the weights of bias-aligned and bias-conflicting training images",
         _NO_WEIGHTS,
     ),
     "most_conflicting": FigureText(
-        "The forty training images of the highest weight",
-        "Ranked by W (mean over seeds), highest first. In data of unknown bias, look for what sets "
-        "these images apart from others of their label: the shortcut is what they lack.",
-        "Grid of the training images with the highest weight W",
+        "Training images of the highest weight",
+        "Ordered by weight (mean over seeds), highest first. If the bias is not known, look for "
+        "what distinguishes these images from others of their label: they lack the shortcut.",
+        "Grid of the training images with the highest weights",
         _NO_WEIGHTS,
     ),
     "sample_grid": FigureText(
         "Training images",
-        "A random draw by label (columns); under each image is its bias attribute, where known.",
+        "A random sample by label (columns); below each image is its bias attribute, if known.",
         "Grid of training images by label, bias-aligned ones above bias-conflicting ones",
         "Left out: the training split is empty.",
     ),
     "loss_curves": FigureText(
         "Loss terms",
-        "The losses of the two branches before weighting with λ, as far as the method has them.",
+        "The total loss, and the terms that the method reports separately, if any.",
         "Line chart of the loss terms against step",
-        "Left out: the history holds no loss terms.",
+        "Left out: there are no losses in the history.",
     ),
-    "contact_sheet": _CONTACT_SHEET,
+    "contact_sheet": FigureText(
+        "How the bias was made",
+        "Every value of the bias attribute at every strength, for a few training images; the "
+        "origin of the data says which strength this set has.",
+        "Grid of example images by bias attribute (rows) and strength (columns)",
+        "",
+    ),
 }
 
 
 def write_method_report(
-    metrics: Mapping[str, Any],
+    metrics: Metrics,
     figures: Mapping[str, str],
     group_accuracy: pd.DataFrame,
     manifest: pd.DataFrame,
-    data_card: Mapping[str, Any],
+    data_card: DataCard,
     recipe: Mapping[str, Any],
     command: str,
     published_accuracy: Sequence[PublishedAccuracy] = (),
 ) -> str:
-    """Write one method's report.
+    """Return one method's report, an HTML page that loads nothing.
 
     Args:
-        metrics: the method's metrics; fractions in 0..1.
+        metrics: of the method.
         figures: SVG text or `data:` addresses by name, from `draw_figures`.
-        group_accuracy: a row per checkpoint, seed, label and bias; may be empty.
-        manifest: tells which groups are bias-aligned.
-        data_card: what is worth knowing about the data set.
+        group_accuracy: a row per selection rule, seed, label and bias; may be empty.
+        manifest: of the data set.
+        data_card: of the data set.
         recipe: hyper-parameters by name.
-        command: makes the results again, see `run_command`.
-        published_accuracy: those of papers; the table shows the first.
-
-    Returns:
-        A whole HTML page that loads nothing.
+        command: reproduces the results, see `run_command`.
+        published_accuracy: accuracies of papers; the table shows the first.
     """
     groups = _group_rows(group_accuracy, manifest, data_card)
     shown = published_accuracy[0] if published_accuracy else None
@@ -115,69 +124,58 @@ def write_method_report(
         "method_report.html.jinja",
         metrics=metrics,
         columns=metrics_with_headline_first(metrics["headline"], metrics.get("unbiased_test")),
-        rows=_protocol_rows(metrics, data_card, shown),
+        rows=[
+            (rule, metric_row(metrics, rule, data_card, shown, published_column=shown is not None))
+            for rule in SELECTION_RULES.values()
+        ],
         published=[source_in_words(shown)] if shown else [],
         all_published=[
             (percentage(each["accuracy"], 2), source_in_words(each)) for each in published_accuracy
         ],
         auroc=auroc_cell(metrics),
         auroc_explained=AUROC,
-        bias_branch=_bias_branch_finding(metrics, data_card),
+        bias_branch=_bias_branch_in_words(metrics, data_card),
         bias_branch_explained=BIAS_BRANCH,
-        figures=figure_blocks(_METHOD_FIGURES, figures),
+        figures=figure_blocks(FIGURE_TEXTS, figures),
         groups=groups[:_MOST_GROUPS],
         groups_in_all=len(groups),
-        recipe={key: _plain(value) for key, value in recipe.items()},
+        recipe={
+            key: value if isinstance(value, str) else json.dumps(value, default=str)
+            for key, value in recipe.items()
+        },
         command=command,
         **data_section([metrics], data_card),
     )
 
 
-def _protocol_rows(
-    metrics: Mapping[str, Any], data_card: Mapping[str, Any], published: PublishedAccuracy | None
-) -> list[tuple[SelectionRule, list[Cell]]]:
-    return [
-        (protocol, _cells(metrics, protocol, why_no_checkpoint(protocol, data_card), published))
-        for protocol in SELECTION_RULES.values()
-    ]
-
-
-def _cells(
-    metrics: Mapping[str, Any],
-    protocol: SelectionRule,
-    missing: str,
-    published: PublishedAccuracy | None,
-) -> list[Cell]:
-    """Return a row: headline, published accuracy if there is one, other metrics, step."""
-    checkpoint = metrics["checkpoints"].get(protocol.key)
-    ordered = metrics_with_headline_first(metrics["headline"], metrics.get("unbiased_test"))
-    cells = [metric_cell(checkpoint, metric, missing) for metric in ordered]
-    if published is not None:
-        cells.insert(1, published_cell(checkpoint, protocol, metrics["headline"], published))
-    return [*cells, step_cell(checkpoint, missing)]
-
-
-def _bias_branch_finding(metrics: Mapping[str, Any], data_card: Mapping[str, Any]) -> str:
-    """What the bias branch gets, and what it would get by the bias alone; "" without a branch."""
-    # Metrics of before bias branches were judged lack the key.
-    summary = metrics["checkpoints"]["last"].get("bias_branch_accuracy")
-    text = percentage_over_seeds(summary)
+def _bias_branch_in_words(metrics: Metrics, data_card: DataCard) -> str:
+    """Compare the bias branch with a classifier that uses only the bias; "" without a branch."""
+    # Metrics of earlier versions lack the key.
+    text = percentage_over_seeds(last_step(metrics).get(BIAS_BRANCH_ACCURACY))
     if text == DASH:
         return ""
     finding = f"At the last step the bias branch gets {text} of the test images right"
-    conflicting = known(data_card["splits"].get("test", {}).get("conflicting_fraction"))
+    conflicting = data_card["splits"]["test"]["conflicting_fraction"]
     if conflicting is None:
         return f"{finding}."
     return (
-        f"{finding}; a classifier that goes by the bias and nothing else gets "
-        f"{percentage(1 - conflicting)}, the bias-aligned ones."
+        f"{finding}; a classifier that uses only the bias gets {percentage(1 - conflicting)} "
+        "right, the bias-aligned ones."
     )
 
 
+class _GroupRow(TypedDict):
+    label: str
+    bias: str
+    kind: str
+    images: str
+    accuracy: str
+
+
 def _group_rows(
-    group_accuracy: pd.DataFrame, manifest: pd.DataFrame, data_card: Mapping[str, Any]
-) -> list[dict[str, str]]:
-    """The groups of the last step, the worst first, those without images at the end."""
+    group_accuracy: pd.DataFrame, manifest: pd.DataFrame, data_card: DataCard
+) -> list[_GroupRow]:
+    """Return the groups at the last step, the worst first, those without images at the end."""
     if group_accuracy.empty:
         return []
     last = group_accuracy[group_accuracy["checkpoint"] == "last"]
@@ -187,23 +185,19 @@ def _group_rows(
     )
     flags = manifest.assign(conflicting=manifest["conflicting"].astype("boolean"))
     conflicting = flags.groupby(["label", "bias"])["conflicting"].first().to_dict()
-    kinds = {True: "conflicting", False: "aligned"}
-    rows = []
+    rows: list[_GroupRow] = []
     groups = groups.sort_values("mean", kind="stable", na_position="last")
     for (label, bias), group in zip(groups.index.tolist(), groups.to_dict("records"), strict=True):
+        mean, std = (None if pd.isna(group[key]) else group[key] for key in ("mean", "std"))
         flag = conflicting.get((label, bias))
+        known_kind = "conflicting" if flag else "aligned"
         rows.append(
             {
-                "label": full_attribute_name(data_card, "label", label),
-                "bias": full_attribute_name(data_card, "bias", bias),
-                "kind": DASH if flag is None or pd.isna(flag) else kinds[bool(flag)],
+                "label": attribute_name(data_card, "label", label),
+                "bias": attribute_name(data_card, "bias", bias),
+                "kind": DASH if flag is None or pd.isna(flag) else known_kind,
                 "images": f"{group['images']:,.0f}",
-                "accuracy": percentage_over_seeds({"mean": group["mean"], "std": group["std"]}),
+                "accuracy": DASH if mean is None else f"{mean_and_std(mean, std)} %",
             }
         )
     return rows
-
-
-def _plain(value: Any) -> str:
-    """A recipe's value as one would type it."""
-    return value if isinstance(value, str) else json.dumps(value, default=str)

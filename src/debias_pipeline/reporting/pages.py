@@ -1,17 +1,28 @@
-"""How every HTML page is put together: one file, no script, no request to anywhere."""
+"""HTML pages: rendering of templates, figures, and the section about the data set.
 
-from typing import Any
+A page is one file without scripts that loads nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from debias_pipeline.records import DataCard, Metrics
+from debias_pipeline.reporting.metric_table import last_step, metric_text, unreliable_rules
+from debias_pipeline.reporting.text import DASH, Attribute, percentage
+
+NO_BIAS_LABELS: Final = "Left out: the test images have no bias labels, so there are no groups."
+
 
 def render(template: str, **values: Any) -> str:
-    """Fill a template; values are escaped.
+    """Return a filled template; values are escaped.
 
     Args:
         template: name of a file in templates/.
-        values: what it names.
+        values: variables of the template.
     """
     environment = Environment(
         loader=PackageLoader("debias_pipeline.reporting", "templates"),
@@ -23,12 +34,155 @@ def render(template: str, **values: Any) -> str:
     return environment.get_template(template).render(**values)
 
 
-def data_address(figure: str) -> str:
-    """A figure as the address of an image, which shares no ids or styles with its page.
+@dataclass(frozen=True)
+class FigureText:
+    """What a page says about a figure.
+
+    Attributes:
+        title: its heading.
+        caption: how to read it.
+        alt: a description for people who cannot see it.
+        without: one sentence that is shown if the figure is missing; if it is "", nothing is.
+    """
+
+    title: str
+    caption: str
+    alt: str
+    without: str
+
+
+@dataclass(frozen=True)
+class FigureBlock:
+    """A figure on a page; `source` is the address of the image, "" if the figure is missing."""
+
+    name: str
+    text: FigureText
+    source: str
+
+
+def figure_blocks(texts: Mapping[str, FigureText], figures: Mapping[str, str]) -> list[FigureBlock]:
+    """Return the figures of a page in the order of `texts`.
 
     Args:
-        figure: SVG text, or what is such an address already.
+        texts: by name of the figure.
+        figures: SVG text or `data:` addresses by name.
+    """
+    return [
+        FigureBlock(name, text, data_address(figures[name]) if name in figures else "")
+        for name, text in texts.items()
+        if name in figures or text.without
+    ]
+
+
+def data_address(figure: str) -> str:
+    """Return a `data:` address of a figure, for an image that shares no ids with its page.
+
+    Args:
+        figure: SVG text, or a `data:` address, which is returned as it is.
     """
     if figure.startswith("data:"):
         return figure
     return "data:image/svg+xml," + quote(figure, safe=" /=+,;()-._~!*")
+
+
+def data_section(metrics: Sequence[Metrics], data_card: DataCard) -> dict[str, Any]:
+    """Return the variables about the data set that the templates of both reports use.
+
+    Args:
+        metrics: of each method on the page, at least one.
+        data_card: of the data set.
+    """
+    return {
+        "card": data_card,
+        "facts": _facts(data_card),
+        "splits": _split_rows(data_card),
+        "warning": test_split_warning(metrics, data_card),
+        "seeds": _seeds_in_words(metrics),
+        "unreliable": unreliable_rules(metrics),
+        "headline": metric_text(metrics[0]["headline"], metrics[0].get("unbiased_test")),
+    }
+
+
+def _seeds_in_words(metrics: Sequence[Metrics]) -> str:
+    counts = {each["method"]: len(last_step(each)["accuracy"]["per_seed"]) for each in metrics}
+    if len(set(counts.values())) > 1:
+        of_each = ", ".join(f"{method} {count}" for method, count in counts.items())
+        return f"mean ± standard deviation over seeds (number of seeds: {of_each})"
+    count = next(iter(counts.values()))
+    if count == 1:
+        return "one seed, so no standard deviation"
+    return f"mean ± standard deviation over {count} seeds"
+
+
+def _facts(data_card: DataCard) -> dict[str, str]:
+    height, width, *_ = data_card["image_shape"]
+    facts = {
+        "Data set": f"{data_card['dataset']}, {data_card['percent']}",
+        "Label": _names_in_words(data_card, "label"),
+        "Bias attribute": _names_in_words(data_card, "bias"),
+        "Images": f"{height} pixels high, {width} wide",
+        "Origin": data_card["origin"],
+        "Seed of the data": str(data_card["seed"]),
+    }
+    return {name: text for name, text in facts.items() if text not in ("", "None")}
+
+
+def _names_in_words(data_card: DataCard, attribute: Attribute) -> str:
+    is_label = attribute == "label"
+    name = data_card["label_name"] if is_label else data_card["bias_name"]
+    names = data_card["label_names"] if is_label else data_card["bias_names"]
+    if not names:
+        return f"{name}: not labelled"
+    shown = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+    return f"{name}, {len(names)} values: {shown}"
+
+
+def _split_rows(data_card: DataCard) -> list[tuple[str, str, str, str]]:
+    rows: list[tuple[str, str, str, str]] = []
+    for split, facts in data_card["splits"].items():
+        count, fraction = facts.get("conflicting"), facts.get("conflicting_fraction")
+        text = DASH if count is None else f"{count:,}"
+        rows.append((split, f"{facts['images']:,}", text, percentage(fraction, 2)))
+    return rows
+
+
+def test_split_warning(metrics: Sequence[Metrics], data_card: DataCard) -> str:
+    """Return why accuracy on the test split must not be called unbiased, "" if it may be.
+
+    Args:
+        metrics: of each method on the data set.
+        data_card: of the data set.
+    """
+    if metrics[0].get("unbiased_test"):
+        return ""
+    if "test_split" not in data_card:
+        return (
+            "This data set was made before test splits were checked for bias: "
+            "kedro run --pipeline=ingestion with the same --params checks it."
+        )
+    test, association = data_card["splits"]["test"], data_card["test_split"]["association"]
+    fraction = test["conflicting_fraction"]
+    if fraction is None:
+        return (
+            "The test images have no bias labels, so it is not known whether their bias is "
+            "independent of the label. If the test split is as biased as the training split, "
+            "the accuracy below is too high."
+        )
+    if association is None:
+        return (
+            "It cannot be checked whether the bias of the test images is independent of their "
+            "label: some of them have no bias label, or the label or the bias has only one value. "
+            "Use the conflicting accuracy."
+        )
+    if data_card["test_split"]["unbiased"] is None:
+        return (
+            f"{test['images']:,} test images are too few to check whether their bias is "
+            "independent of the label."
+        )
+    few = fraction < 0.5 * (1 - 1 / len(data_card["bias_names"]))
+    return (
+        f"{'Only ' if few else ''}{percentage(fraction)} of the test images are bias-conflicting, "
+        f"and bias and label are associated (Cramér's V {association:.2f}; 0 if independent): "
+        "the test split is biased itself, so use the group-balanced, conflicting and worst-group "
+        "accuracy."
+    )

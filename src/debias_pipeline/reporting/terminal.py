@@ -1,46 +1,82 @@
-"""The first table that a user sees after a run."""
+"""Tables in the terminal after a run: metrics of methods, and the leaderboard."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Final
 
+from rich import box
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from debias_pipeline.names import DONE, Metric
 from debias_pipeline.published import PublishedAccuracy, source_in_words, sources_by_method
-from debias_pipeline.reporting.data_section import test_split_warning
-from debias_pipeline.reporting.formatting import DASH, mean_and_std
-from debias_pipeline.reporting.rich_table import plain_table
-from debias_pipeline.reporting.wording import (
-    LEAK,
-    is_unreliable,
-    metric_of,
-    unreliable_rules,
+from debias_pipeline.records import DataCard, Metrics, RuleMetrics
+from debias_pipeline.reporting.leaderboard import Leaderboard, LeaderboardRow
+from debias_pipeline.reporting.leaderboard_sections import (
+    Section,
+    accuracy_text,
+    progress_in_words,
+    sections,
 )
-from debias_pipeline.selection_rules import BEST_ON_TEST, LAST, SELECTION_RULES, SelectionRule
+from debias_pipeline.reporting.metric_table import is_unreliable, metric_text, unreliable_rules
+from debias_pipeline.reporting.pages import test_split_warning
+from debias_pipeline.reporting.text import DASH, mean_and_std
+from debias_pipeline.selection_rules import (
+    BEST_ON_TEST,
+    LAST,
+    MIN_SUPPORT,
+    SELECTION_RULES,
+    SelectionRule,
+)
 
-_COLUMNS = ("accuracy", "conflicting_accuracy", "aligned_accuracy", "worst_group_accuracy")
+_COLUMNS: Final[tuple[Metric, ...]] = (
+    "accuracy",
+    "conflicting_accuracy",
+    "aligned_accuracy",
+    "worst_group_accuracy",
+)
+
+
+def plain_table(title: str = "", *, caption: Text | None = None, gap: int = 1) -> Table:
+    """Return an empty table with a line under its header and no other lines.
+
+    Args:
+        title: above the table, in bold.
+        caption: below the table.
+        gap: number of spaces between two columns.
+    """
+    return Table(
+        title=Text(title, style="bold") if title else None,
+        caption=caption,
+        title_justify="left",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, gap, 0, 0),
+    )
+
+
+# --- Metrics of the methods of a run --------------------------------------------------------------
 
 
 def headline_table(
-    metrics: Sequence[Mapping[str, Any]],
+    metrics: Sequence[Metrics],
     published: Mapping[str, Sequence[PublishedAccuracy]],
-    data_card: Mapping[str, Any],
+    data_card: DataCard,
 ) -> Table:
-    """Every method's headline figures by checkpoint, in per cent.
+    """Return the accuracies of every method by selection rule, in per cent; it fits 80 columns.
 
     Args:
-        metrics: of each method on the same data set; fractions in 0..1.
+        metrics: of each method on the same data set.
         published: accuracies of papers by method; the first is shown.
-        data_card: tells whether the test split is biased itself.
-
-    Returns:
-        A table that fits 80 columns.
+        data_card: of the data set.
 
     Raises:
         ValueError: if there are no metrics.
     """
     if not metrics:
-        raise ValueError("A table needs the metrics of at least one method.")
+        raise ValueError("metrics=[] is empty; a table needs the metrics of at least one method")
     first = metrics[0]
     shown = {name: each[0] for name, each in published.items() if each}
     table = plain_table(
@@ -49,10 +85,9 @@ def headline_table(
     )
     table.add_column("Method", style="bold", overflow="fold", min_width=7)
     table.add_column("Checkpoint")
-    headline = first["headline"]
     for key in _COLUMNS:
-        style = "bold" if key == headline else ""
-        name = metric_of(key, first.get("unbiased_test")).name
+        style = "bold" if key == first["headline"] else ""
+        name = metric_text(key, first.get("unbiased_test")).name
         table.add_column(name.replace(" ", "\n"), justify="right", style=style)
     table.add_column("AUROC", justify="right")
     for of_method in metrics:
@@ -60,17 +95,16 @@ def headline_table(
     return table
 
 
-def _add_method(
-    table: Table, metrics: Mapping[str, Any], published: PublishedAccuracy | None
-) -> None:
-    for protocol in SELECTION_RULES.values():
-        first = protocol == LAST
+def _add_method(table: Table, metrics: Metrics, published: PublishedAccuracy | None) -> None:
+    for rule in SELECTION_RULES.values():
+        selected = metrics["checkpoints"].get(rule.key)
+        auroc = mean_and_std(metrics["conflict_detection_auroc"]["mean"], None, 1, 3)
         table.add_row(
-            Text(metrics["method"]) if first else "",
-            _rule_name(protocol, metrics),
-            *_values(metrics["checkpoints"].get(protocol.key)),
-            mean_and_std(_auroc_mean(metrics), 1, 3) if first else "",
-            end_section=protocol == BEST_ON_TEST and published is None,
+            Text(metrics["method"]) if rule == LAST else "",
+            _rule_name(rule, selected),
+            *_values(selected),
+            auroc if rule == LAST else "",
+            end_section=rule == BEST_ON_TEST and published is None,
         )
     if published is not None:
         values = [
@@ -80,36 +114,29 @@ def _add_method(
         table.add_row("", "published†", *values, "", style="dim", end_section=True)
 
 
-def _auroc_mean(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
-    auroc = metrics.get("conflict_detection_auroc")
-    return {"mean": auroc["mean"]} if auroc else None
-
-
-def _rule_name(rule: SelectionRule, metrics: Mapping[str, Any]) -> str:
+def _rule_name(rule: SelectionRule, selected: RuleMetrics | None) -> str:
     if rule.leaks:
         return f"{rule.name}*"
-    return f"{rule.name}?" if is_unreliable(metrics["checkpoints"].get(rule.key)) else rule.name
+    return f"{rule.name}?" if is_unreliable(selected) else rule.name
 
 
-def _values(checkpoint: Mapping[str, Any] | None) -> list[str]:
-    if checkpoint is None:
+def _values(selected: RuleMetrics | None) -> list[str]:
+    if selected is None:
         return [DASH] * len(_COLUMNS)
-    return [mean_and_std(checkpoint.get(key), 100, 1) for key in _COLUMNS]
+    return [mean_and_std(selected[key]["mean"], selected[key]["std"]) for key in _COLUMNS]
 
 
 def _caption(
-    metrics: Sequence[Mapping[str, Any]],
-    published: Mapping[str, PublishedAccuracy],
-    data_card: Mapping[str, Any],
+    metrics: Sequence[Metrics], published: Mapping[str, PublishedAccuracy], data_card: DataCard
 ) -> Text:
-    accuracy = metric_of("accuracy", metrics[0].get("unbiased_test"))
+    accuracy = metric_text("accuracy", metrics[0].get("unbiased_test"))
     lines = [
         f"{accuracy.name} is the {accuracy.explanation}. ± is the standard deviation over seeds."
     ]
     if metrics[0]["headline"] != "accuracy":
         lines.append("Published tables quote conflicting accuracy for this data set.")
-    lines.append("AUROC: how well the weights rank bias-conflicting training images first.")
-    lines.append(f"* {LEAK}")
+    lines.append("AUROC: how well weights rank bias-conflicting training images first.")
+    lines.append(f"* {BEST_ON_TEST.description}")
     lines += [f"? {warning}" for warning in unreliable_rules(metrics)]
     named = [each["method"] for each in metrics if each["method"] in published]
     sources = sources_by_method((name, source_in_words(published[name])) for name in named)
@@ -117,3 +144,64 @@ def _caption(
     warning = test_split_warning(metrics, data_card)
     parts = [(f"{warning}\n", "yellow")] if warning else []
     return Text.assemble(*parts, ("\n".join(lines), "dim"))
+
+
+# --- The leaderboard ------------------------------------------------------------------------------
+
+
+def leaderboard_tables(leaderboard: Leaderboard) -> Group:
+    """Return a table per data set with the headline metric in per cent.
+
+    Four percents fit 80 columns.
+    """
+    parts: list[Table | Text] = []
+    for section in sections(leaderboard):
+        # A caption of the table itself would be as narrow as the table.
+        parts += [_leaderboard_table(section), _leaderboard_caption(section)]
+    return Group(*parts, Text(progress_in_words(leaderboard["rows"])))
+
+
+def _leaderboard_table(section: Section) -> Table:
+    table = plain_table(f"{section.dataset}: {section.headline_name.lower()} in %")
+    table.add_column("Checkpoint")
+    table.add_column("Method", style="bold", overflow="fold", min_width=7)
+    for percent in section.percents:
+        table.add_column(Text(percent), justify="right")
+    for of_rule in section.tables:
+        name = of_rule.rule.name + ("*" if of_rule.rule.leaks else "")
+        for position, (method, rows) in enumerate(of_rule.rows):
+            table.add_row("" if position else name, Text(method), *map(_accuracy, rows))
+            if of_rule.sources:
+                table.add_row("", "published†", *map(_published, rows), style="dim")
+        table.add_section()
+    return table
+
+
+def _accuracy(row: LeaderboardRow | None) -> Text:
+    if row is None:
+        return Text("")
+    if row["mean"] is None:
+        return Text(accuracy_text(row) if row["status"] == DONE else row["status"], style="dim")
+    if row["is_best"]:
+        return Text(f"{accuracy_text(row)}‡", style="bold")
+    return Text(accuracy_text(row))
+
+
+def _published(row: LeaderboardRow | None) -> str:
+    return "" if row is None or row["published"] is None else f"{100 * row['published']:.2f}"
+
+
+def _leaderboard_caption(section: Section) -> Text:
+    rows = [row for table in section.tables for _, of_method in table.rows for row in of_method]
+    lines = ["± is the standard deviation over seeds.", f"* {BEST_ON_TEST.description}"]
+    # One line, since a sentence for each table would be longer than the tables.
+    if any(table.unreliable for table in section.tables):
+        images = f"fewer than {MIN_SUPPORT} conflicting validation images"
+        lines.append(f"? unreliable: based on {images}; see the page")
+    sources = [source for table in section.tables for source in table.sources]
+    lines += [f"† {source}" for source in dict.fromkeys(sources)]
+    if any(row is not None and row["is_best"] for row in rows):
+        lines.append("‡ significantly best: paired t-test over seeds, corrected; see the page")
+    return Text(
+        "\n".join([*lines, *filter(None, [section.warning]), *section.failures]), style="dim"
+    )

@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from debias_pipeline.published import PublishedAccuracy
+from debias_pipeline.records import DataCard, Metrics, TrainingRecord
 from debias_pipeline.reporting import (
     draw_comparison_figures,
     draw_figures,
@@ -18,13 +19,13 @@ __all__ = ["compare", "draw_comparison", "draw_figures", "report"]
 
 
 def report(
-    metrics: dict[str, Any],
+    metrics: Metrics,
     figures: dict[str, str],
     data_figures: dict[str, str],
     group_accuracy: pd.DataFrame,
     manifest: pd.DataFrame,
-    data_card: dict[str, Any],
-    training_record: dict[str, Any],
+    data_card: DataCard,
+    training_record: TrainingRecord,
     recipe: dict[str, Any],
     typed: dict[str, Any],
     published_accuracy: list[PublishedAccuracy],
@@ -44,7 +45,7 @@ def report(
 
 
 def draw_comparison(
-    manifest: pd.DataFrame, data_card: dict[str, Any], **of_methods: Any
+    manifest: pd.DataFrame, data_card: DataCard, **of_methods: Any
 ) -> dict[str, str]:
     """Draw figures that show several methods together; return name → SVG.
 
@@ -64,7 +65,7 @@ def draw_comparison(
 
 
 def compare(
-    figures: dict[str, str], data_card: dict[str, Any], typed: dict[str, Any], **of_methods: Any
+    figures: dict[str, str], data_card: DataCard, typed: dict[str, Any], **of_methods: Any
 ) -> str:
     """Write the HTML report of several methods side by side.
 

@@ -1,31 +1,31 @@
-"""Whether the best method is better than the others by more than chance among seeds."""
+"""Paired t-tests over seeds between the method of the highest mean and the others."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
-ALPHA = 0.05
-TEST = "two-sided paired t-test over the seeds that both methods have"
-CORRECTION = "Holm"
+ALPHA: Final = 0.05
+TEST: Final = "two-sided paired t-test over the seeds that both methods have"
+CORRECTION: Final = "Holm"
 
-# Accuracies are counts over the images of a test split: differences that are the same for every
-# seed differ by rounding alone, which the test would take for a tiny spread.
-_NO_SPREAD = 1e-9
+# Differences that are the same for every seed still differ by rounding errors, which the test would
+# treat as a tiny spread.
+_NO_SPREAD: Final = 1e-9
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """The best method against another.
+class Comparison(TypedDict):
+    """The method of the highest mean compared with another one.
 
     Attributes:
-        method: the other.
-        seeds: how many both have.
-        difference: mean over those seeds of the best's figure less the other's; None without
-            common seeds.
-        p_value: of the test; None where it has no answer: fewer than two common seeds, or a
-            difference that is the same for every seed and not nought.
+        method: the other method.
+        seeds: number of seeds that both have.
+        difference: mean over these seeds of the best method's value minus the other's; None
+            without common seeds.
+        p_value: of the test; None if it cannot be made: with fewer than two common seeds, or if
+            the difference is the same for every seed and not zero.
         p_corrected: the p value, corrected for the number of comparisons.
     """
 
@@ -38,11 +38,11 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the test says of the method with the highest mean.
+    """The result of the tests.
 
     Attributes:
         best: the method with the highest mean; of several, the first by name.
-        comparisons: with every other method that has figures.
+        comparisons: with every other method that has values.
     """
 
     best: str
@@ -50,46 +50,51 @@ class Verdict:
 
     @property
     def marked(self) -> bool:
-        """Whether the best is better than every other beyond noise."""
+        """Whether the method is significantly better than every other."""
         p_value = self.p_value
         return p_value is not None and p_value < ALPHA
 
     @property
     def p_value(self) -> float | None:
-        """The largest corrected p value; None where a comparison, or all of them, has none."""
-        p_values = [each.p_corrected for each in self.comparisons if each.p_corrected is not None]
+        """The largest corrected p value; None without comparisons or if one has no p value."""
+        p_values = [p for each in self.comparisons if (p := each["p_corrected"]) is not None]
         if not p_values or len(p_values) < len(self.comparisons):
             return None
         return max(p_values)
 
 
-def find_best(figures: Mapping[str, Mapping[int, float]]) -> Verdict | None:
+def find_best(values: Mapping[str, Mapping[int, float]]) -> Verdict | None:
     """Compare the method of the highest mean with each of the others.
 
-    The test is two-sided although only better counts, because which method is the best was read
-    from the same figures. Replicas of one seed share their batches' order and, on one data set,
-    its images: they are pairs.
+    The test is two-sided because the best method was found from the same values. Methods with the
+    same seed share the order of batches, so their values are pairs.
 
     Args:
-        figures: by method, its figure by seed; methods without figures are left out.
+        values: method → seed → value; methods without values are ignored.
 
     Returns:
-        What was found; None without any figures.
+        None without any values.
     """
     ranked = sorted(
-        (name for name, by_seed in figures.items() if by_seed),
-        key=lambda name: (-_mean(figures[name]), name),
+        (name for name, by_seed in values.items() if by_seed),
+        key=lambda name: (-_mean(values[name]), name),
     )
     if not ranked:
         return None
     best, *others = ranked
-    raw = [_compare(figures[best], figures[other]) for other in others]
-    # A comparison without an answer counts as one all the same.
+    raw = [_compare(values[best], values[other]) for other in others]
+    # A comparison without a p value is counted, too.
     corrected = holm([1.0 if p_value is None else p_value for _, _, p_value in raw])
     return Verdict(
         best,
         tuple(
-            Comparison(other, seeds, difference, p, None if p is None else p_corrected)
+            Comparison(
+                method=other,
+                seeds=seeds,
+                difference=difference,
+                p_value=p,
+                p_corrected=None if p is None else p_corrected,
+            )
             for other, (seeds, difference, p), p_corrected in zip(
                 others, raw, corrected, strict=True
             )
@@ -98,7 +103,7 @@ def find_best(figures: Mapping[str, Mapping[int, float]]) -> Verdict | None:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P values corrected for their number.
+    """Return p values corrected for their number.
 
     Source: Holm, "A Simple Sequentially Rejective Multiple Test Procedure", 1979.
 
@@ -106,8 +111,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
         p_values: of one family of comparisons, in any order.
 
     Returns:
-        The corrected values in the same order: the i-th smallest of n times n − i + 1, never less
-        than a smaller one's, at most 1.
+        Corrected values in the same order: the i-th smallest of n is multiplied by n − i + 1, and
+        is at least the corrected smaller ones and at most 1.
     """
     values: npt.NDArray[np.float64] = np.asarray(p_values, dtype=np.float64)
     order = np.argsort(values, kind="stable")
@@ -118,14 +123,14 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def _mean(by_seed: Mapping[int, float]) -> float:
-    # Over sorted values: the order of seeds must not decide a tie by rounding.
+    # Sorted, so that ties do not depend on the order of seeds by rounding errors.
     return float(np.mean(sorted(by_seed.values())))
 
 
 def _compare(
     best: Mapping[int, float], other: Mapping[int, float]
 ) -> tuple[int, float | None, float | None]:
-    """Common seeds, mean difference, p value."""
+    """Return the number of common seeds, the mean difference and the p value."""
     seeds = sorted(best.keys() & other.keys())
     if not seeds:
         return 0, None, None
@@ -137,9 +142,9 @@ def _compare(
         return len(seeds), difference, None
     if float(np.ptp(differences)) < _NO_SPREAD:
         return len(seeds), difference, 1.0 if abs(difference) < _NO_SPREAD else None
-    if difference <= 0:  # over the common seeds alone the other may be ahead
+    if difference <= 0:  # the best has a higher mean over all its seeds, not over common seeds
         return len(seeds), difference, 1.0
-    # It takes most of a second to import, which every command would wait for.
+    # Imported here because it takes most of a second.
     from scipy.stats import ttest_rel
 
     return len(seeds), difference, float(ttest_rel(mine, theirs).pvalue)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from debias_pipeline.reporting.leaderboard.significance import find_best, holm
+from debias_pipeline.reporting.significance import find_best, holm
 
 FIGURES = st.integers(0, 1000).map(lambda correct: correct / 1000)
 METHODS = st.sampled_from(["vanilla", "lff", "disent", "other"])
@@ -26,10 +26,10 @@ def test_two_seeds_by_hand() -> None:
     assert verdict is not None
     assert verdict.best == "b"
     (comparison,) = verdict.comparisons
-    assert (comparison.method, comparison.seeds) == ("a", 2)
-    assert comparison.difference == pytest.approx(0.25)
-    assert comparison.p_value == pytest.approx(1 - 2 / math.pi * math.atan(5))
-    assert comparison.p_corrected == comparison.p_value
+    assert (comparison["method"], comparison["seeds"]) == ("a", 2)
+    assert comparison["difference"] == pytest.approx(0.25)
+    assert comparison["p_value"] == pytest.approx(1 - 2 / math.pi * math.atan(5))
+    assert comparison["p_corrected"] == comparison["p_value"]
     assert not verdict.marked  # p = 0.126
 
 
@@ -78,8 +78,8 @@ def test_best_must_beat_every_other() -> None:
     assert verdict is not None
     assert verdict.best == "a"
     b, c = verdict.comparisons
-    assert c.p_corrected is not None and c.p_corrected < 0.01
-    assert verdict.p_value == b.p_corrected
+    assert c["p_corrected"] is not None and c["p_corrected"] < 0.01
+    assert verdict.p_value == b["p_corrected"]
     assert not verdict.marked
 
 
@@ -87,8 +87,8 @@ def test_only_common_seeds_are_compared() -> None:
     verdict = find_best({"a": {0: 0.5, 1: 0.6, 7: 0.1}, "b": {0: 0.7, 1: 0.9, 8: 0.9}})
     assert verdict is not None
     (comparison,) = verdict.comparisons
-    assert comparison.seeds == 2
-    assert comparison.difference == pytest.approx(0.25)
+    assert comparison["seeds"] == 2
+    assert comparison["difference"] == pytest.approx(0.25)
 
 
 def test_best_that_is_behind_on_common_seeds_is_not_better() -> None:
@@ -97,7 +97,7 @@ def test_best_that_is_behind_on_common_seeds_is_not_better() -> None:
     )
     assert verdict is not None
     assert verdict.best == "a"
-    assert verdict.comparisons[0].p_value == 1
+    assert verdict.comparisons[0]["p_value"] == 1
     assert not verdict.marked
 
 
@@ -105,7 +105,7 @@ def test_same_difference_for_every_seed_has_no_answer() -> None:
     # In floating point the differences are 0.2 and 0.20000000000000007, and t beyond 1e15.
     verdict = find_best({"a": by_seed(0.3, 0.4), "b": by_seed(0.5, 0.6000000000000001)})
     assert verdict is not None
-    assert verdict.comparisons[0].p_value is None
+    assert verdict.comparisons[0]["p_value"] is None
     assert verdict.p_value is None
     assert not verdict.marked
 
@@ -139,7 +139,7 @@ def test_identical_values_never_mark(by_seed: dict, methods: set) -> None:
     verdict = find_best(dict.fromkeys(methods, by_seed))
     assert verdict is not None
     assert not verdict.marked
-    assert all(each.p_value in (1, None) for each in verdict.comparisons)
+    assert all(each["p_value"] in (1, None) for each in verdict.comparisons)
 
 
 # Two levels far apart, so that marks are common among the examples.
@@ -160,11 +160,11 @@ def test_marked_is_what_beats_every_other_on_common_seeds(drawn: tuple) -> None:
     assert verdict is not None
     assert len(verdict.comparisons) == len(others)
     beaten = [
-        each.seeds >= 3
-        and each.difference is not None
-        and each.difference > 0
-        and each.p_corrected is not None
-        and each.p_corrected < 0.05
+        each["seeds"] >= 3
+        and each["difference"] is not None
+        and each["difference"] > 0
+        and each["p_corrected"] is not None
+        and each["p_corrected"] < 0.05
         for each in verdict.comparisons
     ]
     assert verdict.marked == all(beaten)

@@ -1,0 +1,301 @@
+"""The leaderboard as data: a row per trial and selection rule, and which method is best."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypedDict, cast, get_type_hints
+
+import pandas as pd
+
+from debias_pipeline.names import DONE, METRICS, NOT_RUN, Headline, TrialState
+from debias_pipeline.published import PublishedAccuracy, comparable_selection, source_in_words
+from debias_pipeline.records import Metrics, Outcome, OverSeeds
+from debias_pipeline.reporting.metric_table import is_unreliable
+from debias_pipeline.reporting.significance import (
+    ALPHA,
+    CORRECTION,
+    TEST,
+    Comparison,
+    Verdict,
+    find_best,
+)
+from debias_pipeline.selection_rules import SELECTION_RULES, SelectionRule
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """What a trial of the grid has left.
+
+    Attributes:
+        dataset: name of the data set.
+        percent: for example 1pct.
+        method: name of the method.
+        metrics: the catalog's `metrics`, None if the trial failed or was not run.
+        outcome: the catalog's `outcome`, None if the trial was not run.
+        published: an accuracy of a paper, if there is one.
+    """
+
+    dataset: str
+    percent: str
+    method: str
+    metrics: Metrics | None = None
+    outcome: Outcome | None = None
+    published: PublishedAccuracy | None = None
+
+    @property
+    def status(self) -> TrialState:
+        """How the trial ended."""
+        return self.outcome["status"] if self.outcome else NOT_RUN
+
+    @property
+    def valid_metrics(self) -> Metrics | None:
+        """The metrics if the trial is done: those of a failed trial are from an earlier run."""
+        return self.metrics if self.status == DONE else None
+
+
+class LeaderboardRow(TypedDict):
+    """A trial under one selection rule; null is unknown. Accuracies are fractions.
+
+    `protocol` is the key of the selection rule. `mean`, `std` and `per_seed` are those of the
+    headline metric, `seeds` belongs to `per_seed`. `published`, its source and the `difference`
+    of the measured accuracy from it are given only for the comparable rule. `p_value` is corrected:
+    for the method of the highest mean it is the largest of its comparisons, for another method that
+    of its comparison with the best.
+    """
+
+    dataset: str
+    percent: str
+    method: str
+    protocol: str
+    leaks: bool
+    headline: str | None
+    unbiased_test: bool | None
+    mean: float | None
+    std: float | None
+    n_seeds: int | None
+    seeds: list[int]
+    per_seed: list[float | None]
+    published: float | None
+    published_source: str | None
+    difference: float | None
+    is_best: bool
+    p_value: float | None
+    reliable: bool | None
+    step_mean: float | None
+    step_std: float | None
+    support_mean: float | None
+    support_std: float | None
+    accuracy_mean: float | None
+    accuracy_std: float | None
+    group_balanced_accuracy_mean: float | None
+    group_balanced_accuracy_std: float | None
+    aligned_accuracy_mean: float | None
+    aligned_accuracy_std: float | None
+    conflicting_accuracy_mean: float | None
+    conflicting_accuracy_std: float | None
+    worst_group_accuracy_mean: float | None
+    worst_group_accuracy_std: float | None
+    conflict_detection_auroc_mean: float | None
+    conflict_detection_auroc_std: float | None
+    seconds: float | None
+    peak_memory_bytes: int | None
+    steps: int | None
+    precision: str | None
+    threads: int | None
+    status: TrialState
+    error: str | None
+    mlflow_run_id: str | None
+    mlflow_experiment_id: str | None
+
+
+class BestMethod(TypedDict):
+    """The method of the highest mean for a data set, percent and selection rule.
+
+    `is_best` is whether it is significantly better than every other, `against` has a comparison
+    with each other method that has values.
+    """
+
+    dataset: str
+    percent: str
+    protocol: str
+    best: str
+    is_best: bool
+    p_value: float | None
+    against: list[Comparison]
+
+
+class SignificanceTest(TypedDict):
+    """The test that decides whether a method is marked as best."""
+
+    name: str
+    correction: str
+    alpha: float
+
+
+class Leaderboard(TypedDict):
+    """The catalog's `leaderboard_json`."""
+
+    test: SignificanceTest
+    rows: list[LeaderboardRow]
+    comparisons: list[BestMethod]
+
+
+def make_leaderboard(trials: Sequence[TrialResult]) -> Leaderboard:
+    """Collect the metrics of all trials and find out which method is significantly best.
+
+    Args:
+        trials: in the order in which data sets and methods are shown.
+    """
+    trials = _sorted(trials)
+    headlines = {
+        trial.dataset: trial.valid_metrics["headline"] for trial in trials if trial.valid_metrics
+    }
+    rows: list[LeaderboardRow] = []
+    comparisons: list[BestMethod] = []
+    for dataset, percent in dict.fromkeys((trial.dataset, trial.percent) for trial in trials):
+        of_setting = [each for each in trials if (each.dataset, each.percent) == (dataset, percent)]
+        for rule in SELECTION_RULES.values():
+            of_rule = [_row(trial, rule, headlines.get(dataset)) for trial in of_setting]
+            verdict = find_best({row["method"]: _by_seed(row) for row in of_rule})
+            if verdict is not None:
+                _mark_best(of_rule, verdict)
+                comparisons.append(
+                    {
+                        "dataset": dataset,
+                        "percent": percent,
+                        "protocol": rule.key,
+                        "best": verdict.best,
+                        "is_best": verdict.marked,
+                        "p_value": verdict.p_value,
+                        "against": list(verdict.comparisons),
+                    }
+                )
+            rows += of_rule
+    test: SignificanceTest = {"name": TEST, "correction": CORRECTION, "alpha": ALPHA}
+    return {"test": test, "rows": rows, "comparisons": comparisons}
+
+
+_UNKNOWN: Final[OverSeeds] = {"mean": None, "std": None, "per_seed": []}
+
+
+def _row(trial: TrialResult, rule: SelectionRule, headline: Headline | None) -> LeaderboardRow:
+    outcome = trial.outcome or cast(Outcome, {})
+    metrics = trial.valid_metrics
+    selected = metrics["checkpoints"].get(rule.key) if metrics else None
+    values = (selected.get(headline) if selected and headline else None) or _UNKNOWN
+    published = trial.published
+    if published is not None and comparable_selection(published) != rule.key:
+        published = None
+    mean, accuracy = values["mean"], published["accuracy"] if published else None
+    further: dict[str, OverSeeds | None] = {
+        key: cast(OverSeeds | None, selected.get(key)) if selected else None
+        for key in ("step", "support", *METRICS)
+    }
+    further["conflict_detection_auroc"] = (
+        metrics.get("conflict_detection_auroc") if metrics else None
+    )
+    row = {
+        "dataset": trial.dataset,
+        "percent": trial.percent,
+        "method": trial.method,
+        "protocol": rule.key,
+        "leaks": rule.leaks,
+        "headline": headline,
+        "unbiased_test": metrics.get("unbiased_test") if metrics else None,
+        "mean": mean,
+        "std": values["std"],
+        "n_seeds": len(values["per_seed"]) or None,
+        "seeds": _seeds(trial)[: len(values["per_seed"])],
+        "per_seed": values["per_seed"],
+        "published": accuracy,
+        "published_source": source_in_words(published) if published else None,
+        "difference": None if mean is None or accuracy is None else mean - accuracy,
+        "is_best": False,
+        "p_value": None,
+        "reliable": not is_unreliable(selected) if selected else None,
+        **{
+            f"{key}_{statistic}": each[statistic] if each else None
+            for key, each in further.items()
+            for statistic in ("mean", "std")
+        },
+        "seconds": outcome.get("seconds"),
+        "peak_memory_bytes": outcome.get("peak_memory_bytes"),
+        "steps": outcome.get("steps"),
+        "precision": outcome.get("precision"),
+        "threads": outcome.get("threads"),
+        "status": trial.status,
+        "error": outcome.get("error"),
+        "mlflow_run_id": outcome.get("mlflow_run_id"),
+        "mlflow_experiment_id": outcome.get("mlflow_experiment_id"),
+    }
+    return cast(LeaderboardRow, row)
+
+
+def _seeds(trial: TrialResult) -> list[int]:
+    for record in (trial.valid_metrics, trial.outcome):
+        if record and record.get("seeds"):
+            return record["seeds"]
+    return []
+
+
+def _by_seed(row: LeaderboardRow) -> dict[int, float]:
+    """Return seed → headline metric; empty if it is unknown for a seed, so not comparable."""
+    if row["mean"] is None:
+        return {}
+    values = zip(row["seeds"], row["per_seed"], strict=True)
+    return {seed: value for seed, value in values if value is not None}
+
+
+def _mark_best(rows: Sequence[LeaderboardRow], verdict: Verdict) -> None:
+    p_values = {each["method"]: each["p_corrected"] for each in verdict.comparisons}
+    p_values[verdict.best] = verdict.p_value
+    for row in rows:
+        row["p_value"] = p_values.get(row["method"])
+        row["is_best"] = verdict.marked and row["method"] == verdict.best
+
+
+def _sorted(trials: Iterable[TrialResult]) -> list[TrialResult]:
+    """Return trials by data set, percent and method: percents by size, others by first trial."""
+    trials = list(trials)
+    datasets = list(dict.fromkeys(trial.dataset for trial in trials))
+    methods = list(dict.fromkeys(trial.method for trial in trials))
+    return sorted(
+        trials,
+        key=lambda trial: (
+            datasets.index(trial.dataset),
+            _percent_size(trial.percent),
+            methods.index(trial.method),
+        ),
+    )
+
+
+def _percent_size(percent: str) -> tuple[float, str]:
+    """Return a sort key: `0.5pct` before `10pct`, and what is not a number last."""
+    try:
+        return float(percent.removesuffix("pct")), percent
+    except ValueError:
+        return float("inf"), percent
+
+
+def leaderboard_frame(leaderboard: Leaderboard) -> pd.DataFrame:
+    """Return the rows of a leaderboard as a table.
+
+    Returns:
+        The columns of `LeaderboardRow`: texts as string, counts as Int64, flags as bool or (if they
+        may be unknown) boolean, lists as objects, other numbers as float64 with NaN for unknown.
+    """
+    types = get_type_hints(LeaderboardRow)
+    frame = pd.DataFrame(leaderboard["rows"])
+    return frame.astype({str(name): _COLUMN_TYPES[types[str(name)]] for name in frame})
+
+
+_COLUMN_TYPES: Final[Mapping[Any, str]] = {
+    str: "string",
+    str | None: "string",
+    TrialState: "string",
+    bool: "bool",
+    bool | None: "boolean",
+    int | None: "Int64",
+    float | None: "float64",
+    list[int]: "object",
+    list[float | None]: "object",
+}

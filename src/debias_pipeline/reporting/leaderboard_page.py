@@ -1,0 +1,253 @@
+"""The leaderboard as an HTML page and as Markdown."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, cast
+from urllib.parse import quote, urlsplit
+
+from debias_pipeline.errors import UserError
+from debias_pipeline.names import DONE
+from debias_pipeline.reporting.leaderboard import Leaderboard, LeaderboardRow
+from debias_pipeline.reporting.leaderboard_sections import (
+    RuleTable,
+    Section,
+    accuracy_text,
+    explain_test,
+    progress_in_words,
+    sections,
+    why_missing,
+)
+from debias_pipeline.reporting.metric_table import (
+    AUROC,
+    MetricText,
+    TableCell,
+    metrics_with_headline_first,
+)
+from debias_pipeline.reporting.pages import data_address, render
+from debias_pipeline.reporting.text import (
+    DASH,
+    duration,
+    mean_and_std,
+    memory,
+    percentage,
+    points,
+    shortened,
+)
+from debias_pipeline.selection_rules import SelectionRule
+
+DEFAULT_MLFLOW_UI: Final = "http://127.0.0.1:5000"
+
+_LONGEST_REASON: Final = 60  # characters in a table cell; the whole text is above the tables
+
+Cells = list[tuple[str, list[TableCell]]]
+
+# --- HTML -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _SectionOfPage:
+    """A data set on the page.
+
+    Attributes:
+        section: names and sentences.
+        figure: `data:` address, "" if there is none.
+        accuracies: of each selection rule: method and table cells by percent.
+        costs: method and table cells by percent.
+        metrics: columns of `all_metrics`.
+        all_metrics: of each selection rule: percent, method and table cells.
+    """
+
+    section: Section
+    figure: str
+    accuracies: list[tuple[RuleTable, Cells]]
+    costs: Cells
+    metrics: list[MetricText]
+    all_metrics: list[tuple[SelectionRule, list[tuple[str, str, list[TableCell]]]]]
+
+
+def write_leaderboard_page(
+    leaderboard: Leaderboard,
+    figures: Mapping[str, str],
+    commands: Sequence[str],
+    mlflow_ui: str = DEFAULT_MLFLOW_UI,
+) -> str:
+    """Return the leaderboard as an HTML page that loads nothing.
+
+    Args:
+        leaderboard: from `make_leaderboard`.
+        figures: SVG text by data set, from `draw_leaderboard_figures`.
+        commands: run the grid again, and make the leaderboard again.
+        mlflow_ui: address of MLflow's pages; values link to their runs.
+
+    Raises:
+        UserError: if `mlflow_ui` is not the address of a web server.
+    """
+    base = _web_address(mlflow_ui)
+    return render(
+        "leaderboard_page.html.jinja",
+        progress=progress_in_words(leaderboard["rows"]),
+        sections=[_section_of_page(each, figures, base) for each in sections(leaderboard)],
+        test=explain_test(leaderboard["test"]),
+        auroc_explained=AUROC,
+        mlflow_ui=base,
+        commands=commands,
+    )
+
+
+def run_link(row: LeaderboardRow, mlflow_ui: str) -> str:
+    """Return the address of a row's MLflow run, "" if it has none."""
+    experiment, run = row["mlflow_experiment_id"], row["mlflow_run_id"]
+    if not experiment or not run:
+        return ""
+    return f"{mlflow_ui}/#/experiments/{quote(experiment, safe='')}/runs/{quote(run, safe='')}"
+
+
+def _web_address(mlflow_ui: str) -> str:
+    # The browser would run a link such as javascript:… as a script.
+    parts = urlsplit(mlflow_ui)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise UserError(
+            f"mlflow_ui={mlflow_ui!r} is not a web address; use e.g. {DEFAULT_MLFLOW_UI}"
+        )
+    return mlflow_ui.rstrip("/")
+
+
+def _section_of_page(
+    section: Section, figures: Mapping[str, str], mlflow_ui: str
+) -> _SectionOfPage:
+    metrics = metrics_with_headline_first(section.headline.key, section.unbiased_test)
+
+    def cells_of(table: RuleTable, cell: Callable[[LeaderboardRow, str], TableCell]) -> Cells:
+        missing = TableCell("", style="missing")
+        return [
+            (method, [cell(row, run_link(row, mlflow_ui)) if row else missing for row in rows])
+            for method, rows in table.rows
+        ]
+
+    return _SectionOfPage(
+        section=section,
+        figure=data_address(figures[section.dataset]) if section.dataset in figures else "",
+        accuracies=[(table, cells_of(table, _accuracy_cell)) for table in section.tables],
+        costs=cells_of(section.tables[0], _cost_cell),
+        metrics=metrics,
+        all_metrics=[
+            (
+                table.rule,
+                [
+                    (percent, method, _all_metrics(row, metrics, run_link(row, mlflow_ui)))
+                    for position, percent in enumerate(section.percents)
+                    for method, rows in table.rows
+                    if (row := rows[position]) and row["mean"] is not None
+                ],
+            )
+            for table in section.tables
+        ],
+    )
+
+
+def _accuracy_cell(row: LeaderboardRow, link: str) -> TableCell:
+    note = "" if row["published"] is None else f"published {100 * row['published']:.2f}"
+    if row["mean"] is None:
+        reason = why_missing(row)
+        return TableCell(shortened(reason, _LONGEST_REASON), reason, note, "missing", link)
+    if row["difference"] is not None:
+        note += f" ({points(row['difference'])})"
+    by_seed = ", ".join(map(percentage, row["per_seed"]))
+    title = f"by seed: {by_seed}"
+    return TableCell(accuracy_text(row), title, note, "best" if row["is_best"] else "", link)
+
+
+def _cost_cell(row: LeaderboardRow, link: str) -> TableCell:
+    if row["seconds"] is None:
+        return TableCell(row["status"] if row["status"] != DONE else DASH, style="missing")
+    return TableCell(duration(row["seconds"]), note=memory(row["peak_memory_bytes"]), link=link)
+
+
+def _all_metrics(row: LeaderboardRow, metrics: Sequence[MetricText], link: str) -> list[TableCell]:
+    values = cast(Mapping[str, float | None], row)
+
+    def cell(key: str, scale: float, digits: int) -> TableCell:
+        mean, std = values[f"{key}_mean"], values[f"{key}_std"]
+        return TableCell(mean_and_std(mean, std, scale, digits), link=link)
+
+    return [
+        *(cell(metric.key, 100, 1) for metric in metrics),
+        cell("conflict_detection_auroc", 1, 3),
+    ]
+
+
+# --- Markdown -------------------------------------------------------------------------------------
+
+
+def write_leaderboard_table(leaderboard: Leaderboard) -> str:
+    """Return the leaderboard as Markdown tables, methods by percents; text from data is escaped."""
+    blocks = [block for section in sections(leaderboard) for block in _section_blocks(section)]
+    return "\n\n".join([*blocks, _escaped(explain_test(leaderboard["test"]))]) + "\n"
+
+
+def _escaped(text: str) -> str:
+    """Return text on one line in which nothing is Markdown or HTML or ends a table cell."""
+    return re.sub(r"([\\`*_\[\]<>|&#])", r"\\\1", " ".join(text.split()))
+
+
+def _section_blocks(section: Section) -> list[str]:
+    costs = [(method, [_cost_text(row) for row in rows]) for method, rows in section.tables[0].rows]
+    return [
+        f"### {_escaped(section.dataset)}: {section.headline_name.lower()} in %",
+        _escaped(" ".join(filter(None, (section.settings, section.warning, section.progress)))),
+        *([_bullets(section.failures)] if section.failures else []),
+        *(block for table in section.tables for block in _table_blocks(section.percents, table)),
+        "**cost**: time of training and evaluation of all seeds together, and peak memory",
+        _grid(section.percents, costs),
+    ]
+
+
+def _table_blocks(percents: Sequence[str], table: RuleTable) -> list[str]:
+    texts = [(method, [_accuracy_in_markdown(row) for row in rows]) for method, rows in table.rows]
+    blocks = [f"**{table.rule.name}**: {table.rule.description}", _grid(percents, texts)]
+    if table.unreliable:
+        blocks.append(f"{_escaped(table.unreliable)}.")
+    if table.sources:
+        sources = _escaped("; ".join(table.sources))
+        blocks.append(
+            f"In brackets: the published accuracy and the difference in points. {sources}."
+        )
+    if table.tested:
+        blocks.append(_bullets(f"{percent}: {text}" for percent, text in table.tested))
+    return blocks
+
+
+def _bullets(texts: Iterable[str]) -> str:
+    return "\n".join(f"- {_escaped(text)}" for text in texts)
+
+
+def _grid(percents: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]) -> str:
+    return "\n".join(
+        [
+            f"| method | {' | '.join(map(_escaped, percents))} |",
+            "|---|" + "---|" * len(percents),
+            *(f"| {_escaped(method)} | {' | '.join(texts)} |" for method, texts in rows),
+        ]
+    )
+
+
+def _accuracy_in_markdown(row: LeaderboardRow | None) -> str:
+    if row is None:
+        return ""
+    published = "" if row["published"] is None else f"{100 * row['published']:.2f}"
+    if row["mean"] is None:
+        text = accuracy_text(row) if row["status"] == DONE else f"*{row['status']}*"
+        return f"{text} ({published})" if published else text
+    text = f"**{accuracy_text(row)}**" if row["is_best"] else accuracy_text(row)
+    if row["difference"] is None:
+        return text
+    return f"{text} ({published}, {points(row['difference'])})"
+
+
+def _cost_text(row: LeaderboardRow | None) -> str:
+    if row is None:
+        return ""
+    if row["seconds"] is None:
+        return f"*{row['status']}*"
+    return f"{duration(row['seconds'])}, {memory(row['peak_memory_bytes'])}"

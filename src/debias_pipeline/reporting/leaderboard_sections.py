@@ -1,0 +1,305 @@
+"""A leaderboard by data set and selection rule, with the sentences about it.
+
+The HTML page, Markdown and the terminal show the same sections.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from debias_pipeline.names import DONE, FAILED, NOT_RUN
+from debias_pipeline.published import sources_by_method
+from debias_pipeline.reporting.leaderboard import (
+    BestMethod,
+    Leaderboard,
+    LeaderboardRow,
+    SignificanceTest,
+)
+from debias_pipeline.reporting.metric_table import (
+    NO_PSEUDO_GROUPS,
+    NO_SELECTION,
+    MetricText,
+    metric_text,
+)
+from debias_pipeline.reporting.significance import ALPHA, Comparison
+from debias_pipeline.reporting.text import duration, mean_and_std, points
+from debias_pipeline.selection_rules import (
+    MIN_SUPPORT,
+    PSEUDO_GROUPS,
+    SELECTED,
+    SELECTION_RULES,
+    SelectionRule,
+)
+
+
+@dataclass(frozen=True)
+class RuleTable:
+    """Methods by percents under one selection rule.
+
+    Attributes:
+        rule: the selection rule.
+        rows: method and its row at each percent of the section, None if the grid has no such trial.
+        tested: percent and a sentence about the significance tests there.
+        unreliable: a sentence about unreliable rows, "" if there are none.
+        sources: of the published accuracies in the table.
+    """
+
+    rule: SelectionRule
+    rows: Sequence[tuple[str, Sequence[LeaderboardRow | None]]]
+    tested: Sequence[tuple[str, str]]
+    unreliable: str
+    sources: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Section:
+    """The trials of one data set.
+
+    Attributes:
+        dataset: name of the data set.
+        headline: the metric that published tables quote.
+        headline_name: its name, for example "Unbiased accuracy".
+        unbiased_test: whether accuracy may be called unbiased.
+        percents: in ascending order.
+        tables: one per selection rule.
+        settings: what all trials have in common, in words.
+        warning: settings that should not differ; whether the test split may be biased; or "".
+        progress: how many trials are done, and how long they took.
+        failures: sentences.
+    """
+
+    dataset: str
+    headline: MetricText
+    headline_name: str
+    unbiased_test: bool
+    percents: Sequence[str]
+    tables: Sequence[RuleTable]
+    settings: str
+    warning: str
+    progress: str
+    failures: Sequence[str]
+
+
+def sections(leaderboard: Leaderboard) -> list[Section]:
+    """Return a section for each data set of a leaderboard."""
+    datasets = dict.fromkeys(row["dataset"] for row in leaderboard["rows"])
+    return [_section(leaderboard, dataset) for dataset in datasets]
+
+
+def _section(leaderboard: Leaderboard, dataset: str) -> Section:
+    rows = [row for row in leaderboard["rows"] if row["dataset"] == dataset]
+    comparisons = [each for each in leaderboard["comparisons"] if each["dataset"] == dataset]
+    percents = list(dict.fromkeys(row["percent"] for row in rows))
+    headline, headline_name = headline_of(rows)
+    settings, warning = _settings_in_words(rows)
+    return Section(
+        dataset=dataset,
+        headline=headline,
+        headline_name=headline_name,
+        unbiased_test=_is_unbiased(rows),
+        percents=percents,
+        tables=[_table(rows, comparisons, percents, rule) for rule in SELECTION_RULES.values()],
+        settings=settings,
+        warning=warning,
+        progress=progress_in_words(rows),
+        failures=_failures_in_words(rows),
+    )
+
+
+def _table(
+    rows: Sequence[LeaderboardRow],
+    comparisons: Sequence[BestMethod],
+    percents: Sequence[str],
+    rule: SelectionRule,
+) -> RuleTable:
+    rows = [row for row in rows if row["protocol"] == rule.key]
+    by_place = {(row["method"], row["percent"]): row for row in rows}
+    methods = dict.fromkeys(row["method"] for row in rows)
+    return RuleTable(
+        rule=rule,
+        rows=[(name, [by_place.get((name, each)) for each in percents]) for name in methods],
+        tested=[
+            (each["percent"], _test_in_words(each, rows))
+            for each in comparisons
+            if each["protocol"] == rule.key
+        ],
+        unreliable=_unreliable_in_words(rows),
+        sources=sources_by_method(
+            (name, source)
+            for name in methods
+            for percent in percents
+            if (row := by_place.get((name, percent))) and (source := row["published_source"])
+        ),
+    )
+
+
+# --- About a row ----------------------------------------------------------------------------------
+
+
+def accuracy_text(row: LeaderboardRow) -> str:
+    """Return the headline metric in per cent, with a question mark if unreliable, or a dash."""
+    text = mean_and_std(row["mean"], row["std"])
+    return f"{text}?" if row.get("reliable") is False else text
+
+
+def why_missing(row: LeaderboardRow) -> str:
+    """Return why a row has no value of the headline metric."""
+    if row["status"] == FAILED:
+        return _failure_in_words(row)
+    if row["status"] == NOT_RUN:
+        return NOT_RUN
+    if row["protocol"] == SELECTED.key:
+        return f"{NO_SELECTION}, and bias-conflicting images there"
+    if row["protocol"] == PSEUDO_GROUPS.key:
+        return NO_PSEUDO_GROUPS
+    return "no value"
+
+
+def _failure_in_words(row: LeaderboardRow) -> str:
+    return f"{FAILED}: {row['error'] or 'for no stated reason'}"
+
+
+# --- About the rows of a data set -----------------------------------------------------------------
+
+
+def headline_of(rows: Sequence[LeaderboardRow]) -> tuple[MetricText, str]:
+    """Return the headline metric of a data set and its name, for example "Unbiased accuracy".
+
+    Args:
+        rows: all rows of the data set.
+    """
+    metric = metric_text(rows[0]["headline"] or "accuracy", _is_unbiased(rows))
+    return metric, metric.name if metric.name.endswith("accuracy") else f"{metric.name} accuracy"
+
+
+def progress_in_words(rows: Iterable[LeaderboardRow]) -> str:
+    """Return how many trials are done, failed and not run, and how long they took."""
+    trials = {(row["dataset"], row["percent"], row["method"]): row for row in rows}.values()
+    counts = {
+        status: sum(row["status"] == status for row in trials) for status in (DONE, FAILED, NOT_RUN)
+    }
+    parts = [f"{counts[DONE]} of {len(trials)} trials are done"]
+    parts += [f"{count} {status}" for status, count in counts.items() if count and status != DONE]
+    took = sum(row["seconds"] or 0 for row in trials)
+    return f"{', '.join(parts)}; together they took {duration(took)}."
+
+
+def _failures_in_words(rows: Sequence[LeaderboardRow]) -> list[str]:
+    """Return a sentence for each error, with the trials that failed with it."""
+    trials: dict[str, dict[str, None]] = {}
+    for row in rows:
+        if row["status"] == FAILED:
+            trial = f"{row['percent']} {row['method']}"
+            trials.setdefault(_failure_in_words(row), {})[trial] = None
+    return [f"{', '.join(failed)} {failure}" for failure, failed in trials.items()]
+
+
+def _is_unbiased(rows: Sequence[LeaderboardRow]) -> bool:
+    """Return whether the test split is unbiased in all trials that are done, at least one."""
+    return any(row["unbiased_test"] for row in rows) and not _percents_not_unbiased(rows)
+
+
+def _percents_not_unbiased(rows: Sequence[LeaderboardRow]) -> list[str]:
+    """Return the percents at which the test split is not known to be unbiased."""
+    done = [row for row in rows if row["status"] == DONE]
+    return list(dict.fromkeys(row["percent"] for row in done if not row["unbiased_test"]))
+
+
+def _settings_in_words(rows: Sequence[LeaderboardRow]) -> tuple[str, str]:
+    """Return the settings that all trials have in common, and a warning; each may be ""."""
+    common, different = [], []
+    for name, of_trials in _settings(rows).items():
+        if len(of_trials) == 1:
+            common.append(of_trials[0])
+        elif of_trials:
+            different.append(f"{name} ({'; '.join(of_trials)})")
+    warnings = [f"The trials differ in {', '.join(different)}."] if different else []
+    if percents := _percents_not_unbiased(rows):
+        warnings.append(
+            f"The test split ({', '.join(percents)}) is not known to be unbiased: accuracy may be "
+            "too high."
+        )
+    return (f"Each trial: {'; '.join(common)}." if common else ""), " ".join(warnings)
+
+
+def _settings(rows: Sequence[LeaderboardRow]) -> Mapping[str, Sequence[str]]:
+    """Return setting → its different values in words."""
+    values: dict[str, dict[str, None]] = {"seeds": {}, "steps": {}, "precision": {}, "threads": {}}
+    for row in rows:
+        if row["status"] != DONE:
+            continue
+        if seeds := row["seeds"]:
+            text = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+            values["seeds"][text] = None
+        if steps := row["steps"]:
+            values["steps"][_counted(steps, "step")] = None
+        if precision := row["precision"]:
+            values["precision"][precision] = None
+        if threads := row["threads"]:
+            values["threads"][_counted(threads, "thread")] = None
+    return {name: list(texts) for name, texts in values.items()}
+
+
+def _counted(count: int, name: str) -> str:
+    return f"{count:,} {name if count == 1 else f'{name}s'}"
+
+
+# --- About a selection rule -----------------------------------------------------------------------
+
+
+def explain_test(test: SignificanceTest) -> str:
+    """Return how methods are tested before one is marked as best."""
+    return (
+        "A method is marked as best only if it is significantly better than every other: "
+        f"{test['name']}, p < {test['alpha']:g} against each of them after {test['correction']}'s "
+        "correction for the number of comparisons within a data set, percent and checkpoint. "
+        "The test needs at least two seeds; with few seeds it finds only large differences."
+    )
+
+
+def _unreliable_in_words(rows: Iterable[LeaderboardRow]) -> str:
+    counts = [
+        f"{row['support_mean']:.0f} ({row['percent']} {row['method']})"
+        for row in rows
+        if row.get("reliable") is False
+    ]
+    if not counts:
+        return ""
+    return (
+        f"? unreliable: based on fewer than {MIN_SUPPORT} conflicting validation images for at "
+        f"least one seed; mean over seeds: {', '.join(counts)}"
+    )
+
+
+def _test_in_words(comparison: BestMethod, rows: Sequence[LeaderboardRow]) -> str:
+    """Return the result of the tests at one percent."""
+    best, against, percent = comparison["best"], comparison["against"], comparison["percent"]
+    without = [row["method"] for row in rows if row["percent"] == percent and row["mean"] is None]
+    missing = f" Without values: {', '.join(without)}." if without else ""
+    if not against:
+        return f"only {best} has values, so there is nothing to compare.{missing}"
+    if comparison["is_best"]:
+        opening = f"{best} is significantly better than every other method"
+    else:
+        opening = f"{best} has the highest mean, but is not significantly better than every other"
+    return f"{opening}: {'; '.join(map(_comparison_in_words, against))}.{missing}"
+
+
+def _comparison_in_words(comparison: Comparison) -> str:
+    seeds, difference, p_value = (
+        comparison["seeds"], comparison["difference"], comparison["p_corrected"]
+    )  # fmt: skip
+    if seeds < 2 or difference is None:
+        return f"not tested against {comparison['method']}, fewer than two common seeds"
+    text = f"{points(difference)} points against {comparison['method']} over {seeds} seeds, "
+    if p_value is None:
+        return text + "the same for each, so the test cannot be made"
+    return text + f"corrected p {p_value_text(p_value)}"
+
+
+def p_value_text(p_value: float) -> str:
+    """Return "= 0.031" or "< 0.001"; never rounded across the threshold."""
+    if p_value < 0.001:
+        return "< 0.001"
+    text = f"{p_value:.3f}"
+    crosses = (float(text) < ALPHA) != (p_value < ALPHA)
+    return f"= {p_value:.6g}" if crosses else f"= {text}"
