@@ -32,8 +32,9 @@ $(STAMP): pyproject.toml constraints.txt
 run: $(STAMP) ## Run the project (PIPELINE=disent PARAMS=dataset=cmnist,percent=1pct ARGS=…)
 	$(BIN)/kedro run $(if $(PIPELINE),--pipeline='$(PIPELINE)') $(if $(PARAMS),--params='$(PARAMS)') $(ARGS)
 
-# One process per core; each computes with one thread.
-TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses=8 --dist=worksteal
+# One process per core; each computes with one thread. Compiled files are kept, also where
+# the environment says otherwise: without them each of the many processes compiles all sources.
+TEST := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n logical --maxprocesses=8 --dist=worksteal
 
 test: $(STAMP) ## Run all tests (ARGS="-k name")
 	$(TEST) $(ARGS)

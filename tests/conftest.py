@@ -21,9 +21,18 @@ settings.load_profile("suite")
 _SLOW_FOLDERS = {"docs", "integration", "runners"}
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not import slow tests where none of them runs: what they import takes seconds."""
+    return (config.option.markexpr == "not slow" and _is_slow(collection_path)) or None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark slow tests by their folder; others that are slow are marked one by one."""
-    tests = Path(__file__).parent
     for item in items:
-        if item.path.relative_to(tests).parts[0] in _SLOW_FOLDERS:
+        if _is_slow(item.path):
             item.add_marker(pytest.mark.slow)
+
+
+def _is_slow(path: Path) -> bool:
+    tests = Path(__file__).parent
+    return any(path.is_relative_to(tests / folder) for folder in _SLOW_FOLDERS)

@@ -11,6 +11,8 @@ from debias_pipeline.biased_data import BiasedData, get_dataset
 from debias_pipeline.biased_data.sets.folder import FolderOptions
 from debias_pipeline.errors import UserError
 
+# A GIF declares its size in six bytes.
+GIF_OF_100_MEGAPIXELS = b"GIF89a" + b"\x10\x27" * 2 + b"\0\0\0," + bytes(20)
 LABELS, BIASES = ("camel", "cow"), ("grass", "sand")
 
 

@@ -79,8 +79,13 @@ def test_the_data_card_has_both_hashes(small_dir):
 # --- Raw files ------------------------------------------------------------------------------------
 
 
+def raw_hash(name: str, raw_dir: Path) -> str | None:
+    dataset = get_dataset(name)
+    return dataset.raw_hash("2pct", raw_dir, dataset.options_type())
+
+
 def folder_hash(raw_dir: Path) -> str | None:
-    return get_dataset("folder").raw_hash("2pct", raw_dir, FolderOptions())
+    return raw_hash("folder", raw_dir)
 
 
 def replace_same_size(path: Path) -> None:
@@ -90,21 +95,21 @@ def replace_same_size(path: Path) -> None:
     os.utime(path, ns=(1, path.stat().st_mtime_ns + 1))
 
 
-CHANGES = {
-    "an image is replaced": lambda raw: replace_same_size(raw / "images/3.png"),
-    "an image is renamed": lambda raw: (raw / "images/3.png").rename(raw / "images/x.png"),
-    "an image is removed": lambda raw: (raw / "images/3.png").unlink(),
-}
+CHANGES = [
+    lambda raw: replace_same_size(raw / "images/3.png"),
+    lambda raw: (raw / "images/3.png").rename(raw / "images/x.png"),
+    lambda raw: (raw / "images/3.png").unlink(),
+]
 
 
-@pytest.mark.parametrize("what", CHANGES)
+@pytest.mark.parametrize("change", CHANGES, ids=["replaced", "renamed", "removed"])
 @pytest.mark.parametrize("with_table", [True, False])
-def test_a_change_among_own_images_is_noticed(small_dir, what, with_table):
+def test_a_change_among_own_images_is_noticed(small_dir, change, with_table):
     if with_table:
         put(small_dir, rows_of())
     before = folder_hash(small_dir)
     assert folder_hash(small_dir) == before
-    CHANGES[what](small_dir)
+    change(small_dir)
     assert folder_hash(small_dir) != before
 
 
@@ -125,56 +130,38 @@ def test_a_copy_elsewhere_with_its_times_has_the_same_hash(small_dir):
 
 
 def test_raw_files_that_are_gone_have_no_hash(small_dir, tmp_path):
-    assert folder_hash(tmp_path / "nowhere") is None
     (tmp_path / "empty").mkdir()
-    assert folder_hash(tmp_path / "empty") is None
-    for name in ("cmnist", "cifar10c", "bffhq"):
-        dataset = get_dataset(name)
-        assert dataset.raw_hash("2pct", tmp_path / "empty", dataset.options_type()) is None
-    mini = get_dataset("cmnist_mini")
-    assert mini.raw_hash("2pct", small_dir, mini.options_type()) is None
+    assert folder_hash(tmp_path / "nowhere") is None
+    for name in ("folder", "cmnist", "cifar10c", "bffhq"):
+        assert raw_hash(name, tmp_path / "empty") is None
+    assert raw_hash("cmnist_mini", small_dir) is None
 
 
 def test_changes_of_published_files_are_noticed_for_their_percent_only(published_dir, make_png):
-    dataset = get_dataset("cmnist")
-
-    def now() -> str | None:
-        return dataset.raw_hash("2pct", published_dir, dataset.options_type())
-
-    before = now()
+    before = raw_hash("cmnist", published_dir)
     make_png(published_dir / "cmnist" / "5pct" / "align" / "0" / "0_0_0.png")
-    assert now() == before
+    assert raw_hash("cmnist", published_dir) == before
     make_png(published_dir / "cmnist" / "2pct" / "align" / "0" / "99_0_0.png")
-    assert now() != before
+    assert raw_hash("cmnist", published_dir) != before
 
 
 def test_other_files_of_mnist_are_noticed_and_times_do_not_count(mnist_dir, make_mnist):
-    dataset = get_dataset("cmnist")
-
-    def now() -> str | None:
-        return dataset.raw_hash("2pct", mnist_dir, dataset.options_type())
-
-    before = now()
+    before = raw_hash("cmnist", mnist_dir)
     make_mnist(mnist_dir)
-    assert now() == before
+    assert raw_hash("cmnist", mnist_dir) == before
     path = mnist_dir / "MNIST/raw/train-images-idx3-ubyte"
     path.write_bytes(path.read_bytes() + b"x")
-    assert now() != before
+    assert raw_hash("cmnist", mnist_dir) != before
 
 
 @pytest.mark.parametrize("place", ["train/cat/0.png", "cifar10.zip", "cifar-10-batches-py/x"])
 def test_files_of_cifar10_are_noticed_in_every_form(tmp_path, place):
-    dataset = get_dataset("cifar10c")
-
-    def now() -> str | None:
-        return dataset.raw_hash("2pct", tmp_path, dataset.options_type())
-
     (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / place).write_bytes(b"1")
-    before = now()
+    before = raw_hash("cifar10c", tmp_path)
     assert before
     (tmp_path / place).write_bytes(b"22")
-    assert now() not in (None, before)
+    assert raw_hash("cifar10c", tmp_path) not in (None, before)
 
 
 def test_hashing_takes_no_second_look_at_the_pixels_of_own_images(small_dir, monkeypatch):

@@ -45,17 +45,8 @@ def test_whatever_is_put_in_is_found_again(values):
     frame = make_manifest(
         split=split, label=label, bias=bias, conflicting=conflicting, source=source
     )
-    assert {name: str(dtype) for name, dtype in frame.dtypes.items()} | {
-        "split": "",
-        "source": "",
-    } == {
-        "image_id": "int64",
-        "split": "",
-        "label": "int16",
-        "bias": "int16",
-        "conflicting": "boolean",
-        "source": "",
-    }
+    types = {"image_id": "int64", "label": "int16", "bias": "int16", "conflicting": "boolean"}
+    assert {name: str(frame[name].dtype) for name in types} == types
     assert frame["image_id"].tolist() == list(range(len(values)))
     assert frame["label"].tolist() == list(label)
     assert frame["bias"].tolist() == list(bias)
@@ -69,26 +60,21 @@ def test_without_bias_labels_all_is_unknown():
     assert frame["conflicting"].isna().all()
 
 
-def test_passes_kedros_validation_on_save_and_load(tmp_path):
-    entry = {
-        "type": "pandas.ParquetDataset",
-        "filepath": str(tmp_path / "manifest.parquet"),
-        "validator": "debias_pipeline.biased_data.manifest.Manifest",
-    }
-    DataCatalog.from_config({"manifest": entry}).save("manifest", small_manifest())
-    loaded = DataCatalog.from_config({"manifest": entry}).load("manifest")
-    pd.testing.assert_frame_equal(loaded, small_manifest())
-
-
-def test_kedro_refuses_a_wrong_manifest_on_save_and_on_load(tmp_path):
+def test_kedro_validates_manifests_on_save_and_on_load(tmp_path):
     entry = {"type": "pandas.ParquetDataset", "filepath": str(tmp_path / "manifest.parquet")}
     checked = entry | {"validator": "debias_pipeline.biased_data.manifest.Manifest"}
+
+    def catalog(of_entry):
+        return DataCatalog.from_config({"manifest": of_entry})
+
+    catalog(checked).save("manifest", small_manifest())
+    pd.testing.assert_frame_equal(catalog(checked).load("manifest"), small_manifest())
     wrong = small_manifest().astype({"label": "int64"})
     with pytest.raises(DataValidationError):
-        DataCatalog.from_config({"manifest": checked}).save("manifest", wrong)
-    DataCatalog.from_config({"manifest": entry}).save("manifest", wrong)
+        catalog(checked).save("manifest", wrong)
+    catalog(entry).save("manifest", wrong)
     with pytest.raises(DataValidationError):
-        DataCatalog.from_config({"manifest": checked}).load("manifest")
+        catalog(checked).load("manifest")
 
 
 @pytest.mark.parametrize(
@@ -120,34 +106,26 @@ def test_each_rule_is_enforced(change):
 
 def test_further_columns_are_carried_along():
     extra = pd.DataFrame({"camera": ["a", "b"], "source": ["x", "y"]}, index=[5, 9])
-    frame = make_manifest(
-        split=["train", "test"],
-        label=[0, 1],
-        bias=None,
-        conflicting=None,
-        source=["a.png", "b.png"],
-        extra=extra,
-    )
+    known = {"split": ["train", "test"], "label": [0, 1], "source": ["a.png", "b.png"]}
+    frame = make_manifest(**known, bias=None, conflicting=None, extra=extra)
     assert frame["camera"].tolist() == ["a", "b"]
     assert frame["source"].tolist() == ["a.png", "b.png"]
     assert frame["table_source"].tolist() == ["x", "y"]
 
 
-@pytest.mark.parametrize("column", ["image_id", "split", "label", "bias", "conflicting", "source"])
-def test_no_column_may_be_missing(column):
-    with pytest.raises(SchemaErrors):
-        Manifest.validate(small_manifest().drop(columns=column), lazy=True)
+def test_no_column_may_be_missing():
+    for column in ("image_id", "split", "label", "bias", "conflicting", "source"):
+        with pytest.raises(SchemaErrors, match=column):
+            Manifest.validate(small_manifest().drop(columns=column), lazy=True)
+
+
+def data_card(**changes):
+    values = {"percent": "2pct", "seed": 3, "image_shape": (28, 28, 3), "origin": "made up"}
+    return make_data_card(get_dataset("cmnist_mini"), small_manifest(), **values, **changes)
 
 
 def test_data_card_counts_what_is_known():
-    card = make_data_card(
-        get_dataset("cmnist_mini"),
-        small_manifest(),
-        percent="2pct",
-        seed=3,
-        image_shape=(28, 28, 3),
-        origin="made up",
-    )
+    card = data_card()
     assert json.loads(json.dumps(card, allow_nan=False)) == card
     assert card["splits"] == {
         "train": {"images": 2, "conflicting": 1, "conflicting_fraction": 0.5},
@@ -164,16 +142,7 @@ def test_data_card_counts_what_is_known():
 
 
 def test_data_card_takes_names_known_only_from_the_data():
-    card = make_data_card(
-        get_dataset("cmnist_mini"),
-        small_manifest(),
-        percent="2pct",
-        seed=0,
-        image_shape=(1, 1, 3),
-        origin="made up",
-        label_names=["cat", "dog"],
-        bias_names=[],
-    )
+    card = data_card(label_names=["cat", "dog"], bias_names=[])
     assert card["label_names"] == ["cat", "dog"]
     assert card["bias_names"] == []
 

@@ -34,7 +34,7 @@ def shown(language: str) -> str:
 
 
 def test_slurm_job_is_the_one_shown() -> None:
-    pytest.importorskip("dask_jobqueue")
+    pytest.importorskip("dask_jobqueue", reason="needs: pip install dask-jobqueue")
     slurm = script("slurm")
     with slurm.make_cluster(slurm.parse(["--threads=4", "--memory=8GiB", "--gpu"])) as cluster:
         job = cluster.job_script()
@@ -43,7 +43,7 @@ def test_slurm_job_is_the_one_shown() -> None:
 
 
 def test_kubernetes_manifest_is_the_one_that_the_script_makes() -> None:
-    pytest.importorskip("dask_kubernetes")
+    pytest.importorskip("dask_kubernetes", reason="needs: pip install dask-kubernetes")
     kubernetes = script("kubernetes")
     options = kubernetes.parse(["--image", IMAGE, "--gpu"])
     kept = (DOCS / "scale" / "kubernetes.yaml").read_text(encoding="utf-8")

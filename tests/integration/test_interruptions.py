@@ -150,7 +150,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], P
         if setting not in projects:
             project = make_project(tmp_path_factory.mktemp("whole") / "project")
             method, params = SETTINGS[setting]
-            succeeded(project.kedro(f"--pipeline={method}", **params))
+            succeeded(project.run(f"--pipeline={method}", **params))
             projects[setting] = project
         return projects[setting]
 
@@ -264,7 +264,7 @@ def test_a_run_stopped_by_sigterm_and_by_ctrl_c_continues(
         *_, line = log.read_text().splitlines()
         assert "a snapshot is saved" in line and "same command again" in line
         assert statuses(project)[-1] == "KILLED"
-    done = succeeded(project.kedro(f"--pipeline={method}", **params))
+    done = succeeded(project.run(f"--pipeline={method}", **params))
     assert CONTINUES.search(done.stdout)
     assert_same_results(project, uninterrupted("disent"))
     assert statuses(project) == ["KILLED", "KILLED", "FINISHED"]
@@ -277,7 +277,7 @@ def test_a_second_run_of_the_same_settings_stops_at_once(
     process = start(f"--pipeline={method}", **params)
     assert wait_for(lambda: snapshots(project), process)
     os.kill(process.pid, signal.SIGSTOP)  # so that it is not over before the second begins
-    line = said(project.kedro(f"--pipeline={method}", **params))
+    line = said(project.run(f"--pipeline={method}", **params))
     os.kill(process.pid, signal.SIGCONT)
     assert "Another process trains with the same settings" in line
     assert process.wait() == 0, log.read_text()
@@ -305,13 +305,13 @@ def test_what_else_a_killed_run_leaves_is_used_or_harmless(
     newest = max(snapshots(stopped))
     # Another run of other settings: it says what differs, and leaves the snapshots alone.
     other = {**params, "recipe__steps": 10}
-    done = succeeded(stopped.kedro(f"--pipeline={method}", **other))
+    done = succeeded(stopped.run(f"--pipeline={method}", **other))
     assert "recipe.steps=150, now 10" in " ".join(done.stdout.split())
     assert newest in snapshots(stopped)
     # A damaged snapshot: the one before it is used.
     newest.write_bytes(newest.read_bytes()[:-1])
     (newest.parent / f".{newest.name}.0123abcd.tmp").write_bytes(b"half of a snapshot")
-    done = succeeded(stopped.kedro(f"--pipeline={method}", **params))
+    done = succeeded(stopped.run(f"--pipeline={method}", **params))
     words = " ".join(done.stdout.split())
     assert f"Snapshot {newest.stem}" in words and "is damaged" in words
     assert CONTINUES.search(words)
@@ -320,7 +320,7 @@ def test_what_else_a_killed_run_leaves_is_used_or_harmless(
 
 def test_resume_false_starts_over(stopped: Project, uninterrupted: Callable[..., Project]) -> None:
     method, params = SETTINGS["disent"]
-    done = succeeded(stopped.kedro(f"--pipeline={method}", **params, resume="false"))
+    done = succeeded(stopped.run(f"--pipeline={method}", **params, resume="false"))
     assert not CONTINUES.search(done.stdout)
     assert_same_results(stopped, uninterrupted("disent"))
 
@@ -334,9 +334,9 @@ def mounted(path: Path, options: str) -> Iterator[None]:
     try:
         done = subprocess.run(command, capture_output=True, text=True)
     except FileNotFoundError:
-        pytest.skip("there is no mount command")
+        pytest.skip("needs the command mount: apt install mount")
     if done.returncode:
-        pytest.skip(f"a file system cannot be mounted here: {done.stderr.strip()}")
+        pytest.skip(f"needs root, to mount a file system: {done.stderr.strip()}")
     try:
         yield
     finally:
@@ -426,7 +426,7 @@ GRID = {
     "device": "cpu",
     "benchmark.methods": "disent",
     "benchmark.percents": "2pct+5pct",
-    "benchmark.seeds": 3,
+    "benchmark.seeds": 2,
     "benchmark.threads": 1,
     "benchmark.overrides.steps": 150,
     "benchmark.overrides.eval_every": 5,
@@ -442,7 +442,7 @@ def test_a_grid_with_two_dask_workers_killed_and_stopped_ends_as_one_that_was_no
     empty_project: Project, start: Start, tmp_path: Path, log: Path
 ) -> None:
     whole, project = make_project(tmp_path / "whole"), empty_project
-    succeeded(whole.kedro(BENCHMARK, **GRID))
+    succeeded(whole.run(BENCHMARK, **GRID))
     command = (BENCHMARK, *TWO_WORKERS, "--only-missing-outputs")
 
     def interrupted_when(sign: Callable[[], Any], how: signal.Signals) -> int:

@@ -10,12 +10,9 @@ from typing import Any
 
 import pytest
 import torch
-from click.testing import CliRunner
 from metric_names import ACCURACIES
 from test_errors import told_in_one_line, unchanged
-from throwaway_project import Outcome, Project
-
-from debias_pipeline.cli import cli
+from throwaway_project import Project
 
 FILES = ("best_model_l.th", "best_model_b.th")
 # The second seed of the run: what is exported must be what was asked for, not the first.
@@ -191,8 +188,8 @@ def test_networks_of_other_shapes(refusal: Callable[[Path], str], damaged: Path)
     ids=lambda value: value[0],
 )
 def test_what_can_not_be_exported(options: list[str], parts: list[str], project: Project):
-    with unchanged(project), project._entered():
-        result = CliRunner().invoke(cli, ["export-checkpoint", "--to=elsewhere", *options])
-    message = told_in_one_line(Outcome(result.exit_code, result.stdout, result.stderr))
+    with unchanged(project):
+        outcome = project.command("export-checkpoint", "--to=elsewhere", *options)
+    message = told_in_one_line(outcome)
     assert not [part for part in parts if part not in message], message
     assert not (project.path / "elsewhere").exists()

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import s3fs
-from moto.server import ThreadedMotoServer
 from throwaway_project import Project
 
 BUCKET = "debias"
@@ -14,6 +13,8 @@ BUCKET = "debias"
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[s3fs.S3FileSystem]:
     """An empty bucket; the environment says how to reach it, as on any machine."""
+    from moto.server import ThreadedMotoServer  # slow to import
+
     server = ThreadedMotoServer(port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

@@ -19,7 +19,7 @@ from throwaway_project import Outcome, Project
 pytestmark = pytest.mark.slow
 
 VARIABLE = "MLFLOW_TRACKING_URI"
-STEPS = 200
+STEPS = 100
 PARAMS = {"device": "cpu", "recipe__steps": STEPS, "recipe__eval_every": 20}
 
 
@@ -142,9 +142,10 @@ def test_a_server_that_dies_in_the_middle(server: Server, empty_project: Project
     assert server.uri in failed.stderr
     assert VARIABLE in failed.stderr
     server.start()
-    assert kedro(empty_project, "mlflow-sync").stdout.endswith(f"1 run sent to {server.uri}\n")
+    sent = empty_project.command("mlflow-sync")
+    assert sent.stdout.endswith(f"1 run sent to {server.uri}\n")
     check_run(server)
-    assert "Nothing to send" in kedro(empty_project, "mlflow-sync").stdout
+    assert "Nothing to send" in empty_project.command("mlflow-sync").stdout
 
 
 def test_a_server_that_hangs_from_the_start_and_comes_back(server: Server, empty_project: Project):
@@ -153,7 +154,7 @@ def test_a_server_that_hangs_from_the_start_and_comes_back(server: Server, empty
     output = finished(start_training(empty_project))
     assert output.count("WARNING") == 1, output
     server.send_signal(signal.SIGCONT)
-    assert kedro(empty_project, "mlflow-sync").exit_code == 0
+    assert empty_project.command("mlflow-sync").exit_code == 0
     check_run(server)
 
 
@@ -182,7 +183,7 @@ def test_a_store_that_cannot_be_opened_is_one_warning(empty_project: Project, st
     assert "conf/base/mlflow.yml" in output
     assert f"sqlite:///{file}" in output
     file.unlink() if file.is_file() else shutil.rmtree(file)
-    assert kedro(empty_project, "mlflow-sync").exit_code == 0
+    assert empty_project.command("mlflow-sync").exit_code == 0
     [run] = empty_project.mlflow_runs()
     assert run.info.status == "FINISHED"
 
@@ -190,13 +191,13 @@ def test_a_store_that_cannot_be_opened_is_one_warning(empty_project: Project, st
 def test_commands_that_track_nothing_do_not_contact_mlflow(server: Server, empty_project: Project):
     outcome = empty_project.kedro("--pipeline=benchmark", "--dry-run")
     assert outcome.exit_code == 0, outcome.stderr
-    export = kedro(empty_project, "export-checkpoint", "--to=networks")
+    export = empty_project.command("export-checkpoint", "--to=networks")
     assert "no checkpoint of disent yet" in export.stderr
     assert "MLflow" not in outcome.stdout + outcome.stderr + export.stdout + export.stderr
 
 
 def test_async_loading_and_saving_is_one_run(empty_project: Project):
-    outcome = empty_project.kedro("--pipeline=vanilla", "--async", **PARAMS)
+    outcome = empty_project.run("--pipeline=vanilla", "--async", **PARAMS)
     assert outcome.exit_code == 0, outcome.stderr
     [run] = empty_project.mlflow_runs()
     assert run.info.status == "FINISHED"

@@ -44,8 +44,12 @@ class Project:
 
     def run(self, *arguments: str, start_in: str = ".", **params: Any) -> Outcome:
         """`kedro run` in this process: seconds faster than the executable."""
+        return self.command("run", *self._arguments(arguments, params), start_in=start_in)
+
+    def command(self, *arguments: str, start_in: str = ".") -> Outcome:
+        """Any command of `kedro` in this process."""
         with self._entered(), contextlib.chdir(start_in):
-            result = CliRunner().invoke(cli, ["run", *self._arguments(arguments, params)])
+            result = CliRunner().invoke(cli, list(arguments))
         failure = result.exception
         if failure is not None and not isinstance(failure, SystemExit):
             raise failure

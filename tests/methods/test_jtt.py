@@ -105,11 +105,11 @@ def test_each_stage_moves_its_own_network_only():
 
 
 def test_seeds_with_error_sets_of_their_own_train_together_as_alone():
-    together = run(seeds=(0, 1, 2))
+    together = run(seeds=(0, 1), steps=20)
     sizes = together.method._errors.sum(1).tolist()
     assert len(set(sizes)) > 1
-    for replica, seed in enumerate((0, 1, 2)):
-        alone = run(seeds=(seed,))
+    for replica in range(2):
+        alone = run(seeds=(replica,), steps=20)
         assert torch.equal(alone.method._errors[0], together.method._errors[replica])
         expected = alone.method.replica_state(0)
         for name, tensor in together.method.replica_state(replica).items():

@@ -118,7 +118,11 @@ def test_with_all_images_aligned_it_is_lff_with_plain_cross_entropy():
 
 def test_every_network_of_the_ensemble_is_fresh_and_the_main_networks_wait_untrained():
     states = {}
-    run(on_begin=lambda stage, method: states.update({stage.name: method.replica_state(0)}))
+    run(
+        on_begin=lambda stage, method: states.update({stage.name: method.replica_state(0)}),
+        ensemble_steps=2,
+        steps=1,
+    )
     assert list(states) == STAGES
     first = states["biased 1"]
     name = "voter.head.weight"
@@ -146,10 +150,10 @@ def test_votes_are_cast_on_augmented_images_that_differ_from_network_to_network(
 
 
 def test_seeds_with_aligned_images_of_their_own_train_together_as_alone():
-    together = run(seeds=(0, 1))
+    together = run(seeds=(0, 1), steps=10)
     assert not torch.equal(*together.method._votes)
     for replica in range(2):
-        alone = run(seeds=(replica,))
+        alone = run(seeds=(replica,), steps=10)
         assert torch.equal(alone.method._votes[0], together.method._votes[replica])
         expected = alone.method.replica_state(0)
         for name, tensor in together.method.replica_state(replica).items():

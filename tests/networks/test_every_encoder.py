@@ -23,31 +23,37 @@ def images_of(name, replicas=1):
     return torch.randint(0, 256, shape, dtype=torch.uint8, generator=random)
 
 
-def trained(name, seeds):
-    """A method after one step on the same images for all seeds."""
+def backward(name, seeds):
+    """Logits of a method on the same images for all seeds, and its state, gradients for weights."""
     recipe = Recipe(method="vanilla", network=name, lr=0.01, batch_size=BATCH, steps=1)
     method = get_method("vanilla")(recipe, Task((side(name), side(name), 3), CLASSES, seeds))
-    optimiser = torch.optim.Adam(method.parameters(), recipe.lr)
     labels = torch.arange(BATCH).remainder(CLASSES).expand(len(seeds), -1)
     cross_entropy(method.predict(images_of(name)), labels).mean(1).sum().backward()
-    assert all(each.grad is not None for each in method.parameters())
-    optimiser.step()
-    return method
+    with torch.no_grad():
+        logits = method.eval().predict(images_of(name))
+        for parameter in method.parameters():
+            parameter.copy_(parameter.grad)
+    return logits, method
 
 
 @pytest.mark.parametrize("name", encoder_names())
 def test_a_seed_trains_the_same_alone_and_among_others_and_draws_from_no_global_generator(name):
     torch.manual_seed(0)
     before = torch.random.get_rng_state()
-    alone, among = trained(name, [7]), trained(name, [3, 7])
+    (logits, alone), (others, among) = backward(name, [7]), backward(name, [3, 7])
     assert torch.equal(before, torch.random.get_rng_state())
-    ours, theirs = alone.replica_state(0), among.replica_state(1)
-    assert ours.keys() == theirs.keys()
-    assert all(torch.equal(tensor, theirs[key]) for key, tensor in ours.items())
-    with torch.inference_mode():
-        logits = alone.eval().predict(images_of(name))
-        assert torch.equal(logits[0], among.eval().predict(images_of(name))[1])
     assert logits.shape == (1, BATCH, CLASSES) and logits.isfinite().all()
+    ours, theirs = among.replica_state(1), alone.replica_state(0)
+    assert ours.keys() == theirs.keys()
+    # Some processors sum products of one network and of two in another order.
+    assert_near(others[1], logits[0])
+    for key, tensor in theirs.items():
+        assert_near(ours[key], tensor)
+
+
+def assert_near(ours, theirs):
+    ours, theirs = ours.double(), theirs.double()
+    assert (ours - theirs).norm() <= 1e-3 * theirs.norm() + 1e-4
 
 
 @pytest.mark.parametrize("name", encoder_names())

@@ -60,9 +60,9 @@ def test_other_usual_forms_of_a_file_are_read(published, tmp_path):
         "no head": without(published, "fc.weight", "fc.bias"),
     }
     for form in forms.values():
-        assert_starts_from(build(saved(form, tmp_path)), published)
+        assert_starts_from(build(saved(form, tmp_path), seeds=[0]), published)
     save_file(published, tmp_path / "weights.safetensors")
-    assert_starts_from(build(tmp_path / "weights.safetensors"), published)
+    assert_starts_from(build(tmp_path / "weights.safetensors", seeds=[0]), published)
 
 
 def test_names_of_published_densenets_are_understood(tmp_path):
@@ -124,7 +124,7 @@ def hub(tmp_path, monkeypatch):
 def test_imagenet_takes_the_file_that_torch_hub_has(published, hub):
     hub.mkdir(parents=True)
     saved(published, hub, "resnet18-f37072fd.pth")
-    assert_starts_from(build("imagenet"), published)
+    assert_starts_from(build("imagenet", seeds=[0]), published)
 
 
 def test_a_missing_download_is_fetched_once_by_its_published_address(published, hub, monkeypatch):
@@ -136,7 +136,7 @@ def test_a_missing_download_is_fetched_once_by_its_published_address(published, 
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", fetch)
     for _ in range(2):
-        assert_starts_from(build("imagenet"), published)
+        assert_starts_from(build("imagenet", seeds=[0]), published)
     assert asked == [("https://download.pytorch.org/models/resnet18-f37072fd.pth", "f37072fd")]
 
 
@@ -165,7 +165,7 @@ def test_every_method_starts_its_encoders_from_the_weights_of_the_recipe(
     fields = {"network": "resnet18", "weights": str(saved(published, tmp_path)), "lr": 0.01}
     fields |= {"method": method, "batch_size": 4, "steps": 9, **required_fields(method)}
     recipe = get_method(method).recipe_type(**fields)
-    made = get_method(method)(recipe, Task((32, 32, 3), 3, [0, 1]))
+    made = get_method(method)(recipe, Task((32, 32, 3), 3, [0]))
     encoders = [each for each in made.modules() if isinstance(each, Encoder)]
     assert encoders
     for encoder in encoders:

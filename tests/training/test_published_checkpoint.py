@@ -1,6 +1,7 @@
 """Published checkpoints, there and back, and what is not opened."""
 
 import os
+from functools import cache
 
 import numpy as np
 import pytest
@@ -29,8 +30,9 @@ class PublishedMLP(nn.Module):
         return self.feature(images.reshape(len(images), -1) / 255)
 
 
-def trained(network="mlp", seeds=(3, 4), **changes):
-    recipe = tiny_recipe("disent", network=network, **changes)
+@cache
+def trained(network="mlp", seeds=(3, 4)):
+    recipe = tiny_recipe("disent", network=network, steps=1, eval_every=1)
     method = tiny_method(recipe, seeds)
     result = train(method, recipe, tiny_data())
     return Checkpoint.of_run(result.checkpoints, recipe.model_dump(), Task(SHAPE, 3, seeds), {})
@@ -50,8 +52,7 @@ def read(folder, network="mlp", classes=3):
 
 @pytest.mark.parametrize("network", ["mlp", "resnet18"])
 def test_round_trip(network, tmp_path):
-    changes = {"steps": 4, "eval_every": 2} if network == "resnet18" else {}
-    checkpoint = trained(network, **changes)
+    checkpoint = trained(network)
     names = [path.name for path in write_published(checkpoint, "last", 4, tmp_path)]
     assert names == ["best_model_l.th", "best_model_b.th"]
     back = read(tmp_path, network)
@@ -79,7 +80,7 @@ def test_older_scripts_read_our_files_and_see_the_same_predictions(tmp_path):
 
 
 def test_resnet18_files_have_torchvisions_names_and_a_wide_head(tmp_path):
-    write_published(trained("resnet18", steps=2, eval_every=2), "last", 3, tmp_path)
+    write_published(trained("resnet18"), "last", 3, tmp_path)
     state = torch.load(tmp_path / "best_model_l.th", weights_only=True)["state_dict"]
     assert state["fc.weight"].shape == (3, 1024)
     assert {"conv1.weight", "bn1.running_mean", "layer4.1.conv2.weight"} <= set(state)

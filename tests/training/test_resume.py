@@ -108,11 +108,10 @@ def test_a_run_stopped_again_and_again_ends_as_one_that_was_not(method, tmp_path
     assert listener.resumed_at == last
 
 
-@pytest.mark.parametrize("method", ["vanilla", "disent"])
-def test_a_convolutional_run_with_augmentation_is_resumed_bit_for_bit(method, tmp_path):
-    recipe = tiny_recipe(method, **augmented(method))
+def test_a_convolutional_run_with_augmentation_is_resumed_bit_for_bit(tmp_path):
+    recipe = tiny_recipe("disent", **augmented("disent"))
     with pytest.raises(Stopped):
-        run(recipe, tmp_path, Listener(4, interrupt), precision="bf16")
+        run(recipe, tmp_path, Listener(3, interrupt), precision="bf16")
     assert_same(run(recipe, tmp_path, precision="bf16"), run(recipe, precision="bf16"))
 
 

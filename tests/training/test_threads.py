@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import pytest
 import torch
-from tiny_runs import tiny_data, tiny_method, tiny_recipe
+from tiny_runs import brief, tiny_data, tiny_method, tiny_recipe
 
 from debias_pipeline.methods import method_names
 from debias_pipeline.training import TrainingThreads, limited_threads, threads, train
@@ -142,7 +142,7 @@ def test_steps_are_counted_across_an_interruption():
 
 @pytest.mark.parametrize("method", method_names())
 def test_a_rehearsal_changes_nothing(method):
-    recipe, data = tiny_recipe(method), tiny_data()
+    recipe, data = tiny_recipe(method, **brief(method)), tiny_data()
 
     def trained(rehearse):
         with pytest.MonkeyPatch.context() as patch:

@@ -57,11 +57,21 @@ def tiny_recipe(method, **changes):
     return get_method(method).recipe_type(**{**fields, **changes})
 
 
+def brief(method):
+    """Return changes of `tiny_recipe`: two evaluations, a few steps of every stage."""
+    fields = {"steps": 4, "eval_every": 2}
+    of_method = {
+        "disent": {"swap_start": 1},
+        "jtt": {"first_steps": 2},
+        "lff_be": {"ensemble_steps": 2},
+    }
+    return fields | of_method.get(method, {})
+
+
 def augmented(method):
     """Return changes of `tiny_recipe`: a convolutional encoder, random crops and flips."""
-    changes = {"network": "resnet20", "crop_padding": 1, "flip": True, "normalise": "cifar10"}
-    changes |= {"steps": 6, "eval_every": 3}
-    return changes | ({"swap_start": 2} if method == "disent" else {})
+    convolutional = {"network": "resnet20", "crop_padding": 1, "flip": True, "normalise": "cifar10"}
+    return brief(method) | convolutional
 
 
 def tiny_method(recipe, seeds):

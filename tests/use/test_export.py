@@ -18,12 +18,16 @@ PHOTOS = {"resize": 32, "centre_crop": 28, "normalise": "imagenet"}
 
 @pytest.fixture(
     params=[
-        ("vanilla", (28, 28), {}),
         ("disent", (28, 28), {}),
-        ("disent", (36, 30), {**PHOTOS, "network": "resnet20"}),
-        ("vanilla", (36, 30), {**PHOTOS, "network": "resnet18", "square": True}),
+        pytest.param(
+            ("disent", (36, 30), {**PHOTOS, "network": "resnet20"}), marks=pytest.mark.slow
+        ),
+        pytest.param(
+            ("vanilla", (36, 30), {**PHOTOS, "network": "resnet18", "square": True}),
+            marks=pytest.mark.slow,
+        ),
     ],
-    ids=lambda each: f"{each[0]}-{each[2].get('network', 'mlp')}",
+    ids=["mlp", "resnet20", "resnet18"],
 )
 def classifier(request: pytest.FixtureRequest) -> Classifier:
     method, size, recipe = request.param

@@ -19,18 +19,8 @@ MUD = np.array([63, 42, 20])
 
 
 def test_names_in_class_order():
-    assert CORRUPTION_NAMES == (
-        "snow",
-        "frost",
-        "fog",
-        "brightness",
-        "contrast",
-        "spatter",
-        "elastic",
-        "JPEG",
-        "pixelate",
-        "saturate",
-    )
+    names = "snow frost fog brightness contrast spatter elastic JPEG pixelate saturate"
+    assert " ".join(CORRUPTION_NAMES) == names
     assert all(len(corruption.constants) == 5 for corruption in CORRUPTIONS)
 
 
@@ -88,12 +78,6 @@ def test_fog_is_a_cloud_scaled_to_the_clean_maximum():
         assert near(foggy[..., 2].astype(int) - foggy[..., 0], np.array(140 * share))
 
 
-def test_fog_never_outshines_the_clean_image(images):
-    most = images.max(axis=(1, 2, 3))
-    for severity in SEVERITIES:
-        assert (corrupt(images, "fog", severity, rng()).max(axis=(1, 2, 3)) <= most).all()
-
-
 def test_frost_dims_the_image_and_lays_a_texture_over_it():
     for severity in SEVERITIES:
         keep, strength = constants("frost", severity)
@@ -128,11 +112,6 @@ def test_snow_whitens_the_image_and_adds_flakes_twice():
         assert snowy.max() > ground + 20
 
 
-def test_snow_never_darkens(images):
-    for severity in SEVERITIES:
-        assert (corrupt(images, "snow", severity, rng()) >= images).all()
-
-
 def test_water_adds_its_colour():
     for severity in [1, 2, 3]:
         strength = constants("spatter", severity)[4]
@@ -144,9 +123,13 @@ def test_water_adds_its_colour():
         assert 0.005 < (share > 0).mean() < 0.5
 
 
-def test_water_only_brightens(images):
-    for severity in (1, 2, 3):
-        assert (corrupt(images, "spatter", severity, rng()) >= images).all()
+def test_fog_never_outshines_the_clean_image_and_snow_and_water_never_darken_it(images):
+    most = images.max(axis=(1, 2, 3))
+    for severity in SEVERITIES:
+        assert (corrupt(images, "fog", severity, rng()).max(axis=(1, 2, 3)) <= most).all()
+        assert (corrupt(images, "snow", severity, rng()) >= images).all()
+        if severity <= 3:
+            assert (corrupt(images, "spatter", severity, rng()) >= images).all()
 
 
 def test_mud_covers_with_its_colour():
@@ -162,15 +145,10 @@ def test_mud_covers_with_its_colour():
 
 
 def test_elastic_constants_are_shares_of_the_side():
+    shares = [(0, 0, 0.08), (0.05, 0.2, 0.07), (0.08, 0.06, 0.06), (0.1, 0.04, 0.05)]
+    shares += [(0.1, 0.03, 0.03)]
     found = np.array([constants("elastic", severity) for severity in SEVERITIES]) / 32
-    expected = [
-        (0, 0, 0.08),
-        (0.05, 0.2, 0.07),
-        (0.08, 0.06, 0.06),
-        (0.1, 0.04, 0.05),
-        (0.1, 0.03, 0.03),
-    ]
-    assert np.allclose(found, expected)
+    assert np.allclose(found, shares)
 
 
 def test_elastic_only_moves_levels(images):

@@ -5,9 +5,14 @@ import pytest
 from small_folders import build, refusal, write_image
 
 
+def write_images(folder, count, place):
+    """Write images to the place that a function says for each number."""
+    for i in range(count):
+        write_image(folder / place(i) / str(i), "png", i, (8, 6))
+
+
 def test_class_folders(tmp_path, caplog):
-    for i in range(40):
-        write_image(tmp_path / ("cat" if i % 2 else "dog/deep") / str(i), "png", i, (8, 6))
+    write_images(tmp_path, 40, lambda i: "cat" if i % 2 else "dog/deep")
     (tmp_path / "cat" / "notes.txt").touch()
     (tmp_path / "README.md").touch()
     (tmp_path / ".git").mkdir()
@@ -21,25 +26,29 @@ def test_class_folders(tmp_path, caplog):
     assert data.manifest["split"].value_counts().to_dict() == {"train": 28, "test": 8, "valid": 4}
 
 
-@pytest.mark.parametrize("valid", ["val", "valid", "validation", None])
-def test_class_folders_in_split_folders(tmp_path, valid):
-    for split in ("train", valid, "test"):
-        for i in range(20 if split else 0):
-            write_image(tmp_path / split / "ab"[i % 2] / str(i), "png", i, (8, 6))
-    counts = build(tmp_path).manifest["split"].value_counts().to_dict()
-    assert counts["test"] == 20
-    assert counts["train"] + counts["valid"] == (40 if valid else 20)
-    assert counts["valid"] == 20 if valid else 2 <= counts["valid"] <= 3
-
-
-@pytest.mark.parametrize("names", [("Train", "VALID", "Test"), ("TRAINING", "Val", "testing")])
-def test_split_folders_may_be_written_in_capitals(tmp_path, names):
-    for split in names:
-        for i in range(20):
-            write_image(tmp_path / split / "ab"[i % 2] / str(i), "png", i, (8, 6))
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("train", "val", "test"),
+        ("Train", "VALID", "Test"),
+        ("TRAINING", "validation", "testing"),
+        ("train", "test"),
+    ],
+)
+def test_class_folders_in_split_folders(tmp_path, names):
+    for name in names:
+        write_images(tmp_path / name, 20, lambda i: "ab"[i % 2])
     data = build(tmp_path)
     assert data.data_card["label_names"] == ["a", "b"]
-    assert data.manifest["split"].tolist() == ["train"] * 20 + ["valid"] * 20 + ["test"] * 20
+    folders = data.manifest["source"].str.split("/").str[0].tolist()
+    if len(names) == 3:
+        assert data.manifest["split"].tolist() == ["train"] * 20 + ["valid"] * 20 + ["test"] * 20
+        assert folders == [name for name in names for _ in range(20)]
+    else:
+        counts = data.manifest["split"].value_counts()
+        assert counts["train"] + counts["valid"] == counts["test"] == 20
+        assert 2 <= counts["valid"] <= 3
+        assert folders == ["train"] * 20 + ["test"] * 20
 
 
 @pytest.mark.parametrize(
@@ -61,40 +70,37 @@ def test_folders_that_look_like_splits_never_become_classes(tmp_path, folders):
     assert all(name in message for name in folders if name != "extra")
 
 
-def test_split_folders_inside_of_class_folders_are_refused(tmp_path):
+def test_split_folders_in_the_wrong_place_are_refused(tmp_path):
     for name in ("cat", "dog"):
         for split in ("Train", "test"):
-            write_image(tmp_path / name / split / "0", "png", 0, (8, 6))
-    message = refusal(tmp_path)
+            write_image(tmp_path / "inside" / name / split / "0", "png", 0, (8, 6))
+    message = refusal(tmp_path / "inside")
     assert "cat and dog" in message
     assert "train/<class>/" in message
-
-
-def test_split_folders_without_class_folders_are_refused(tmp_path):
     for split in ("train", "Test"):
-        write_image(tmp_path / split / "0", "png", 0, (8, 6))
-    message = refusal(tmp_path)
+        write_image(tmp_path / "flat" / split / "0", "png", 0, (8, 6))
+    message = refusal(tmp_path / "flat")
     assert "Test" in message
     assert "no class folders" in message
 
 
-def test_classes_may_have_folders_of_their_own(tmp_path):
-    for i in range(40):
-        place = ("cat/indoors", "dog/garden", "dog/indoors")[i % 3]
-        write_image(tmp_path / "some" / place / str(i), "png", i, (8, 6))
-        write_image(tmp_path / "one" / "ab"[i % 2] / "images" / str(i), "png", i, (8, 6))
+def test_classes_may_have_folders_of_their_own_and_be_called_train(tmp_path):
+    places = ("cat/indoors", "dog/garden", "dog/indoors")
+    write_images(tmp_path / "some", 24, lambda i: places[i % 3])
+    write_images(tmp_path / "one", 24, lambda i: f"{'ab'[i % 2]}/images")
+    write_images(tmp_path / "train", 24, lambda i: ("train", "bus")[i % 2])
     assert build(tmp_path / "some").data_card["label_names"] == ["cat", "dog"]
     assert build(tmp_path / "one").data_card["label_names"] == ["a", "b"]
+    assert build(tmp_path / "train").data_card["label_names"] == ["bus", "train"]
 
 
 def test_thumbnails_of_a_network_disk_are_no_images(tmp_path):
-    for i in range(40):
-        write_image(tmp_path / "ab"[i % 2] / str(i), "png", i, (8, 6))
-        write_image(tmp_path / "ab"[i % 2] / "@eaDir" / str(i) / "THUMB_M", "jpg", i, (8, 6))
+    write_images(tmp_path, 24, lambda i: "ab"[i % 2])
+    write_images(tmp_path, 6, lambda i: f"{'ab'[i % 2]}/@eaDir/{i}")
     write_image(tmp_path / "@eaDir" / "x", "jpg", 0, (8, 6))
     (tmp_path / "a" / "THUMBS.DB").touch()
     data = build(tmp_path)
-    assert len(data.images) == 40
+    assert len(data.images) == 24
     assert data.data_card["label_names"] == ["a", "b"]
 
 
@@ -112,24 +118,16 @@ def test_thumbnails_of_a_network_disk_are_no_images(tmp_path):
 )
 def test_the_name_of_a_class_folder_is_its_label(tmp_path, names, expected):
     for name in names:
-        for i in range(12):
-            write_image(tmp_path / name / f"img{i}", "png", i, (8, 6))
+        write_images(tmp_path, 12, lambda i, name=name: name)
     data = build(tmp_path)
     assert data.data_card["label_names"] == expected
     folders = data.manifest["source"].str.split("/").str[0]
     assert [expected[label] for label in data.manifest["label"]] == folders.tolist()
 
 
-def test_a_class_may_be_called_train(tmp_path):
-    for i in range(40):
-        write_image(tmp_path / ("train" if i % 2 else "bus") / str(i), "png", i, (8, 6))
-    assert build(tmp_path).data_card["label_names"] == ["bus", "train"]
-
-
 def test_wrong_class_folders_are_told(tmp_path):
-    for i in range(4):
-        write_image(tmp_path / "raw" / "train" / "ab"[i % 2] / str(i), "png", i, (8, 6))
     raw_dir = tmp_path / "raw"
+    write_images(raw_dir / "train", 4, lambda i: "ab"[i % 2])
     (raw_dir / "extra").mkdir()
     (raw_dir / "test").mkdir()
     (raw_dir / "train" / "c").mkdir()

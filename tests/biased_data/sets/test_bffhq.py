@@ -15,19 +15,14 @@ def faces_dir(tmp_path):
     """Forty aligned, four conflicting, eight valid, twelve test images of 16 × 16."""
     folder = tmp_path / "raw" / "bffhq"
 
-    def put(place: str) -> None:
-        path = folder / place
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(RNG.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(path)
-
-    for i in range(40):
-        put(f"0.5pct/align/{i % 2}/{i}_{i % 2}_{i % 2}.png")
-    for i in range(4):
-        put(f"0.5pct/conflict/{i % 2}/{i}_{i % 2}_{1 - i % 2}.png")
-    for i in range(8):
-        put(f"valid/{i}_{i % 2}_{i // 2 % 2}.png")
-    for i in range(12):
-        put(f"test/{i}_{i % 2}_{i // 2 % 2}.png")
+    places = [f"0.5pct/align/{i % 2}/{i}_{i % 2}_{i % 2}.png" for i in range(40)]
+    places += [f"0.5pct/conflict/{i % 2}/{i}_{i % 2}_{1 - i % 2}.png" for i in range(4)]
+    places += [f"valid/{i}_{i % 2}_{i // 2 % 2}.png" for i in range(8)]
+    places += [f"test/{i}_{i % 2}_{i // 2 % 2}.png" for i in range(12)]
+    for place in places:
+        (folder / place).parent.mkdir(parents=True, exist_ok=True)
+        pixels = RNG.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / place)
     return tmp_path / "raw"
 
 
@@ -58,33 +53,21 @@ def test_a_large_set_is_a_memory_map_with_the_same_images(faces_dir, monkeypatch
     assert not isinstance(small.images, np.memmap)
     assert np.array_equal(large.images, small.images)
     assert large.manifest.equals(small.manifest)
-
-
-def test_no_room_for_a_large_set_is_told(faces_dir, monkeypatch):
-    monkeypatch.setattr(decoding, "_MAX_IN_MEMORY", 1000)
     monkeypatch.setattr(decoding.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10}))
-    with pytest.raises(UserError, match="set TMPDIR") as caught:
+    with pytest.raises(UserError, match=r"\A.*set TMPDIR.*\Z"):
         build(faces_dir)
-    assert "\n" not in str(caught.value)
 
 
 def test_what_is_missing_says_where_to_get_it(tmp_path):
-    (tmp_path / "raw").mkdir()
-    (tmp_path / "raw" / "other.txt").touch()
-    with pytest.raises(UserError, match="Lee et al") as caught:
-        build(tmp_path / "raw")
-    message = str(caught.value)
-    assert "\n" not in message
-    assert "bffhq/0.5pct/align" in message
+    (tmp_path / "other.txt").touch()
+    with pytest.raises(UserError, match=r"\A.*Lee et al.*bffhq/0.5pct/align.*\Z"):
+        build(tmp_path)
 
 
-def test_label_beyond_old_is_named(faces_dir):
-    Image.new("RGB", (16, 16)).save(faces_dir / "bffhq/test/99_2_0.png")
-    with pytest.raises(UserError, match="label 2 is not below 2"):
-        build(faces_dir)
-
-
-def test_valid_within_the_percent_folder_is_read_too(faces_dir):
+def test_valid_within_the_percent_folder_is_read_too_and_a_third_label_refused(faces_dir):
     whole = build(faces_dir)
     (faces_dir / "bffhq/valid").rename(faces_dir / "bffhq/0.5pct/valid")
     assert np.array_equal(build(faces_dir).images, whole.images)
+    Image.new("RGB", (16, 16)).save(faces_dir / "bffhq/test/99_2_0.png")
+    with pytest.raises(UserError, match="label 2 is not below 2"):
+        build(faces_dir)

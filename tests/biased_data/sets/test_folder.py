@@ -1,5 +1,6 @@
 import json
 import logging
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from pydantic import ValidationError
-from small_folders import BIASES, LABELS, build, put, refusal, rows_of, write_image
+from small_folders import (
+    BIASES,
+    GIF_OF_100_MEGAPIXELS,
+    LABELS,
+    build,
+    put,
+    refusal,
+    rows_of,
+    write_image,
+)
 
-from debias_pipeline.biased_data import get_dataset
+from debias_pipeline.biased_data import BiasedData, get_dataset
 from debias_pipeline.biased_data.manifest import Manifest
 from debias_pipeline.biased_data.sets.folder import FolderOptions
 from debias_pipeline.errors import UserError
@@ -19,76 +29,73 @@ from debias_pipeline.errors import UserError
 KINDS = ["png", "jpg", "gif", "palette", "grey", "deep", "alpha", "turned", "webp", "bmp"]
 
 
-def write_mixed(raw_dir: Path) -> pd.DataFrame:
+@pytest.fixture(scope="module")
+def mixed_dir(tmp_path_factory) -> Path:
     """300 images of ten kinds and thirty sizes; cows mostly on grass, camels mostly on sand."""
-    rows = []
+    raw_dir, rows = tmp_path_factory.mktemp("mixed"), []
     for i in range(300):
-        label = i % 2
-        goes_along = i // 2 % 10 != 0
-        bias = int(label == 0) if goes_along else int(label == 1)
+        against = i // 2 % 10 == 0
         size = (20 + i % 6, 24 + i // 6 % 5)
         path = write_image(raw_dir / "images" / f"{i:03}", KINDS[i % 10], i % 250, size)
-        rows.append(
-            {
-                "path": path.relative_to(raw_dir).as_posix(),
-                "label": LABELS[label],
-                "bias": BIASES[bias],
-                "camera": i % 3,
-                "note": f"n{i}",
-            }
-        )
-    return pd.DataFrame(rows)
+        row = {"path": f"images/{path.name}", "label": LABELS[i % 2], "camera": i % 3}
+        rows.append(row | {"bias": BIASES[i % 2 if against else 1 - i % 2], "note": f"n{i}"})
+    return put(raw_dir, rows)
 
 
 @pytest.fixture(scope="module")
-def mixed_dir(tmp_path_factory) -> Path:
-    raw_dir = tmp_path_factory.mktemp("mixed")
-    write_mixed(raw_dir).to_csv(raw_dir / "table.csv", index=False)
-    return raw_dir
+def mixed(mixed_dir) -> BiasedData:
+    return build(mixed_dir)
 
 
 # --- 300 images of mixed kinds ----------------------------------------------------------------
 
 
-def test_mixed_images_with_bias(mixed_dir):
-    data = build(mixed_dir)
-    Manifest.validate(data.manifest)
-    card = data.data_card
+def test_mixed_images_with_bias(mixed_dir, mixed):
+    Manifest.validate(mixed.manifest)
+    card = mixed.data_card
     assert json.loads(json.dumps(card, allow_nan=False)) == card
     assert card["label_names"] == ["camel", "cow"]
     assert card["bias_names"] == ["grass", "sand"]
     assert card["aligned_bias"] == [1, 0]
     assert str(mixed_dir) not in json.dumps(card)
     assert "resized to 22 x 22" in card["origin"]
-    assert data.images.shape == (300, 22, 22, 3)
+    assert mixed.images.shape == (300, 22, 22, 3)
     assert [card["splits"][name]["images"] for name in ("train", "valid", "test")] == [210, 30, 60]
-    total = data.manifest["conflicting"].sum()
-    assert total == 30
+    assert mixed.manifest["conflicting"].sum() == 30
     assert 19 <= card["splits"]["train"]["conflicting"] <= 23
 
 
-def test_every_kind_comes_out_as_a_viewer_shows_it(mixed_dir):
-    data = build(mixed_dir)
-    number = data.manifest["source"].str.extract(r"(\d+)\.")[0].astype(int)
+def test_every_kind_comes_out_as_a_viewer_shows_it_with_further_columns(mixed):
+    manifest = mixed.manifest
+    number = manifest["source"].str.extract(r"(\d+)\.")[0].astype(int)
     for row, i in enumerate(number):
-        error = np.abs(data.images[row].astype(int) - i % 250).max()
+        error = np.abs(mixed.images[row].astype(int) - i % 250).max()
         assert error <= (4 if KINDS[i % 10] in ("jpg", "turned") else 1), (i, KINDS[i % 10])
+    assert manifest["camera"].tolist() == (number % 3).tolist()
+    assert manifest["note"].tolist() == [f"n{i}" for i in number]
 
 
 def test_mixed_images_without_bias(mixed_dir, tmp_path):
-    raw_dir = tmp_path / "raw"
-    raw_dir.mkdir()
-    (raw_dir / "images").mkdir()
-    for path in (mixed_dir / "images").iterdir():
-        (raw_dir / "images" / path.name).hardlink_to(path)
-    put(raw_dir, pd.read_csv(mixed_dir / "table.csv")[["path", "label"]], "table.parquet")
-    data = build(raw_dir, image_size=16)
+    raw_dir = Path(shutil.copytree(mixed_dir, tmp_path / "raw"))
+    table = pd.read_csv(raw_dir / "table.csv")[["path", "label"]]
+    (raw_dir / "table.csv").unlink()
+    data = build(put(raw_dir, table, "table.parquet"), image_size=16)
     assert data.images.shape == (300, 16, 16, 3)
     assert (data.manifest["bias"] == -1).all()
     assert data.manifest["conflicting"].isna().all()
     assert data.data_card["bias_names"] == []
     assert data.data_card["aligned_bias"] == [None, None]
     assert data.data_card["splits"]["train"]["conflicting"] is None
+
+
+def test_same_seed_same_bytes_other_seed_other_splits(mixed_dir, mixed):
+    same, other = build(mixed_dir), build(mixed_dir, 2)
+    assert mixed.manifest.equals(same.manifest)
+    assert mixed.images.tobytes() == same.images.tobytes()
+    assert not mixed.manifest["source"].equals(other.manifest["source"])
+
+
+# --- Labels, bias and columns -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -111,29 +118,6 @@ def test_class_folders_lack_bias_labels_and_a_missing_folder_is_left_to_the_buil
     assert folder.lacks_bias_labels(tmp_path, FolderOptions())
 
 
-def test_further_columns_are_carried_along(mixed_dir):
-    manifest = build(mixed_dir).manifest
-    number = manifest["source"].str.extract(r"(\d+)\.")[0].astype(int)
-    assert manifest["camera"].tolist() == (number % 3).tolist()
-    assert manifest["note"].tolist() == [f"n{i}" for i in number]
-
-
-def test_same_seed_same_bytes_other_seed_other_splits(mixed_dir):
-    one, same, other = build(mixed_dir, 1), build(mixed_dir, 1), build(mixed_dir, 2)
-    assert one.manifest.equals(same.manifest)
-    assert one.images.tobytes() == same.images.tobytes()
-    assert not one.manifest["source"].equals(other.manifest["source"])
-
-
-# --- Labels, bias and columns -----------------------------------------------------------------
-
-
-def test_numbers_as_folder_names_sort_as_numbers(tmp_path):
-    for i in range(44):
-        write_image(tmp_path / str(i % 11) / str(i), "png", i, (8, 6))
-    assert build(tmp_path).data_card["label_names"] == [str(i) for i in range(11)]
-
-
 @pytest.mark.parametrize(
     ("written", "names"),
     [
@@ -150,13 +134,13 @@ def test_numbers_as_folder_names_sort_as_numbers(tmp_path):
         ([True, False], ["False", "True"]),
     ],
 )
-@pytest.mark.parametrize("name", ["table.csv", "table.parquet"])
-def test_labels_are_names_or_numbers(small_dir, written, names, name):
-    rows = [row | {"label": written[i % 2]} for i, row in enumerate(rows_of())]
-    data = build(put(small_dir, rows, name))
-    assert data.data_card["label_names"] == names
-    first = data.manifest.loc[data.manifest["source"] == "images/0.png", "label"].item()
-    assert names[first] == str(written[0]).strip().removesuffix(".0")
+def test_labels_are_names_or_numbers(small_dir, written, names):
+    rows = [row | {"label": written[i % 2]} for i, row in enumerate(rows_of(16))]
+    for name in ("table.csv", "table.parquet"):
+        data = build(put(small_dir, rows, name), table=name)
+        assert data.data_card["label_names"] == names
+        first = data.manifest.loc[data.manifest["source"] == "images/0.png", "label"].item()
+        assert names[first] == str(written[0]).strip().removesuffix(".0")
 
 
 def test_a_number_and_the_same_number_as_a_float_are_one_label(small_dir):
@@ -175,13 +159,13 @@ def test_the_number_of_labels_is_limited_and_not_their_size(monkeypatch, small_d
 
 
 @pytest.mark.parametrize("written", [[-1, 1], [1, -1, None], [-1.0, 1.0], ["-1", "1.0", ""]])
-@pytest.mark.parametrize("name", ["table.csv", "table.parquet"])
-def test_a_bias_of_minus_one_or_one_has_two_values(small_dir, written, name, caplog):
+def test_a_bias_of_minus_one_or_one_has_two_values(small_dir, written, caplog):
     rows = [row | {"bias": written[i // 2 % len(written)]} for i, row in enumerate(rows_of())]
-    data = build(put(small_dir, rows, name))
-    assert data.data_card["bias_names"] == ["-1", "1"]
     gaps = sum(row["bias"] in (None, "") for row in rows)
-    assert (data.manifest["bias"] == -1).sum() == gaps
+    for name in ("table.csv", "table.parquet"):
+        data = build(put(small_dir, rows, name), table=name)
+        assert data.data_card["bias_names"] == ["-1", "1"]
+        assert (data.manifest["bias"] == -1).sum() == gaps
     assert "unknown" not in caplog.text
 
 
@@ -264,11 +248,25 @@ def test_size_of_images(tmp_path, sizes, image_size, expected):
 # --- What goes wrong --------------------------------------------------------------------------
 
 
-def test_all_problems_are_counted_and_ten_shown(small_dir, tmp_path):
-    rows = rows_of()
+def break_three_images(small_dir):
     (small_dir / "images/0.png").write_bytes(b"")
     (small_dir / "images/1.png").write_text("no image")
-    (small_dir / "images/2.png").write_bytes(b"GIF89a" + b"\x10\x27" * 2 + b"\0\0\0," + bytes(20))
+    (small_dir / "images/2.png").write_bytes(GIF_OF_100_MEGAPIXELS)
+
+
+def test_broken_images_are_named_with_the_rows_of_a_parquet_file(small_dir, recwarn):
+    break_three_images(small_dir)
+    message = refusal(put(small_dir, rows_of(), "table.parquet"))
+    assert "3 problems" in message
+    assert "row 1 (images/0.png): is empty (0 bytes)" in message
+    assert "row 2 (images/1.png): cannot be decoded" in message
+    assert "row 3 (images/2.png): has more than 80 megapixels" in message
+    assert not [warning for warning in recwarn if "Decompression" in str(warning.category)]
+
+
+def test_all_problems_are_counted_and_ten_shown(small_dir, tmp_path):
+    rows = rows_of()
+    break_three_images(small_dir)
     (small_dir / "images/3.png").unlink()
     (small_dir / "images/4.png").unlink()
     (small_dir / "images/4.png").symlink_to(tmp_path / "outside.png")
@@ -299,19 +297,6 @@ def test_all_problems_are_counted_and_ten_shown(small_dir, tmp_path):
     ):
         assert complaint in message
     assert "; and 2 more." in message
-
-
-def test_broken_images_are_named_with_rows(small_dir, recwarn):
-    (small_dir / "images/1.png").write_text("no image")
-    (small_dir / "images/2.png").write_bytes(b"GIF89a" + b"\x10\x27" * 2 + b"\0\0\0," + bytes(20))
-    content = (small_dir / "images/3.png").read_bytes()
-    (small_dir / "images/3.png").write_bytes(content[:50])
-    message = refusal(put(small_dir, rows_of(), "table.parquet"))
-    assert "3 problems" in message
-    assert "row 2 (images/1.png): cannot be decoded" in message
-    assert "row 3 (images/2.png): has more than 80 megapixels" in message
-    assert "row 4 (images/3.png): cannot be decoded" in message
-    assert not [warning for warning in recwarn if "Decompression" in str(warning.category)]
 
 
 @pytest.mark.parametrize(

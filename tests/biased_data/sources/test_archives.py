@@ -18,7 +18,7 @@ from debias_pipeline.biased_data.sources.archives import archive_stem, archives_
 from debias_pipeline.errors import UserError
 
 KINDS = [".zip", ".tar", ".tar.gz", ".tar.xz", ".tar.bz2"]
-NOISE = np.random.default_rng(0).bytes(1_000_000)
+NOISE = np.random.default_rng(0).bytes(200_000)
 
 
 def tar_bytes(members: dict[str, bytes], **change) -> bytes:
@@ -35,7 +35,7 @@ def tar_bytes(members: dict[str, bytes], **change) -> bytes:
 
 def zip_bytes(members: dict[str, bytes], external_attr: int = 0) -> bytes:
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as pack:
+    with zipfile.ZipFile(out, "w") as pack:
         for name, content in members.items():
             info = zipfile.ZipInfo(name)
             info.external_attr = external_attr
@@ -46,19 +46,14 @@ def zip_bytes(members: dict[str, bytes], external_attr: int = 0) -> bytes:
 
 def pack(path: Path, members: dict[str, bytes]) -> Path:
     compress = {".gz": gzip.compress, ".xz": lzma.compress, ".bz2": bz2.compress}
-    if path.suffix == ".zip":
-        path.write_bytes(zip_bytes(members))
-    else:
-        path.write_bytes(compress.get(path.suffix, bytes)(tar_bytes(members)))
+    packed = zip_bytes(members) if path.suffix == ".zip" else tar_bytes(members)
+    path.write_bytes(compress.get(path.suffix, bytes)(packed))
     return path
 
 
 def contents(root: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(root).as_posix(): path.read_bytes()
-        for path in root.rglob("*")
-        if path.is_file()
-    }
+    files = (path for path in root.rglob("*") if path.is_file())
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in files}
 
 
 @pytest.fixture
@@ -70,7 +65,9 @@ def scratch(tmp_path, monkeypatch) -> Path:
     return folder
 
 
-def refusal(archive: Path) -> str:
+def refusal(archive: Path, content: bytes | None = None) -> str:
+    if content is not None:
+        archive.write_bytes(content)
     with pytest.raises(UserError) as caught, extracted(archive):
         raise AssertionError("was unpacked")
     message = str(caught.value)
@@ -85,16 +82,12 @@ def refusal(archive: Path) -> str:
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_is_unpacked_and_removed_again(tmp_path, scratch, kind):
     members = {"a/1.png": b"one", "./a/b/2.png": NOISE, "3.png": b"", "c\\4.png": b"4"}
-    members["__MACOSX/a/._1.png"] = b"metadata of macOS"
+    metadata_of_macos = {"__MACOSX/a/._1.png": b"metadata"}
     # The content decides on the format, not the name.
-    archive = pack(tmp_path / f"set{kind}", members).rename(tmp_path / "set.tar")
+    archive = pack(tmp_path / f"set{kind}", members | metadata_of_macos).rename(tmp_path / "a.tar")
     with extracted(archive) as root:
-        assert contents(root) == {
-            "a/1.png": b"one",
-            "a/b/2.png": NOISE,
-            "3.png": b"",
-            "c/4.png": b"4",
-        }
+        found = {name.replace("./", "").replace("\\", "/"): each for name, each in members.items()}
+        assert contents(root) == found
         assert root.is_relative_to(scratch)
     with pytest.raises(ValueError, match="mine"), extracted(archive):
         raise ValueError("mine")
@@ -114,12 +107,12 @@ def test_only_wanted_files_are_written_but_all_folders(tmp_path, kind):
 # --- What is refused ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["../x", "a/../../x", "/etc/x", "c:x", "\\\\host\\x", "a\\..\\x"])
 @pytest.mark.parametrize("kind", [".zip", ".tar"])
-def test_paths_outside_of_the_archive_are_refused(tmp_path, scratch, kind, name):
-    message = refusal(pack(tmp_path / f"set{kind}", {"ok": b"", name: b"x"}))
-    assert name.replace("\\", "/").lstrip("/") in message
-    assert "outside" in message
+def test_paths_outside_of_the_archive_are_refused(tmp_path, scratch, kind):
+    for name in ("../x", "a/../../x", "/etc/x", "c:x", "\\\\host\\x", "a\\..\\x"):
+        message = refusal(pack(tmp_path / f"set{kind}", {"ok": b"", name: b"x"}))
+        assert name.replace("\\", "/").lstrip("/") in message
+        assert "outside" in message
     assert list(scratch.iterdir()) == []
 
 
@@ -140,22 +133,18 @@ def test_nothing_is_ever_written_outside(parts):
         assert contents(home).keys() == {"set.tar"}
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        tar_bytes({"a/evil": b""}, type=tarfile.SYMTYPE, linkname="b"),
-        tar_bytes({"a/evil": b""}, type=tarfile.LNKTYPE, linkname="b"),
-        tar_bytes({"a/evil": b""}, type=tarfile.CHRTYPE),
-        tar_bytes({"a/evil": b""}, type=tarfile.FIFOTYPE),
+def test_links_and_devices_are_refused(tmp_path):
+    member = {"a/evil": b""}
+    for content in (
+        tar_bytes(member, type=tarfile.SYMTYPE, linkname="b"),
+        tar_bytes(member, type=tarfile.LNKTYPE, linkname="b"),
+        tar_bytes(member, type=tarfile.CHRTYPE),
+        tar_bytes(member, type=tarfile.FIFOTYPE),
         zip_bytes({"a/evil": b"b"}, external_attr=0o120777 << 16),
-    ],
-    ids=["symbolic link", "hard link", "device", "pipe", "link in a zip"],
-)
-def test_links_and_devices_are_refused(tmp_path, content):
-    (tmp_path / "set").write_bytes(content)
-    message = refusal(tmp_path / "set")
-    assert "a/evil" in message
-    assert "link or a device" in message
+    ):
+        message = refusal(tmp_path / "set", content)
+        assert "a/evil" in message
+        assert "link or a device" in message
 
 
 @pytest.mark.parametrize("kind", [".zip", ".tar"])
@@ -169,33 +158,28 @@ def test_a_path_may_occur_once_and_not_be_a_file_and_a_folder(tmp_path, kind):
 def test_bombs_are_refused_before_anything_is_written(tmp_path, monkeypatch, scratch, kind):
     monkeypatch.setattr(archives, "_RATIO_APPLIES_FROM", 10_000)
     monkeypatch.setattr(Path, "mkdir", lambda *_, **__: pytest.fail("was unpacked"))
-    archive = pack(tmp_path / f"set{kind}", {"zeros": bytes(30_000_000)})
-    assert "30,000,000 bytes" in refusal(archive)
+    assert "3,000,000 bytes" in refusal(pack(tmp_path / f"a{kind}", {"zeros": bytes(3_000_000)}))
 
 
-def test_size_and_number_of_members_are_limited(tmp_path, monkeypatch):
-    monkeypatch.setattr(archives, "_MAX_BYTES", 500_000)
-    assert "1,000,000 bytes" in refusal(pack(tmp_path / "set.zip", {"a": NOISE}))
-    monkeypatch.setattr(archives, "_MAX_MEMBERS", 5)
-    assert "too large" in refusal(pack(tmp_path / "set.tar", {str(i): b"" for i in range(6)}))
-
-
-def test_declared_sizes_are_refused_without_reading(tmp_path):
+def test_sizes_and_the_number_of_members_are_limited_by_what_headers_say(tmp_path, monkeypatch):
     info = tarfile.TarInfo("big")
     info.size = 10**15
-    (tmp_path / "set").write_bytes(info.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
-    assert "1,000,000,000,000,000 bytes" in refusal(tmp_path / "set")
+    message = refusal(tmp_path / "set", info.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
+    assert "1,000,000,000,000,000 bytes" in message
     info.type, info.size = tarfile.GNUTYPE_LONGNAME, 500_000_000
-    (tmp_path / "set").write_bytes(info.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
-    assert "a header of 500,000,000 bytes" in refusal(tmp_path / "set")
+    message = refusal(tmp_path / "set", info.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
+    assert "a header of 500,000,000 bytes" in message
+    monkeypatch.setattr(archives, "_MAX_BYTES", 100_000)
+    assert "200,000 bytes" in refusal(pack(tmp_path / "set.zip", {"a": NOISE}))
+    monkeypatch.setattr(archives, "_MAX_MEMBERS", 5)
+    assert "too large" in refusal(pack(tmp_path / "set.tar", {str(i): b"" for i in range(6)}))
 
 
 def test_encrypted_zip_is_refused(tmp_path):
     content = bytearray(zip_bytes({"a": b"x"}))
     for mark, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
         content[content.index(mark) + offset] |= 1
-    (tmp_path / "set.zip").write_bytes(content)
-    assert "password" in refusal(tmp_path / "set.zip")
+    assert "password" in refusal(tmp_path / "set.zip", content)
 
 
 def test_a_full_disk_names_the_remedy(tmp_path, monkeypatch):
@@ -218,39 +202,32 @@ def test_a_full_disk_names_the_remedy(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_truncated_and_changed_archives_are_damaged(tmp_path, scratch, kind):
-    path = pack(tmp_path / f"set{kind}", {f"{i}.png": NOISE[: 40_000 + i] for i in range(20)})
+    path = pack(tmp_path / f"set{kind}", {f"{i}.png": NOISE[i : 40_000 + i] for i in range(5)})
     content = path.read_bytes()
     for share in (0.1, 0.5, 0.98, 0.9999):
         if kind != ".tar" or share < 0.98:  # the end of a .tar is padding
-            path.write_bytes(content[: int(share * len(content))])
-            assert "complete copy" in refusal(path)
+            assert "complete copy" in refusal(path, content[: int(share * len(content))])
     if kind != ".tar":  # has no checksum of contents
         middle = len(content) // 2
-        path.write_bytes(content[:middle] + bytes(50) + content[middle + 50 :])
-        assert "damaged" in refusal(path)
+        assert "damaged" in refusal(path, content[:middle] + bytes(50) + content[middle + 50 :])
     assert list(scratch.iterdir()) == []
 
 
-def test_a_tar_with_missing_members_is_damaged(tmp_path):
+def test_missing_members_and_wrong_sizes_are_damage(tmp_path):
     content = bytearray(tar_bytes({"a": bytes(512), "b": bytes(512)}))
-    (tmp_path / "cut.tar").write_bytes(content[: 2 * 512])
-    assert "unexpected end" in refusal(tmp_path / "cut.tar")
+    assert "unexpected end" in refusal(tmp_path / "cut.tar", content[: 2 * 512])
     content[1024 + 148 : 1024 + 156] = b"77777777"
-    (tmp_path / "header.tar").write_bytes(content)
-    assert "damaged header" in refusal(tmp_path / "header.tar")
+    assert "damaged header" in refusal(tmp_path / "header.tar", content)
+    zipped = zip_bytes({"a": bytes(50_000)})
+    wrong = zipped.replace((50_000).to_bytes(4, "little"), (10).to_bytes(4, "little"))
+    assert wrong != zipped
+    assert "'a'" in refusal(tmp_path / "set.zip", wrong)
 
 
-def test_a_zip_with_a_wrong_size_is_damaged(tmp_path):
-    content = zip_bytes({"a": bytes(50_000)})
-    wrong = content.replace((50_000).to_bytes(4, "little"), (10).to_bytes(4, "little"))
-    assert wrong != content
-    (tmp_path / "set.zip").write_bytes(wrong)
-    assert "'a'" in refusal(tmp_path / "set.zip")
+starts = st.sampled_from([b"", b"PK\x03\x04", b"\x1f\x8b\x08\x00", b"BZh9"])
 
 
-@given(
-    st.binary(max_size=2000), st.sampled_from([b"", b"PK\x03\x04", b"\x1f\x8b\x08\x00", b"BZh9"])
-)
+@given(st.binary(max_size=2000), starts)
 @settings(max_examples=80)
 def test_any_bytes_give_one_line_or_files(content, start):
     with tempfile.TemporaryDirectory() as folder:

@@ -54,9 +54,12 @@ def batches(tmp_path, monkeypatch) -> Iterator[Path]:
         yield small_cifar10.write_batches(tmp_path / "torchvision", patch)
 
 
-def test_class_folders(pristine):
-    found = read_cifar10(pristine)
-    assert found.train.images.shape == (200, 32, 32, 3)
+def test_class_folders(folders):
+    Image.new("RGB", (32, 32)).save(folders / "train/cat/x.jpg")
+    Image.new("RGB", (32, 32)).save(folders / "train/cat/y.JPEG")
+    Image.new("L", (32, 32)).save(folders / "train/cat/z.PNG")
+    found = read_cifar10(folders)
+    assert found.train.images.shape == (203, 32, 32, 3)
     assert found.test.images.shape == (50, 32, 32, 3)
     assert found.train.images.dtype == np.uint8
     assert found.train.label.dtype == np.int16
@@ -64,27 +67,16 @@ def test_class_folders(pristine):
     for half in (found.train, found.test):
         for image, label, source in zip(half.images, half.label, half.source, strict=True):
             assert Path(source).parts[1] == CLASS_NAMES[label]
-            assert np.array_equal(np.asarray(Image.open(pristine / source)), image)
+            assert np.array_equal(np.asarray(Image.open(folders / source).convert("RGB")), image)
 
 
-def test_jpeg_and_upper_case_names_are_read(folders):
-    Image.new("RGB", (32, 32)).save(folders / "train/cat/x.jpg")
-    Image.new("RGB", (32, 32)).save(folders / "train/cat/y.JPEG")
-    Image.new("L", (32, 32)).save(folders / "train/cat/z.PNG")
-    assert len(read_cifar10(folders).train.label) == 203
-
-
-def test_torchvision_files(batches, pristine):
+def test_torchvision_files_go_first(batches, pristine):
+    shutil.copytree(pristine, batches, dirs_exist_ok=True)
     found = read_cifar10(batches)
     assert found.origin == "torchvision's files"
     assert as_multiset(found) == as_multiset(read_cifar10(pristine))
     assert found.train.source[41] == f"{BATCHES}/data_batch_2#1"
     assert found.test.source[-1] == f"{BATCHES}/test_batch#49"
-
-
-def test_torchvision_files_go_first(batches, pristine):
-    shutil.copytree(pristine, batches, dirs_exist_ok=True)
-    assert read_cifar10(batches).origin == "torchvision's files"
 
 
 @pytest.mark.parametrize("name", ["data_batch_3", "test_batch", "batches.meta"])
@@ -107,8 +99,7 @@ def test_missing_and_truncated_batches_are_all_named(batches):
     assert "data_batch_1, test_batch missing or changed" in refusal(batches)
 
 
-@pytest.mark.parametrize("suffix", [".tar", ".tar.xz", ".tar.gz", ".zip"])
-@pytest.mark.parametrize("within", ["", "cifar10"])
+@pytest.mark.parametrize(("suffix", "within"), [(".zip", ""), (".tar.xz", "cifar10")])
 def test_archive_of_class_folders(tmp_path, pristine, suffix, within):
     raw_dir = tmp_path / "raw"
     small_cifar10.pack(pristine, raw_dir / f"cifar10_png{suffix}", within)
@@ -120,18 +111,17 @@ def test_archive_of_class_folders(tmp_path, pristine, suffix, within):
     assert [path.name for path in raw_dir.iterdir()] == [f"cifar10_png{suffix}"]
 
 
-def test_archive_of_torchvision_files(tmp_path, batches, pristine):
-    raw_dir = tmp_path / "raw"
-    small_cifar10.pack(batches, raw_dir / "cifar-10-python.tar.gz")
-    found = read_cifar10(raw_dir)
+def test_archive_of_torchvision_files_whose_pickles_are_not_trusted_more(
+    tmp_path, batches, pristine
+):
+    archive = tmp_path / "raw/cifar-10-python.tar.gz"
+    small_cifar10.pack(batches, archive)
+    found = read_cifar10(archive.parent)
     assert as_multiset(found) == as_multiset(read_cifar10(pristine))
     assert found.test.source[0] == f"cifar-10-python.tar.gz/{BATCHES}/test_batch#0"
-
-
-def test_pickles_in_an_archive_are_not_trusted_more(tmp_path, batches):
     (batches / BATCHES / "data_batch_2").write_bytes(b"cos\nsystem\n")
-    small_cifar10.pack(batches, tmp_path / "raw/cifar-10-python.tar.gz")
-    assert "data_batch_2 missing or changed" in refusal(tmp_path / "raw")
+    small_cifar10.pack(batches, archive)
+    assert "data_batch_2 missing or changed" in refusal(archive.parent)
 
 
 def test_an_archive_is_told_by_its_name_or_by_being_alone(tmp_path, pristine):
@@ -143,73 +133,58 @@ def test_an_archive_is_told_by_its_name_or_by_being_alone(tmp_path, pristine):
     assert "could not be downloaded" in refusal(raw_dir)
     (raw_dir / "photos.zip").rename(raw_dir / "CIFAR-10.zip")
     assert "in CIFAR-10.zip" in read_cifar10(raw_dir).origin
-
-
-def test_two_archives_of_that_name_are_not_guessed_between(tmp_path, pristine):
-    raw_dir = tmp_path / "raw"
-    small_cifar10.pack(pristine, raw_dir / "cifar10.zip")
-    small_cifar10.pack(pristine, raw_dir / "cifar10_old.zip")
+    (raw_dir / "cifar10_old.zip").touch()
     message = refusal(raw_dir)
-    assert "cifar10.zip, cifar10_old.zip" in message
+    assert "CIFAR-10.zip, cifar10_old.zip" in message
     assert "keep one" in message
 
 
-def test_archive_of_something_else(tmp_path):
-    raw_dir = tmp_path / "raw"
+def test_archives_that_cannot_be_used_are_told(tmp_path, folders):
+    raw_dir = tmp_path / "packed"
     (tmp_path / "else").mkdir()
     (tmp_path / "else/readme.txt").write_text("hello")
     small_cifar10.pack(tmp_path / "else", raw_dir / "cifar10.zip")
     assert "does not contain CIFAR-10" in refusal(raw_dir)
     (raw_dir / "cifar10.zip").rename(raw_dir / "photos.zip")
     assert "could not be downloaded" in refusal(raw_dir)
-
-
-def test_unsafe_archive_is_refused(tmp_path, pristine):
-    small_cifar10.pack(pristine, tmp_path / "raw/cifar10.tar", within="../outside")
-    assert "outside" in refusal(tmp_path / "raw")
+    small_cifar10.pack(folders, raw_dir / "cifar10.tar", within="../outside")
+    assert "outside" in refusal(raw_dir)
     assert not (tmp_path / "outside").exists()
-
-
-def test_problems_in_an_archive_carry_its_name(tmp_path, folders):
     (folders / "train/dog/0003.png").write_bytes(b"")
-    small_cifar10.pack(folders, tmp_path / "packed/cifar10.zip")
-    message = refusal(tmp_path / "packed")
-    assert str(tmp_path / "packed/cifar10.zip") in message
+    small_cifar10.pack(folders, raw_dir / "cifar10.tar")
+    message = refusal(raw_dir)
+    assert str(raw_dir / "cifar10.tar") in message
     assert "train/dog/0003.png: " in message
 
 
-def test_all_problems_are_counted_and_ten_shown(folders):
+def test_all_problems_are_counted_and_ten_shown(tmp_path, folders):
     (folders / "train/cow").mkdir()
     (folders / "train/readme.txt").touch()
     shutil.rmtree(folders / "test/frog")
     (folders / "train/cat/notes.txt").touch()
     (folders / "train/cat/0000.png").write_bytes(b"")
     Image.new("RGB", (33, 32)).save(folders / "train/cat/0001.png")
+    Image.new("RGB", (32, 32)).save(tmp_path / "outside.png")
+    (folders / "train/cat/link.png").symlink_to(tmp_path / "outside.png")
     (folders / "train/bird/inner.png").mkdir()
     for number in range(5):
         (folders / f"test/ship/000{number}.png").write_bytes(b"x")
     message = refusal(folders)
-    assert "has 12 problems: " in message
-    assert "train/cow: is not one of the ten class folders; " in message
-    assert "train/readme.txt: is not one of the ten class folders; " in message
-    assert "train/cat/notes.txt: is not a .jpg or .png file; " in message
-    assert "train/bird/inner.png: is not a .jpg or .png file; " in message
-    assert "train/cat/0001.png: is 32x33, but 32x32 is expected; " in message
-    assert "test/frog: no images; " in message
-    assert "; and 2 more. " in message
+    assert "has 13 problems: " in message
+    for problem in (
+        "train/cow: is not one of the ten class folders",
+        "train/readme.txt: is not one of the ten class folders",
+        "train/cat/notes.txt: is not a .jpg or .png file",
+        "train/cat/link.png: leads out of raw_dir",
+        "train/bird/inner.png: is not a .jpg or .png file",
+        "train/cat/0001.png: is 32x33, but 32x32 is expected",
+        "test/frog: no images",
+        "and 3 more. ",
+    ):
+        assert message.count(problem) == 1
     assert ", ".join(CLASS_NAMES) in message
-
-
-def test_a_missing_half_is_told(folders):
     shutil.rmtree(folders / "test")
-    assert "has 10 problems: test/airplane: no images" in refusal(folders)
-
-
-def test_links_out_of_raw_dir_are_not_followed(tmp_path, folders):
-    outside = tmp_path / "outside.png"
-    Image.new("RGB", (32, 32)).save(outside)
-    (folders / "train/cat/link.png").symlink_to(outside)
-    assert "train/cat/link.png: leads out of raw_dir" in refusal(folders)
+    assert "; test/airplane: no images; " in refusal(folders)
 
 
 def test_failed_download_names_the_ways_out_and_leaves_nothing(tmp_path):

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from PIL import Image
+from small_folders import GIF_OF_100_MEGAPIXELS
 
 from debias_pipeline.biased_data.sources import decoding
 from debias_pipeline.biased_data.sources.decoding import decode_images, image_sizes
@@ -40,20 +41,19 @@ def complaint(path, size=None) -> str:
 
 
 @pytest.mark.parametrize("kind", ["jpg", "png", "webp", "tif"])
-@pytest.mark.parametrize("orientation", STORED)
-def test_exif_orientation_is_undone(tmp_path, kind, orientation):
-    path = tmp_path / f"a.{kind}"
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    stored = Image.fromarray(np.ascontiguousarray(STORED[orientation](PICTURE)))
-    options = {"quality": 95, "subsampling": 0} if kind == "jpg" else {}
-    options |= {"lossless": True} if kind == "webp" else {}
-    stored.save(path, exif=exif, **options)
-    assert image_sizes([path], ["here"], []) == [(16, 24)]
-    shown = decode(path)
-    assert shown.shape == PICTURE.shape
-    # The middle of each quarter, where JPEG is true.
-    assert np.abs(shown[4::8, 6::12].astype(int) - PICTURE[4::8, 6::12]).max() < 12
+def test_exif_orientation_is_undone(tmp_path, kind):
+    options = {"jpg": {"quality": 95, "subsampling": 0}, "webp": {"lossless": True}}.get(kind, {})
+    for orientation, store in STORED.items():
+        path = tmp_path / f"{orientation}.{kind}"
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        stored = Image.fromarray(np.ascontiguousarray(store(PICTURE)))
+        stored.save(path, exif=exif, **options)
+        assert image_sizes([path], ["here"], []) == [(16, 24)]
+        shown = decode(path)
+        assert shown.shape == PICTURE.shape
+        # The middle of each quarter, where JPEG is true.
+        assert np.abs(shown[4::8, 6::12].astype(int) - PICTURE[4::8, 6::12]).max() < 12
 
 
 def test_broken_exif_is_passed_over(tmp_path):
@@ -61,52 +61,38 @@ def test_broken_exif_is_passed_over(tmp_path):
     assert decode(tmp_path / "a.jpg").shape == PICTURE.shape
 
 
-def test_grey_and_palette_and_one_bit(tmp_path):
-    grey = np.arange(0, 240, 10, dtype=np.uint8).reshape(4, 6)
-    Image.fromarray(grey).save(tmp_path / "grey.png")
-    assert (decode(tmp_path / "grey.png") == grey[..., None]).all()
-    Image.fromarray(PICTURE).quantize(8).save(tmp_path / "palette.png")
-    assert (decode(tmp_path / "palette.png") == PICTURE).all()
-    Image.fromarray(PICTURE).quantize(8).save(tmp_path / "palette.gif")
-    assert (decode(tmp_path / "palette.gif") == PICTURE).all()
-    Image.fromarray(grey > 100).save(tmp_path / "bit.png")
-    assert (decode(tmp_path / "bit.png") == np.where(grey > 100, 255, 0)[..., None]).all()
+GREY = np.arange(0, 240, 10, dtype=np.uint8).reshape(4, 6)
+DEEP = Image.fromarray(np.array([[0, 256, 257, 32_768, 65_535]], np.uint16))
+CLEAR = Image.fromarray(np.array([[(9, 9, 9, 0), (100, 0, 0, 255), (0, 0, 0, 128)]], np.uint8))
+PALETTE = Image.fromarray(PICTURE).quantize(8)
+RED = {"transparency": PALETTE.getpixel((0, 0))}
+WHITE_FOR_RED = np.where((PICTURE == (255, 0, 0)).all(2, keepdims=True), 255, PICTURE)
+FRAMES = [Image.new("RGB", (3, 2), (value, 0, 0)) for value in (10, 200)]
+# File → what is saved, how, and the pixels that a viewer shows.
+SHOWN = {
+    "grey.png": (Image.fromarray(GREY), {}, GREY[..., None]),
+    "one bit.png": (Image.fromarray(GREY > 100), {}, np.where(GREY > 100, 255, 0)[..., None]),
+    "palette.png": (PALETTE, {}, PICTURE),
+    "palette.gif": (PALETTE, {}, PICTURE),
+    "the upper 8 of 16 bits.png": (DEEP, {}, np.array([[[0], [1], [1], [128], [255]]])),
+    "the upper 8 of 16 bits.tif": (DEEP, {}, np.array([[[0], [1], [1], [128], [255]]])),
+    "the upper 8 of 16 bits.pgm": (DEEP, {}, np.array([[[0], [1], [1], [128], [255]]])),
+    # What is transparent lies on white.
+    "clear.png": (CLEAR, {}, [[[255] * 3, [100, 0, 0], [127] * 3]]),
+    "clear.webp": (CLEAR, {"lossless": True}, [[[255] * 3, [100, 0, 0], [127] * 3]]),
+    "clear palette.png": (PALETTE, RED, WHITE_FOR_RED),
+    "clear palette.gif": (PALETTE, RED, WHITE_FOR_RED),
+    "clear red.png": (Image.fromarray(PICTURE), {"transparency": (255, 0, 0)}, WHITE_FOR_RED),
+    "clear grey.png": (Image.new("LA", (2, 1), (50, 0)), {}, 255),
+    "the first frame.gif": (FRAMES[0], {"save_all": True, "append_images": FRAMES[1:]}, (10, 0, 0)),
+}
 
 
-@pytest.mark.parametrize("kind", ["png", "tif", "pgm"])
-def test_sixteen_bits_keep_their_upper_eight(tmp_path, kind):
-    deep = np.array([[0, 256, 257, 32_768, 65_535]], np.uint16)
-    Image.fromarray(deep).save(tmp_path / f"a.{kind}")
-    assert decode(tmp_path / f"a.{kind}")[0, :, 0].tolist() == [0, 1, 1, 128, 255]
-
-
-@pytest.mark.parametrize("kind", ["png", "webp"])
-def test_transparency_lies_on_white(tmp_path, kind):
-    pixels = np.array([[(9, 9, 9, 0), (100, 0, 0, 255), (0, 0, 0, 128)]], np.uint8)
-    Image.fromarray(pixels).save(
-        tmp_path / f"a.{kind}", **({"lossless": True} if kind == "webp" else {})
-    )
-    shown = decode(tmp_path / f"a.{kind}")[0].tolist()
-    assert shown == [[255] * 3, [100, 0, 0], [127] * 3]
-
-
-def test_other_kinds_of_transparency_lie_on_white(tmp_path):
-    image = Image.fromarray(PICTURE).quantize(8)
-    red = image.getpixel((0, 0))
-    expected = np.where((PICTURE == (255, 0, 0)).all(2, keepdims=True), 255, PICTURE)
-    for name in ("a.png", "a.gif"):
-        image.save(tmp_path / name, transparency=red)
-        assert (decode(tmp_path / name) == expected).all()
-    Image.fromarray(PICTURE).save(tmp_path / "b.png", transparency=(255, 0, 0))
-    assert (decode(tmp_path / "b.png") == expected).all()
-    Image.new("LA", (2, 1), (50, 0)).save(tmp_path / "c.png")
-    assert (decode(tmp_path / "c.png") == 255).all()
-
-
-def test_first_picture_of_an_animation(tmp_path):
-    frames = [Image.new("RGB", (3, 2), (value, 0, 0)) for value in (10, 200)]
-    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
-    assert (decode(tmp_path / "a.gif") == (10, 0, 0)).all()
+@pytest.mark.parametrize("name", SHOWN)
+def test_every_kind_of_image_is_as_a_viewer_shows_it(tmp_path, name):
+    image, options, expected = SHOWN[name]
+    image.save(tmp_path / name, **options)
+    assert (decode(tmp_path / name) == expected).all()
 
 
 def test_inks_become_light(tmp_path):
@@ -133,30 +119,31 @@ def test_size_of_most_is_expected_of_all(tmp_path):
 
 
 def test_what_can_not_be_shown_says_why(tmp_path):
-    (tmp_path / "empty.png").touch()
-    assert complaint(tmp_path / "empty.png") == "here: is empty (0 bytes)"
-    (tmp_path / "text.png").write_text("no image")
-    assert complaint(tmp_path / "text.png") == "here: cannot be decoded as an image"
-    assert complaint(tmp_path / "none.png") == "here: does not exist"
-    assert complaint(tmp_path) == "here: is a folder, not an image"
     Image.fromarray(np.ones((2, 2), np.float32)).save(tmp_path / "float.tif")
-    assert "32-bit pixels" in complaint(tmp_path / "float.tif")
+    # PostScript is a program, so that it is not opened.
+    contents = {
+        "empty.png": (b"", "is empty (0 bytes)"),
+        "text.png": (b"no image", "cannot be decoded as an image"),
+        "postscript.png": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9", "cannot be decoded"),
+        "float.tif": (None, "32-bit pixels"),
+        "none.png": (None, "does not exist"),
+        ".": (None, "is a folder, not an image"),
+    }
+    for name, (content, reason) in contents.items():
+        if content is not None:
+            (tmp_path / name).write_bytes(content)
+        problem = complaint(tmp_path / name)
+        assert problem.startswith("here: ")
+        assert reason in problem
 
 
-def test_formats_that_run_programs_are_not_opened(tmp_path):
-    (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
-    assert "cannot be decoded" in complaint(tmp_path / "a.png")
-
-
-@pytest.mark.parametrize("side", [10_000, 30_000])
-def test_too_many_pixels_are_refused_by_the_header_without_a_warning(tmp_path, recwarn, side):
-    # A GIF declares its size in six bytes.
-    (tmp_path / "a.gif").write_bytes(
-        b"GIF89a" + side.to_bytes(2, "little") * 2 + b"\0\0\0," + bytes(20)
-    )
-    problems: list[str] = []
-    assert image_sizes([tmp_path / "a.gif"], ["here"], problems) == [None]
-    assert problems == ["here: has more than 80 megapixels; make it smaller"]
+def test_too_many_pixels_are_refused_by_the_header_without_a_warning(tmp_path, recwarn):
+    path = tmp_path / "a.gif"
+    for side in (10_000, 30_000):
+        path.write_bytes(GIF_OF_100_MEGAPIXELS.replace(b"\x10\x27", side.to_bytes(2, "little")))
+        problems: list[str] = []
+        assert image_sizes([path], ["here"], problems) == [None]
+        assert problems == ["here: has more than 80 megapixels; make it smaller"]
     assert len(recwarn) == 0
 
 

@@ -1,13 +1,12 @@
-import struct
 import tarfile
 import zipfile
-import zlib
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import pytest
 from PIL import Image
+from small_folders import GIF_OF_100_MEGAPIXELS
 
 from debias_pipeline.biased_data import BiasedData, BiasedDataset, get_dataset
 from debias_pipeline.biased_data.manifest import Manifest
@@ -47,19 +46,10 @@ def test_reads_every_image_where_the_manifest_says(published_dir):
     for row in data.manifest.itertuples():
         with Image.open(published_dir / row.source) as image:
             assert np.array_equal(np.asarray(image), data.images[row.image_id])
-
-
-def test_splits_labels_and_flags(published_dir):
-    data = build(published_dir)
-    assert data.data_card["splits"]["train"] == {
-        "images": 35,
-        "conflicting": 5,
-        "conflicting_fraction": 5 / 35,
-    }
-    assert data.data_card["splits"]["valid"]["images"] == 6
-    assert data.data_card["splits"]["test"]["images"] == 7
-    manifest = data.manifest
-    assert (manifest["conflicting"] == (manifest["label"] != manifest["bias"])).all()
+    splits = data.data_card["splits"]
+    assert splits["train"] == {"images": 35, "conflicting": 5, "conflicting_fraction": 5 / 35}
+    assert (splits["valid"]["images"], splits["test"]["images"]) == (6, 7)
+    assert (data.manifest["conflicting"] == (data.manifest["label"] != data.manifest["bias"])).all()
 
 
 def test_order_is_that_of_split_and_place(published_dir):
@@ -74,30 +64,23 @@ def test_order_is_that_of_split_and_place(published_dir):
 
 def test_raw_dir_may_be_the_folder_of_the_set(published_dir, monkeypatch):
     whole = build(published_dir)
-    inner = build(published_dir / "cmnist")
+    assert whole.manifest.equals(build(published_dir / "cmnist").manifest)
     monkeypatch.chdir(published_dir / "cmnist")
-    here = build(Path())
-    assert whole.manifest.equals(inner.manifest)
-    assert whole.manifest.equals(here.manifest)
+    assert whole.manifest.equals(build(Path()).manifest)
 
 
-def test_class_folders_in_valid_are_read_too(published_dir, make_png):
-    make_png(published_dir / "cmnist/2pct/valid/3/77_3_4.png")
-    assert build(published_dir).data_card["splits"]["valid"]["images"] == 7
-
-
-def test_grey_images_become_rgb(published_dir):
-    path = published_dir / "cmnist/2pct/align/0/0_0_0.png"
-    Image.new("L", (5, 6), 9).save(path)
+def test_class_folders_in_valid_grey_images_links_within_and_litter(published_dir, make_png):
+    folder = published_dir / "cmnist"
+    make_png(folder / "2pct/valid/3/77_3_4.png")
+    Image.new("L", (5, 6), 9).save(folder / "2pct/align/0/0_0_0.png")
+    make_png(published_dir / "store/50_0_0.png")
+    (folder / "2pct/align/0/50_0_0.png").symlink_to(published_dir / "store/50_0_0.png")
+    (folder / "2pct/align/0/.DS_Store").touch()
+    (folder / "test/Thumbs.db").touch()
     data = build(published_dir)
-    row = data.manifest.index[data.manifest["source"] == "cmnist/2pct/align/0/0_0_0.png"][0]
-    assert (data.images[row] == 9).all()
-
-
-def test_litter_is_passed_over(published_dir):
-    (published_dir / "cmnist/2pct/align/0/.DS_Store").touch()
-    (published_dir / "cmnist/test/Thumbs.db").touch()
-    assert len(build(published_dir).images) == 48
+    counts = [data.data_card["splits"][name]["images"] for name in ("train", "valid", "test")]
+    assert counts == [36, 7, 7]
+    assert (data.images[data.manifest["source"] == "cmnist/2pct/align/0/0_0_0.png"] == 9).all()
 
 
 def test_unknown_percent_lists_those_present(published_dir, make_published):
@@ -106,54 +89,56 @@ def test_unknown_percent_lists_those_present(published_dir, make_published):
     assert "0.5pct, 2pct, 10pct" in refusal(published_dir, "1pct")
 
 
-def test_a_folder_without_percents_is_not_the_set(tmp_path):
+def test_other_folders_are_not_taken_for_the_set(tmp_path, make_published):
     (tmp_path / "cmnist" / "other").mkdir(parents=True)
-    assert find_published("cmnist", tmp_path) is None
-
-
-def test_another_set_is_not_taken_for_this_one(tmp_path, make_published):
     folder = make_published(tmp_path, name="cifar10c")
     assert find_published("cmnist", tmp_path) is None
     assert find_published("cmnist", folder) is None
 
 
-def test_image_that_does_not_decode_is_named(published_dir):
-    path = published_dir / "cmnist/2pct/align/3/13_3_3.png"
-    path.write_bytes(path.read_bytes()[:40])
+def test_names_that_do_not_fit_are_told(published_dir, make_png):
+    problems = {
+        "2pct/align/1/x.png": "the name is not",
+        "2pct/align/1/5_1_1.jpg": "the name is not",
+        "2pct/align/1/5_1.png": "the name is not",
+        "2pct/align/1/99_1_2.png": "label 1 does not equal bias 2, but it is in align/",
+        "2pct/conflict/1/99_1_1.png": "label 1 equals bias 1, but it is in conflict/",
+        "2pct/align/2/99_1_1.png": "label 1 does not match the class folder 2",
+        "test/99_10_1.png": "label 10 is not below 10",
+        "test/99_1_10.png": "bias 10 is not below 10",
+    }
+    for place in problems:
+        make_png(published_dir / "cmnist" / place)
     message = refusal(published_dir)
-    assert "1 problem:" in message
-    assert "cmnist/2pct/align/3/13_3_3.png: cannot be decoded" in message
+    assert "8 problems:" in message
+    for place, problem in problems.items():
+        assert f"cmnist/{place}: {problem}" in message
 
 
-def test_other_size_is_named(published_dir, make_png):
-    make_png(published_dir / "cmnist/test/1/1_1_8.png", size=(9, 9))
-    assert "cmnist/test/1/1_1_8.png: is 9x9, but others are 6x5" in refusal(published_dir)
-
-
-@pytest.mark.parametrize(
-    ("place", "complaint"),
-    [
-        ("2pct/align/1/x.png", "the name is not"),
-        ("2pct/align/1/5_1_1.jpg", "the name is not"),
-        ("2pct/align/1/5_1.png", "the name is not"),
-        ("2pct/align/1/99_1_2.png", "but it is in align/"),
-        ("2pct/conflict/1/99_1_1.png", "but it is in conflict/"),
-        ("2pct/align/2/99_1_1.png", "class folder 2"),
-        ("test/99_10_1.png", "label 10 is not below 10"),
-        ("test/99_1_10.png", "bias 10 is not below 10"),
-    ],
-)
-def test_name_that_does_not_fit_is_named(published_dir, make_png, place, complaint):
-    make_png(published_dir / "cmnist" / place)
-    message = refusal(published_dir)
-    assert f"cmnist/{place}: " in message
-    assert complaint in message
-
-
-def test_folder_without_images_is_named(published_dir):
-    for path in (published_dir / "cmnist/2pct/valid").iterdir():
+def test_images_that_cannot_be_used_and_empty_folders_are_named(published_dir, make_png, recwarn):
+    folder = published_dir / "cmnist"
+    for path in (folder / "2pct/valid").iterdir():
         path.unlink()
-    assert "cmnist/2pct/valid: no images" in refusal(published_dir)
+    cut = folder / "2pct/align/3/13_3_3.png"
+    cut.write_bytes(cut.read_bytes()[:40])
+    make_png(folder / "test/1/1_1_8.png", size=(9, 9))
+    (folder / "test/2/2_2_7.png").write_bytes(GIF_OF_100_MEGAPIXELS)
+    outside = published_dir.parent / "outside"
+    make_png(outside / "50_0_0.png")
+    (folder / "2pct/align/0/50_0_0.png").symlink_to(outside / "50_0_0.png")
+    (folder / "2pct/align/folder").symlink_to(outside)
+    message = refusal(published_dir)
+    assert "6 problems:" in message
+    for problem in (
+        "2pct/valid: no images",
+        "2pct/align/3/13_3_3.png: cannot be decoded",
+        "test/1/1_1_8.png: is 9x9, but others are 6x5",
+        "test/2/2_2_7.png: has more than 80 megapixels",
+        "2pct/align/0/50_0_0.png: leads out of raw_dir",
+        "2pct/align/folder: leads out of raw_dir",
+    ):
+        assert f"cmnist/{problem}" in message
+    assert not [warning for warning in recwarn if "Decompression" in str(warning.category)]
 
 
 def test_all_problems_are_counted_and_ten_shown(published_dir, make_png):
@@ -161,34 +146,12 @@ def test_all_problems_are_counted_and_ten_shown(published_dir, make_png):
         make_png(published_dir / f"cmnist/test/bad{i:02}.png")
     (published_dir / "cmnist/2pct/align/0/0_0_0.png").write_bytes(b"")
     message = refusal(published_dir)
-    assert "15 problems" in message
-    assert "bad09" in message
+    for part in ("15 problems", "bad09", "and 5 more", "unpack the published set again"):
+        assert part in message
     assert "bad10" not in message
-    assert "and 5 more" in message
-    assert "unpack the published set again" in message
-
-
-def test_nothing_decodes(published_dir):
     for path in published_dir.rglob("*.png"):
         path.write_bytes(b"x")
-    assert "48 problems" in refusal(published_dir)
-
-
-@pytest.mark.parametrize("place", ["2pct/align/0/50_0_0.png", "2pct/align/folder"])
-def test_links_out_of_raw_dir_are_not_followed(tmp_path, published_dir, make_png, place):
-    outside = tmp_path / "outside"
-    make_png(outside / "50_0_0.png")
-    target = outside / "50_0_0.png" if place.endswith(".png") else outside
-    (published_dir / "cmnist" / place).symlink_to(target)
-    assert f"cmnist/{place}: leads out of raw_dir" in refusal(published_dir)
-
-
-def test_links_within_raw_dir_are_followed(published_dir, make_png):
-    make_png(published_dir / "store/50_0_0.png")
-    (published_dir / "cmnist/2pct/align/0/50_0_0.png").symlink_to(
-        published_dir / "store/50_0_0.png"
-    )
-    assert len(build(published_dir).images) == 49
+    assert "62 problems" in refusal(published_dir)
 
 
 def test_set_that_is_a_link_out_of_raw_dir_is_refused(tmp_path, make_published):
@@ -228,7 +191,7 @@ def pack(archive: Path, folder: Path, arcname: str) -> None:
             tar.add(folder, arcname)
 
 
-@pytest.mark.parametrize("kind", [".zip", ".tar", ".tar.gz", ".tar.xz", ".tar.bz2"])
+@pytest.mark.parametrize("kind", [".zip", ".tar.xz"])
 @pytest.mark.parametrize("arcname", ["cmnist", ".", "dataset/cmnist", "published"])
 def test_archive_gives_what_folders_give(tmp_path, published_dir, make_published, kind, arcname):
     folder = make_published(published_dir, percent="5pct")
@@ -249,47 +212,20 @@ def test_folder_goes_before_archive(published_dir):
     assert len(build(published_dir).images) == 48
 
 
-def test_two_archives_are_one_too_many(tmp_path):
-    for name in ("cmnist.zip", "cmnist.tar"):
-        (tmp_path / name).touch()
-    assert "cmnist.tar and cmnist.zip" in refusal(tmp_path)
-
-
-def test_archive_of_something_else_is_told(tmp_path, make_png):
+def test_archives_that_cannot_be_used_are_told(tmp_path, published_dir, make_png):
+    raw_dir = tmp_path / "packed"
+    raw_dir.mkdir()
     make_png(tmp_path / "other/a.png")
-    (tmp_path / "raw").mkdir()
-    pack(tmp_path / "raw/cmnist.zip", tmp_path / "other", "other")
-    assert "has no folder cmnist/<percent>" in refusal(tmp_path / "raw")
-
-
-def test_problems_in_an_archive_name_the_archive(tmp_path, published_dir, make_png):
+    pack(raw_dir / "cmnist.zip", tmp_path / "other", "other")
+    assert "has no folder cmnist/<percent>" in refusal(raw_dir)
     make_png(published_dir / "cmnist/test/bad.png")
     (published_dir / "cmnist/2pct/align/0/0_0_0.png").write_bytes(b"")
-    (tmp_path / "packed").mkdir()
-    pack(tmp_path / "packed/cmnist.tar", published_dir / "cmnist", "cmnist")
-    message = refusal(tmp_path / "packed")
-    assert message.startswith(str(tmp_path / "packed/cmnist.tar"))
+    pack(raw_dir / "cmnist.tar", published_dir / "cmnist", "cmnist")
+    assert "cmnist.tar and cmnist.zip" in refusal(raw_dir)
+    (raw_dir / "cmnist.zip").unlink()
+    message = refusal(raw_dir)
+    assert message.startswith(str(raw_dir / "cmnist.tar"))
     assert "2 problems: cmnist/test/bad.png: the name" in message
     assert "0_0_0.png: is empty (0 bytes)" in message
-
-
-def test_damaged_archive_is_told(tmp_path):
-    (tmp_path / "cmnist.tar.gz").write_bytes(b"\x1f\x8bnothing")
-    assert "complete copy" in refusal(tmp_path)
-
-
-def test_hundred_megapixels_are_refused_by_the_header(published_dir, recwarn):
-    path = published_dir / "cmnist/test/1/1_1_8.png"
-    path.write_bytes(png_header(10_000, 10_000))
-    message = refusal(published_dir)
-    assert "cmnist/test/1/1_1_8.png: has more than 80 megapixels" in message
-    assert not [warning for warning in recwarn if "Decompression" in str(warning.category)]
-
-
-def png_header(width: int, height: int) -> bytes:
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        checksum = zlib.crc32(kind + content).to_bytes(4, "big")
-        return len(content).to_bytes(4, "big") + kind + content + checksum
-
-    size = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+    (raw_dir / "cmnist.tar").write_bytes(b"\x1f\x8bnothing")
+    assert "complete copy" in refusal(raw_dir)
