@@ -1,4 +1,4 @@
-"""Reading conf/: recipes looked up, the grid laid out, results filed by what made them."""
+"""Read conf/ and resolve recipes, the trials of the grid and the catalog."""
 
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,16 @@ from debias_pipeline.tracking import DEFAULT_STORE, SQLITE
 
 
 class ProjectConfigLoader(OmegaConfigLoader):
-    """Reads conf/ as Kedro does and resolves the recipes of the run's data set and percent.
+    """Read conf/ like Kedro, and resolve the recipes of the run's data set and percent.
 
-    `parameters` then holds `<method>.recipe` and `<method>.published_accuracy` in place of the
-    whole table, so that nodes, Kedro-Viz and MLflow see what a run uses and nothing else; and,
-    for the pipeline `benchmark`, the same of every trial of the grid (see `grid.resolve_grid`).
-    `catalog` holds the entries of the run and of every trial (see `grid.resolve_catalog`).
+    `parameters` contains `<method>.recipe` and `<method>.published_accuracy` instead of the whole
+    table of recipes, so that nodes, Kedro-Viz and MLflow see only the values that a run uses. For
+    the pipeline `benchmark` it contains the same for every trial (see `grid.resolve_grid`).
+    `catalog` contains the entries of the run and of every trial (see `grid.resolve_catalog`).
 
     Attributes:
-        project: the project's folder, once a hook has told; Kedro names only conf/.
+        project: the project's folder. It is set by a hook, since Kedro passes only the path of
+            conf/; None before.
     """
 
     project: Path | None = None
@@ -42,7 +43,7 @@ class ProjectConfigLoader(OmegaConfigLoader):
         """
         folder = Path(conf_source)
         if (folder / base_env).is_dir() and not (folder / (env or default_run_env)).is_dir():
-            # What is local may be missing, as Git keeps no empty folder.
+            # conf/local may be missing, as Git does not store empty folders.
             if env not in (None, default_run_env):
                 known = [path.name for path in sorted(folder.iterdir()) if path.is_dir()]
                 problem = unknown("environment", str(env), known)
@@ -58,10 +59,10 @@ class ProjectConfigLoader(OmegaConfigLoader):
         )
 
     def __getitem__(self, key: str) -> dict[str, Any]:
-        """The configuration of one kind.
+        """Return the configuration of one kind, such as `parameters`.
 
         Raises:
-            UserError: if a parameter is not what it may be.
+            UserError: if a parameter is invalid.
         """
         if key == "parameters":
             return self._parameters()
@@ -88,13 +89,13 @@ class ProjectConfigLoader(OmegaConfigLoader):
 
 
 def with_store_in(project: Path, config: dict[str, Any]) -> dict[str, Any]:
-    """Place a SQLite store given by a relative path in the project, and artifacts next to a store.
+    """Resolve a relative path of a SQLite store against the project, with artifacts next to it.
 
-    MLflow would resolve relative paths, and its default for artifacts, from the current folder.
+    MLflow would resolve it, and its default folder for artifacts, against the current folder.
 
     Args:
         project: the project's folder.
-        config: of kedro-mlflow, as in mlflow.yml.
+        config: content of mlflow.yml.
     """
     server = dict(config.get("server") or {})
     uri = server.get("mlflow_tracking_uri") or DEFAULT_STORE

@@ -1,4 +1,4 @@
-"""Errors that users can fix."""
+"""Errors whose messages tell users what to do."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ class UserError(Exception):
 
 
 class RecipeError(UserError):
-    """A recipe field with which training is not possible.
+    """A recipe field is invalid.
 
     `{recipe}` in the message is replaced by the key of recipe fields in `--params`, which is
     `recipe` in ordinary runs.
@@ -53,10 +53,10 @@ def _joined(text: str) -> str:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """What a node gets in place of a file that cannot be read.
+    """The input of a node whose file cannot be read.
 
     Attributes:
-        reason: one line.
+        reason: error message, one line.
     """
 
     reason: str

@@ -1,4 +1,4 @@
-"""Results on disk that belong to other settings or other data than those of a run."""
+"""Find results on disk that belong to other settings or other data than those of a run."""
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -31,17 +31,18 @@ from debias_pipeline.training import data_difference
 Catalog = CatalogProtocol[Any, Any]
 
 DATA: Final = ("images", "manifest", "data_card", "data_figures")
-# Published networks lie outside of the project, so their results are always made again.
+# Files of published networks are outside the project and may change, so their results are always
+# made again.
 PRETRAINED: Final = "pretrained"
-# Of the settings that differ, those that the log names.
-_SHOWN: Final = 3
+# At most this many differing settings are named in a log line.
+_MAX_SHOWN: Final = 3
 
 
 class RunCatalog(DataCatalog):
-    """A catalog in which outdated results do not exist until the run has saved them again.
+    """A catalog that reports outdated results as missing until the run saves them again.
 
-    `kedro run --only-missing-outputs` asks the catalog which outputs exist, and a result of other
-    settings is none of the outputs of this run.
+    `kedro run --only-missing-outputs` asks the catalog which outputs exist. Results of other
+    settings must not count as outputs of this run.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -50,15 +51,15 @@ class RunCatalog(DataCatalog):
         self._outdated: set[str] = set()
 
     def mark_outdated(self, names: Iterable[str]) -> None:
-        """Let datasets not exist until they are saved."""
+        """Report datasets as missing until they are saved."""
         self._outdated.update(names)
 
     def exists(self, ds_name: str) -> bool:
-        """Return whether a dataset has data that is not outdated."""
+        """Return whether data of a dataset exists and is up to date."""
         return ds_name not in self._outdated and super().exists(ds_name)
 
     def save(self, ds_name: str, data: Any) -> None:
-        """Save, after which the dataset is up to date."""
+        """Save data and mark the dataset as up to date."""
         super().save(ds_name, data)
         self._outdated.discard(ds_name)
 
@@ -68,30 +69,30 @@ class _Data:
     """A data set of a run.
 
     Attributes:
-        prefix: of its catalog entries, such as `cmnist_1pct.` in a grid.
-        what: the data set, for people.
-        card: the data card on disk; None if there is none.
-        raw_hash: of the raw files now; None if there are none.
+        prefix: prefix of its catalog entries, such as `cmnist_1pct.` in a grid.
+        title: name of the data set in messages.
+        card: data card on disk, or None.
+        raw_hash: hash of the current raw files; None if there are none or they were not read.
     """
 
     prefix: str
-    what: str
+    title: str
     card: Mapping[str, Any] | None
     raw_hash: str | None
 
     @property
     def has_changed(self) -> bool:
-        """Whether the raw files are others than those that the data on disk was made from."""
+        """Return whether the raw files differ from those that the data on disk was made from."""
         if self.card is None or self.raw_hash is None:
             return False
         return self.card.get("raw_hash") != self.raw_hash
 
     def difference(self, trained_on: Mapping[str, Any], is_remade: bool) -> str | None:
-        """Say how the data differs from that of a training, or None.
+        """Return how the data differs from that of an earlier training, or None.
 
         Args:
             trained_on: `data` of the training record.
-            is_remade: whether the run makes the data again, so that only the raw files are known.
+            is_remade: whether the run makes the data again; then only raw files are compared.
         """
         if not trained_on.get("content_hash"):
             return "the data it was trained on is not recorded"
@@ -103,7 +104,7 @@ class _Data:
 
 @dataclass(frozen=True)
 class _Trial:
-    """A method on a data set, and the settings that a run asks for (None: as trained)."""
+    """A method on a data set, with the settings of the run (None: those it was trained with)."""
 
     name: str
     data: _Data
@@ -113,23 +114,23 @@ class _Trial:
 def check_raw_data(
     pipeline: Pipeline, catalog: Catalog, parameters: Mapping[str, Any]
 ) -> str | None:
-    """Return a warning if raw data has changed and the pipeline uses the data made before."""
+    """Return a warning if raw data has changed and the pipeline does not make the data again."""
     if not set(DATA) & pipeline.inputs():
         return None
     try:
-        data = _ordinary_data(catalog, parameters, looks_at_raw=True)
+        data = _ordinary_data(catalog, parameters, hash_raw=True)
     except UserError as error:
-        return f"Raw data cannot be compared with the data set, which is used as it is: {error}"
+        return f"Raw data could not be read ({error}); the data set on disk is used unchanged"
     if not data.has_changed:
         return None
     return (
-        f"The raw data of {data.what} has changed since the data set was made; this run uses the "
-        f"data set as it is. kedro run --pipeline=ingestion makes it again."
+        f"The raw data of {data.title} has changed since the data set was made; this run uses the "
+        "data set unchanged. To make it again: kedro run --pipeline=ingestion"
     )
 
 
 def check_trained_on(pipeline: Pipeline, catalog: Catalog, parameters: Mapping[str, Any]) -> None:
-    """Check that what earlier trainings left and this pipeline reads belongs to the data set.
+    """Check that the pipeline reads only results of methods that were trained on this data.
 
     Raises:
         UserError: if a method was trained on other data.
@@ -145,33 +146,34 @@ def check_trained_on(pipeline: Pipeline, catalog: Catalog, parameters: Mapping[s
         if difference := data_difference(record.get("data", {}), card):
             setting = f"dataset={parameters['dataset']},percent={parameters['percent']}"
             raise UserError(
-                f"{method} was trained on other data: {difference}; train again with kedro run "
+                f"{method} was trained on other data: {difference}; train again: kedro run "
                 f"--pipeline={method} --params {setting}"
             )
 
 
 def mark_outdated(pipeline: Pipeline, catalog: Catalog, parameters: Mapping[str, Any]) -> list[str]:
-    """Let what belongs to other settings or other data not exist for a run.
+    """Mark results of other settings or other data as missing.
 
     Args:
-        pipeline: to be run with --only-missing-outputs.
-        catalog: of the run.
-        parameters: of the run.
+        pipeline: pipeline that will run with --only-missing-outputs.
+        catalog: catalog of the run.
+        parameters: parameters of the run.
 
     Returns:
-        A line for each data set or method that is made again, which says why.
+        One line per data set or method that is made again, with the reason.
 
     Raises:
-        UserError: if the raw data cannot be listed, or the catalog of the runner cannot do this.
+        UserError: if the raw data cannot be listed, or results are outdated and the runner uses
+            another catalog than `RunCatalog`.
     """
     names, reasons = find_outdated(pipeline, catalog, parameters)
     if isinstance(catalog, RunCatalog):
         catalog.mark_outdated(names)
-    elif any(catalog.exists(name) for name in names - _made_by_every_run(pipeline)):
+    elif any(catalog.exists(name) for name in names - _always_made(pipeline)):
         raise UserError(
-            f"--only-missing-outputs cannot be used with this runner, as results on disk are of "
-            f"other settings ({'; '.join(reasons) or 'made from earlier ones'}): leave it out, or "
-            f"use --runner=SequentialRunner"
+            "--only-missing-outputs does not work with this runner if results on disk are outdated "
+            f"({'; '.join(reasons) or 'made from earlier results'}); omit the option, or use "
+            "--runner=SequentialRunner"
         )
     return reasons
 
@@ -182,12 +184,12 @@ def find_outdated(
     """Find the outputs on disk that belong to other settings or other data than those of a run.
 
     Args:
-        pipeline: to be run with --only-missing-outputs.
-        catalog: of the run.
-        parameters: of the run.
+        pipeline: pipeline that will run with --only-missing-outputs.
+        catalog: catalog of the run.
+        parameters: parameters of the run.
 
     Returns:
-        Names in the catalog, and a line for each data set or method, which says why.
+        Names of catalog entries, and one line per data set or method with the reason.
 
     Raises:
         UserError: if the raw data cannot be listed.
@@ -201,31 +203,31 @@ def find_outdated(
         )
         if is_remade and data.card is not None:
             why = "its raw data has changed" if data.has_changed else "its content is not recorded"
-            reasons.append(f"{data.what} is made again: {why}")
+            reasons.append(f"{data.title} is made again: {why}")
             marked |= {f"{data.prefix}{name}" for name in DATA}
         for trial in trials:
             if difference := _difference(trial, catalog, is_remade):
                 reasons.append(f"{trial.name} is trained again: {difference}")
                 marked |= {f"{trial.name}.{name}" for name in TRIAL_ENTRIES}
             else:
-                marked |= _of_failed(trial.name, catalog)
-    marked = (marked & outputs) | _of_pretrained(outputs)
-    remade = _made_by_every_run(pipeline)
-    return marked | _following(pipeline, catalog, marked, remade) | remade, reasons
+                marked |= _failed_results(trial.name, catalog)
+    marked = (marked & outputs) | _pretrained_results(outputs)
+    remade = _always_made(pipeline)
+    return marked | _find_dependent(pipeline, catalog, marked, remade) | remade, reasons
 
 
 def _data_and_trials(
     pipeline: Pipeline, catalog: Catalog, parameters: Mapping[str, Any]
 ) -> Iterator[tuple[_Data, list[_Trial]]]:
     outputs = pipeline.all_outputs()
-    # Trials often share a file of weights.
+    # Trials often share a weights file.
     hash_once = cache(weights_hash)
 
     def weights(recipe: Mapping[str, Any]) -> dict[str, str | None]:
         return {"weights_hash": hash_once(recipe.get("weights", "none"))}
 
     if set(DATA) & pipeline.datasets():
-        data = _ordinary_data(catalog, parameters, looks_at_raw="images" in outputs)
+        data = _ordinary_data(catalog, parameters, hash_raw="images" in outputs)
         seeds = [*range(parameters["seed"], parameters["seed"] + parameters["seeds"])]
         trials = [
             _Trial(
@@ -252,7 +254,7 @@ def _data_and_trials(
             f"{name}.",
             name,
             {**parameters, **parameters[name]},
-            looks_at_raw=f"{name}.images" in outputs,
+            hash_raw=f"{name}.images" in outputs,
         )
         yield (
             data,
@@ -272,48 +274,51 @@ def _data_and_trials(
         )
 
 
-def _ordinary_data(catalog: Catalog, parameters: Mapping[str, Any], *, looks_at_raw: bool) -> _Data:
-    what = f"{parameters['dataset']}, {parameters['percent']}"
-    return _data(catalog, "", what, parameters, looks_at_raw=looks_at_raw)
+def _ordinary_data(catalog: Catalog, parameters: Mapping[str, Any], *, hash_raw: bool) -> _Data:
+    title = f"{parameters['dataset']}, {parameters['percent']}"
+    return _data(catalog, "", title, parameters, hash_raw=hash_raw)
 
 
 def _data(
     catalog: Catalog,
     prefix: str,
-    what: str,
+    title: str,
     parameters: Mapping[str, Any],
     *,
-    looks_at_raw: bool,
+    hash_raw: bool,
 ) -> _Data:
     dataset = get_dataset(parameters["dataset"])
     options = dataset.options_type.model_validate(parameters["data_options"])
     card = load_or_none(catalog, f"{prefix}data_card")
     raw_hash = (
         dataset.raw_hash(parameters["percent"], Path(parameters["raw_dir"]), options)
-        if looks_at_raw
+        if hash_raw
         else None
     )
-    return _Data(prefix, what, card if isinstance(card, Mapping) else None, raw_hash)
+    return _Data(prefix, title, card if isinstance(card, Mapping) else None, raw_hash)
 
 
 def _difference(trial: _Trial, catalog: Catalog, is_remade: bool) -> str | None:
-    """Say in what the results on disk differ; None if they do not or if there are none."""
+    """Return how settings or data of the results on disk differ from those of the run.
+
+    The text is empty if nothing differs; None if there are no results.
+    """
     name = f"{trial.name}.training_record"
     if not catalog.exists(name):
         return None
     record = load_or_none(catalog, name)
     if record is None:
-        return "the record of its training cannot be read"
+        return "its training record cannot be read"
     differences = [*_differences(record, trial.settings or {})]
     if difference := trial.data.difference(record.get("data", {}), is_remade):
         differences.append(difference)
-    more = len(differences) - _SHOWN
-    return ", ".join(differences[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    more = len(differences) - _MAX_SHOWN
+    return ", ".join(differences[:_MAX_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _differences(record: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterator[str]:
-    asked = json.loads(json.dumps(settings))  # as JSON has them
-    for name, old, new in changes({key: record.get(key) for key in settings}, asked):
+    as_json = json.loads(json.dumps(settings))  # the record was read from JSON
+    for name, old, new in changes({key: record.get(key) for key in settings}, as_json):
         yield f"{name} was {_shown(old)} and is {_shown(new)}"
 
 
@@ -323,8 +328,8 @@ def _shown(value: Any) -> str:
     return "+".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _of_failed(trial: str, catalog: Catalog) -> set[str]:
-    """Return the results of a trial of the grid to make again, as it has failed."""
+def _failed_results(trial: str, catalog: Catalog) -> set[str]:
+    """Return the names of the results to make again if a trial of the grid has failed."""
     name = f"{trial}.outcome"
     if not catalog.exists(name):
         return set()
@@ -335,35 +340,35 @@ def _of_failed(trial: str, catalog: Catalog) -> set[str]:
     return {f"{trial}.{entry}" for entry in TRIAL_ENTRIES if entry not in kept}
 
 
-def _made_by_every_run(pipeline: Pipeline) -> set[str]:
-    """Return what is made again although it is there.
+def _always_made(pipeline: Pipeline) -> set[str]:
+    """Return the outputs that every run makes, even if they exist.
 
-    That is the leaderboard, and the metrics of ordinary runs that MLflow gets.
+    These are the leaderboard, and the metrics that ordinary runs log to MLflow.
     """
     final = {f"{method}.final_metrics" for method in method_names()}
     leaderboard = (node.outputs for node in pipeline.nodes if ALL_DONE in node.tags)
     return (final & pipeline.all_outputs()).union(*leaderboard)
 
 
-def _of_pretrained(outputs: Iterable[str]) -> set[str]:
+def _pretrained_results(outputs: Iterable[str]) -> set[str]:
     return {name for name in outputs if name.startswith(f"{PRETRAINED}.")}
 
 
-def _following(
+def _find_dependent(
     pipeline: Pipeline, catalog: Catalog, marked: Iterable[str], remade: Collection[str]
 ) -> set[str]:
-    """Return what is made from marked results or from results that are newer than itself.
+    """Return results made from outdated results, and results older than those they are made from.
 
-    Data sets do not count: a training record says which data it belongs to.
+    Data sets are ignored, as the training record identifies the data.
 
     Args:
-        pipeline: to be run with --only-missing-outputs.
-        catalog: of the run.
-        marked: outdated results.
-        remade: what every run makes again.
+        pipeline: pipeline that will run with --only-missing-outputs.
+        catalog: catalog of the run.
+        marked: names of outdated results.
+        remade: names of the outputs that every run makes.
     """
     found = set(marked)
-    # What every run makes again from the same inputs is as old as these.
+    # Outputs that every run makes count as being as old as their inputs.
     age_of: dict[str, str] = {}
     for node in pipeline.nodes:
         if any(name.split(".")[-1] in SETTING_ENTRIES for name in node.outputs):
@@ -386,7 +391,7 @@ def _following(
 
 
 def _version(catalog: Catalog, name: str) -> str | None:
-    """Return the version on disk, "" if there is none; None if versions say nothing."""
+    """Return the version on disk, "" if there is none, or None if the entry is not versioned."""
     dataset = _versioned(catalog, name)
     if dataset is None:
         return None

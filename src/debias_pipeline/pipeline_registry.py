@@ -1,4 +1,4 @@
-"""Which pipelines there are."""
+"""Register the pipelines."""
 
 from collections.abc import Iterable
 
@@ -8,37 +8,37 @@ from debias_pipeline.grid import create_pipelines
 from debias_pipeline.methods import method_names
 from debias_pipeline.pipelines import evaluation, ingestion, predict, reporting, training
 
-# What `kedro run` runs and compares, the baseline first.
+# The methods that `kedro run` trains and compares, the baseline first.
 DEFAULT_METHODS = ("vanilla", "disent")
 
-# Whose networks published checkpoint files hold.
+# The method whose networks published checkpoint files contain.
 PUBLISHED_METHOD = "disent"
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """Pipelines by name.
+    """Return the pipelines by name.
 
-    A method's name runs it end to end; `ingestion`, `training`, `evaluation` and `reporting`
-    run one stage on what is already there.
+    The pipeline named like a method runs all its stages; `ingestion`, `training`, `evaluation` and
+    `reporting` run one stage on existing results.
     """
     data = ingestion.create_pipeline()
     return {
-        "__default__": data + _whole(DEFAULT_METHODS),
+        "__default__": data + _all_stages(DEFAULT_METHODS),
         "ingestion": data,
         "predict": predict.create_pipeline(),
         "training": _sum(map(training.create_pipeline, DEFAULT_METHODS)),
         **pipelines_of_trained(DEFAULT_METHODS),
-        # Its trials are known once parameters are.
+        # The trials are added by `PreflightHooks`, as they depend on the parameters.
         **create_pipelines([]),
-        **{method: data + _whole([method]) for method in method_names()},
+        **{method: data + _all_stages([method]) for method in method_names()},
     }
 
 
 def pipelines_of_trained(methods: Iterable[str]) -> dict[str, Pipeline]:
-    """The pipelines that judge and show what is trained.
+    """Return the pipelines that evaluate trained methods and report on them.
 
     Args:
-        methods: those that are trained.
+        methods: the trained methods.
     """
     methods = baseline_first(methods)
     return {
@@ -48,19 +48,19 @@ def pipelines_of_trained(methods: Iterable[str]) -> dict[str, Pipeline]:
 
 
 def baseline_first(methods: Iterable[str]) -> list[str]:
-    """Methods, or names in their namespaces, in the order in which they are shown."""
+    """Sort methods, or names in their namespaces: the baseline first, then by name."""
     return sorted(methods, key=lambda name: (name.split(".")[0] != DEFAULT_METHODS[0], name))
 
 
 def pipelines_of_pretrained() -> dict[str, Pipeline]:
-    """Return the pipelines that evaluate published networks in place of what is trained here."""
+    """Return the pipelines that evaluate published networks instead of trained ones."""
     return {
         "evaluation": evaluation.create_pretrained_pipeline(PUBLISHED_METHOD)
         + reporting.create_pipeline(evaluation.PRETRAINED, parameters_of=PUBLISHED_METHOD)
     }
 
 
-def _whole(methods: Iterable[str]) -> Pipeline:
+def _all_stages(methods: Iterable[str]) -> Pipeline:
     methods = baseline_first(methods)
     stages = (training.create_pipeline, evaluation.create_pipeline)
     return _sum(create(method) for method in methods for create in stages) + _reporting(methods)

@@ -11,7 +11,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stopped(KeyboardInterrupt):
-    """SIGINT or SIGTERM has arrived.
+    """Raised when SIGINT or SIGTERM arrives.
 
     It is a subclass of KeyboardInterrupt, so that `except Exception` does not catch it.
 
@@ -31,7 +31,7 @@ class Stopped(KeyboardInterrupt):
 
 
 class StopRequest:
-    """Whether a signal has arrived.
+    """A record of the first signal that arrived.
 
     Attributes:
         signal_number: the first signal that arrived, or None.

@@ -145,7 +145,7 @@ def test_a_trial_that_fails_leaves_an_outcome_with_the_reason(data, change, erro
     assert outcome["settings_digest"] is None
     assert outcome["seconds"] > 0
     assert not trial
-    assert caplog.messages == [f"{NAME} failed: {outcome['error']}"]
+    assert caplog.messages == [f"{NAME} failed: {outcome['error']}; the run continues"]
 
 
 def test_any_exception_fails_the_trial_alone(data, monkeypatch):

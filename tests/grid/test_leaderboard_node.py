@@ -116,7 +116,7 @@ def test_failed_trials_alone_still_make_a_leaderboard() -> None:
 
 
 def test_nothing_run_is_one_line_with_the_remedy() -> None:
-    with pytest.raises(UserError, match="first kedro run --pipeline=benchmark"):
+    with pytest.raises(UserError, match="kedro run --pipeline=benchmark"):
         ranked(dict.fromkeys(METHODS, (None, None)))
 
 

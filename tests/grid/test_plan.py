@@ -1,4 +1,4 @@
-"""A dry run: what is there, what is not, and how long that will take."""
+"""Tests of the plan that a dry run shows."""
 
 import io
 
@@ -78,7 +78,7 @@ def test_a_plan_says_what_is_left_and_how_that_was_estimated():
         PlannedTrial("a_2pct.lff", False, None, 90.0),
         missing=["a_2pct"],
     )
-    assert "3 trials: 1 there, 2 to do." in text
+    assert "3 trials: 1 done, 2 to do." in text
     assert "about 2 min 30 s" in text
     assert "failed: diverged" in text
     assert "random images" in text and "cpu with 1 thread;" in text
@@ -87,7 +87,7 @@ def test_a_plan_says_what_is_left_and_how_that_was_estimated():
 
 def test_a_finished_grid_needs_no_estimate():
     text = shown(PlannedTrial("a_1pct.vanilla", True, None, 100.0))
-    assert "1 trial: 1 there, 0 to do." in text
+    assert "1 trial: 1 done, 0 to do." in text
     assert "stimated" not in text
 
 

@@ -218,11 +218,11 @@ def test_a_dry_run_tells_and_does_nothing(grid: Project) -> None:
     before, runs = grid.results(), len(grid.mlflow_runs())
     outcome = grid.run(GRID, "--dry-run", **TINY, benchmark__overrides__lff__steps=20)
     assert outcome.exit_code == 0, outcome.stderr
-    assert "4 trials: 2 there, 2 to do." in outcome.stdout
+    assert "4 trials: 2 done, 2 to do." in outcome.stdout
     assert outcome.stdout.count("about ") == 3
     assert grid.results() == before and len(grid.mlflow_runs()) == runs
     chosen = grid.run(GRID, "--dry-run", "--tags=0.5pct", **TINY)
-    assert "2 trials: 2 there, 0 to do." in chosen.stdout
+    assert "2 trials: 2 done, 0 to do." in chosen.stdout
 
 
 def test_a_dry_run_needs_no_data(bare: Project) -> None:
@@ -230,7 +230,7 @@ def test_a_dry_run_needs_no_data(bare: Project) -> None:
     before = bare.results()
     outcome = bare.run(GRID, "--dry-run", benchmark__datasets="cmnist", **params)
     assert outcome.exit_code == 0, outcome.stderr
-    assert "1 trial: 0 there, 1 to do." in outcome.stdout
+    assert "1 trial: 0 done, 1 to do." in outcome.stdout
     assert "Data to be made: cmnist_2pct." in outcome.stdout
     assert bare.results() == before
 
@@ -252,7 +252,7 @@ def test_a_dry_run_needs_no_data(bare: Project) -> None:
         (
             [GRID, "--namespaces=cmnist_mini_1pct.lff"],
             {"benchmark__percents": "1pct"},
-            "first kedro run --pipeline=benchmark --nodes=cmnist_mini_1pct.build_data",
+            "kedro run --pipeline=benchmark --nodes=cmnist_mini_1pct.build_data",
         ),
     ],
 )

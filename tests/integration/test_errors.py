@@ -159,7 +159,7 @@ def test_a_load_version_of_what_the_pipeline_does_not_read(refusal: Callable[...
 
 def test_a_load_version_that_is_not_stored(refusal: Callable[..., str], shared: Project):
     message = refusal("--pipeline=evaluation", "--load-versions=disent.checkpoint:2026-01-01")
-    assert "disent.checkpoint:2026-01-01 is not stored" in message
+    assert "disent.checkpoint:2026-01-01 does not exist" in message
     assert shared.file("06_models/**/disent/**/*.safetensors").parent.name in message
 
 
@@ -204,13 +204,13 @@ def test_evaluation_before_training(refusal: Callable[..., str]):
     message = refusal("--pipeline=evaluation", percent="5pct")
     assert "disent.checkpoint" in message
     assert "percent=5pct" in message
-    assert "first kedro run --pipeline=" in message
+    assert "run this first: kedro run --pipeline=" in message
 
 
 def test_training_before_ingestion(refusal: Callable[..., str]):
     message = refusal("--pipeline=training", percent="5pct")
     assert "images" in message
-    assert "first kedro run --pipeline=ingestion" in message
+    assert "run this first: kedro run --pipeline=ingestion" in message
 
 
 @pytest.mark.parametrize(
@@ -335,7 +335,8 @@ def test_the_executable_on_a_fresh_project(empty_project: Project):
     # MLflow tells of the tables that it makes, once in a project's life.
     said = [line for line in outcome.stderr.splitlines() if " INFO mlflow." not in line]
     assert len(said) == 1, outcome.stderr
-    assert said[0].startswith("Error: Nothing there yet for")
+    assert said[0].startswith("Error: data_card, ")
+    assert "run this first: kedro run --pipeline=" in said[0]
     assert "Traceback" not in outcome.stdout
     assert not empty_project.mlflow_runs()
 

@@ -131,12 +131,14 @@ def test_an_error_is_handed_to_the_caller(joined: str, function: Any, error: Any
 
 def test_what_stays_in_memory_is_refused(joined: str):
     data = catalog(a=1, b=MemoryDataset(), c=None)
-    with pytest.raises(UserError, match=r"^b stays in the memory .* conf/base/catalog.yml$"):
+    with pytest.raises(UserError, match=r"^b is kept in memory.* conf/base/catalog.yml$"):
         run(node(pieces.double, "a", "b"), node(pieces.double, "b", "c"), data=data)
 
 
 def test_outputs_that_this_machine_does_not_see_are_told(joined: str):
-    with pytest.raises(UserError, match="saved b where this machine does not see it"):
+    with pytest.raises(
+        UserError, match=r"^b, saved by .* does not exist on this machine; use a file system"
+    ):
         run(node(pieces.double, "a", "b"), data=catalog(a=1, b=pieces.Unseen()))
 
 
@@ -151,7 +153,7 @@ def test_a_version_that_a_killed_attempt_has_saved_is_replaced(joined: str):
 
 def test_no_scheduler_at_the_address(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv(ADDRESS, "tcp://127.0.0.1:9")
-    monkeypatch.setattr("debias_pipeline.runners.cluster._TO_ANSWER", 0.5)
+    monkeypatch.setattr("debias_pipeline.runners.cluster._TIMEOUT", 0.5)
     with pytest.raises(UserError, match=r"No Dask scheduler answers at .*127\.0\.0\.1:9"):
         run(node(pieces.double, "a", "b"), data=catalog(a=1, b=None))
 
@@ -181,7 +183,7 @@ def test_ordinary_runs_start_without_dask():
 
 @pytest.mark.parametrize("options", [{"workers": 0}, {"threads": "two"}])
 def test_numbers_that_are_none_are_refused(options: dict[str, Any]):
-    with pytest.raises(UserError, match="is no positive whole number: --runner-params="):
+    with pytest.raises(UserError, match=r"=(0|two) .*not a positive .*--runner-params="):
         DaskRunner(**options)
 
 
@@ -209,7 +211,7 @@ def test_a_node_that_kills_its_workers_is_given_up_and_the_others_go_on(
     )
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": 0}),
-        pytest.raises(UserError, match=r"Every worker died that ran deadly: "),
+        pytest.raises(UserError, match=r"died that ran deadly, .*--runner-params=workers=1"),
     ):
         run(*nodes, data=data, workers=1)
     assert read("c") == 4
@@ -260,7 +262,8 @@ def test_a_scheduler_that_goes_away_ends_the_run_and_what_is_saved_stays(project
         scheduler.kill()
         _, told = driver.communicate(timeout=60)
         assert driver.returncode == 1
-        assert "UserError: The Dask scheduler is gone. What was finished is saved" in told
+        assert "UserError: The Dask scheduler has stopped" in told
+        assert "--only-missing-outputs" in told
         assert read("b") == 2
     finally:
         for process in (scheduler, worker):

@@ -1,4 +1,4 @@
-"""The grid of the benchmark: its trials, how they are laid out, checked, planned and run."""
+"""Define, check, estimate and run the trials of the benchmark's grid."""
 
 from debias_pipeline.grid.catalog import load_or_none, resolve_catalog
 from debias_pipeline.grid.checks import (

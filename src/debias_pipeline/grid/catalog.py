@@ -1,4 +1,4 @@
-"""Catalog entries of a run and of every trial, from the dataset factories of catalog.yml."""
+"""Make the catalog entries of a run and of every trial from the factories in catalog.yml."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -10,7 +10,7 @@ from debias_pipeline.grid.trials import SETTING_ENTRIES, TRIAL_ENTRIES, Trial
 
 Catalog = CatalogProtocol[Any, Any]
 
-# Trials log their final metrics to an MLflow run of their own, and keep no file of them.
+# A trial logs its final metrics to its own MLflow run, so they need no file.
 IN_MEMORY = {"type": "kedro.io.MemoryDataset"}
 
 
@@ -19,7 +19,7 @@ class _Factory:
 
     def __init__(self, pattern: str, entry: Mapping[str, Any]) -> None:
         self._pattern = pattern
-        # Kedro resolves each value by itself, in time that a large grid notices.
+        # Kedro resolves each value separately, which is slow for a large grid.
         self._constant = {key: value for key, value in entry.items() if "{" not in str(value)}
         varying = {key: value for key, value in entry.items() if key not in self._constant}
         self._resolver = CatalogConfigResolver(
@@ -27,7 +27,7 @@ class _Factory:
         )
 
     def entry(self, folder: str, method: str = "{method}") -> dict[str, Any]:
-        """Return the entry of a method in a folder; by default a factory of all methods."""
+        """Return the entry of a method in a folder; by default keep the placeholder `{method}`."""
         name = self._pattern.replace("{folder}", folder).replace("{method}", method)
         return {**self._constant, **self._resolver.resolve_pattern(name)}
 
@@ -38,17 +38,17 @@ def resolve_catalog(
     """Resolve the dataset factories for the data set of a run and for the trials of a grid.
 
     Args:
-        config: catalog.yml. Names of factories begin with `<{folder}>.`.
-        folder: of the run's data set, such as cmnist/0.5pct.
-        trials: of the grid.
+        config: content of catalog.yml. Names of factories begin with `<{folder}>.`.
+        folder: folder of the run's data set, such as cmnist/0.5pct.
+        trials: trials of the grid.
 
     Returns:
-        What is no factory, as it is; `images`, `{method}.metrics` and so on for the run;
-        `<setting>.images` and so on, shared by the trials of a setting; and
+        Entries that are not factories, unchanged; `images`, `{method}.metrics` and so on for the
+        run; `<setting>.images` and so on, shared by the trials of a setting; and
         `<setting>.<method>.metrics` and so on.
 
     Raises:
-        DatasetError: if an entry has a placeholder that its name has not.
+        DatasetError: if an entry contains a placeholder that its name does not contain.
     """
     factories = {
         pattern.partition(">.")[2]: _Factory(pattern, entry)
@@ -63,7 +63,7 @@ def resolve_catalog(
             settings.add(trial.setting)
             for name in SETTING_ENTRIES:
                 entry = factories[name].entry(trial.data_folder)
-                entries[f"{trial.setting}.{name}"] = _of_setting(trial.setting, entry)
+                entries[f"{trial.setting}.{name}"] = _with_own_artifacts(trial.setting, entry)
         for name in (*TRIAL_ENTRIES, "snapshots"):
             factory = factories[f"{{method}}.{name}"]
             entries[f"{trial.name}.{name}"] = factory.entry(trial.results_folder, trial.method)
@@ -71,8 +71,8 @@ def resolve_catalog(
     return entries
 
 
-def _of_setting(setting: str, entry: dict[str, Any]) -> dict[str, Any]:
-    """Return an entry whose MLflow artifacts do not overwrite those of other settings."""
+def _with_own_artifacts(setting: str, entry: dict[str, Any]) -> dict[str, Any]:
+    """Return the entry with the setting in its MLflow artifact path, so that paths are unique."""
     metadata = entry.get("metadata", {})
     if "mlflow_artifact" not in metadata:
         return entry
@@ -81,7 +81,10 @@ def _of_setting(setting: str, entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def load_or_none(catalog: Catalog, name: str) -> Any:
-    """Load without Kedro's log line; None if there is nothing or it cannot be read."""
+    """Return the data of an entry, or None if it does not exist or cannot be read.
+
+    Unlike `catalog.load`, this does not log.
+    """
     dataset = catalog.get(name)
     try:
         return dataset.load() if dataset is not None and dataset.exists() else None

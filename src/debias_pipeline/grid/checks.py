@@ -1,4 +1,4 @@
-"""What is asked before a grid runs, and how it went afterwards."""
+"""Check a grid before it runs, and its outcomes afterwards."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
@@ -16,9 +16,9 @@ from debias_pipeline.recipes import no_recipe
 Catalog = CatalogProtocol[Any, Any]
 
 GRID_PIPELINES: Final = ("benchmark", "leaderboard")
-# What --params may say of a grid, and what stands for the parameters of an ordinary run.
-_OF_GRID: Final = ("benchmark", "raw_dir", "data_seed", "device", "resume")
-_IN_PLACE_OF: Final = {
+# The keys of --params that a grid uses, and its keys that replace those of an ordinary run.
+_GRID_KEYS: Final = ("benchmark", "raw_dir", "data_seed", "device", "resume")
+_REPLACED_BY: Final = {
     "dataset": "benchmark.datasets",
     "percent": "benchmark.percents",
     "seed": "benchmark.seed",
@@ -29,44 +29,44 @@ _IN_PLACE_OF: Final = {
 
 
 def chosen_trials(trials: Iterable[Trial], pipeline: Pipeline) -> list[Trial]:
-    """Return the trials that a pipeline runs, as `--tags` and the like may leave some out."""
+    """Return the trials that a pipeline runs; options such as `--tags` may exclude some."""
     outputs = pipeline.all_outputs()
     return [trial for trial in trials if f"{trial.name}.outcome" in outputs]
 
 
 def check_typed(typed: Iterable[str]) -> None:
-    """Refuse parameters of ordinary runs that would change nothing here.
+    """Check that `--params` contains no key that a grid would ignore.
 
     Args:
         typed: the first parts of the keys of `--params`.
 
     Raises:
-        UserError: naming what stands for such a parameter in a grid.
+        UserError: if there is such a key; the message names the key of the grid to use.
     """
     for key in typed:
-        if key in _OF_GRID:
+        if key in _GRID_KEYS:
             continue
-        instead = _IN_PLACE_OF.get(key)
-        hint = f"--params {instead}=…" if instead else "see conf/base/parameters_benchmark.yml"
-        raise UserError(f"Parameter '{key}' has no part in the grid: {hint}")
+        instead = _REPLACED_BY.get(key)
+        hint = f"use --params {instead}=…" if instead else "see conf/base/parameters_benchmark.yml"
+        raise UserError(f"Parameter '{key}' is not used by the grid; {hint}")
 
 
 def check_trials(trials: Sequence[Trial], pipeline: Pipeline, catalog: Catalog) -> None:
-    """Refuse a grid with trials that cannot run.
+    """Check that all trials can run.
 
     Args:
-        trials: that the pipeline runs.
-        pipeline: to be run.
-        catalog: of the run.
+        trials: the trials that the pipeline runs.
+        pipeline: the pipeline that will run.
+        catalog: catalog of the run.
 
     Raises:
-        UserError: if a method has no recipe for a data set, or data is missing that the pipeline
-            does not make.
+        UserError: if a method has no recipe for a data set, or if data is missing that the
+            pipeline does not make.
     """
     for trial in trials:
         if trial.recipe is None:
             raise UserError(
-                f"{no_recipe(trial.method, trial.dataset)}, or leave one of them out of the grid"
+                f"{no_recipe(trial.method, trial.dataset)}, or remove one of them from the grid"
             )
     given = pipeline.inputs()
     missing = {
@@ -78,24 +78,25 @@ def check_trials(trials: Sequence[Trial], pipeline: Pipeline, catalog: Catalog) 
     if missing:
         nodes = ",".join(f"{setting}.build_data" for setting in missing)
         raise UserError(
-            f"The data of {', '.join(missing)} is not there yet and is left out of this run: "
-            f"first kedro run --pipeline=benchmark --nodes={nodes}"
+            f"The data of {', '.join(missing)} does not exist, and this run does not make it; "
+            f"run this first: kedro run --pipeline=benchmark --nodes={nodes}"
         )
 
 
 def check_outcomes(trials: Sequence[Trial], outcomes: Mapping[str, Any]) -> None:
-    """Let a run with failed trials end as failed.
+    """Check that no trial has failed.
 
     Args:
-        trials: that were run.
-        outcomes: of each, by its name.
+        trials: the trials that were run.
+        outcomes: trial name → outcome, None if the outcome is missing.
 
     Raises:
-        UserError: naming the trials that failed.
+        UserError: if trials failed; the message names them.
     """
     failed = [trial.name for trial in trials if (outcomes[trial.name] or {}).get("status") != DONE]
     if failed:
         raise UserError(
-            f"{len(failed)} of {len(trials)} trials failed ({', '.join(failed)}): the leaderboard "
-            "says why; type the same with --only-missing-outputs to run them again"
+            f"{len(failed)} of {len(trials)} trials failed ({', '.join(failed)}); see the "
+            "leaderboard for the reasons, and run the same command with --only-missing-outputs to "
+            "run them again"
         )

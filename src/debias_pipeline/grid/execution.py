@@ -1,4 +1,4 @@
-"""Running a trial: its nodes one after the other, and an outcome whether they succeed or fail."""
+"""Run the nodes of a trial in order, and save an outcome whether they succeed or fail."""
 
 import logging
 import time
@@ -31,20 +31,21 @@ from debias_pipeline.training import limited_threads, training_named
 logger = logging.getLogger(__name__)
 
 Catalog = CatalogProtocol[Any, Any]
-# Loads the inputs of a node, calls its function and saves its outputs.
+# A function that loads the inputs of a node, calls its function and saves its outputs.
 Execute = Callable[[Node, Any], None]
 
-# A node with this tag runs once all that it needs has ended: its missing inputs are None.
+# A node with this tag runs after the nodes before it have succeeded or failed; its missing inputs
+# are None.
 ALL_DONE: Final = "all_done"
 
 
 @dataclass
 class _Attempt:
-    """A trial that is being run, and what it costs.
+    """Measure time and memory of a running trial.
 
     Attributes:
-        threads: of PyTorch.
-        seconds: of earlier runs, for results that are used again.
+        threads: number of threads that PyTorch uses.
+        seconds: duration of the earlier training, if its results are reused.
     """
 
     threads: int
@@ -53,8 +54,8 @@ class _Attempt:
     memory: PeakMemory = field(default_factory=PeakMemory)
 
     def cost(self, run: TrackedRun) -> dict[str, Any]:
-        """Return seconds, memory, threads, and where MLflow keeps the run of the trial."""
-        # Only then are its ids known.
+        """Return seconds, memory, threads, and the ids of the trial's MLflow run."""
+        # The ids are unknown until the run has been created.
         run.wait()
         return {
             "seconds": self.seconds + time.perf_counter() - self.started,
@@ -74,9 +75,9 @@ def record_outcome(
     training_record: TrainingRecord,
     final_metrics: dict[str, dict[str, float]],
 ) -> dict[str, Any]:
-    """Log the final metrics of a trial, and say that it is done and what it cost.
+    """Log the final metrics of a trial and return its outcome: status, settings and cost.
 
-    A runner that does not run trials by `run_trial` knows the cost of training only.
+    If the runner does not use `run_trial`, only the duration of training is known.
     """
     run, attempt = active_run(), _attempt.get()
     run.log(metrics={key: metric["value"] for key, metric in final_metrics.items()})
@@ -108,29 +109,29 @@ def run_trial(
     execute: Execute,
     problem: Exception | None = None,
 ) -> None:
-    """Run the nodes of a trial, in an MLflow run of its own.
+    """Run the nodes of a trial in its own MLflow run.
 
-    Whatever goes wrong is caught: the outcome says what it was, the nodes that follow are skipped,
-    and the grid goes on. Only where another process trains the same trial, no outcome is saved
-    that would replace the other's.
+    If a node fails, the error is caught and saved in the outcome, the remaining nodes are skipped,
+    and the grid continues. If another process trains the same trial, no outcome is saved, as it
+    would overwrite the one of that process.
 
     Args:
-        trial: with a recipe.
-        nodes: of the trial that are to be run, in their order; the last one makes the outcome.
-        catalog: of the run.
+        trial: the trial; it must have a recipe.
+        nodes: nodes of the trial to run, in order; the last one makes the outcome.
+        catalog: catalog of the run.
         execute: runs a node.
-        problem: why the data of the trial could not be made.
+        problem: the error with which making the trial's data failed, or None.
 
     Raises:
         AlreadyRunningError: if another process trains this trial.
     """
-    what = {
+    identity = {
         "dataset": trial.dataset,
         "percent": trial.percent,
         "method": trial.method,
         "seeds": [*trial.seeds],
     }
-    tags = {**what, "seeds": ",".join(map(str, trial.seeds)), "cell": trial.name}
+    tags = {**identity, "seeds": ",".join(map(str, trial.seeds)), "cell": trial.name}
     recipe: Mapping[str, Any] = trial.recipe or {}
     trains = f"{trial.name}.training_record" in {name for each in nodes for name in each.outputs}
     record = None if trains else load_or_none(catalog, f"{trial.name}.training_record")
@@ -155,14 +156,14 @@ def run_trial(
             raise
         except Exception as failure:
             error = explained(failure)
-            logger.warning("%s failed: %s", trial.name, error)
+            logger.warning("%s failed: %s; the run continues", trial.name, error)
             outcome = {
-                **what,
+                **identity,
                 "precision": trial.precision,
                 "steps": recipe.get("steps"),
                 "status": FAILED,
                 "error": error,
-                # None unless only what follows training has failed.
+                # Not None if training succeeded and a later node failed.
                 "settings_digest": record["settings_digest"] if record else None,
                 "content_hash": record["data"]["content_hash"] if record else None,
                 **attempt.cost(run),
@@ -173,7 +174,7 @@ def run_trial(
 
 
 class _ExplainingCatalog:
-    """A catalog that names the file that cannot be read, and why."""
+    """A catalog whose errors name the file that cannot be read and the cause."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
@@ -182,15 +183,15 @@ class _ExplainingCatalog:
         return getattr(self._catalog, name)
 
     def load(self, name: str) -> Any:
-        """Load a dataset.
+        """Return the data of a dataset.
 
         Raises:
-            UserError: if it cannot be read.
+            UserError: if the dataset cannot be read.
         """
         try:
             return self._catalog.load(name)
         except (DatasetError, DataValidationError) as error:
-            # Kedro's message describes the whole dataset before it comes to the cause.
+            # Kedro's message describes the whole dataset before the cause.
             cause = error.__cause__ if isinstance(error, DatasetError) else None
             text = one_line(cause or error)
             file = str(getattr(self._catalog.get(name), "_filepath", name))
@@ -198,10 +199,10 @@ class _ExplainingCatalog:
 
 
 class LenientCatalog(_ExplainingCatalog):
-    """A catalog that loads None for what is missing, and `Unreadable` for what cannot be read."""
+    """A catalog that loads None for a missing dataset, and `Unreadable` for an unreadable one."""
 
     def load(self, name: str) -> Any:
-        """Load a dataset, None, or why it cannot be read."""
+        """Return the data of a dataset, None or `Unreadable`."""
         if not self._catalog.exists(name):
             return None
         try:
@@ -212,7 +213,7 @@ class LenientCatalog(_ExplainingCatalog):
 
 @contextmanager
 def without_node_errors() -> Iterator[None]:
-    """Keep Kedro from logging a failed node at length: one line is logged in its place."""
+    """Suppress Kedro's long log messages about failed nodes; `run_trial` logs one line."""
     kedro = logging.getLogger("kedro.pipeline.node")
     level = kedro.level
     kedro.setLevel(logging.CRITICAL)
@@ -223,7 +224,7 @@ def without_node_errors() -> Iterator[None]:
 
 
 def explained(error: Exception) -> str:
-    """Return one line on an error, naming recipe fields as a grid sets them."""
+    """Return the message of an error as one line, with recipe fields under the grid's key."""
     if isinstance(error, RecipeError):
         error = error.with_key(OVERRIDES)
     text = one_line(error)

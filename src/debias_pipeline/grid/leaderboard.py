@@ -1,4 +1,4 @@
-"""The leaderboard: metrics and outcomes of every trial, side by side."""
+"""The pipeline that compares the metrics and outcomes of all trials."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
@@ -28,16 +28,16 @@ METRICS, OUTCOME, DATA_CARD = "metrics of ", "outcome of ", "data card of "
 def create_leaderboard(trials: Sequence[Trial], tags: Iterable[str] = ()) -> Pipeline:
     """Return the pipeline that makes the leaderboard.
 
-    It is one node, which every run runs, and has the tags of all trials: whichever of them a run
-    chooses, the leaderboard of the whole grid follows.
+    It has one node with the tags of all trials, so that every run makes the leaderboard of the
+    whole grid, whichever trials `--tags` selects.
 
     Args:
-        trials: of the grid, see `trials_of`; without any there is no leaderboard.
-        tags: of the node, in addition to those of the trials.
+        trials: trials of the grid, see `trials_of`; if empty, the pipeline is empty.
+        tags: tags of the node, in addition to those of the trials.
     """
     if not trials:
         return Pipeline([])
-    ranking = _NodeOfManyInputs(
+    ranking = _NodeWithCachedHash(
         rank,
         inputs={
             "parameters": "parameters",
@@ -60,11 +60,12 @@ def create_leaderboard(trials: Sequence[Trial], tags: Iterable[str] = ()) -> Pip
     return Pipeline([ranking])
 
 
-class _NodeOfManyInputs(Node):
-    """A node that is hashed once; it must not be tagged later, which copies it as a plain node.
+class _NodeWithCachedHash(Node):
+    """A node that caches its hash.
 
-    Kedro hashes a node for each of its inputs, and each time by the names of all inputs: for
-    those of ten thousand trials, minutes.
+    Kedro hashes a node once per input, and each hash reads the names of all inputs, which takes
+    minutes for ten thousand trials. Give the node all its tags when it is created: `Node.tag`
+    returns a plain node.
     """
 
     def __hash__(self) -> int:
@@ -81,10 +82,10 @@ def rank(
     """Compare the results of all trials of the grid.
 
     Args:
-        parameters: say which trials the grid has, what was published for them, and where MLflow's
-            pages are.
-        of_trials: metrics and outcome of each, None where there is none, as `metrics of <trial>`
-            and `outcome of <trial>`; `data card of <setting>`, ignored where it cannot be read.
+        parameters: parameters of the run; they define the trials, their published accuracies and
+            the URL of MLflow's pages.
+        of_trials: `metrics of <trial>` and `outcome of <trial>`, None if missing; `data card of
+            <setting>`, ignored if it cannot be read.
 
     Returns:
         leaderboard, leaderboard_json, leaderboard_figures, leaderboard_page, leaderboard_table.
@@ -98,7 +99,7 @@ def rank(
         for result in (metrics, outcome):
             if isinstance(result, Unreadable):
                 raise UserError(result.reason)
-        if _is_of_other_data(outcome, of_trials[DATA_CARD + trial.setting]):
+        if _is_outdated(outcome, of_trials[DATA_CARD + trial.setting]):
             metrics = outcome = None
         results.append(
             TrialResult(
@@ -112,12 +113,12 @@ def rank(
         )
     if all(each.outcome is None for each in results):
         raise UserError(
-            "No trial of the grid was run, so there is nothing to rank: "
-            "first kedro run --pipeline=benchmark"
+            "No trial of the grid was run, so the leaderboard is empty; "
+            "run this first: kedro run --pipeline=benchmark"
         )
     leaderboard = make_leaderboard(results)
     figures = draw_leaderboard_figures(leaderboard)
-    typed, env = _typed(parameters), parameters.get("typed", {}).get("env")
+    typed, env = _typed_parameters(parameters), parameters.get("typed", {}).get("env")
     page = write_leaderboard_page(
         leaderboard,
         figures,
@@ -128,16 +129,16 @@ def rank(
     return leaderboard_frame(leaderboard), leaderboard, figures, page, table
 
 
-def _is_of_other_data(outcome: Mapping[str, Any] | None, data_card: Any) -> bool:
-    """Whether a result belongs to a state of the data set that is no longer on disk."""
+def _is_outdated(outcome: Mapping[str, Any] | None, data_card: Any) -> bool:
+    """Return whether a trial was trained on other data than that on disk."""
     now = data_card.get("content_hash") if isinstance(data_card, Mapping) else None
     return bool(outcome and now and outcome["status"] == DONE) and (
         cast(Mapping[str, Any], outcome).get("content_hash") != now
     )
 
 
-def _typed(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Return what `--params` must name to lay out the same grid in any environment."""
+def _typed_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Return the `--params` that define the same grid in any environment of conf/."""
     grid = {key: value for key, value in parameters["benchmark"].items() if key != "mlflow_ui"}
     of_run = parameters.get("typed", {})
     return {

@@ -1,4 +1,4 @@
-"""How much memory a part of a process needs."""
+"""Measure the peak memory of a trial."""
 
 import ctypes
 import gc
@@ -9,23 +9,23 @@ from typing import Final
 
 _CLEAR_REFS: Final = Path("/proc/self/clear_refs")
 _STATUS: Final = Path("/proc/self/status")
-# What Linux takes for "forget the peak".
+# Linux resets the peak when this is written to clear_refs.
 _RESET_PEAK: Final = "5"
 
-# Which trial of this process begins. Some modules are imported while the first one runs.
+# Counts the trials of this process. Some modules are imported during the first one.
 _trials: Final = count()
 _TRIALS_THAT_IMPORT: Final = 2
 
 
 class PeakMemory:
-    """The most memory that this process has held since here, in bytes.
+    """Measure the peak memory of this process since the object was created.
 
-    Linux keeps the peak of a process and can be told to forget it; elsewhere it is not known.
+    The peak is known on Linux only, which can reset it.
     """
 
     def __init__(self) -> None:
-        """Start to watch."""
-        _give_back_freed_memory()
+        """Release freed memory and reset the peak."""
+        _release_freed_memory()
         try:
             _CLEAR_REFS.write_text(_RESET_PEAK)
             self._known = True
@@ -33,7 +33,7 @@ class PeakMemory:
             self._known = False
 
     def bytes(self) -> int | None:
-        """The peak so far, or None where it cannot be known."""
+        """Return the peak in bytes, or None if it is unknown."""
         if not self._known:
             return None
         for line in _STATUS.read_text().splitlines():
@@ -42,14 +42,14 @@ class PeakMemory:
         return None
 
 
-def _give_back_freed_memory() -> None:
-    """Release what training keeps for its next step, so that it is not counted for the next trial.
+def _release_freed_memory() -> None:
+    """Return freed memory to the system, so that it is not counted for the next trial.
 
-    Only glibc has the call.
+    Only glibc has this function.
     """
     gc.collect()
     if next(_trials) < _TRIALS_THAT_IMPORT:
-        # Modules and the like are looked through by no later collection, which they slow.
+        # Exclude modules and other permanent objects, which would slow down later collections.
         gc.freeze()
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)

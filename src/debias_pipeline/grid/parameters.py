@@ -1,4 +1,4 @@
-"""Parameters of a grid: data sets × percents × methods."""
+"""Validate the parameters of a grid: data sets × percents × methods."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
@@ -15,7 +15,7 @@ from debias_pipeline.recipes import check_overrides, resolve_method
 from debias_pipeline.registry import unknown
 from debias_pipeline.validation import validated
 
-# What goes before a key of the grid where the user types it.
+# The prefix of the grid's keys in --params.
 _PREFIX: Final = "benchmark."
 # The key under which a grid sets recipe fields.
 OVERRIDES: Final = f"{_PREFIX}overrides"
@@ -39,8 +39,8 @@ class GridParameters(BaseModel):
 
     @field_validator("datasets", "percents", "methods", mode="before")
     @classmethod
-    def _lists_may_be_joined_by_plus(cls, value: object) -> object:
-        # Kedro splits --params at commas: benchmark.percents=2pct+5pct.
+    def _split_at_plus(cls, value: object) -> object:
+        # Kedro splits --params at commas, so lists are typed as benchmark.percents=2pct+5pct.
         items = value.split("+") if isinstance(value, str) else value
         if not isinstance(items, list):
             return [items]
@@ -50,21 +50,20 @@ class GridParameters(BaseModel):
 def resolve_grid(
     block: Mapping[str, Any], config: Mapping[str, Any], run: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Check the grid and look up what each of its trials uses.
+    """Validate the grid and look up the recipe and published accuracies of every trial.
 
     Args:
         block: the key `benchmark` of the parameters.
         config: see `recipes.resolve_method`; other keys are ignored.
-        run: what `parameters.resolve_parameters` gave: `raw_dir` and `data_seed` hold for the
-            grid as well.
+        run: from `parameters.resolve_parameters`; the grid uses its `raw_dir` and `data_seed`.
 
     Returns:
         `benchmark`: the fields of GridParameters. Per setting, such as `cmnist_0_5pct`:
-        `dataset`, `percent`, `data_options`, `data_folder`, and per method `recipe` (only where
-        there is one) and `published_accuracy`.
+        `dataset`, `percent`, `data_options`, `data_folder`, and per method `recipe` (if the method
+        has one for the data set) and `published_accuracy`.
 
     Raises:
-        UserError: if a value is not what it may be.
+        UserError: if a value is invalid.
     """
     known = [*GridParameters.model_fields]
     grid = validated(GridParameters, block, known=known, what="key of benchmark", prefix=_PREFIX)
@@ -103,14 +102,14 @@ def resolve_grid(
 def _split_overrides(
     overrides: Mapping[str, Any], methods: Sequence[str]
 ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """Recipe fields for all methods, and those under a method's name for it alone."""
+    """Return the recipe fields for all methods, and those per method."""
     of_method = {key: value for key, value in overrides.items() if key in method_names()}
     common = {key: value for key, value in overrides.items() if key not in of_method}
     check_overrides(common, methods)
     for method, fields in of_method.items():
         if not isinstance(fields, Mapping):
             raise UserError(
-                f"{OVERRIDES}.{method}={fields!r} is not recipe fields: write them as in "
+                f"{OVERRIDES}.{method}={fields!r} must be a mapping of recipe fields; use e.g. "
                 f"{OVERRIDES}.{method}.steps=2000"
             )
         check_overrides(fields, [method])
@@ -129,7 +128,7 @@ def _data_options(dataset: str, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_folders(resolved: Mapping[str, Any]) -> None:
-    """Check that no two settings share a folder, as each would overwrite the other's data."""
+    """Check that no two settings share a folder, as they would overwrite each other's data."""
     of_folder: dict[str, str] = {}
     for name, setting in resolved.items():
         if name == "benchmark":
@@ -137,8 +136,8 @@ def _check_folders(resolved: Mapping[str, Any]) -> None:
         other = of_folder.setdefault(setting["data_folder"], name)
         if other != name:
             raise UserError(
-                f"{other} and {name} of the grid would share the folder "
-                f"{setting['data_folder']}: leave one of them out"
+                f"{other} and {name} of the grid would use the same folder, "
+                f"{setting['data_folder']}; remove one of them from the grid"
             )
 
 
@@ -146,6 +145,6 @@ def _check_data_options(grid: GridParameters) -> None:
     for dataset in grid.data_options:
         if dataset not in grid.datasets:
             raise UserError(
-                f"benchmark.data_options.{dataset}: the grid has no such data set; "
-                f"it has {', '.join(grid.datasets)}"
+                f"benchmark.data_options.{dataset} is set, but {dataset} is not in the grid; "
+                f"the grid has {', '.join(grid.datasets)}"
             )

@@ -1,4 +1,4 @@
-"""Wiring of the grid: ingestion per setting, training and evaluation per trial, the leaderboard."""
+"""The grid's pipelines: ingestion per setting, training and evaluation per trial, leaderboard."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -12,9 +12,9 @@ from debias_pipeline.pipelines.evaluation.pipeline import EVALUATION
 from debias_pipeline.pipelines.ingestion import create_pipeline as create_ingestion
 from debias_pipeline.pipelines.training.pipeline import TRAINING
 
-# On every node of the pipelines `benchmark` and `leaderboard`.
+# The tag of every node of the pipelines `benchmark` and `leaderboard`.
 GRID_TAG: Final = "grid"
-# What a trial needs of its setting.
+# The entries of its setting that a trial reads.
 TRIAL_DATA: Final = ("images", "manifest", "data_card")
 
 _TRIAL = pipeline(
@@ -45,13 +45,17 @@ def create_pipelines(trials: Sequence[Trial]) -> dict[str, Pipeline]:
     for trial in trials:
         settings.setdefault(trial.setting, []).append(trial)
     leaderboard = create_leaderboard(trials, tags=[GRID_TAG])
-    # At once: adding them one by one takes longer the more there are.
-    parts = [*map(_data, settings.values()), *map(_trial, trials), leaderboard]
+    # One `Pipeline` of all parts: adding them one by one takes quadratic time.
+    parts = [*map(_data_pipeline, settings.values()), *map(_trial_pipeline, trials), leaderboard]
     return {"benchmark": Pipeline(parts), "leaderboard": leaderboard}
 
 
-def _data(trials: Sequence[Trial]) -> Pipeline:
-    """Return the pipeline that makes the data of one setting, for all its trials."""
+def _data_pipeline(trials: Sequence[Trial]) -> Pipeline:
+    """Return the pipeline that makes the data of one setting.
+
+    Args:
+        trials: all trials of the setting.
+    """
     first = trials[0]
     methods = (trial.method for trial in trials)
     return pipeline(
@@ -62,7 +66,8 @@ def _data(trials: Sequence[Trial]) -> Pipeline:
     )
 
 
-def _trial(trial: Trial) -> Pipeline:
+def _trial_pipeline(trial: Trial) -> Pipeline:
+    """Return the pipeline that trains and evaluates one trial."""
     of_setting = ("dataset", "percent")
     of_grid = ("seed", "seeds", "precision", "threads")
     return pipeline(

@@ -1,4 +1,4 @@
-"""What a grid would do: its trials, what is there, and how long the rest will take."""
+"""Plan a grid without running it: which trials are done, and how long the others will take."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,28 +24,28 @@ class PlannedTrial:
     """The state of a trial.
 
     Attributes:
-        name: of the trial.
-        there: whether all that it leaves is there.
-        error: why it failed before, or None.
-        seconds: how long it took if it is there, else how long it is expected to take; None
-            where that cannot be told.
+        name: name of the trial.
+        done: whether all results of the trial exist and are up to date.
+        error: the error of an earlier run, or None.
+        seconds: the measured duration if the trial is done, else an estimate; None if the size of
+            the data is unknown.
     """
 
     name: str
-    there: bool
+    done: bool
     error: str | None
     seconds: float | None
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a grid would do.
+    """The state of all trials of a grid.
 
     Attributes:
-        trials: in the grid's order.
-        missing_data: settings whose data is to be made.
-        device: where estimates were measured.
-        threads: with how many threads.
+        trials: trials in the order of the grid.
+        missing_data: settings whose data will be made.
+        device: device on which the estimates were measured.
+        threads: number of threads with which the estimates were measured.
     """
 
     trials: Sequence[PlannedTrial]
@@ -55,8 +55,8 @@ class Plan:
 
     @property
     def seconds_left(self) -> float:
-        """Expected for the trials that are not there, one after the other."""
-        return sum(trial.seconds or 0 for trial in self.trials if not trial.there)
+        """Return the estimated duration of the trials to do, run one after the other."""
+        return sum(trial.seconds or 0 for trial in self.trials if not trial.done)
 
 
 def plan(
@@ -65,15 +65,15 @@ def plan(
     parameters: Mapping[str, Any],
     outdated: Collection[str] = (),
 ) -> Plan:
-    """Look which trials are there, and time a few steps for those that are not.
+    """Find the trials that are done, and estimate the others by timing a few steps.
 
     Nothing is saved.
 
     Args:
-        trials: that would be run, each with a recipe.
-        catalog: of the run.
-        parameters: of the run.
-        outdated: entries of the catalog that are on disk and belong to other data.
+        trials: the trials to plan; each must have a recipe.
+        catalog: catalog of the run.
+        parameters: parameters of the run.
+        outdated: names of catalog entries on disk that belong to other data.
     """
     device = choose_device(parameters["device"])
     speeds: dict[tuple[Any, ...], Speed] = {}
@@ -82,10 +82,10 @@ def plan(
         for trial in trials:
             outcome = load_or_none(catalog, f"{trial.name}.outcome") or {}
             names = [f"{trial.name}.{name}" for name in TRIAL_ENTRIES]
-            there = all(name not in outdated and catalog.exists(name) for name in names)
-            seconds = outcome["seconds"] if there else _expected(trial, catalog, device, speeds)
-            error = None if there else outcome.get("error")
-            planned.append(PlannedTrial(trial.name, there, error, seconds))
+            done = all(name not in outdated and catalog.exists(name) for name in names)
+            seconds = outcome["seconds"] if done else _estimate(trial, catalog, device, speeds)
+            error = None if done else outcome.get("error")
+            planned.append(PlannedTrial(trial.name, done, error, seconds))
     settings = dict.fromkeys(trial.setting for trial in trials)
     missing = [
         name
@@ -95,11 +95,14 @@ def plan(
     return Plan(planned, missing, str(device), threads)
 
 
-def _expected(
+def _estimate(
     trial: Trial, catalog: Catalog, device: torch.device, speeds: dict[tuple[Any, ...], Speed]
 ) -> float | None:
-    """Seconds; what was measured for one method, network and batch serves for all percents."""
-    size = _size(trial, catalog)
+    """Return the estimated seconds of a trial; None if the size of its data is unknown.
+
+    Trials that differ only in percent share one measurement, which is kept in `speeds`.
+    """
+    size = _set_size(trial, catalog)
     if size is None or trial.recipe is None:
         return None
     recipe = trial.recipe
@@ -109,8 +112,8 @@ def _expected(
     return speeds[key].seconds(recipe, size)
 
 
-def _size(trial: Trial, catalog: Catalog) -> SetSize | None:
-    """Of the trial's data set: as it was made, or else as it will be, if that is known."""
+def _set_size(trial: Trial, catalog: Catalog) -> SetSize | None:
+    """Return the size of the trial's data set, or None if it is unknown before it is made."""
     card = load_or_none(catalog, f"{trial.setting}.data_card")
     if not isinstance(card, dict):
         return get_dataset(trial.dataset).size
@@ -120,36 +123,37 @@ def _size(trial: Trial, catalog: Catalog) -> SetSize | None:
 
 
 def plan_table(plan: Plan) -> Group:
-    """A plan for people."""
+    """Return a table of the trials with a summary below it."""
     table = plain_table(gap=2)
     table.add_column("Trial", overflow="fold")
     table.add_column("State", overflow="fold")
     table.add_column("Time", justify="right", no_wrap=True)
     for trial in plan.trials:
-        state = "there" if trial.there else f"failed: {trial.error}" if trial.error else "to do"
-        about = "" if trial.there or trial.seconds is None else "about "
+        state = "done" if trial.done else f"failed: {trial.error}" if trial.error else "to do"
+        about = "" if trial.done or trial.seconds is None else "about "
         table.add_row(Text(trial.name), Text(state), about + duration(trial.seconds))
-    return Group(table, Text("\n".join(_sentences(plan))))
+    return Group(table, Text("\n".join(_summary(plan))))
 
 
-def _sentences(plan: Plan) -> list[str]:
-    left = [trial for trial in plan.trials if not trial.there]
+def _summary(plan: Plan) -> list[str]:
+    left = [trial for trial in plan.trials if not trial.done]
     trials = "1 trial" if len(plan.trials) == 1 else f"{len(plan.trials)} trials"
-    counted = f"{trials}: {len(plan.trials) - len(left)} there, {len(left)} to do."
+    counted = f"{trials}: {len(plan.trials) - len(left)} done, {len(left)} to do."
     if not left:
         return [counted]
     unknown = [trial.name for trial in left if trial.seconds is None]
     threads = "1 thread" if plan.threads == 1 else f"{plan.threads} threads"
     sentences = [
         f"{counted} Time left with --only-missing-outputs: about {duration(plan.seconds_left)}, "
-        "one trial after the other.",
+        "if trials run one after the other.",
         "Estimated from a few timed steps per method and network on random images, on "
-        f"{plan.device} with {threads}; without the time to make data.",
+        f"{plan.device} with {threads}; the time to make data is not included.",
     ]
     if plan.missing_data:
         sentences.append(f"Data to be made: {', '.join(plan.missing_data)}.")
     if unknown:
         sentences.append(
-            f"No estimate for {', '.join(unknown)}: how large the data is shows when it is made."
+            f"No estimate for {', '.join(unknown)}: the size of the data is unknown until it is "
+            "made."
         )
     return sentences

@@ -1,4 +1,4 @@
-"""How long a trial will take, from a few of its steps on random images."""
+"""Estimate the duration of a trial by timing a few of its steps on random images."""
 
 import math
 import time
@@ -18,26 +18,27 @@ from debias_pipeline.methods import Batch, Losses, Method, Task, get_method
 from debias_pipeline.selection_rules import SELECTION_RULES
 from debias_pipeline.training import train
 
-# Enough for a mean, few enough not to wait for: where steps are slow, the seconds end it.
+# Timing ends after this many steps, or after `_MAX_SECONDS` if steps are slow.
 _STEPS: Final = 24
-_UNCOUNTED_STEPS: Final = 4
-_MOST_SECONDS: Final = 10.0
-# More images than these change the time of a step little.
-_MOST_TRAIN_IMAGES: Final = 4096
+_WARM_UP_STEPS: Final = 4
+_MAX_SECONDS: Final = 10.0
+# The time of a step hardly depends on the number of training images beyond this one.
+_MAX_TRAIN_IMAGES: Final = 4096
+# `_MANY_IMAGES` are predicted only if predicting `_FEW_IMAGES` took at most `_SLOW_SECONDS`.
 _FEW_IMAGES, _MANY_IMAGES = 50, 1000
-_SLOW: Final = 0.2
-_GOLDEN: Final = 0.618033988749895
+_SLOW_SECONDS: Final = 0.2
+_GOLDEN_RATIO: Final = 0.618033988749895
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Seconds that parts of a trial take.
+    """Measured durations of the parts of a trial.
 
     Attributes:
-        step: one step of all seeds together.
-        image: predicting one image with the networks of all seeds.
-        earlier_steps: number of steps of the stages before the last one. Each is taken to last as
-            long as one of the last stage.
+        step: seconds of one step of all seeds together.
+        image: seconds to predict one image with the networks of all seeds.
+        earlier_steps: number of steps of the stages before the last one; each is assumed to take as
+            long as a step of the last stage.
     """
 
     step: float
@@ -45,7 +46,7 @@ class Speed:
     earlier_steps: int = 0
 
     def seconds(self, recipe: Mapping[str, Any], size: SetSize) -> float:
-        """Of a whole trial: its steps, its evaluations and the predictions at the end."""
+        """Return the seconds of a whole trial: steps, evaluations and the final predictions."""
         evaluations = math.ceil(recipe["steps"] / recipe["eval_every"])
         images = evaluations * (size.valid + size.test) + len(SELECTION_RULES) * size.test
         steps = self.earlier_steps + recipe["steps"]
@@ -59,15 +60,15 @@ def measure(
     device: torch.device,
     precision: str,
 ) -> Speed:
-    """Time a few steps and predictions by the training loop itself.
+    """Time a few steps of the training loop, and a few predictions.
 
-    The steps are spread over the whole run, as a method may do more in later ones.
+    The timed steps are spread over the whole run, as later steps of a method may be slower.
 
     Args:
-        recipe: of the method.
-        size: of the data set.
-        seeds: trained together.
-        device: where to compute.
+        recipe: recipe of the method.
+        size: size of the data set.
+        seeds: seeds that are trained together.
+        device: device to compute on.
         precision: fp32 or bf16.
     """
     method_type = get_method(recipe["method"])
@@ -78,32 +79,42 @@ def measure(
     *earlier, _ = method.stages()
     _spread_steps(method, typed.steps)
     _shorten_stages(method)
-    clock = _Clock(device, len(earlier))
-    few = typed.model_copy(update={"eval_every": typed.steps})
-    with suppress(_EnoughError):
-        train(method, few, data, precision=precision, listeners=[clock])
+    timer = _StepTimer(device, len(earlier))
+    without_evaluations = typed.model_copy(update={"eval_every": typed.steps})
+    with suppress(_EnoughStepsError):
+        train(method, without_evaluations, data, precision=precision, listeners=[timer])
     return Speed(
-        clock.seconds_per_step(),
+        timer.seconds_per_step(),
         _seconds_per_image(method, data, precision),
         sum(stage.steps for stage in earlier),
     )
 
 
-class _EnoughError(Exception):
-    """Ends training when enough steps are timed."""
+class _EnoughStepsError(Exception):
+    """Raised to end training when enough steps are timed."""
 
 
-class _Clock:
-    """Notes when steps end, after some that are not of interest."""
+class _StepTimer:
+    """Record when each step ends.
+
+    Args:
+        device: device of the training.
+        skipped: number of first steps to ignore.
+    """
 
     def __init__(self, device: torch.device, skipped: int) -> None:
         self._device, self._skipped = device, skipped
         self._ends = [time.perf_counter()]
 
     def on_resume(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
-        """No snapshot is used."""
+        """Do nothing, as timing uses no snapshots."""
 
     def on_step(self) -> None:
+        """Record the time.
+
+        Raises:
+            _EnoughStepsError: if enough steps are timed.
+        """
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
         if self._skipped:
@@ -111,41 +122,42 @@ class _Clock:
             self._ends = [time.perf_counter()]
             return
         self._ends.append(time.perf_counter())
-        long = self._ends[-1] - self._ends[0] > _MOST_SECONDS
-        if long or len(self._ends) > _STEPS + _UNCOUNTED_STEPS:
-            raise _EnoughError
+        is_slow = self._ends[-1] - self._ends[0] > _MAX_SECONDS
+        if is_slow or len(self._ends) > _STEPS + _WARM_UP_STEPS:
+            raise _EnoughStepsError
 
     def on_evaluation(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
-        """No step is followed by one."""
+        """Do nothing, as only steps are timed."""
 
     def seconds_per_step(self) -> float:
-        """A mean without the first steps, which also set things up."""
-        first = min(_UNCOUNTED_STEPS, len(self._ends) - 2)
+        """Return the mean duration of a step, without the warm-up steps."""
+        first = min(_WARM_UP_STEPS, len(self._ends) - 2)
         return (self._ends[-1] - self._ends[first]) / (len(self._ends) - 1 - first)
 
 
 def _spread_steps(method: Method, steps: int) -> None:
-    """Let a method take the few steps that it makes for some of a whole run's."""
+    """Replace `losses`, so that the first few steps use step numbers from the whole run."""
     losses = method.losses
 
-    def losses_of_another_step(batch: Batch, step: int) -> Losses:
-        # Multiples of the golden ratio are spread evenly however many are taken.
-        return losses(batch, int(steps * ((step + 0.5) * _GOLDEN % 1)))
+    def losses_at_spread_step(batch: Batch, step: int) -> Losses:
+        # Multiples of the golden ratio modulo 1 are spread evenly, whatever their number.
+        return losses(batch, int(steps * ((step + 0.5) * _GOLDEN_RATIO % 1)))
 
-    method.losses = losses_of_another_step  # type: ignore[method-assign]
+    method.losses = losses_at_spread_step  # type: ignore[method-assign]
 
 
 def _shorten_stages(method: Method) -> None:
-    """Let a method make one step of each stage before the last one."""
+    """Shorten each stage before the last one to one step."""
     *earlier, last = method.stages()
     stages = (*(replace(stage, steps=min(stage.steps, 1)) for stage in earlier), last)
     method.stages = lambda: stages  # type: ignore[method-assign]
 
 
 def _random_data(size: SetSize, batch_size: int, device: torch.device) -> ImageData:
+    """Return random images with the shape and classes of a data set."""
     random = np.random.default_rng(0)
     counts = {
-        "train": max(batch_size, min(size.train, _MOST_TRAIN_IMAGES)),
+        "train": max(batch_size, min(size.train, _MAX_TRAIN_IMAGES)),
         "valid": _FEW_IMAGES,
         "test": _MANY_IMAGES,
     }
@@ -164,11 +176,12 @@ def _random_data(size: SetSize, batch_size: int, device: torch.device) -> ImageD
 
 
 def _seconds_per_image(method: Method, data: ImageData, precision: str) -> float:
+    """Time predictions of a few images, and of many if that is fast."""
     seconds = 0.0
     for split, images in (("valid", _FEW_IMAGES), ("test", _MANY_IMAGES)):
         started = time.perf_counter()
         predict(method, data, split, precision)
         seconds = time.perf_counter() - started
-        if seconds > _SLOW:
+        if seconds > _SLOW_SECONDS:
             return seconds / images
     return seconds / _MANY_IMAGES

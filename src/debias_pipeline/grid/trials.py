@@ -1,4 +1,4 @@
-"""The trials of a grid: a data set, a percent and a method, each with all its seeds."""
+"""Trials of a grid: a trial is a data set, a percent and a method, with all seeds."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from debias_pipeline.biased_data import get_dataset
 from debias_pipeline.parameters import Threads
 from debias_pipeline.published import PublishedAccuracy
 
-# Catalog entries that the trials of one setting share, and those that each trial has of its own.
+# Catalog entries that the trials of one setting share, and the entries of each trial.
 SETTING_ENTRIES: Final = ("images", "manifest", "data_card", "data_figures")
 TRAINED_ENTRIES: Final = ("checkpoint", "history", "sample_weights", "training_record")
 TRIAL_ENTRIES: Final = (*TRAINED_ENTRIES, "predictions", "metrics", "group_accuracy", "outcome")
@@ -21,14 +21,14 @@ class Trial:
     """One data set, percent and method, with all seeds.
 
     Attributes:
-        dataset: its name.
-        percent: as typed, such as 0.5pct.
-        method: its name.
-        seeds: trained together.
+        dataset: name of the data set.
+        percent: percent as typed, such as 0.5pct.
+        method: name of the method.
+        seeds: seeds that are trained together.
         precision: fp32 or bf16.
-        recipe: the method's, overrides included; None where it has none for the data set.
-        published_accuracy: those of papers, the one for tables first.
-        data_folder: folder of the data set, shared with ordinary runs: cmnist/0.5pct.
+        recipe: recipe of the method with overrides; None if it has none for the data set.
+        published_accuracy: accuracies from papers; tables show the first one.
+        data_folder: folder of the data set, shared with ordinary runs, such as cmnist/0.5pct.
         threads: `auto`, or the number of threads on the CPU.
     """
 
@@ -44,17 +44,17 @@ class Trial:
 
     @property
     def setting(self) -> str:
-        """The namespace of the data set and percent: cmnist_0_5pct."""
+        """Return the namespace of the data set and percent, such as cmnist_0_5pct."""
         return setting_name(self.dataset, self.percent)
 
     @property
     def name(self) -> str:
-        """The namespace of the trial: cmnist_0_5pct.disent."""
+        """Return the namespace of the trial, such as cmnist_0_5pct.disent."""
         return f"{self.setting}.{self.method}"
 
     @property
     def digest(self) -> str:
-        """Eight hexadecimal digits that differ wherever another result is to be expected."""
+        """Return eight hexadecimal digits of a hash of all settings that affect the results."""
         settings = {
             "data": self.data_folder,
             "recipe": self.recipe,
@@ -66,27 +66,27 @@ class Trial:
 
     @property
     def results_folder(self) -> str:
-        """Where the trial's results are filed: a trial with other settings has another one."""
+        """Return the folder of the trial's results, which depends on its settings."""
         return f"{self.data_folder}/benchmark-{self.digest}"
 
 
 def setting_name(dataset: str, percent: str) -> str:
-    """Return the namespace of a data set and percent; dots would separate namespaces."""
+    """Return the namespace of a data set and percent, without dots, which separate namespaces."""
     if not get_dataset(dataset).has_percents:
         return dataset
     return f"{dataset}_{percent.replace('.', '_')}"
 
 
 def percents_of(dataset: str, percents: Sequence[str]) -> Sequence[str]:
-    """Return the percents of a data set in a grid: one of them if it has none."""
+    """Return the percents to run for a data set: only the first one if it has no percents."""
     return percents if get_dataset(dataset).has_percents else percents[:1]
 
 
 def trials_of(parameters: Mapping[str, Any]) -> list[Trial]:
-    """Return the trials of the grid, in its order.
+    """Return the trials of the grid in order.
 
     Args:
-        parameters: resolved, see `resolve_grid`; without a grid there are no trials.
+        parameters: resolved parameters, see `resolve_grid`; the key `benchmark` may be missing.
     """
     if "benchmark" not in parameters:
         return []

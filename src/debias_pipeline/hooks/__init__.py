@@ -1,4 +1,4 @@
-"""What happens around a run: checks before it, tracking, and a summary for people."""
+"""Kedro hooks: check a run before it starts, track it in MLflow, and print a summary."""
 
 from debias_pipeline.hooks.preflight import PreflightHooks
 from debias_pipeline.hooks.snapshots import SnapshotHooks

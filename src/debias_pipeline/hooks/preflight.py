@@ -1,4 +1,4 @@
-"""Checks before a run: what cannot succeed is refused before anything starts."""
+"""Check that a run can succeed before it starts."""
 
 import logging
 from collections.abc import Mapping
@@ -45,11 +45,11 @@ Catalog = CatalogProtocol[Any, Any]
 
 
 class PreflightHooks:
-    """Refuses a run that cannot succeed before it starts."""
+    """Create the pipelines that depend on parameters, and check a run before it starts."""
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        """Lay out the grid; let `evaluation` and `reporting` use what is trained."""
+        """Create the grid's pipelines, and `evaluation` and `reporting` of all trained methods."""
         pipelines.update(create_pipelines(trials_of(context.params)))
         if context.params.get("pretrained"):
             pipelines.update(pipelines_of_pretrained())
@@ -58,18 +58,17 @@ class PreflightHooks:
         trained = [name for name in method_names() if catalog.exists(f"{name}.checkpoint")]
         pipelines.update(pipelines_of_trained(trained or DEFAULT_METHODS))
 
-    # First of all hooks, so that no MLflow run is started for what is refused.
+    # Runs before all other hooks, so that an invalid run does not start an MLflow run.
     @hook_impl(tryfirst=True)
     def before_pipeline_run(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Catalog
     ) -> None:
-        """Check what depends on the pipeline chosen.
+        """Check recipes, device, inputs and outputs of the pipeline or grid that will run.
 
         Raises:
-            UserError: if a method has no recipe, a recipe field is unknown to all methods of
-                the run, the device is not there, something is missing that an earlier
-                pipeline makes or belongs to other data, results cannot be saved, or a method
-                needs bias labels and the data has none. The same is checked for a grid.
+            UserError: if a method has no recipe, no method of the run has a given recipe field,
+                the device is not available, an input is missing or belongs to other data, results
+                cannot be saved, or a method needs bias labels and the data has none.
         """
         _check_load_versions(run_params["load_versions"] or {}, pipeline, catalog)
         parameters: dict[str, Any] = catalog.load("parameters")
@@ -77,9 +76,9 @@ class PreflightHooks:
             check_typed(run_params["runtime_params"] or {})
         trials = chosen_trials(trials_of(parameters), pipeline)
         check_trials(trials, pipeline, catalog)
-        # The workers of a cluster have devices and files of their own.
-        here = run_params["runner"] != ON_OTHER_MACHINES
-        if here:
+        # Workers of a cluster may have other devices and files than this machine.
+        runs_here = run_params["runner"] != ON_OTHER_MACHINES
+        if runs_here:
             choose_device(parameters["device"])
             _check_writable(pipeline, catalog)
             for trial in trials:
@@ -88,7 +87,7 @@ class PreflightHooks:
         for method in trained:
             if "recipe" not in parameters[method]:
                 raise UserError(no_recipe(method, parameters["dataset"]))
-            if here:
+            if runs_here:
                 _check_weights(parameters[method]["recipe"], "recipe")
         if trained:
             check_overrides(parameters["recipe"], trained)
@@ -98,11 +97,11 @@ class PreflightHooks:
         for key in ("model", "images"):
             if f"params:{key}" in pipeline.inputs() and not parameters[key]:
                 raise UserError(
-                    f"--pipeline=predict needs {key}; use e.g. --params "
+                    f"--pipeline=predict needs {key}, which is empty; use e.g. --params "
                     "model=data/06_models/cmnist_mini/2pct/disent,images=photos"
                 )
         self._check_inputs(pipeline, catalog, parameters)
-        if here:
+        if runs_here:
             for method in trained:
                 _check_bias_labels(method, parameters, parameters, "", pipeline, catalog)
             for trial in trials:
@@ -119,7 +118,7 @@ class PreflightHooks:
     def _check_inputs(
         self, pipeline: Pipeline, catalog: Catalog, parameters: dict[str, Any]
     ) -> None:
-        # The leaderboard shows what is missing.
+        # Inputs of the leaderboard may be missing; it shows which.
         read = {
             name for node in pipeline.nodes if ALL_DONE not in node.tags for name in node.inputs
         }
@@ -129,8 +128,10 @@ class PreflightHooks:
             return
         setting = f"dataset={parameters['dataset']},percent={parameters['percent']}"
         method = next((name.split(".")[0] for name in missing if "." in name), None)
-        remedy = f"kedro run --pipeline={method or 'ingestion'} --params {setting}"
-        raise UserError(f"Nothing there yet for {', '.join(missing)} ({setting}): first {remedy}")
+        raise UserError(
+            f"{', '.join(missing)} of {setting} must exist before this run; "
+            f"run this first: kedro run --pipeline={method or 'ingestion'} --params {setting}"
+        )
 
 
 def _check_bias_labels(
@@ -141,21 +142,21 @@ def _check_bias_labels(
     pipeline: Pipeline,
     catalog: Catalog,
 ) -> None:
-    """Check that the data has the bias labels that a method needs.
+    """Check that the data has bias labels if a method needs them.
 
-    Data that the pipeline makes is not there yet, or is not the one that it will make: then the
-    data set says what it knows of it.
+    If the pipeline makes the data, the data card on disk may be missing or outdated, so the class
+    of the data set is asked instead.
 
     Args:
-        method: to be trained.
-        setting: `dataset` and `data_options`.
-        parameters: `raw_dir`.
-        namespace: of the setting's catalog entries.
-        pipeline: to be run.
-        catalog: of the run.
+        method: the method that will be trained.
+        setting: parameters with `dataset` and `data_options`.
+        parameters: parameters with `raw_dir`.
+        namespace: prefix of the setting's catalog entries, empty in an ordinary run.
+        pipeline: the pipeline that will run.
+        catalog: catalog of the run.
 
     Raises:
-        UserError: if there are none.
+        UserError: if the method needs bias labels and the data has none.
     """
     if get_method(method).bias_labels == "none":
         return
@@ -176,7 +177,7 @@ def _check_bias_labels(
 
 
 def _check_writable(pipeline: Pipeline, catalog: Catalog) -> None:
-    # One output of each kind: a grid has thousands, and those of a kind lie in the same layer.
+    # Check one output of each kind: a grid has thousands, and those of a kind share a layer.
     for name in {each.split(".")[-1]: each for each in sorted(pipeline.all_outputs())}.values():
         folder = unwritable_folder(catalog.get(name))
         if folder is not None:
@@ -189,10 +190,10 @@ def _check_writable(pipeline: Pipeline, catalog: Catalog) -> None:
 def _check_load_versions(
     load_versions: dict[str, str], pipeline: Pipeline, catalog: Catalog
 ) -> None:
-    """Check that the pipeline reads what --load-versions names, and that the version is stored.
+    """Check that the pipeline reads the inputs of --load-versions and that the versions exist.
 
     Raises:
-        UserError: if it does not, or the version is not.
+        UserError: if an input is not read or a version does not exist.
     """
     if not load_versions:
         return
@@ -207,11 +208,13 @@ def _check_load_versions(
             )
         if version not in versions[name]:
             stored = ", ".join(versions[name]) or "none"
-            raise UserError(f"--load-versions={name}:{version} is not stored; stored are: {stored}")
+            raise UserError(
+                f"--load-versions={name}:{version} does not exist; stored are: {stored}"
+            )
 
 
 def _check_weights(recipe: Mapping[str, Any], key: str) -> None:
-    """Check the weights that a recipe starts from; errors name recipe fields under `key`."""
+    """Check the initial weights of a recipe; errors name recipe fields under `key`."""
     if not recipe:
         return
     try:

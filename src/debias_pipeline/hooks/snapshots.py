@@ -1,4 +1,4 @@
-"""Snapshots are removed once what was trained is saved."""
+"""Remove snapshots when the results of training are saved."""
 
 import logging
 from typing import Any
@@ -11,23 +11,23 @@ logger = logging.getLogger(__name__)
 
 Catalog = CatalogProtocol[Any, Any]
 
-# The catalog entry that gives a node the place for its snapshots.
+# The catalog entry with the folder for snapshots, which is an input of the training node.
 SNAPSHOTS = "snapshots"
 
 
 class SnapshotHooks:
-    """Removes the snapshots of a training run once all that it made is saved."""
+    """Remove the snapshots of a training run when all its outputs are saved."""
 
     _catalog: Catalog
 
     @hook_impl
     def before_node_run(self, catalog: Catalog) -> None:
-        """Keep the catalog, also in a process that only runs nodes."""
+        """Store the catalog; workers call no earlier hook."""
         self._catalog = catalog
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
-        """Remove snapshots after the last output of the node that took them."""
+        """Remove the snapshots of a training node after its last output is saved."""
         store = next((name for name in node.inputs if name.split(".")[-1] == SNAPSHOTS), None)
         if store is None or dataset_name != node.outputs[-1]:
             return
@@ -36,5 +36,9 @@ class SnapshotHooks:
             try:
                 self._catalog.load(store).clear(data["settings_digest"])
             except OSError as error:
-                # Such as a network file system on which a file is still open elsewhere.
-                logger.warning("Snapshots that are not needed any more were not removed: %s", error)
+                # E.g. on a network file system, if a file is still open on another machine.
+                logger.warning(
+                    "Snapshots of a finished training could not be removed: %s; delete them to "
+                    "free disk space",
+                    error,
+                )

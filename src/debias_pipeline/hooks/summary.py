@@ -1,4 +1,4 @@
-"""What a run prints at its end: the headline table and the paths of its reports."""
+"""Print the headline table and the paths of the reports at the end of a run."""
 
 import os
 from pathlib import Path
@@ -20,12 +20,12 @@ Catalog = CatalogProtocol[Any, Any]
 
 
 class SummaryHooks:
-    """Ends a run with its results: the headline table and where the reports are."""
+    """Print the results of a run, and fail it if trials of the grid failed."""
 
-    # Last of all hooks, so that the MLflow run has ended when failed trials make the command fail.
+    # Runs after all other hooks, so that the MLflow run has ended when this hook raises.
     @hook_impl(trylast=True)
     def after_pipeline_run(self, pipeline: Pipeline, catalog: Catalog) -> None:
-        """Show what the run has measured and written.
+        """Print the tables of the run and the paths of its reports.
 
         Raises:
             UserError: if trials of the grid failed.
@@ -45,11 +45,11 @@ class SummaryHooks:
         reports = sorted(
             name for name in outputs if name.endswith(("report", "_page", "image_predictions"))
         )
-        # Networks that were not trained here are evaluated for their metrics.
+        # For published networks, and where there is no report, show the path of the metrics.
         files = [*reports, *(name for name in evaluated if not reports or PRETRAINED in name)]
         for name in files:
             shown = location(catalog.get(name)).removeprefix(f"{Path.cwd()}{os.sep}")
-            # Not logged: a log line would be wrapped, and a path should be easy to copy.
+            # Printed instead of logged, as a log handler would wrap the path.
             print(f"{name.replace('.', ' ').replace('_', ' ')}: {shown}")
         trials = chosen_trials(trials_of(catalog.load("parameters")), pipeline)
         check_outcomes(

@@ -1,4 +1,4 @@
-"""MLflow: the run of a command, its tags, parameters, metrics and artifacts."""
+"""Track a run in MLflow: tags, parameters, metrics and artifacts."""
 
 import os
 import shlex
@@ -38,17 +38,17 @@ Catalog = CatalogProtocol[Any, Any]
 
 
 class TrackingHooks:
-    """Tracks a run in MLflow: parameters, tags, metrics and artifacts.
+    """Track a run in MLflow: parameters, tags, metrics and artifacts.
 
-    It takes the place of kedro-mlflow's hooks, which need an MLflow that answers. The settings in
-    mlflow.yml are those of kedro-mlflow.
+    These hooks replace those of kedro-mlflow, which fail if the MLflow server is unreachable. They
+    use kedro-mlflow's settings in mlflow.yml.
     """
 
     _catalog: Catalog
     _config: KedroMlflowConfig
     _destination: Destination
 
-    # Before all that reads the configuration.
+    # Runs before all hooks that read the configuration.
     @hook_impl(tryfirst=True)
     def after_context_created(self, context: KedroContext) -> None:
         """Read mlflow.yml, without contacting MLflow."""
@@ -57,7 +57,7 @@ class TrackingHooks:
         self._config = mlflow_config(loader)
         self._destination = destination_of(loader, self._config)
         os.environ.update(credentials_of(loader, self._config))
-        # For notebooks, and `kedro mlflow ui`.
+        # Used by notebooks and `kedro mlflow ui`.
         set_tracking_uri(self._destination.uri)
         context.__setattr__("mlflow", self._config)
 
@@ -90,8 +90,8 @@ class TrackingHooks:
 
     @hook_impl
     def before_node_run(self, node: Node, catalog: Catalog, inputs: dict[str, Any]) -> None:
-        """Log the parameters of a node; a trial logs its recipe to a run of its own."""
-        # Set here, as a worker's process only runs nodes.
+        """Log the parameters of a node; trials log their recipes in `run_trial`."""
+        # Set here, as workers call no earlier hook.
         self._catalog = catalog
         if GRID_TAG not in node.tags:
             parameters = {name: inputs[name] for name in inputs if is_parameter(name)}
@@ -101,9 +101,9 @@ class TrackingHooks:
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
-        """Log what the catalog marks with `mlflow_artifact: <path>` or `mlflow_metrics: <prefix>`.
+        """Log data whose catalog entry has `mlflow_artifact: <path>` or `mlflow_metrics: <prefix>`.
 
-        kedro-mlflow's own datasets need an MLflow that answers.
+        Datasets of kedro-mlflow are not used, as they fail if the MLflow server is unreachable.
         """
         dataset = self._catalog.get(dataset_name)
         metadata = getattr(dataset, "metadata", None) or {}
@@ -117,12 +117,12 @@ class TrackingHooks:
 
     @hook_impl
     def after_pipeline_run(self) -> None:
-        """End the run."""
+        """End the MLflow run."""
         end_run(FINISHED)
 
     @hook_impl
     def on_pipeline_error(self) -> None:
-        """End the run; Kedro does not call this for Ctrl-C, see `killed_when_interrupted`."""
+        """End the MLflow run as failed; see `killed_when_interrupted` for Ctrl-C."""
         end_run(FAILED)
 
 
@@ -153,12 +153,12 @@ def _in_namespace(pipeline: Pipeline, name: str) -> bool:
 
 
 def _uses_dataset(pipeline: Pipeline) -> bool:
-    """Whether an ordinary pipeline makes or reads the data set of its parameters."""
+    """Return whether an ordinary pipeline makes or reads the data set of its parameters."""
     return bool({"images", "data_card"} & pipeline.datasets())
 
 
 def _command(run_params: Mapping[str, Any], pipelines_chosen: list[str]) -> str:
-    """The command line of a run, as far as Kedro tells hooks."""
+    """Return the command line of a run, with the options that Kedro passes to hooks."""
     options: dict[str, Any] = {
         "pipelines": [name for name in pipelines_chosen if name != "__default__"],
         "env": [run_params["env"]] if run_params["env"] else [],
@@ -178,7 +178,7 @@ def _command(run_params: Mapping[str, Any], pipelines_chosen: list[str]) -> str:
 
 
 def _git_commit(project: Path) -> str:
-    """The commit of the project, marked where files differ from it; "unknown" without git."""
+    """Return the commit of the project, with "-dirty" if files differ; "unknown" without git."""
 
     def git(arguments: Iterable[str]) -> str:
         command = ["git", "-C", str(project), *arguments]

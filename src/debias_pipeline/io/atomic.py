@@ -53,7 +53,7 @@ class AtomicSaveMixin:
 
 # kedro-datasets has no type annotations, hence the ignores.
 class AtomicJSONDataset(AtomicSaveMixin, JSONDataset):  # type: ignore[misc]
-    """JSON in UTF-8, indented; saving NaN or infinity, which JSON does not have, is an error."""
+    """A dataset for indented JSON in UTF-8; saving NaN or infinity raises an error."""
 
     DEFAULT_SAVE_ARGS: ClassVar[dict[str, Any]] = {
         "indent": 2,
@@ -66,11 +66,11 @@ class AtomicJSONDataset(AtomicSaveMixin, JSONDataset):  # type: ignore[misc]
 
 
 class AtomicParquetDataset(AtomicSaveMixin, ParquetDataset):  # type: ignore[misc]
-    """A pandas frame as parquet."""
+    """A dataset for pandas frames as parquet."""
 
 
 class AtomicTextDataset(AtomicSaveMixin, TextDataset):  # type: ignore[misc]
-    """Text such as an HTML page, in UTF-8."""
+    """A dataset for text in UTF-8, such as an HTML page."""
 
     DEFAULT_FS_ARGS: ClassVar[dict[str, Any]] = {
         "open_args_save": {"mode": "w", "encoding": "utf-8"},
@@ -78,16 +78,16 @@ class AtomicTextDataset(AtomicSaveMixin, TextDataset):  # type: ignore[misc]
     }
 
 
-# Spreadsheets take text that begins with one of these for a formula.
+# Spreadsheets treat text that begins with one of these as a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _ESCAPE = "'"
 
 
 class SpreadsheetDataset(AtomicSaveMixin, CSVDataset):  # type: ignore[misc]
-    """A pandas frame as CSV that a spreadsheet opens safely.
+    """A dataset for pandas frames as CSV that is safe to open in a spreadsheet.
 
-    Text that a spreadsheet would run as a formula gets an apostrophe in front, which is removed on
-    loading. The byte order mark tells spreadsheets that the file is UTF-8.
+    Text that a spreadsheet would treat as a formula is saved with a leading apostrophe, which is
+    removed when loading. The byte order mark tells spreadsheets that the file is UTF-8.
     """
 
     DEFAULT_SAVE_ARGS: ClassVar[dict[str, Any]] = {"index": False}
@@ -97,11 +97,11 @@ class SpreadsheetDataset(AtomicSaveMixin, CSVDataset):  # type: ignore[misc]
     }
 
     def save(self, data: pd.DataFrame) -> None:
-        """Save, with formulas escaped."""
+        """Escape formulas and save the frame."""
         super().save(_map_texts(data, _escape))
 
     def load(self) -> pd.DataFrame:
-        """Load, with escapes removed."""
+        """Load the frame and remove the escapes."""
         return _map_texts(super().load(), _unescape)
 
 

@@ -1,4 +1,4 @@
-"""Store snapshots of training runs: a folder per settings, locally or at any URL of fsspec."""
+"""Store snapshots of training runs in one folder per settings, at any URL of fsspec."""
 
 import json
 import logging
@@ -33,7 +33,7 @@ class SnapshotFolder:
         """Set up.
 
         Args:
-            url: a local path or a URL; it is created with the first snapshot.
+            url: a local path or a URL; the folder is created with the first snapshot.
             fs_args: passed to fsspec.
             fingerprint: the settings of the run, saved with the first snapshot, so that runs with
                 other settings can name the difference.
@@ -61,7 +61,7 @@ class SnapshotFolder:
         Raises:
             OSError: if it cannot be written, such as on a full disk.
         """
-        # As text, since it may contain NaN, which the dataset does not accept as JSON.
+        # Convert metadata to text: it may contain NaN, which the dataset rejects.
         described = {"json": json.dumps(metadata)}
         if self._fingerprint is not None and not self._fs.exists(self._file(_FINGERPRINT)):
             with appearing(self._fs, self._protocol, self._path / _FINGERPRINT) as file:
@@ -148,9 +148,9 @@ class SnapshotStore:
     def exclusive(self, digest: str) -> Iterator[None]:
         """Keep other processes of this machine from training with the same settings.
 
-        The lock ends with the process, also if that is killed. Remote stores, and folders in which
-        the lock file cannot be created, are not locked. Temporary files of a killed process are
-        removed.
+        The lock is released when the process ends, also if it is killed. Remote stores, and folders
+        in which the lock file cannot be created, are not locked. Temporary files of a killed
+        process are removed.
 
         Raises:
             AlreadyRunningError: if another process trains with the same settings.

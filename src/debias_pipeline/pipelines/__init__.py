@@ -1,1 +1,1 @@
-"""Wiring: nodes that hand catalog data to the packages that do the work."""
+"""Pipelines, and nodes that pass catalog data to the functions of other packages."""

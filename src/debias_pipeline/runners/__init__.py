@@ -1,4 +1,4 @@
-"""Runners: trials of a grid isolated from each other, here or on a Dask cluster."""
+"""Kedro runners that isolate failed trials of a grid, on this machine or on a Dask cluster."""
 
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,13 +10,12 @@ if TYPE_CHECKING:
 
 __all__ = ["ON_OTHER_MACHINES", "DaskRunner", "IsolatingRunner"]
 
-# The text of a runner whose nodes compute on machines of which this one knows nothing: all that
-# Kedro tells hooks of a runner is its text.
+# `str()` of a runner whose nodes run on other machines. Kedro passes only this text to hooks.
 ON_OTHER_MACHINES: Final = "Dask cluster that is joined"
 
 
 def __getattr__(name: str) -> Any:
-    """Import Dask only when its runner is asked for, as ordinary runs do without.
+    """Import Dask only if its runner is used, as ordinary runs work without Dask.
 
     Raises:
         UserError: if Dask is not installed.
@@ -29,6 +28,6 @@ def __getattr__(name: str) -> Any:
         if error.name not in ("dask", "distributed"):
             raise
         raise UserError(
-            'DaskRunner needs Dask, which is not installed: pip install "debias-pipeline[dask]"'
+            'DaskRunner needs Dask, which is not installed; pip install "debias-pipeline[dask]"'
         ) from error
     return DaskRunner

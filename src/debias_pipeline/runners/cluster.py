@@ -1,4 +1,4 @@
-"""Which Dask cluster a run uses: one of its own, or one that is there."""
+"""Connect to a running Dask cluster, or start a local one."""
 
 import logging
 import os
@@ -14,34 +14,33 @@ from debias_pipeline.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-# It sets itself to INFO when it is imported, after conf/logging.yml was read.
+# The import of distributed sets its level to INFO, after conf/logging.yml was read.
 logging.getLogger("distributed").setLevel(logging.WARNING)
 _QUIET = {"DASK_LOGGING__DISTRIBUTED": "warning"}
 
 SCHEDULER_ADDRESS = "DASK_SCHEDULER_ADDRESS"
 GPU = "GPU"
 
-# How long a scheduler may take to answer, in seconds.
-_TO_ANSWER = 10
+# How long to wait for the scheduler, in seconds.
+_TIMEOUT = 10
 
 
 @contextmanager
 def connected(workers: int, gpus: bool) -> Iterator[Client]:
-    """A client of the cluster that DASK_SCHEDULER_ADDRESS names, or else of a local one.
+    """Yield a client of the cluster at DASK_SCHEDULER_ADDRESS, or of a new local cluster.
+
+    On exit the client and the local cluster are closed.
 
     Args:
-        workers: of a local cluster: processes, each with one node at a time.
+        workers: number of worker processes of a local cluster; each runs one node at a time.
         gpus: whether the workers of a local cluster offer a GPU.
 
-    Yields:
-        The client; it is closed in the end, and so is a local cluster.
-
     Raises:
-        UserError: if no scheduler answers.
+        UserError: if the scheduler does not answer.
     """
     address = scheduler_address()
     if address:
-        with _client_of(address) as client:
+        with _connect(address) as client:
             yield client
         return
     with _local_cluster(workers, gpus) as cluster, Client(cluster) as client:
@@ -50,17 +49,17 @@ def connected(workers: int, gpus: bool) -> Iterator[Client]:
 
 
 def scheduler_address() -> str | None:
-    """Where the scheduler is to join, or None for a cluster of one's own."""
+    """Return the address of a running scheduler, or None to start a local cluster."""
     return os.environ.get(SCHEDULER_ADDRESS) or None
 
 
 def default_workers(nodes: int, threads: int | None, gpus: bool) -> int:
-    """How many workers a local cluster has if nobody says.
+    """Return the default number of workers of a local cluster.
 
     Args:
-        nodes: how many nodes there are to run.
-        threads: of a node; None where it may be as few as one.
-        gpus: whether nodes compute on a GPU, of which a machine is taken to have one.
+        nodes: number of groups of nodes to run.
+        threads: number of threads per worker; None if one is enough.
+        gpus: whether nodes use a GPU; a machine is assumed to have one.
     """
     if gpus:
         return 1
@@ -68,28 +67,28 @@ def default_workers(nodes: int, threads: int | None, gpus: bool) -> int:
 
 
 def default_threads(workers: int) -> int:
-    """How many threads each worker of a local cluster has, so that they do not fight for cores."""
+    """Return the number of threads per worker, so that the workers share the cores evenly."""
     return max(1, CPU_COUNT // workers)
 
 
-def warn_if_nobody_can_work(client: Client, gpus: bool) -> None:
-    """Say what a run waits for that nobody offers yet."""
+def warn_if_no_worker(client: Client, gpus: bool) -> None:
+    """Log a warning if the cluster has no worker, or none with a GPU if one is needed."""
     workers = client.scheduler_info(n_workers=-1)["workers"].values()
     if not workers:
-        logger.warning("The Dask cluster has no workers yet: waiting for the first")
+        logger.warning("The Dask cluster has no workers; waiting for the first one")
     elif gpus and not any(GPU in each["resources"] for each in workers):
         logger.warning(
-            "No Dask worker offers a GPU yet: waiting for one started with --resources GPU=1"
+            "No Dask worker offers a GPU; waiting for one that is started with --resources GPU=1"
         )
 
 
-def _client_of(address: str) -> Client:
+def _connect(address: str) -> Client:
     try:
-        client = Client(address, timeout=_TO_ANSWER)
+        client = Client(address, timeout=_TIMEOUT)
     except (OSError, ValueError) as error:
         raise UserError(
-            f"No Dask scheduler answers at {SCHEDULER_ADDRESS}={address}: start one with "
-            "'dask scheduler', or unset the variable to work on this machine alone"
+            f"No Dask scheduler answers at {SCHEDULER_ADDRESS}={address}; start one with "
+            "'dask scheduler', or unset the variable to use this machine only"
         ) from error
     logger.info("Dask cluster at %s, dashboard at %s", address, client.dashboard_link)
     return client
@@ -100,7 +99,8 @@ def _local_cluster(workers: int, gpus: bool) -> Iterator[LocalCluster]:
     environment = {**dask.config.get("distributed.nanny.pre-spawn-environ"), **_QUIET}
     settings = {
         "distributed.nanny.pre-spawn-environ": environment,
-        # Nodes wait at the scheduler: one that waits at a worker is blamed if the worker dies.
+        # Keep waiting tasks at the scheduler: a task queued at a worker counts as failed if the
+        # worker dies.
         "distributed.scheduler.worker-saturation": 1.0,
     }
     options: dict[str, Any] = {"resources": {GPU: 1}} if gpus else {}
@@ -111,7 +111,7 @@ def _local_cluster(workers: int, gpus: bool) -> Iterator[LocalCluster]:
             threads_per_worker=1,
             processes=True,
             dashboard_address=":0",
-            # What training takes is not what Dask counts as its own data.
+            # Dask would count the memory of training as its own data, and pause or kill workers.
             memory_limit=None,
             **options,
         ) as cluster,
@@ -119,5 +119,5 @@ def _local_cluster(workers: int, gpus: bool) -> Iterator[LocalCluster]:
         try:
             yield cluster
         finally:
-            # A worker that takes long to end is killed, which is nothing to warn of.
+            # Hide the warning about slow workers, which are killed.
             logging.getLogger("distributed.nanny").setLevel(logging.ERROR)

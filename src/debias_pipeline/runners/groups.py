@@ -1,4 +1,4 @@
-"""What is run together: the nodes of a trial, or a single other node."""
+"""Group the nodes that run together: the nodes of a trial, or a single other node."""
 
 import logging
 from collections.abc import Iterator, Mapping
@@ -32,9 +32,9 @@ class Group:
     """Nodes that run one after the other in one process.
 
     Attributes:
-        name: of the trial, or of the node.
-        nodes: in their order.
-        trial: to which the nodes belong; None for a single other node.
+        name: name of the trial, or of the node.
+        nodes: nodes in the order in which they run.
+        trial: the trial that the nodes belong to; None for a single other node.
     """
 
     name: str
@@ -43,19 +43,19 @@ class Group:
 
     @property
     def is_leaderboard(self) -> bool:
-        """Whether it runs also if what it needs is missing."""
+        """Return whether it is the leaderboard, which also runs if its inputs are missing."""
         return any(ALL_DONE in node.tags for node in self.nodes)
 
     def run(self, catalog: Catalog, execute: Execute, problem: Exception | None = None) -> None:
         """Run the nodes.
 
         Args:
-            catalog: of the run.
+            catalog: catalog of the run.
             execute: runs a node.
-            problem: why the data of the trial could not be made.
+            problem: the error with which making the trial's data failed, or None.
 
         Raises:
-            Exception: whatever a node raises that belongs to no trial.
+            Exception: the error of a node that belongs to no trial.
         """
         if self.trial is not None:
             run_trial(self.trial, self.nodes, catalog, execute, problem)
@@ -65,10 +65,10 @@ class Group:
 
 
 def groups_of(pipeline: Pipeline, catalog: Catalog) -> dict[Group, set[Group]]:
-    """Return the groups of a pipeline, and those that each of them needs.
+    """Return the groups of a pipeline, each with the groups that it needs.
 
-    A trial whose outcome the pipeline does not make is not run as a whole: its nodes are ordinary
-    ones, which end the run if they fail.
+    The nodes of a trial are one group only if the pipeline makes the outcome of the trial.
+    Otherwise each is a group of its own, and the run ends if it fails.
     """
     parameters = catalog.load("parameters") if "parameters" in catalog else {}
     trials = {trial.name: trial for trial in chosen_trials(trials_of(parameters), pipeline)}
@@ -86,7 +86,7 @@ def groups_of(pipeline: Pipeline, catalog: Catalog) -> dict[Group, set[Group]]:
 
 
 def in_order(needs: Mapping[Group, set[Group]]) -> Iterator[Group]:
-    """Yield groups after those that they need, otherwise by their names."""
+    """Yield each group after the groups that it needs; sort by name where the order is free."""
     order = TopologicalSorter(needs)
     order.prepare()
     while order.is_active():
@@ -96,42 +96,47 @@ def in_order(needs: Mapping[Group, set[Group]]) -> Iterator[Group]:
 
 
 class DataProblems:
-    """Data sets that could not be made; trials on them fail, and the others go on."""
+    """Errors of nodes that make data; trials that need this data fail, and the others continue."""
 
     def __init__(self, needs: Mapping[Group, set[Group]]) -> None:
         """Set up.
 
         Args:
-            needs: see `groups_of`.
+            needs: result of `groups_of`.
         """
         self._needs = needs
         self._problems: dict[Group, Exception] = {}
 
     def of(self, group: Group) -> Exception | None:
-        """Return why the data of a trial could not be made; None if it was."""
+        """Return the error with which making the data of a trial failed, or None."""
         if group.trial is None:
             return None
         needed = self._needs[group]
         return next((self._problems[each] for each in needed if each in self._problems), None)
 
     def add(self, group: Group, problem: Exception) -> None:
-        """Note that a group has failed.
+        """Record the error of a group that makes data for trials.
 
         Raises:
-            Exception: the problem, unless the group makes data for trials or for nobody in the run.
+            Exception: the error itself, if the group does not make data, or if a node uses the data
+                that belongs neither to a trial nor to the leaderboard.
         """
         users = [each for each, needed in self._needs.items() if group in needed]
         makes_data = any("data" in node.tags for node in group.nodes)
         if not makes_data or not all(each.trial or each.is_leaderboard for each in users):
             raise problem
-        logger.warning("%s failed: %s", group.nodes[0].namespace, explained(problem))
+        logger.warning(
+            "Making the data of %s failed: %s; trials on other data continue",
+            group.nodes[0].namespace,
+            explained(problem),
+        )
         self._problems[group] = problem
 
     def raise_unreported(self) -> None:
-        """Raise an error if the data of a setting failed of which no trial is in the run.
+        """Raise an error for each failed setting without a trial in the run that reports it.
 
         Raises:
-            UserError: naming the settings.
+            UserError: if there are such settings; the message names them.
         """
         reported = {each for group in self._needs if group.trial for each in self._needs[group]}
         texts = [
@@ -140,4 +145,4 @@ class DataProblems:
             if group not in reported
         ]
         if texts:
-            raise UserError(f"Data could not be made: {'; '.join(texts)}")
+            raise UserError(f"Making data failed: {'; '.join(texts)}")

@@ -1,4 +1,4 @@
-"""The runner of the grid on one machine: a trial that fails does not stop the others."""
+"""Run a grid on one machine, and continue if a trial fails."""
 
 import logging
 from typing import Any
@@ -15,9 +15,9 @@ logger = logging.getLogger(__name__)
 
 
 class IsolatingRunner(SequentialRunner):
-    """Runs trials one after the other, each with its nodes, and goes on if one fails.
+    """Run trials one after the other, and continue if one fails.
 
-    Nodes that belong to no trial of a grid are run as by Kedro's SequentialRunner.
+    Nodes that belong to no trial of a grid run as with Kedro's SequentialRunner.
     """
 
     def _run(

@@ -1,4 +1,4 @@
-"""What happens on a Dask worker."""
+"""Run a group of nodes on a Dask worker."""
 
 import os
 import threading
@@ -29,13 +29,13 @@ _one_at_a_time = threading.Lock()
 
 @dataclass(frozen=True)
 class Origin:
-    """What a worker has to know of the run that a task belongs to.
+    """Facts about the run that a task belongs to.
 
     Attributes:
-        package: the project's package.
-        folder: from which relative paths go.
-        parent: the MLflow run of the whole; None where nothing is tracked.
-        threads: of PyTorch; None leaves it as the worker was started.
+        package: name of the project's package.
+        folder: working directory of the run, to which paths are relative.
+        parent: MLflow run of the command; None if the run is not tracked.
+        threads: number of PyTorch threads; None keeps the number that the worker was started with.
     """
 
     package: str
@@ -46,13 +46,13 @@ class Origin:
 
 @dataclass(frozen=True)
 class GroupTask:
-    """What a worker runs.
+    """A group of nodes to run on a worker.
 
     Attributes:
         group: the nodes.
-        catalog: with what the nodes load and save.
-        is_async: whether a node loads and saves by threads.
-        run_id: of Kedro's run.
+        catalog: the entries that the nodes load and save.
+        is_async: whether a node loads and saves data in threads.
+        run_id: id of the Kedro run.
     """
 
     group: Group
@@ -62,37 +62,34 @@ class GroupTask:
 
 
 @dataclass(frozen=True)
-class Ending:
-    """How a group of nodes ended on a worker.
+class GroupResult:
+    """The result of running a group of nodes on a worker.
 
     Attributes:
-        worker: the worker's address.
-        error: what went wrong, by cloudpickle; None if nothing did.
+        worker: address of the worker.
+        error: the error, pickled by cloudpickle; None on success.
     """
 
     worker: str
     error: bytes | None = None
 
 
-def run_task(pickled: bytes, origin: Origin) -> Ending:
+def run_task(pickled: bytes, origin: Origin) -> GroupResult:
     """Run the nodes of a trial, or another node.
 
-    Errors are handed back, not raised: Dask cannot carry every one of them.
+    Errors are returned instead of raised, as Dask cannot pickle all of them.
 
     Args:
-        pickled: a `GroupTask`, by cloudpickle.
-        origin: the run that it belongs to.
-
-    Returns:
-        How it ended.
+        pickled: a `GroupTask`, pickled by cloudpickle.
+        origin: the run that the task belongs to.
     """
     worker: str = get_worker().address
     with _one_at_a_time:
         try:
             _run(pickled, origin)
         except Exception as error:
-            return Ending(worker, _pickled_error(error))
-    return Ending(worker)
+            return GroupResult(worker, _pickled_error(error))
+    return GroupResult(worker)
 
 
 def _run(pickled: bytes, origin: Origin) -> None:
@@ -105,18 +102,22 @@ def _run(pickled: bytes, origin: Origin) -> None:
 
     for node in task.group.nodes:
         for name in node.outputs:
-            _remove_what_a_killed_attempt_left(task.catalog.get(name))
-    # A trial begins an MLflow run of its own.
+            _remove_incomplete_output(task.catalog.get(name))
+    # A trial starts its own MLflow run.
     own_run = nullcontext() if task.group.trial is not None else resumed_parent()
     with parent_elsewhere(origin.parent), own_run:
         task.group.run(task.catalog, execute)
 
 
 def _pickled_error(error: Exception) -> bytes:
-    """The error as another process can read it: what explains it, else with its traceback."""
-    mendable = user_error_behind(error)
-    if mendable is not None:
-        return _pickled(mendable)
+    """Pickle an error so that another process can load it.
+
+    If a UserError is among its causes, only that one is pickled. Other errors get a note with the
+    traceback, and are replaced by a RuntimeError if they cannot be pickled.
+    """
+    user_error = user_error_behind(error)
+    if user_error is not None:
+        return _pickled(user_error)
     error.add_note("".join(traceback.format_exception(error)))
     try:
         pickled = _pickled(error)
@@ -134,10 +135,10 @@ def _pickled(error: BaseException) -> bytes:
 
 @cache
 def _prepared_hooks(package: str) -> PluginManager:
-    """The project's own hooks, made once per process.
+    """Return the project's own hooks, created once per process.
 
-    Those of plug-ins are left out: they count on hooks around the whole run, which a worker does
-    not see, and kedro-mlflow's would begin a run of their own.
+    Hooks of plugins are not registered: they rely on hooks around the whole run, which a worker
+    does not call, and kedro-mlflow's would start their own MLflow run.
     """
     configure_project(package)
     manager = _create_hook_manager()
@@ -152,8 +153,8 @@ def _enter(origin: Origin) -> None:
         torch.set_num_threads(origin.threads)
 
 
-def _remove_what_a_killed_attempt_left(dataset: Any) -> None:
-    """Kedro refuses to save a version twice, and one run has one version."""
+def _remove_incomplete_output(dataset: Any) -> None:
+    """Remove the output of a killed attempt, as Kedro does not save the same version twice."""
     version = getattr(dataset, "_version", None)
     if not isinstance(dataset, AbstractVersionedDataset) or version is None or not version.save:
         return

@@ -1,4 +1,4 @@
-"""The evaluation pipeline."""
+"""The evaluation pipeline: predict the test split and compute metrics."""
 
 from debias_pipeline.pipelines.evaluation.pipeline import (
     PRETRAINED,

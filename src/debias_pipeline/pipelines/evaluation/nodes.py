@@ -1,4 +1,4 @@
-"""Nodes of evaluation: from a checkpoint to predictions, metrics and group accuracies."""
+"""Nodes of the evaluation pipeline: predict, then compute metrics and group accuracies."""
 
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,7 @@ def predict_test(
 def import_published(
     pretrained: str, recipe: dict[str, Any], data_card: DataCard, precision: str
 ) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame, TrainingRecord]:
-    """Read networks that published code has trained.
+    """Read a checkpoint file of the published code.
 
     Returns:
         checkpoint, history and sample_weights (without rows: published files hold none),
@@ -96,14 +96,14 @@ def evaluate(
         UserError: if the method was trained on other data.
     """
     if difference := data_difference(training_record.get("data", {}), data_card):
-        raise UserError(f"the method was trained on other data: {difference}; train again")
+        raise UserError(f"The method was trained on other data: {difference}; train it again")
     metrics = summarise(
         predictions,
         manifest,
         sample_weights,
         data_card,
         training_record["recipe"]["method"],
-        # Records of earlier versions and of published checkpoints lack the key.
+        # Records of earlier versions and of published checkpoints do not have the key.
         training_record.get("selection_support"),
     )
     groups = group_accuracy(predictions, manifest, data_card)

@@ -1,4 +1,4 @@
-"""The evaluation pipeline, used once per method as a namespace."""
+"""The evaluation pipeline, created once per method in the method's namespace."""
 
 from kedro.pipeline import Pipeline, node, pipeline
 
@@ -24,7 +24,10 @@ EVALUATION = [
 
 
 def create_pretrained_pipeline(method: str) -> Pipeline:
-    """Import published networks of a method and evaluate them, in the namespace `pretrained`."""
+    """Return the pipeline that imports and evaluates published networks of a method.
+
+    Its namespace is `pretrained`.
+    """
     importing = pipeline(
         [
             node(
@@ -49,7 +52,7 @@ def create_pretrained_pipeline(method: str) -> Pipeline:
 
 
 def create_pipeline(method: str) -> Pipeline:
-    """Predict with a checkpoint and compute metrics, in the namespace of a method."""
+    """Return the pipeline that predicts the test split with a method and computes metrics."""
     return pipeline(
         EVALUATION,
         namespace=method,

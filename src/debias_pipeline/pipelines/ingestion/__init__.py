@@ -1,4 +1,4 @@
-"""Ingestion: build a data set from raw data."""
+"""The ingestion pipeline: build a data set from raw data."""
 
 from debias_pipeline.pipelines.ingestion.pipeline import create_pipeline
 

@@ -1,4 +1,4 @@
-"""Nodes of the ingestion pipeline."""
+"""The node of the ingestion pipeline: build a data set from raw data."""
 
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ def build_data(
     """Build or read a biased data set.
 
     Returns:
-        images and manifest as in `BiasedData`, the data card, and figures: name → SVG.
+        images and manifest (see `BiasedData`), data_card, data_figures (name → SVG).
     """
     biased = get_dataset(dataset)
     options = biased.options_type.model_validate(data_options)
@@ -28,7 +28,7 @@ def build_data(
     data = biased.build(percent, Path(raw_dir), data_seed, options)
     card: DataCard = {
         **data.data_card,
-        # If there were no files before, `build` has downloaded them.
+        # Without a hash there were no raw files; `build` has downloaded them.
         "raw_hash": raw_hash or biased.raw_hash(percent, Path(raw_dir), options),
         "content_hash": content_hash(data.images, data.manifest, data.data_card["label_names"]),
     }

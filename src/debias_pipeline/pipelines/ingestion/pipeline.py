@@ -1,4 +1,4 @@
-"""The ingestion pipeline."""
+"""The ingestion pipeline: one node that builds the data set."""
 
 from kedro.pipeline import Pipeline, node, pipeline
 

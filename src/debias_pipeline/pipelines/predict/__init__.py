@@ -1,4 +1,4 @@
-"""The predict pipeline."""
+"""The predict pipeline: predict new images with a trained model."""
 
 from debias_pipeline.pipelines.predict.pipeline import create_pipeline
 

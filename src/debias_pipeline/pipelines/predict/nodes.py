@@ -28,7 +28,7 @@ def predict_images(
     classifier = load_classifier(model, rule, model_seed).to(choose_device(device))
     files, names = list_images(images)
     logger.info(
-        "Predicting %s images by the networks of seed %d, selection rule %s",
+        "Predicting %s images with the networks of seed %d, selection rule %s",
         f"{len(files):,}",
         classifier.seed,
         rule,

@@ -1,4 +1,4 @@
-"""The predict pipeline."""
+"""The predict pipeline: one node that predicts new images."""
 
 from kedro.pipeline import Pipeline, node, pipeline
 

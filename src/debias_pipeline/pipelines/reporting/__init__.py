@@ -1,4 +1,4 @@
-"""The reporting pipeline."""
+"""The reporting pipeline: draw figures and write HTML reports."""
 
 from debias_pipeline.pipelines.reporting.pipeline import create_comparison, create_pipeline
 

@@ -1,4 +1,4 @@
-"""Nodes of the reporting pipeline: figures and HTML reports."""
+"""Nodes of the reporting pipeline: draw figures and write HTML reports."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -47,18 +47,18 @@ def report(
 def draw_comparison(
     manifest: pd.DataFrame, data_card: DataCard, **of_methods: Any
 ) -> dict[str, str]:
-    """Draw figures that show several methods together; return name → SVG.
+    """Draw figures that compare several methods; return name → SVG.
 
     Args:
-        manifest: of the data set.
-        data_card: of the data set.
-        of_methods: metrics, history and group_accuracy of each method, as `<what>_<method>`, the
+        manifest: manifest of the data set.
+        data_card: data card of the data set.
+        of_methods: metrics, history and group_accuracy of each method, as `<entry>_<method>`, the
             baseline first.
     """
     return draw_comparison_figures(
-        list(_each(of_methods, "metrics").values()),
-        _each(of_methods, "history"),
-        _each(of_methods, "group_accuracy"),
+        list(_per_method(of_methods, "metrics").values()),
+        _per_method(of_methods, "history"),
+        _per_method(of_methods, "group_accuracy"),
         manifest,
         data_card,
     )
@@ -67,31 +67,32 @@ def draw_comparison(
 def compare(
     figures: dict[str, str], data_card: DataCard, typed: dict[str, Any], **of_methods: Any
 ) -> str:
-    """Write the HTML report of several methods side by side.
+    """Write the HTML report that compares several methods.
 
     Args:
-        figures: from `draw_comparison`.
-        data_card: of the data set.
-        typed: see `parameters.typed_parameters`.
+        figures: figures of `draw_comparison`.
+        data_card: data card of the data set.
+        typed: parameters that the user has typed, see `parameters.typed_parameters`.
         of_methods: metrics, training_record, recipe and published_accuracy of each method, as
-            `<what>_<method>`, the baseline first.
+            `<entry>_<method>`, the baseline first.
     """
-    recipes = _each(of_methods, "recipe")
+    recipes = _per_method(of_methods, "recipe")
     commands = [
         run_command(method, typed, record, recipes[method])
-        for method, record in _each(of_methods, "training_record").items()
+        for method, record in _per_method(of_methods, "training_record").items()
     ]
     return write_comparison_report(
-        list(_each(of_methods, "metrics").values()),
+        list(_per_method(of_methods, "metrics").values()),
         figures,
         commands,
         data_card,
-        _each(of_methods, "published_accuracy"),
+        _per_method(of_methods, "published_accuracy"),
     )
 
 
-def _each(of_methods: Mapping[str, Any], what: str) -> dict[str, Any]:
-    prefix = f"{what}_"
+def _per_method(of_methods: Mapping[str, Any], entry: str) -> dict[str, Any]:
+    """Return method → value for the arguments `<entry>_<method>`."""
+    prefix = f"{entry}_"
     return {
         key.removeprefix(prefix): value
         for key, value in of_methods.items()

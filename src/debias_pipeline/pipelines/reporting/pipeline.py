@@ -1,4 +1,4 @@
-"""The reporting pipeline."""
+"""The reporting pipeline, created once per method, and the comparison of methods."""
 
 from collections.abc import Sequence
 
@@ -16,8 +16,8 @@ def create_pipeline(method: str, parameters_of: str | None = None) -> Pipeline:
     """Return the pipeline that draws the figures of a method and writes its report.
 
     Args:
-        method: the namespace.
-        parameters_of: the method whose recipe and published accuracies are shown; needed if the
+        method: namespace of the pipeline, usually a method.
+        parameters_of: method whose recipe and published accuracies are shown; needed if the
             namespace is not a method.
     """
     owner = parameters_of or method
@@ -75,7 +75,7 @@ def create_comparison(methods: Sequence[str]) -> Pipeline:
     """Return the pipeline that draws comparison figures and writes the comparison report.
 
     Args:
-        methods: their namespaces, the baseline first.
+        methods: namespaces of the methods, the baseline first.
     """
     return pipeline(
         [
@@ -84,7 +84,7 @@ def create_comparison(methods: Sequence[str]) -> Pipeline:
                 inputs={
                     "manifest": "manifest",
                     "data_card": "data_card",
-                    **_of_each(methods, "metrics", "history", "group_accuracy"),
+                    **_inputs_of_methods(methods, "metrics", "history", "group_accuracy"),
                 },
                 outputs="comparison_figures",
                 name="draw_comparison",
@@ -95,7 +95,7 @@ def create_comparison(methods: Sequence[str]) -> Pipeline:
                     "figures": "comparison_figures",
                     "data_card": "data_card",
                     "typed": "params:typed",
-                    **_of_each(
+                    **_inputs_of_methods(
                         methods,
                         *("metrics", "training_record"),
                         *("params:recipe", "params:published_accuracy"),
@@ -109,11 +109,12 @@ def create_comparison(methods: Sequence[str]) -> Pipeline:
     )
 
 
-def _of_each(methods: Sequence[str], *names: str) -> dict[str, str]:
-    """Return node inputs: argument `<what>_<method>` → dataset name, for every method."""
+def _inputs_of_methods(methods: Sequence[str], *names: str) -> dict[str, str]:
+    """Return node inputs: argument `<entry>_<method>` → dataset name, for every method."""
     inputs = {}
     for name in names:
-        kind, _, what = name.rpartition(":")
+        kind, _, entry = name.rpartition(":")
         for method in methods:
-            inputs[f"{what}_{method}"] = f"{kind}:{method}.{what}" if kind else f"{method}.{what}"
+            dataset = f"{method}.{entry}"
+            inputs[f"{entry}_{method}"] = f"{kind}:{dataset}" if kind else dataset
     return inputs

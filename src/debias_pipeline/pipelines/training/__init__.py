@@ -1,4 +1,4 @@
-"""The training pipeline."""
+"""The training pipeline: train a method for all seeds."""
 
 from debias_pipeline.pipelines.training.pipeline import create_pipeline
 

@@ -1,4 +1,4 @@
-"""The node of training: from images and manifest to a checkpoint and a record of the run."""
+"""The node of the training pipeline: train a method for all seeds."""
 
 import logging
 import time
@@ -80,7 +80,7 @@ def train_method(
         "threads": training_threads.most,
         "torch": torch.__version__,
         "headline": data_card["headline"],
-        # Data that an earlier version made has no hash.
+        # Data made by an earlier version has no hash.
         "data": data_card.get("content_hash") or data_card,
     }
     hash_of_weights = weights_hash(typed_recipe.weights)
@@ -123,6 +123,7 @@ def train_method(
 
 
 def _origin(data_card: DataCard) -> dict[str, Any]:
+    """Return the facts about the data set that a checkpoint stores."""
     return {
         "dataset": data_card["dataset"],
         "percent": data_card["percent"],

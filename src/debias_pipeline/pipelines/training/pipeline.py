@@ -1,4 +1,4 @@
-"""The training pipeline, used once per method as a namespace."""
+"""The training pipeline, created once per method in the method's namespace."""
 
 from kedro.pipeline import Pipeline, node, pipeline
 
@@ -32,7 +32,7 @@ TRAINING = [
 
 
 def create_pipeline(method: str) -> Pipeline:
-    """Return the pipeline that trains the method of `params:<method>.recipe`."""
+    """Return the pipeline that trains a method with the recipe `params:<method>.recipe`."""
     return pipeline(
         TRAINING,
         namespace=method,
