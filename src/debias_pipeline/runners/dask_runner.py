@@ -259,7 +259,9 @@ class _SharedStorage:
         if worker in self._checked:
             return
         self._checked.add(worker)
-        for name in (name for node in group.nodes for name in node.outputs):
+        # A trial that has failed leaves its outcome only.
+        saving = group.nodes if group.trial is None else group.nodes[-1:]
+        for name in (name for node in saving for name in node.outputs):
             # `catalog.exists` does not see data that other processes save.
             dataset: Any = self._catalog.get(name)
             if _can_check_existence(dataset) and not dataset.exists():
