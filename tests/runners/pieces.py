@@ -25,6 +25,14 @@ def double(value: int) -> int:
     return 2 * value
 
 
+def same(value: Any) -> Any:
+    return value
+
+
+def listed(*values: Any) -> list[Any]:
+    return [*values]
+
+
 def refuse(value: int) -> int:
     try:
         raise UserError("percent=0: choose more than 0")

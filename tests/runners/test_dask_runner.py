@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import dask
+import pandas as pd
 import pieces
 import psutil
 import pytest
@@ -21,8 +22,10 @@ from kedro.io import DataCatalog, MemoryDataset, Version
 from kedro.pipeline import Pipeline, node
 from kedro.runner import SequentialRunner
 from kedro.utils import load_obj
+from kedro.validation.exceptions import DataValidationError
 
 from debias_pipeline.errors import UserError
+from debias_pipeline.grid import ALL_DONE
 from debias_pipeline.hooks import PreflightHooks
 from debias_pipeline.io import AtomicJSONDataset
 from debias_pipeline.runners import DaskRunner
@@ -127,6 +130,49 @@ def test_an_error_is_handed_to_the_caller(joined: str, function: Any, error: Any
     assert not Path("c.json").exists()
     if error is RuntimeError:
         assert "fail_stubbornly" in caught.value.__notes__[0]
+
+
+def test_a_validator_holds_on_workers_too(joined: str):
+    entries = {
+        name: {"type": "pandas.ParquetDataset", "filepath": f"{name}.parquet"}
+        for name in ("raw", "manifest")
+    }
+    entries["manifest"]["validator"] = "debias_pipeline.biased_data.manifest.Manifest"
+    data = DataCatalog.from_config(entries)
+    data.save("raw", pd.DataFrame({"image_id": [0]}))
+    with pytest.raises(DataValidationError, match="split"):
+        run(node(pieces.same, "raw", "manifest"), data=data)
+    assert not Path("manifest.parquet").exists()
+
+
+def test_trials_on_workers_fail_alone_and_with_their_data(joined: str):
+    methods, settings = ("disent", "vanilla"), ("cmnist_1pct", "cmnist_2pct")
+    benchmark = {"datasets": ["cmnist"], "percents": ["1pct", "2pct"], "methods": [*methods]}
+    grid = {"seed": 0, "seeds": 1, "precision": "fp32", "threads": "auto"}
+    method = {"recipe": {"steps": 1}, "published_accuracy": []}
+    parameters: dict[str, Any] = {"benchmark": {**benchmark, **grid}} | {
+        setting: {"data_folder": setting, **dict.fromkeys(methods, method)} for setting in settings
+    }
+    # One setting cannot be made, and one method cannot be trained.
+    data = catalog(parameters=MemoryDataset(parameters), a=1, leaderboard=None)
+    nodes = []
+    for setting, build in zip(settings, (pieces.double, pieces.refuse), strict=True):
+        images = f"{setting}.images"
+        nodes.append(node(build, "a", images, name="build", namespace=setting, tags=["data"]))
+        for name, train in zip(methods, (pieces.double, pieces.refuse), strict=True):
+            outcome = f"{setting}.{name}.outcome"
+            nodes.append(node(train, images, outcome, name="train", namespace=outcome[:-8]))
+            data[outcome] = AtomicJSONDataset(filepath=str(Path(f"{outcome}.json").absolute()))
+        data[images] = AtomicJSONDataset(filepath=str(Path(f"{images}.json").absolute()))
+    outcomes = sorted(name for each in nodes for name in each.outputs if "outcome" in name)
+    ranking = node(pieces.listed, outcomes, "leaderboard", name="rank", tags=[ALL_DONE])
+    run(*nodes, ranking, data=data)
+    done, *failed = read("leaderboard")
+    assert done == 4
+    assert [each["status"] for each in failed] == ["failed"] * 3
+    of_data = "percent=0: choose more than 0"
+    errors = [each["error"] for each in failed]
+    assert errors == ["RuntimeError: while loading", of_data, of_data]
 
 
 def test_what_stays_in_memory_is_refused(joined: str):

@@ -258,7 +258,9 @@ class _SharedStorage:
         if worker in self._known:
             return
         self._known.add(worker)
-        for name in (name for node in group.nodes for name in node.outputs):
+        # A trial that has failed leaves its outcome only.
+        saving = group.nodes if group.trial is None else group.nodes[-1:]
+        for name in (name for node in saving for name in node.outputs):
             # Not `catalog.exists`: it does not know of what other processes save.
             dataset: Any = self._catalog.get(name)
             if _can_be_looked_for(dataset) and not dataset.exists():
