@@ -6,6 +6,7 @@ from debias_pipeline.io.atomic import (
     AtomicTextDataset,
     SpreadsheetDataset,
 )
+from debias_pipeline.io.figures_dataset import FiguresDataset
 from debias_pipeline.io.image_array_dataset import ImageArrayDataset
 from debias_pipeline.io.safetensors_dataset import SafetensorsDataset
 from debias_pipeline.io.snapshots import SnapshotsDataset
@@ -15,6 +16,7 @@ __all__ = [
     "AtomicJSONDataset",
     "AtomicParquetDataset",
     "AtomicTextDataset",
+    "FiguresDataset",
     "ImageArrayDataset",
     "SafetensorsDataset",
     "SnapshotsDataset",
