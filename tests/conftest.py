@@ -14,7 +14,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 # A slow machine is no failure, and a suite that went red is to go red again.
-settings.register_profile("suite", deadline=None, derandomize=True)
+settings.register_profile("suite", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("suite")
 
 # Tests in these folders start processes, clusters or notebooks.

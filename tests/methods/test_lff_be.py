@@ -150,10 +150,11 @@ def test_votes_are_cast_on_augmented_images_that_differ_from_network_to_network(
 
 
 def test_seeds_with_aligned_images_of_their_own_train_together_as_alone():
-    together = run(seeds=(0, 1), steps=10)
+    short = {"ensemble_steps": 10, "ensemble_confidence": 0.3, "steps": 10}
+    together = run(seeds=(0, 1), **short)
     assert not torch.equal(*together.method._votes)
     for replica in range(2):
-        alone = run(seeds=(replica,), steps=10)
+        alone = run(seeds=(replica,), **short)
         assert torch.equal(alone.method._votes[0], together.method._votes[replica])
         expected = alone.method.replica_state(0)
         for name, tensor in together.method.replica_state(replica).items():

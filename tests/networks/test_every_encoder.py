@@ -10,6 +10,12 @@ from debias_pipeline.networks import build_encoder, encoder_names, smallest_imag
 from debias_pipeline.randomness import generators
 
 BATCH, CLASSES = 4, 3
+# Of each kind of network the smallest is tested by `make test-fast` too.
+LARGE = ("densenet121", "resnet34", "resnet50")
+NAMES = [
+    pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name
+    for name in encoder_names()
+]
 
 
 def side(name):
@@ -36,7 +42,7 @@ def backward(name, seeds):
     return logits, method
 
 
-@pytest.mark.parametrize("name", encoder_names())
+@pytest.mark.parametrize("name", NAMES)
 def test_a_seed_trains_the_same_alone_and_among_others_and_draws_from_no_global_generator(name):
     torch.manual_seed(0)
     before = torch.random.get_rng_state()
@@ -56,7 +62,7 @@ def assert_near(ours, theirs):
     assert (ours - theirs).norm() <= 1e-3 * theirs.norm() + 1e-4
 
 
-@pytest.mark.parametrize("name", encoder_names())
+@pytest.mark.parametrize("name", NAMES)
 def test_features_have_the_promised_axes_and_images_may_be_shared(name):
     shape = (smallest_image(name), smallest_image(name), 3)
     encoder = build_encoder(name, shape, 2, generators([0, 1], "test")).eval()

@@ -17,17 +17,20 @@ from debias_pipeline.networks.encoder import Encoder
 from debias_pipeline.randomness import generators
 from recipe_fields import required_fields
 
+# The smallest with published weights.
+NETWORK, FILE = "shufflenet_v2_x1_0", "shufflenetv2_x1-5666bf0f80.pth"
+
 
 @pytest.fixture(scope="module")
 def published():
     """What torchvision publishes of a network, with the head of 1,000 classes."""
     torch.manual_seed(3)
-    state = torchvision.models.resnet18(weights=None).state_dict()
-    state["bn1.running_mean"] += 0.25
+    state = torchvision.models.get_model(NETWORK, weights=None).state_dict()
+    state["conv1.1.running_mean"] += 0.25
     return state
 
 
-def build(weights, name="resnet18", seeds=(0, 1)):
+def build(weights, name=NETWORK, seeds=(0, 1)):
     return build_encoder(name, (32, 32, 3), 2, generators(seeds, "test"), str(weights))
 
 
@@ -56,7 +59,7 @@ def test_other_usual_forms_of_a_file_are_read(published, tmp_path):
     forms = {
         "a dict around it": {"state_dict": published, "epoch": 3},
         "DataParallel": OrderedDict((f"module.{name}", each) for name, each in published.items()),
-        "a head of two classes": {**published, "fc.weight": torch.ones(2, 512)},
+        "a head of two classes": {**published, "fc.weight": torch.ones(2, 1024)},
         "no head": without(published, "fc.weight", "fc.bias"),
     }
     for form in forms.values():
@@ -80,8 +83,8 @@ def test_the_draws_of_a_seed_do_not_depend_on_the_weights(published, tmp_path):
     """The head, which is drawn after the encoder, stays the same."""
     with_weights, without_weights = generators([5], "test"), generators([5], "test")
     path = saved(published, tmp_path)
-    build_encoder("resnet18", (32, 32, 3), 2, with_weights, str(path))
-    build_encoder("resnet18", (32, 32, 3), 2, without_weights)
+    build_encoder(NETWORK, (32, 32, 3), 2, with_weights, str(path))
+    build_encoder(NETWORK, (32, 32, 3), 2, without_weights)
     assert torch.equal(with_weights[0].get_state(), without_weights[0].get_state())
 
 
@@ -90,7 +93,7 @@ class Foreign:
 
 
 def test_files_that_cannot_be_used_are_refused_in_one_line(published, tmp_path):
-    nan = published["layer1.0.conv1.weight"].clone()
+    nan = published["stage2.0.branch2.0.weight"].clone()
     nan[0, 0, 0, 0] = float("nan")
     (tmp_path / "text.pth").write_text("not a checkpoint")
     (tmp_path / "text.safetensors").write_text("not a checkpoint")
@@ -101,11 +104,11 @@ def test_files_that_cannot_be_used_are_refused_in_one_line(published, tmp_path):
         tmp_path / "text.safetensors": "damaged",
         saved({"model": Foreign()}, tmp_path, "a.pth"): "more than tensors.*was not opened",
         saved([1, 2], tmp_path, "b.pth"): "not a state dict",
-        saved(without(published, "conv1.weight"), tmp_path, "c.pth"): "missing.*conv1.weight",
+        saved(without(published, "conv1.0.weight"), tmp_path, "c.pth"): "missing.*conv1.0.weight",
         saved({**published, "odd": nan}, tmp_path, "d.pth"): "not expected: odd",
-        saved({**published, "conv1.weight": nan}, tmp_path, "e.pth"): "conv1.weight has shape",
-        saved({**published, "layer1.0.conv1.weight": nan}, tmp_path, "f.pth"): (
-            r"tensor layer1\.0\.conv1\.weight has values that are not finite"
+        saved({**published, "conv1.0.weight": nan}, tmp_path, "e.pth"): "conv1.0.weight has shape",
+        saved({**published, "stage2.0.branch2.0.weight": nan}, tmp_path, "f.pth"): (
+            r"tensor stage2\.0\.branch2\.0\.weight has values that are not finite"
         ),
     }
     for path, message in cases.items():
@@ -123,7 +126,7 @@ def hub(tmp_path, monkeypatch):
 
 def test_imagenet_takes_the_file_that_torch_hub_has(published, hub):
     hub.mkdir(parents=True)
-    saved(published, hub, "resnet18-f37072fd.pth")
+    saved(published, hub, FILE)
     assert_starts_from(build("imagenet", seeds=[0]), published)
 
 
@@ -137,7 +140,7 @@ def test_a_missing_download_is_fetched_once_by_its_published_address(published, 
     monkeypatch.setattr(torch.hub, "download_url_to_file", fetch)
     for _ in range(2):
         assert_starts_from(build("imagenet", seeds=[0]), published)
-    assert asked == [("https://download.pytorch.org/models/resnet18-f37072fd.pth", "f37072fd")]
+    assert asked == [(f"https://download.pytorch.org/models/{FILE}", "5666bf0f80")]
 
 
 @pytest.mark.parametrize("error", [URLError("no network"), RuntimeError("invalid hash value")])
@@ -148,7 +151,7 @@ def test_a_failed_download_tells_the_file_and_where_to_put_it(hub, monkeypatch, 
     monkeypatch.setattr(torch.hub, "download_url_to_file", fail)
     with pytest.raises(UserError) as refused:
         build("imagenet")
-    for part in ("resnet18-f37072fd.pth", str(hub), "recipe.weights=<path>"):
+    for part in (FILE, str(hub), "recipe.weights=<path>"):
         assert part in str(refused.value)
     assert "\n" not in str(refused.value)
 
@@ -162,7 +165,7 @@ def test_networks_without_published_weights_refuse_them():
 def test_every_method_starts_its_encoders_from_the_weights_of_the_recipe(
     method, published, tmp_path
 ):
-    fields = {"network": "resnet18", "weights": str(saved(published, tmp_path)), "lr": 0.01}
+    fields = {"network": NETWORK, "weights": str(saved(published, tmp_path)), "lr": 0.01}
     fields |= {"method": method, "batch_size": 4, "steps": 9, **required_fields(method)}
     recipe = get_method(method).recipe_type(**fields)
     made = get_method(method)(recipe, Task((32, 32, 3), 3, [0]))

@@ -159,7 +159,7 @@ def test_a_step_of_any_method_reads_nothing_from_the_device(name, precision):
 
 @pytest.mark.parametrize("name", method_names())
 def test_nor_do_random_crops_and_convolutions(name):
-    recipe = tiny_recipe(name, **augmented(name))
+    recipe = tiny_recipe(name, **(augmented(name) | {"steps": 4, "eval_every": 2}))
     before = steps_before_main(recipe)
     assert guarded_steps(tiny_method(recipe, (0,)), recipe)[-2:] == [before + 3, before + 4]
 

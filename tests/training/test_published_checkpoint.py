@@ -50,7 +50,7 @@ def read(folder, network="mlp", classes=3):
     )
 
 
-@pytest.mark.parametrize("network", ["mlp", "resnet18"])
+@pytest.mark.parametrize("network", ["mlp", "resnet20"])
 def test_round_trip(network, tmp_path):
     checkpoint = trained(network)
     names = [path.name for path in write_published(checkpoint, "last", 4, tmp_path)]

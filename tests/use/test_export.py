@@ -19,13 +19,8 @@ PHOTOS = {"resize": 32, "centre_crop": 28, "normalise": "imagenet"}
 @pytest.fixture(
     params=[
         ("disent", (28, 28), {}),
-        pytest.param(
-            ("disent", (36, 30), {**PHOTOS, "network": "resnet20"}), marks=pytest.mark.slow
-        ),
-        pytest.param(
-            ("vanilla", (36, 30), {**PHOTOS, "network": "resnet18", "square": True}),
-            marks=pytest.mark.slow,
-        ),
+        ("disent", (36, 30), {**PHOTOS, "network": "resnet20"}),
+        ("vanilla", (36, 30), {**PHOTOS, "network": "resnet18", "square": True}),
     ],
     ids=["mlp", "resnet20", "resnet18"],
 )
@@ -34,6 +29,7 @@ def classifier(request: pytest.FixtureRequest) -> Classifier:
     return Classifier(make_checkpoint(method, size, **recipe))
 
 
+@pytest.mark.slow
 def test_onnxruntime_agrees(
     classifier: Classifier, images: Callable[..., Any], tmp_path: Path
 ) -> None:

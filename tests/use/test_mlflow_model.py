@@ -27,6 +27,8 @@ from debias_pipeline.use import Classifier
 from debias_pipeline.use.classifier import write_checkpoint
 from debias_pipeline.use.mlflow_model import log_model
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
@@ -116,7 +118,6 @@ def server(uri: str, tmp_path: Path, store: Path) -> Iterator[str]:
         log.close()
 
 
-@pytest.mark.slow
 def test_a_server_answers_and_refuses_malformed_bodies(
     server: str, photos: Any, tmp_path: Path
 ) -> None:
