@@ -11,6 +11,7 @@ Run it in the project's folder, where the runs were.
 
 import argparse
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -25,16 +26,16 @@ REPORTING = Path("data/08_reporting")
 IMAGES = Path(__file__).parent / "images"
 RESULTS = Path(__file__).parent / "results.md"
 LEADERBOARD = REPORTING / "benchmark" / "leaderboard.json"
-# Folder of a setting, dataset of it, figure in that → file in docs/images/.
+# Folder of a setting, dataset in it, figure of the dataset → file in docs/images/.
 PICTURES = {
-    ("cmnist_mini/2pct", "disent/figures.json", "sample_grid"): "sample_grid.svg",
+    ("cmnist_mini/2pct", "disent/figures", "sample_grid"): "sample_grid.svg",
     (
         "cmnist_mini/2pct",
-        "comparison_figures.json",
+        "comparison_figures",
         "compared_learning_curves",
     ): "compared_learning_curves.svg",
-    ("cifar10c/5pct", "vanilla/figures.json", "learning_curves"): "cifar10c_vanilla.svg",
-    ("cifar10c/5pct", "disent/figures.json", "learning_curves"): "cifar10c_disent.svg",
+    ("cifar10c/5pct", "vanilla/figures", "learning_curves"): "cifar10c_vanilla.svg",
+    ("cifar10c/5pct", "disent/figures", "learning_curves"): "cifar10c_disent.svg",
 }
 # Selecting by these is no rule of this project: column of the table → column of the history.
 WARNINGS = {
@@ -54,9 +55,10 @@ def pictures() -> None:
     """Write the documents' pictures, as far as their runs are here."""
     IMAGES.mkdir(exist_ok=True)
     for (setting, dataset, figure), file in PICTURES.items():
-        if (REPORTING / setting / dataset).exists():
-            figures = latest(REPORTING / setting / dataset)
-            (IMAGES / file).write_text(figures[figure], encoding="utf-8")
+        folder = REPORTING / setting / dataset
+        versions = sorted(folder.glob(f"*/{folder.name}/index.json"))
+        if versions:
+            shutil.copyfile(versions[-1].with_name(f"{figure}.svg"), IMAGES / file)
 
 
 def table(dataset: str) -> None:

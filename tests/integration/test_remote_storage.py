@@ -49,13 +49,15 @@ def test_one_line_moves_everything_to_a_bucket(
     assert {
         "images.npy", "manifest.parquet", "data_card.json", "checkpoint.safetensors",
         "history.parquet", "sample_weights.parquet", "predictions.parquet", "metrics.json",
-        "group_accuracy.parquet", "report.html",
+        "group_accuracy.parquet", "report.html", "sample_grid.svg",
     } <= kept  # fmt: skip
     (report,) = bucket.glob(f"{BUCKET}/mine/08_reporting/*/*/vanilla/report.html/*/report.html")
     assert f"vanilla report: s3://{report}" in outcome.stdout
     (run,) = empty_project.mlflow_runs()
     logged = empty_project.mlflow_client().list_artifacts(run.info.run_id, "vanilla")
     assert [each.path for each in logged] == ["vanilla/report.html"]
+
+    assert empty_project.load("vanilla.figures")["sample_grid"].startswith("<svg")
 
     # Another machine, which has no copy yet, judges again what lies there.
     metrics = empty_project.load("vanilla.metrics")

@@ -6,6 +6,7 @@ from debias_pipeline.io.atomic import (
     AtomicTextDataset,
     SpreadsheetDataset,
 )
+from debias_pipeline.io.figures_dataset import FiguresDataset
 from debias_pipeline.io.holes import HoleableDataset, OutcomeDataset, ProblemDataset
 from debias_pipeline.io.image_array_dataset import ImageArrayDataset
 from debias_pipeline.io.remade import RemadeJSONDataset
@@ -17,6 +18,7 @@ __all__ = [
     "AtomicJSONDataset",
     "AtomicParquetDataset",
     "AtomicTextDataset",
+    "FiguresDataset",
     "HoleableDataset",
     "ImageArrayDataset",
     "OutcomeDataset",

@@ -42,7 +42,7 @@ class FileDataset(AbstractVersionedDataset[Data, Data]):
         super().__init__(
             filepath=PurePosixPath(path),
             version=version,
-            exists_function=self._fs.exists,
+            exists_function=self._is_stored,
             glob_function=self._fs.glob,
         )
 
@@ -65,7 +65,10 @@ class FileDataset(AbstractVersionedDataset[Data, Data]):
         return place
 
     def _exists(self) -> bool:
-        return bool(self._fs.isfile(get_filepath_str(self._get_load_path(), self._protocol)))
+        return self._is_stored(get_filepath_str(self._get_load_path(), self._protocol))
+
+    def _is_stored(self, path: str) -> bool:
+        return bool(self._fs.isfile(path))
 
     def _release(self) -> None:
         super()._release()
