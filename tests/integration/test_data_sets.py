@@ -270,7 +270,7 @@ def test_without_bias_labels_reports_say_why(name: str, of_class_folders: Callab
     report = of_class_folders(name)
     assert "needs bias labels on the test split" in report
     assert "selecting a step needs bias labels on the validation split" in report
-    assert "carry no bias labels" in report
+    assert "have no bias labels" in report
     assert "nbiased" not in report
     assert all(label in report for label in LABELS)
     assert ">nan" not in report.lower()
