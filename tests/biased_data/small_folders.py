@@ -1,5 +1,6 @@
 """Folders of small images, and the data set that is made of one."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,9 +38,13 @@ def write_image(path: Path, kind: str, value: int, size: tuple[int, int]) -> Pat
     return path
 
 
-def rows_of(n: int = 40) -> list[dict[str, object]]:
+def rows_of(n: int = 40, **columns: Sequence[object]) -> list[dict[str, object]]:
+    """Rows of a table; the values of `columns` are repeated as often as needed."""
+    columns = {"label": LABELS, "bias": BIASES, **columns}
     return [
-        {"path": f"images/{i}.png", "label": LABELS[i % 2], "bias": BIASES[i % 2]} for i in range(n)
+        {"path": f"images/{i}.png"}
+        | {name: values[i % len(values)] for name, values in columns.items()}
+        for i in range(n)
     ]
 
 

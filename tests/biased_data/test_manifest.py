@@ -77,28 +77,18 @@ def test_kedro_validates_manifests_on_save_and_on_load(tmp_path):
         catalog(checked).load("manifest")
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"image_id": [1, 2, 3, 4]},
-        {"image_id": [0, 0, 1, 2]},
-        {"image_id": np.arange(4, dtype=np.int32)},
-        {"split": ["train", "train", "val", "test"]},
-        {"split": ["train", "train", None, "test"]},
-        {"label": np.array([-1, 0, 0, 0], np.int16)},
-        {"label": [0, 1, 2, 3]},
-        {"bias": np.array([-2, 0, 0, 0], np.int16)},
-        {"bias": [0.0, 1.0, 2.0, 3.0]},
-        {"conflicting": [True, False, True, False]},
-        {"source": ["/etc/a.png"] * 4},
-        {"source": ["\\\\host\\a.png"] * 4},
-        {"source": ["C:/a.png"] * 4},
-        {"source": ["a/../../b.png"] * 4},
-        {"source": [".."] * 4},
-        {"source": [""] * 4},
-        {"source": [None] * 4},
-    ],
-)
+WRONG = [
+    *({"image_id": value} for value in ([1, 2, 3, 4], [0, 0, 1, 2], np.arange(4, dtype=np.int32))),
+    *({"split": ["train", "train", value, "test"]} for value in ("val", None)),
+    *({"label": value} for value in (np.array([-1, 0, 0, 0], np.int16), [0, 1, 2, 3])),
+    *({"bias": value} for value in (np.array([-2, 0, 0, 0], np.int16), [0.0, 1.0, 2.0, 3.0])),
+    {"conflicting": [True, False, True, False]},
+    *({"source": [value] * 4} for value in ("/etc/a.png", "\\\\host\\a.png", "C:/a.png")),
+    *({"source": [value] * 4} for value in ("a/../../b.png", "..", "", None)),
+]
+
+
+@pytest.mark.parametrize("change", WRONG, ids=str)
 def test_each_rule_is_enforced(change):
     with pytest.raises(SchemaErrors):
         Manifest.validate(small_manifest().assign(**change), lazy=True)
@@ -157,33 +147,34 @@ def split_of(counts):
     )
 
 
-def test_a_test_split_is_unbiased_where_label_and_bias_are_independent():
-    drawn = np.random.default_rng(0).multinomial(1000, [0.01] * 100).reshape(10, 10)
-    for counts in (drawn, [[250, 250], [250, 250]], [[400, 100], [320, 80]]):
-        assert check_test_split(split_of(counts))["unbiased"] is True
+EVEN, EYE = [[250, 250], [250, 250]], np.eye(10, dtype=int)
+DRAWN = np.random.default_rng(0).multinomial(1000, [0.01] * 100).reshape(10, 10)
+COUNTS = {
+    "drawn evenly": (DRAWN, True),
+    "even": (EVEN, True),
+    "independent": ([[400, 100], [320, 80]], True),
+    "aligned": ([[31, 1], [1, 31]], False),
+    "conflicting only": ([[0, 50], [50, 0]], False),
+    "weakly aligned": ([[300, 200], [200, 300]], False),
+    "ten labels": (EYE * 90, False),
+    # What cannot be checked is not called unbiased.
+    "too few": ([[2, 2], [2, 2]], None),
+    "an image per label": (EYE, None),
+    "one bias value": ([[50], [50]], None),
+    "one label": ([[50, 50]], None),
+}
 
 
-@pytest.mark.parametrize(
-    "counts",
-    [[[31, 1], [1, 31]], [[0, 50], [50, 0]], [[300, 200], [200, 300]], np.eye(10, dtype=int) * 90],
-    ids=["aligned", "conflicting only", "weakly", "ten labels"],
-)
-def test_a_test_split_is_biased_where_the_bias_goes_with_the_label(counts):
+@pytest.mark.parametrize("case", COUNTS)
+def test_a_test_split_is_unbiased_where_label_and_bias_are_independent(case):
+    counts, unbiased = COUNTS[case]
     found = check_test_split(split_of(counts))
-    assert found["unbiased"] is False
-    assert 0.1 < found["association"] <= 1
-
-
-@pytest.mark.parametrize(
-    "counts",
-    [[[2, 2], [2, 2]], np.eye(10, dtype=int), [[50], [50]], [[50, 50]]],
-    ids=["too few", "an image per label", "one bias value", "one label"],
-)
-def test_a_test_split_that_cannot_be_checked_is_not_called_unbiased(counts):
-    assert check_test_split(split_of(counts))["unbiased"] is None
+    assert found["unbiased"] is unbiased
+    if unbiased is False:
+        assert 0.1 < found["association"] <= 1
 
 
 def test_one_missing_bias_label_leaves_the_test_split_unchecked():
-    manifest = split_of([[250, 250], [250, 250]])
+    manifest = split_of(EVEN)
     manifest.loc[0, "bias"] = -1
     assert check_test_split(manifest) == {"unbiased": None, "association": None}

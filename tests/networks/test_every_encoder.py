@@ -10,7 +10,7 @@ from debias_pipeline.networks import build_encoder, encoder_names, smallest_imag
 from debias_pipeline.randomness import generators
 
 BATCH, CLASSES = 4, 3
-# Of each kind of network the smallest is tested by `make test-fast` too.
+# They take a second to build: for `make test` only.
 LARGE = ("densenet121", "resnet34", "resnet50")
 NAMES = [
     pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name

@@ -27,8 +27,7 @@ def test_paths_written_on_windows(small_dir):
 
 
 def test_given_splits_are_kept_and_sorted(small_dir):
-    names = ["test", "Train", "val", "train"]
-    rows = [row | {"split": names[i % 4], "label": i // 4 % 2} for i, row in enumerate(rows_of())]
+    rows = rows_of(split=["test", "Train", "val", "train"], label=[0] * 4 + [1] * 4)
     data = build(put(small_dir, rows))
     assert data.manifest["split"].tolist() == ["train"] * 20 + ["valid"] * 10 + ["test"] * 10
     assert (data.images[:, 0, 0, 0] == data.manifest["source"].str[7:-4].astype(int)).all()

@@ -11,7 +11,7 @@ from debias_pipeline.biased_data.manifest import Manifest
 from debias_pipeline.errors import UserError
 
 RAW = Path("MNIST/raw")
-TRAIN = "train-images-idx3-ubyte"
+TRAIN, LABELS = "train-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
 
 
 def build(raw_dir: Path, percent: str = "20pct", seed: int = 0) -> BiasedData:
@@ -71,9 +71,6 @@ def test_same_seed_or_gzipped_files_same_bytes_other_seed_other_bytes(
     assert build(zipped).images.tobytes() == first.images.tobytes()
 
 
-LABELS = "t10k-labels-idx1-ubyte"
-
-
 @pytest.mark.parametrize(
     ("name", "change", "parts"),
     [
@@ -114,50 +111,49 @@ def test_a_wrong_raw_dir_is_told_before_any_download(tmp_path):
         assert "downloaded" not in message
 
 
+@pytest.fixture
+def serve(mnist_dir, monkeypatch):
+    """A function that lets downloads succeed, but for files of a given prefix."""
+
+    def serve(broken: str | None = None) -> None:
+        def fetch(url, download_root, filename, md5):
+            name = filename.removesuffix(".gz")
+            if broken and name.startswith(broken):
+                (Path(download_root) / filename).write_bytes(gzip.compress(b"half")[:9])
+                raise ConnectionResetError("connection reset by peer")
+            (Path(download_root) / name).write_bytes((mnist_dir / RAW / name).read_bytes())
+
+        monkeypatch.setattr(torchvision.datasets.mnist, "download_and_extract_archive", fetch)
+
+    return serve
+
+
 @pytest.mark.parametrize("made", [True, False])
-def test_failed_download_names_the_ways_out_and_leaves_nothing(tmp_path, monkeypatch, made):
+def test_failed_download_names_the_ways_out_and_leaves_nothing(tmp_path, monkeypatch, serve, made):
     monkeypatch.chdir(tmp_path)
     default = Path("data/01_raw")
     if made:
         default.mkdir(parents=True)
     message = refusal(default)
-    assert str(default / RAW) in message
-    assert "raw_dir=" in message
-    assert "dataset=cmnist_mini" in message
+    for way in (str(default / RAW), "raw_dir=", "dataset=cmnist_mini"):
+        assert way in message
+    serve(broken="t10k")
+    assert "could not be downloaded" in refusal(tmp_path / default)
     assert not list(default.rglob("*"))
 
 
 def test_a_missing_file_is_named_when_it_cannot_be_downloaded(mnist_dir):
     (mnist_dir / RAW / TRAIN).unlink()
-    message = refusal(mnist_dir)
-    assert f"missing: {TRAIN})" in message
-    assert (mnist_dir / RAW / "t10k-images-idx3-ubyte").exists()
+    assert f"missing: {TRAIN})" in refusal(mnist_dir)
+    assert (mnist_dir / RAW / LABELS).exists()
 
 
-def test_download_fills_the_default_folder(tmp_path, mnist_dir, monkeypatch):
-    def fetch(url, download_root, filename, md5):
-        name = filename.removesuffix(".gz")
-        (Path(download_root) / name).write_bytes((mnist_dir / RAW / name).read_bytes())
-
-    monkeypatch.setattr(torchvision.datasets.mnist, "download_and_extract_archive", fetch)
+def test_download_fills_the_default_folder(tmp_path, mnist_dir, serve):
+    serve()
     default = tmp_path / "data" / "01_raw"
     assert build(default).images.tobytes() == build(mnist_dir).images.tobytes()
     assert [path.name for path in default.iterdir()] == ["MNIST"]
     assert len(list((default / RAW).iterdir())) == 4
-
-
-def test_broken_download_leaves_nothing(tmp_path, mnist_dir, monkeypatch):
-    def fetch(url, download_root, filename, md5):
-        if "t10k" in filename:
-            (Path(download_root) / filename).write_bytes(gzip.compress(b"half")[:9])
-            raise ConnectionResetError("connection reset by peer")
-        name = filename.removesuffix(".gz")
-        (Path(download_root) / name).write_bytes((mnist_dir / RAW / name).read_bytes())
-
-    monkeypatch.setattr(torchvision.datasets.mnist, "download_and_extract_archive", fetch)
-    default = tmp_path / "data" / "01_raw"
-    assert "could not be downloaded" in refusal(default)
-    assert not list(default.rglob("*"))
 
 
 @pytest.mark.parametrize("percent", ["abc", "-1pct", "150pct", "2", 2])

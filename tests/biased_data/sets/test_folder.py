@@ -98,24 +98,18 @@ def test_same_seed_same_bytes_other_seed_other_splits(mixed_dir, mixed):
 # --- Labels, bias and columns -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("bias", "lacks"), [(["0", "1"], False), (["1", ""], False), (["", "-1"], True), (None, True)]
-)
-def test_a_table_tells_before_the_images_are_read_whether_there_are_bias_labels(
-    tmp_path, bias, lacks
-):
-    rows = [{"path": f"{i}.png", "label": i} for i in range(2)]
-    put(tmp_path, [row | ({"bias": bias[i]} if bias else {}) for i, row in enumerate(rows)])
-    assert get_dataset("folder").lacks_bias_labels(tmp_path, FolderOptions()) == lacks
+def test_whether_there_are_bias_labels_is_told_before_the_images_are_read(tmp_path):
+    def lacks(raw_dir: Path) -> bool:
+        return get_dataset("folder").lacks_bias_labels(raw_dir, FolderOptions())
 
-
-def test_class_folders_lack_bias_labels_and_a_missing_folder_is_left_to_the_build(tmp_path):
-    folder = get_dataset("folder")
-    assert not folder.lacks_bias_labels(tmp_path / "nowhere", FolderOptions())
+    assert not lacks(tmp_path / "nowhere")  # left to the build
+    for bias, expected in ((["0", "1"], False), (["1", ""], False), (["", "-1"], True)):
+        assert lacks(put(tmp_path, rows_of(2, bias=bias))) == expected
+    assert lacks(put(tmp_path, [{"path": "0.png", "label": 0}]))
     for label in ("cat", "dog"):
-        (tmp_path / label).mkdir()
-        (tmp_path / label / "1.png").touch()
-    assert folder.lacks_bias_labels(tmp_path, FolderOptions())
+        (tmp_path / "folders" / label).mkdir(parents=True)
+        (tmp_path / "folders" / label / "1.png").touch()
+    assert lacks(tmp_path / "folders")
 
 
 @pytest.mark.parametrize(
@@ -135,32 +129,29 @@ def test_class_folders_lack_bias_labels_and_a_missing_folder_is_left_to_the_buil
     ],
 )
 def test_labels_are_names_or_numbers(small_dir, written, names):
-    rows = [row | {"label": written[i % 2]} for i, row in enumerate(rows_of(16))]
     for name in ("table.csv", "table.parquet"):
-        data = build(put(small_dir, rows, name), table=name)
+        data = build(put(small_dir, rows_of(16, label=written), name), table=name)
         assert data.data_card["label_names"] == names
         first = data.manifest.loc[data.manifest["source"] == "images/0.png", "label"].item()
         assert names[first] == str(written[0]).strip().removesuffix(".0")
 
 
 def test_a_number_and_the_same_number_as_a_float_are_one_label(small_dir):
-    rows = [row | {"label": ["1", "1.0", "2", "02"][i % 4]} for i, row in enumerate(rows_of())]
-    data = build(put(small_dir, rows))
+    data = build(put(small_dir, rows_of(label=["1", "1.0", "2", "02"])))
     assert data.data_card["label_names"] == ["1", "02", "2"]
     assert data.manifest["label"].value_counts().to_dict() == {0: 20, 1: 10, 2: 10}
 
 
 def test_the_number_of_labels_is_limited_and_not_their_size(monkeypatch, small_dir):
     monkeypatch.setattr("debias_pipeline.biased_data.folder.labels._MAX_LABELS", 3)
-    rows = [row | {"label": 40_000 + i % 4} for i, row in enumerate(rows_of())]
-    message = refusal(put(small_dir, rows))
+    message = refusal(put(small_dir, rows_of(label=range(40_000, 40_004))))
     assert "4 different values" in message
     assert "at most 3" in message
 
 
 @pytest.mark.parametrize("written", [[-1, 1], [1, -1, None], [-1.0, 1.0], ["-1", "1.0", ""]])
 def test_a_bias_of_minus_one_or_one_has_two_values(small_dir, written, caplog):
-    rows = [row | {"bias": written[i // 2 % len(written)]} for i, row in enumerate(rows_of())]
+    rows = rows_of(bias=[value for value in written for _ in LABELS])
     gaps = sum(row["bias"] in (None, "") for row in rows)
     for name in ("table.csv", "table.parquet"):
         data = build(put(small_dir, rows, name), table=name)
@@ -170,8 +161,7 @@ def test_a_bias_of_minus_one_or_one_has_two_values(small_dir, written, caplog):
 
 
 def test_bias_unknown_in_places_is_counted(small_dir, caplog):
-    rows = [row | {"bias": [0, 1, -1, None][i % 4]} for i, row in enumerate(rows_of())]
-    rows = [row | {"label": i // 4 % 2} for i, row in enumerate(rows)]
+    rows = rows_of(bias=[0, 1, -1, None], label=[0] * 4 + [1] * 4)
     with caplog.at_level(logging.WARNING):
         data = build(put(small_dir, rows))
     assert "10 rows have the bias -1" in caplog.text
@@ -183,15 +173,11 @@ def test_bias_unknown_in_places_is_counted(small_dir, caplog):
 
 def test_conflicting_is_any_bias_but_the_most_frequent_in_training(small_dir):
     # In training label 0 goes with x (6 : 4), label 1 with y; the test split says otherwise.
-    pairs = [(0, "x")] * 6 + [(0, "y")] * 4 + [(1, "y")] * 8 + [(1, "z")] * 2
-    rows = [
-        row | {"label": pair[0], "bias": pair[1], "split": "train"}
-        for row, pair in zip(rows_of(20), pairs, strict=True)
-    ]
-    rows += [
-        row | {"label": i % 2, "bias": "z", "split": ["valid", "test"][i // 2 % 2]}
-        for i, row in enumerate(rows_of()[20:])
-    ]
+    rows = rows_of(
+        label=[0] * 10 + [1] * 10 + [0, 1] * 10,
+        bias=["x"] * 6 + ["y"] * 12 + ["z"] * 22,
+        split=["train"] * 20 + ["valid", "valid", "test", "test"] * 5,
+    )
     data = build(put(small_dir, rows))
     assert data.data_card["aligned_bias"] == [0, 1]
     train = data.manifest[data.manifest["split"] == "train"]
@@ -200,8 +186,7 @@ def test_conflicting_is_any_bias_but_the_most_frequent_in_training(small_dir):
 
 
 def test_column_names_of_the_manifest_are_set_apart(small_dir):
-    rows = [row | {"source": "web", "image_id": i + 7} for i, row in enumerate(rows_of())]
-    manifest = build(put(small_dir, rows)).manifest
+    manifest = build(put(small_dir, rows_of(source=["web"], image_id=range(7, 47)))).manifest
     assert manifest["table_source"].eq("web").all()
     assert sorted(manifest["table_image_id"]) == list(range(7, 47))
 
@@ -265,7 +250,7 @@ def test_broken_images_are_named_with_the_rows_of_a_parquet_file(small_dir, recw
 
 
 def test_all_problems_are_counted_and_ten_shown(small_dir, tmp_path):
-    rows = rows_of()
+    rows = rows_of(split=["train"])
     break_three_images(small_dir)
     (small_dir / "images/3.png").unlink()
     (small_dir / "images/4.png").unlink()
@@ -276,8 +261,6 @@ def test_all_problems_are_counted_and_ten_shown(small_dir, tmp_path):
     rows[7]["path"] = "./images/8.png"
     rows[9]["path"] = ""
     rows[10]["label"] = ""
-    for row in rows:
-        row["split"] = "train"
     rows[11]["split"] = "dev"
     rows[12]["split"] = ""
     message = refusal(put(small_dir, rows))
@@ -309,18 +292,12 @@ def test_all_problems_are_counted_and_ten_shown(small_dir, tmp_path):
     ],
 )
 def test_wrong_labels_are_told(small_dir, labels, complaint):
-    rows = rows_of()
-    for i, row in enumerate(rows):
-        row["label"] = labels[i] if i < 4 else labels[2 + i % 2]
-    assert complaint in refusal(put(small_dir, rows))
+    assert complaint in refusal(put(small_dir, rows_of(label=labels[:2] + labels[2:] * 19)))
 
 
 def test_splits_without_images_or_labels_are_told(small_dir):
-    rows = [row | {"split": "test" if i % 2 else "valid"} for i, row in enumerate(rows_of())]
-    assert "the train split: no images" in refusal(put(small_dir, rows))
-    rows = [
-        row | {"split": ["train", "train", "valid", "test"][i % 4]} for i, row in enumerate(rows)
-    ]
+    assert "the train split: no images" in refusal(put(small_dir, rows_of(split=["valid", "test"])))
+    rows = rows_of(split=["train", "train", "valid", "test"])
     for i in (0, 2, 3):
         rows[i]["label"] = "horse"
     rows[0]["split"] = "test"
