@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, cast
 
-from kedro.io import AbstractVersionedDataset, CatalogProtocol, DataCatalog
+from kedro.io import AbstractVersionedDataset, DataCatalog
 from kedro.pipeline import Pipeline
 
 from debias_pipeline.biased_data import get_dataset
@@ -17,6 +17,7 @@ from debias_pipeline.grid import (
     SETTING_ENTRIES,
     TRAINED_ENTRIES,
     TRIAL_ENTRIES,
+    Catalog,
     Trial,
     load_or_none,
     trials_of,
@@ -27,8 +28,6 @@ from debias_pipeline.nested import changes
 from debias_pipeline.networks import weights_hash
 from debias_pipeline.records import DataCard, DataIdentity
 from debias_pipeline.training import data_difference
-
-Catalog = CatalogProtocol[Any, Any]
 
 DATA: Final = ("images", "manifest", "data_card", "data_figures")
 # Files of published networks are outside the project and may change, so their results are always

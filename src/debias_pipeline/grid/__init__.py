@@ -1,6 +1,6 @@
 """Define, check, estimate and run the trials of the benchmark's grid."""
 
-from debias_pipeline.grid.catalog import load_or_none, resolve_catalog
+from debias_pipeline.grid.catalog import Catalog, load_or_none, resolve_catalog
 from debias_pipeline.grid.checks import (
     GRID_PIPELINES,
     check_outcomes,
@@ -28,6 +28,7 @@ __all__ = [
     "SETTING_ENTRIES",
     "TRAINED_ENTRIES",
     "TRIAL_ENTRIES",
+    "Catalog",
     "GridParameters",
     "LenientCatalog",
     "Trial",

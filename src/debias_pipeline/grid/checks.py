@@ -3,17 +3,15 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 
 from debias_pipeline.errors import UserError
+from debias_pipeline.grid.catalog import Catalog
 from debias_pipeline.grid.parameters import OVERRIDES
 from debias_pipeline.grid.pipeline import TRIAL_DATA
 from debias_pipeline.grid.trials import Trial
 from debias_pipeline.names import DONE
 from debias_pipeline.recipes import no_recipe
-
-Catalog = CatalogProtocol[Any, Any]
 
 GRID_PIPELINES: Final = ("benchmark", "leaderboard")
 # The keys of --params that a grid uses, and its keys that replace those of an ordinary run.

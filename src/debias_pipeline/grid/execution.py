@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from kedro.io import CatalogProtocol, DatasetError
+from kedro.io import DatasetError
 from kedro.pipeline.node import Node
 from kedro.validation.exceptions import DataValidationError
 
@@ -19,7 +19,7 @@ from debias_pipeline.errors import (
     UserError,
     one_line,
 )
-from debias_pipeline.grid.catalog import load_or_none
+from debias_pipeline.grid.catalog import Catalog, load_or_none
 from debias_pipeline.grid.memory import PeakMemory
 from debias_pipeline.grid.parameters import OVERRIDES
 from debias_pipeline.grid.trials import Trial
@@ -30,7 +30,6 @@ from debias_pipeline.training import limited_threads, training_named
 
 logger = logging.getLogger(__name__)
 
-Catalog = CatalogProtocol[Any, Any]
 # A function that loads the inputs of a node, calls its function and saves its outputs.
 Execute = Callable[[Node, Any], None]
 

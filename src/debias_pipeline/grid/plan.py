@@ -5,18 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from kedro.io import CatalogProtocol
 from rich.console import Group
 from rich.text import Text
 
 from debias_pipeline.biased_data import SetSize, get_dataset
-from debias_pipeline.grid.catalog import load_or_none
+from debias_pipeline.grid.catalog import Catalog, load_or_none
 from debias_pipeline.grid.timing import Speed, measure
 from debias_pipeline.grid.trials import TRIAL_ENTRIES, Trial
 from debias_pipeline.reporting import duration, plain_table
 from debias_pipeline.training import choose_device, limited_threads
-
-Catalog = CatalogProtocol[Any, Any]
 
 
 @dataclass(frozen=True)

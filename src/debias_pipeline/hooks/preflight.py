@@ -8,7 +8,6 @@ from typing import Any
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
-from kedro.io import CatalogProtocol
 from kedro.io.core import is_parameter
 from kedro.pipeline import Pipeline
 
@@ -18,6 +17,7 @@ from debias_pipeline.grid import (
     ALL_DONE,
     GRID_PIPELINES,
     OVERRIDES,
+    Catalog,
     check_trials,
     check_typed,
     chosen_trials,
@@ -40,8 +40,6 @@ from debias_pipeline.runners import ON_OTHER_MACHINES
 from debias_pipeline.training import choose_device
 
 logger = logging.getLogger(__name__)
-
-Catalog = CatalogProtocol[Any, Any]
 
 
 class PreflightHooks:

@@ -4,12 +4,11 @@ import logging
 from typing import Any
 
 from kedro.framework.hooks import hook_impl
-from kedro.io import CatalogProtocol
 from kedro.pipeline.node import Node
 
-logger = logging.getLogger(__name__)
+from debias_pipeline.grid import Catalog
 
-Catalog = CatalogProtocol[Any, Any]
+logger = logging.getLogger(__name__)
 
 # The catalog entry with the folder for snapshots, which is an input of the training node.
 SNAPSHOTS = "snapshots"

@@ -2,21 +2,17 @@
 
 import os
 from pathlib import Path
-from typing import Any
 
 from kedro.framework.hooks import hook_impl
-from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from rich.console import Console
 
-from debias_pipeline.grid import check_outcomes, chosen_trials, load_or_none, trials_of
+from debias_pipeline.grid import Catalog, check_outcomes, chosen_trials, load_or_none, trials_of
 from debias_pipeline.io import location
 from debias_pipeline.methods import method_names
 from debias_pipeline.pipeline_registry import baseline_first
 from debias_pipeline.pipelines.evaluation import PRETRAINED
 from debias_pipeline.reporting import headline_table, leaderboard_tables
-
-Catalog = CatalogProtocol[Any, Any]
 
 
 class SummaryHooks:

@@ -9,14 +9,13 @@ from typing import Any, cast
 
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
-from kedro.io import CatalogProtocol
 from kedro.io.core import is_parameter
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 from kedro_mlflow.config.kedro_mlflow_config import KedroMlflowConfig
 
 from debias_pipeline.config_loader import ProjectConfigLoader
-from debias_pipeline.grid import GRID_TAG, Trial, chosen_trials, trials_of
+from debias_pipeline.grid import GRID_TAG, Catalog, Trial, chosen_trials, trials_of
 from debias_pipeline.io import local_file
 from debias_pipeline.methods import method_names
 from debias_pipeline.nested import flattened
@@ -33,8 +32,6 @@ from debias_pipeline.tracking import (
     set_tracking_uri,
     start_run,
 )
-
-Catalog = CatalogProtocol[Any, Any]
 
 
 class TrackingHooks:

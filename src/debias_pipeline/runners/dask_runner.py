@@ -14,19 +14,19 @@ from dask.typing import Key
 from distributed import Client, Future
 from distributed.scheduler import KilledWorker
 from kedro.framework import project
-from kedro.io import AbstractDataset, CatalogProtocol, DataCatalog, MemoryDataset
+from kedro.io import AbstractDataset, DataCatalog, MemoryDataset
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 from kedro.runner import AbstractRunner
 from pluggy import PluginManager
 
 from debias_pipeline.errors import UserError
+from debias_pipeline.grid import Catalog
 from debias_pipeline.runners import ON_OTHER_MACHINES, cluster
 from debias_pipeline.runners.groups import DataProblems, Group, groups_of
 from debias_pipeline.runners.worker import GroupResult, GroupTask, Origin, run_task
 from debias_pipeline.tracking import active_parent, end_running_children
 
-Catalog = CatalogProtocol[Any, Any]
 Submit = Callable[[Group], Future[GroupResult]]
 
 logger = logging.getLogger(__name__)

@@ -4,15 +4,14 @@ import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
-from typing import Any
 
-from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from debias_pipeline.errors import UserError
 from debias_pipeline.grid import (
     ALL_DONE,
+    Catalog,
     LenientCatalog,
     Trial,
     chosen_trials,
@@ -23,8 +22,6 @@ from debias_pipeline.grid import (
 from debias_pipeline.grid.execution import Execute
 
 logger = logging.getLogger(__name__)
-
-Catalog = CatalogProtocol[Any, Any]
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,8 @@ from kedro.runner import SequentialRunner
 from kedro.runner.task import Task
 from pluggy import PluginManager
 
-from debias_pipeline.runners.groups import Catalog, DataProblems, groups_of, in_order
+from debias_pipeline.grid import Catalog
+from debias_pipeline.runners.groups import DataProblems, groups_of, in_order
 
 logger = logging.getLogger(__name__)
 

@@ -20,7 +20,8 @@ from kedro.runner.task import Task
 from pluggy import PluginManager
 
 from debias_pipeline.errors import user_error_behind
-from debias_pipeline.runners.groups import Catalog, Group
+from debias_pipeline.grid import Catalog
+from debias_pipeline.runners.groups import Group
 from debias_pipeline.tracking import ParentRun, parent_elsewhere, resumed_parent
 
 # Two trials in one process would share threads, memory and PyTorch's settings.
