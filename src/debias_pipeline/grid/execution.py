@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 from kedro.io import DatasetError
 from kedro.pipeline.node import Node
@@ -24,7 +24,7 @@ from debias_pipeline.grid.memory import PeakMemory
 from debias_pipeline.grid.parameters import OVERRIDES
 from debias_pipeline.grid.trials import Trial
 from debias_pipeline.names import DONE, FAILED
-from debias_pipeline.records import TrainingRecord
+from debias_pipeline.records import Outcome, TrainingRecord
 from debias_pipeline.tracking import TrackedRun, active_run, trial_run
 from debias_pipeline.training import limited_threads, training_named
 
@@ -36,6 +36,27 @@ Execute = Callable[[Node, Any], None]
 # A node with this tag runs after the nodes before it have succeeded or failed; its missing inputs
 # are None.
 ALL_DONE: Final = "all_done"
+
+
+class _Identity(TypedDict):
+    """The part of an outcome that says which trial it belongs to."""
+
+    dataset: str
+    percent: str
+    method: str
+    seeds: list[int]
+    precision: str
+    steps: int
+
+
+class _Cost(TypedDict):
+    """The part of an outcome that is measured, and the ids of the trial's MLflow run."""
+
+    seconds: float
+    peak_memory_bytes: int | None
+    threads: int
+    mlflow_run_id: str | None
+    mlflow_experiment_id: str | None
 
 
 @dataclass
@@ -52,7 +73,7 @@ class _Attempt:
     started: float = field(default_factory=time.perf_counter)
     memory: PeakMemory = field(default_factory=PeakMemory)
 
-    def cost(self, run: TrackedRun) -> dict[str, Any]:
+    def cost(self, run: TrackedRun) -> _Cost:
         """Return seconds, memory, threads, and the ids of the trial's MLflow run."""
         # The ids are unknown until the run has been created.
         run.wait()
@@ -73,7 +94,7 @@ def record_outcome(
     percent: str,
     training_record: TrainingRecord,
     final_metrics: dict[str, dict[str, float]],
-) -> dict[str, Any]:
+) -> Outcome:
     """Log the final metrics of a trial and return its outcome: status, settings and cost.
 
     If the runner does not use `run_trial`, only the duration of training is known.
@@ -81,23 +102,42 @@ def record_outcome(
     run, attempt = active_run(), _attempt.get()
     run.log(metrics={key: metric["value"] for key, metric in final_metrics.items()})
     recipe = training_record["recipe"]
-    return {
+    identity: _Identity = {
         "dataset": dataset,
         "percent": percent,
         "method": recipe["method"],
         "seeds": training_record["seeds"],
         "precision": training_record["precision"],
         "steps": recipe["steps"],
-        "status": DONE,
-        "error": None,
+    }
+    cost: _Cost = {
         "seconds": training_record["seconds"],
         "peak_memory_bytes": None,
         "threads": training_record["threads"],
-        "settings_digest": training_record["settings_digest"],
-        "content_hash": training_record["data"]["content_hash"],
         "mlflow_run_id": run.run_id,
         "mlflow_experiment_id": run.experiment_id,
-        **(attempt.cost(run) if attempt is not None else {}),
+    }
+    return _outcome(identity, attempt.cost(run) if attempt else cost, training_record)
+
+
+def _outcome(
+    identity: _Identity, cost: _Cost, record: TrainingRecord | None, error: str | None = None
+) -> Outcome:
+    """Return the outcome of a trial, which has failed if there is an error.
+
+    Args:
+        identity: which trial it is.
+        cost: what the trial cost.
+        record: the training record; None if training failed.
+        error: one line.
+    """
+    return {
+        **identity,
+        "status": DONE if error is None else FAILED,
+        "error": error,
+        "settings_digest": record["settings_digest"] if record else None,
+        "content_hash": record["data"]["content_hash"] if record else None,
+        **cost,
     }
 
 
@@ -124,14 +164,14 @@ def run_trial(
     Raises:
         AlreadyRunningError: if another process trains this trial.
     """
-    identity = {
+    recipe: Mapping[str, Any] = trial.recipe or {}
+    tags = {
         "dataset": trial.dataset,
         "percent": trial.percent,
         "method": trial.method,
-        "seeds": [*trial.seeds],
+        "seeds": ",".join(map(str, trial.seeds)),
+        "cell": trial.name,
     }
-    tags = {**identity, "seeds": ",".join(map(str, trial.seeds)), "cell": trial.name}
-    recipe: Mapping[str, Any] = trial.recipe or {}
     trains = f"{trial.name}.training_record" in {name for each in nodes for name in each.outputs}
     record = None if trains else load_or_none(catalog, f"{trial.name}.training_record")
     run = TrackedRun()
@@ -156,17 +196,15 @@ def run_trial(
         except Exception as failure:
             error = explained(failure)
             logger.warning("%s failed: %s; the run continues", trial.name, error)
-            outcome = {
-                **identity,
+            identity: _Identity = {
+                "dataset": trial.dataset,
+                "percent": trial.percent,
+                "method": trial.method,
+                "seeds": [*trial.seeds],
                 "precision": trial.precision,
-                "steps": recipe.get("steps"),
-                "status": FAILED,
-                "error": error,
-                # Not None if training succeeded and a later node failed.
-                "settings_digest": record["settings_digest"] if record else None,
-                "content_hash": record["data"]["content_hash"] if record else None,
-                **attempt.cost(run),
+                "steps": recipe["steps"],
             }
+            outcome = _outcome(identity, attempt.cost(run), record, error)
             catalog.save(f"{trial.name}.outcome", outcome)
         finally:
             _attempt.reset(token)
