@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, cast
+from typing import Any
 
 import pandas as pd
 from kedro.pipeline import Node, Pipeline
@@ -131,10 +131,10 @@ def rank(
 
 def _is_outdated(outcome: Mapping[str, Any] | None, data_card: Any) -> bool:
     """Return whether a trial was trained on other data than that on disk."""
-    now = data_card.get("content_hash") if isinstance(data_card, Mapping) else None
-    return bool(outcome and now and outcome["status"] == DONE) and (
-        cast(Mapping[str, Any], outcome).get("content_hash") != now
-    )
+    if outcome is None or outcome["status"] != DONE or not isinstance(data_card, Mapping):
+        return False
+    now = data_card.get("content_hash")
+    return bool(now) and outcome.get("content_hash") != now
 
 
 def _typed_parameters(parameters: dict[str, Any]) -> dict[str, Any]:

@@ -26,12 +26,11 @@ class SummaryHooks:
         Raises:
             UserError: if trials of the grid failed.
         """
-        outputs = pipeline.all_outputs()
+        outputs, parameters = pipeline.all_outputs(), catalog.load("parameters")
         names = (f"{name}.metrics" for name in (*method_names(), PRETRAINED))
         evaluated = baseline_first(name for name in names if name in outputs)
         if evaluated:
             metrics = [catalog.load(name) for name in evaluated]
-            parameters = catalog.load("parameters")
             published = {
                 each["method"]: parameters[each["method"]]["published_accuracy"] for each in metrics
             }
@@ -47,7 +46,7 @@ class SummaryHooks:
             shown = location(catalog.get(name)).removeprefix(f"{Path.cwd()}{os.sep}")
             # Printed instead of logged, as a log handler would wrap the path.
             print(f"{name.replace('.', ' ').replace('_', ' ')}: {shown}")
-        trials = chosen_trials(trials_of(catalog.load("parameters")), pipeline)
+        trials = chosen_trials(trials_of(parameters), pipeline)
         check_outcomes(
             trials,
             {trial.name: load_or_none(catalog, f"{trial.name}.outcome") for trial in trials},

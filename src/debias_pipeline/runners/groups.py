@@ -58,7 +58,7 @@ class Group:
             run_trial(self.trial, self.nodes, catalog, execute, problem)
             return
         for node in self.nodes:
-            execute(node, LenientCatalog(catalog) if ALL_DONE in node.tags else catalog)
+            execute(node, LenientCatalog(catalog) if self.is_leaderboard else catalog)
 
 
 def groups_of(pipeline: Pipeline, catalog: Catalog) -> dict[Group, set[Group]]:
