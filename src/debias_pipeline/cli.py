@@ -149,7 +149,7 @@ def _run_known_pipelines(*args: Any, pipeline: str, dry_run: bool, **kwargs: Any
 
 
 def _check_configuration(conf_source: str | None) -> None:
-    """Check that there is a configuration; the package of the project contains none.
+    """Check that the folder with the configuration exists, as an installed package has none.
 
     Raises:
         UserError: if no --conf-source is given and the project's folder has no conf/base.

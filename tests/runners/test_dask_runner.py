@@ -1,4 +1,4 @@
-"""Nodes on Dask workers: where they run, what they leave, and how failures are told."""
+"""Nodes on Dask workers: where they run, what they save, and how failures are reported."""
 
 import json
 import os

@@ -34,7 +34,7 @@ PARAMETERS: dict[str, Any] = {
 
 
 class Grid:
-    """A grid whose nodes note their names, and fail where they are told to."""
+    """A grid whose nodes record their names; the test chooses which of them fail."""
 
     def __init__(self, *failing: str) -> None:
         self.failing, self.ran = failing, []

@@ -160,7 +160,7 @@ class TrainingThreads:
         self._probe = _Probe(self._counts[position + (1 if self._fewer else -1)], mean)
 
     def _end_if_decided(self, probe: "_Probe") -> None:
-        """Use the number of the probe if its steps are faster, or return to the one before."""
+        """End the probe when its result is clear; keep its number of threads if it is faster."""
         if not probe.is_lost and len(probe.seconds) <= _PROBE_STEPS:
             return
         self._probe, loss = None, 0.0
