@@ -1,0 +1,223 @@
+"""Compare trainings on disk and their data with the settings and the data of a run."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Final, cast
+
+from kedro.pipeline import Pipeline
+
+from debias_pipeline.biased_data import get_dataset
+from debias_pipeline.errors import UserError
+from debias_pipeline.grid import SETTING_ENTRIES, Catalog, Trial, load_or_none, trials_of
+from debias_pipeline.methods import method_names
+from debias_pipeline.nested import changes
+from debias_pipeline.networks import weights_hash
+from debias_pipeline.records import DataCard, DataIdentity
+from debias_pipeline.training import data_difference
+
+# At most this many differing settings are named in a log line.
+_MAX_SHOWN: Final = 3
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set of a run.
+
+    Attributes:
+        prefix: prefix of its catalog entries, such as `cmnist_1pct.` in a grid.
+        title: name of the data set in messages.
+        card: data card on disk, or None.
+        raw_hash: hash of the current raw files; None if there are none or they were not read.
+    """
+
+    prefix: str
+    title: str
+    card: Mapping[str, Any] | None
+    raw_hash: str | None
+
+    @property
+    def has_changed(self) -> bool:
+        """Return whether the raw files differ from those that the data on disk was made from."""
+        if self.card is None or self.raw_hash is None:
+            return False
+        return self.card.get("raw_hash") != self.raw_hash
+
+    def difference(self, trained_on: Mapping[str, Any], is_remade: bool) -> str | None:
+        """Return how the data differs from that of an earlier training, or None.
+
+        Args:
+            trained_on: `data` of the training record.
+            is_remade: whether the run makes the data again; then only raw files are compared.
+        """
+        if not trained_on.get("content_hash"):
+            return "the data it was trained on is not recorded"
+        if self.card is None or is_remade:
+            same = trained_on.get("raw_hash") == self.raw_hash
+            return None if same else "the raw data has changed"
+        return data_difference(cast(DataIdentity, trained_on), cast(DataCard, self.card))
+
+
+@dataclass(frozen=True)
+class Training:
+    """A method that a run trains on a data set.
+
+    Attributes:
+        name: name of the method, or of the trial in a grid.
+        data: the data set.
+        settings: what the training record must contain, except for the data.
+    """
+
+    name: str
+    data: Data
+    settings: Mapping[str, Any]
+
+    def difference(self, catalog: Catalog, is_remade: bool) -> str | None:
+        """Return how settings or data of the results on disk differ from those of the run.
+
+        The text is empty if nothing differs; None if there are no results.
+
+        Args:
+            catalog: catalog of the run.
+            is_remade: whether the run makes the data again.
+        """
+        name = f"{self.name}.training_record"
+        if not catalog.exists(name):
+            return None
+        record = load_or_none(catalog, name)
+        if record is None:
+            return "its training record cannot be read"
+        differences = [*_differences(record, self.settings)]
+        if difference := self.data.difference(record.get("data", {}), is_remade):
+            differences.append(difference)
+        more = len(differences) - _MAX_SHOWN
+        return ", ".join(differences[:_MAX_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def check_raw_data(
+    pipeline: Pipeline, catalog: Catalog, parameters: Mapping[str, Any]
+) -> str | None:
+    """Return a warning if raw data has changed and the pipeline does not make the data again."""
+    if not set(SETTING_ENTRIES) & pipeline.inputs():
+        return None
+    try:
+        data = _ordinary_data(catalog, parameters, hash_raw=True)
+    except UserError as error:
+        return f"Raw data could not be read ({error}); the data set on disk is used unchanged"
+    if not data.has_changed:
+        return None
+    return (
+        f"The raw data of {data.title} has changed since the data set was made; this run uses the "
+        "data set unchanged. To make it again: kedro run --pipeline=ingestion"
+    )
+
+
+def check_trained_on(pipeline: Pipeline, catalog: Catalog, parameters: Mapping[str, Any]) -> None:
+    """Check that the pipeline reads only results of methods that were trained on this data.
+
+    Raises:
+        UserError: if a method was trained on other data.
+    """
+    read = pipeline.inputs()
+    if not set(SETTING_ENTRIES) & read or not catalog.exists("data_card"):
+        return
+    card = catalog.get("data_card").load()  # type: ignore[union-attr]
+    for method in method_names():
+        if not any(name.startswith(f"{method}.") for name in read):
+            continue
+        record = load_or_none(catalog, f"{method}.training_record") or {}
+        if difference := data_difference(record.get("data", {}), card):
+            setting = f"dataset={parameters['dataset']},percent={parameters['percent']}"
+            raise UserError(
+                f"{method} was trained on other data: {difference}; train again: kedro run "
+                f"--pipeline={method} --params {setting}"
+            )
+
+
+def data_and_trainings(
+    pipeline: Pipeline, catalog: Catalog, parameters: Mapping[str, Any]
+) -> Iterator[tuple[Data, list[Training]]]:
+    """Yield each data set that the pipeline uses, with the trainings on it that it runs."""
+    outputs = pipeline.all_outputs()
+    # Trainings often share a weights file.
+    hash_once = cache(weights_hash)
+
+    def settings_of(
+        recipe: Mapping[str, Any] | None, seeds: Iterable[int], precision: str
+    ) -> dict[str, Any]:
+        return {
+            "recipe": recipe,
+            "seeds": [*seeds],
+            "precision": precision,
+            "weights_hash": hash_once((recipe or {}).get("weights", "none")),
+        }
+
+    if set(SETTING_ENTRIES) & pipeline.datasets():
+        data = _ordinary_data(catalog, parameters, hash_raw="images" in outputs)
+        seeds = range(parameters["seed"], parameters["seed"] + parameters["seeds"])
+        precision = parameters["precision"]
+        yield (
+            data,
+            [
+                Training(method, data, settings_of(parameters[method]["recipe"], seeds, precision))
+                for method in method_names()
+                if f"{method}.training_record" in outputs
+            ],
+        )
+    settings: dict[str, list[Trial]] = {}
+    for trial in trials_of(parameters):
+        if f"{trial.name}.outcome" in outputs:
+            settings.setdefault(trial.setting, []).append(trial)
+    for name, trials in settings.items():
+        data = _data(
+            catalog,
+            f"{name}.",
+            name,
+            {**parameters, **parameters[name]},
+            hash_raw=f"{name}.images" in outputs,
+        )
+        yield (
+            data,
+            [
+                Training(each.name, data, settings_of(each.recipe, each.seeds, each.precision))
+                for each in trials
+            ],
+        )
+
+
+def _ordinary_data(catalog: Catalog, parameters: Mapping[str, Any], *, hash_raw: bool) -> Data:
+    title = f"{parameters['dataset']}, {parameters['percent']}"
+    return _data(catalog, "", title, parameters, hash_raw=hash_raw)
+
+
+def _data(
+    catalog: Catalog,
+    prefix: str,
+    title: str,
+    parameters: Mapping[str, Any],
+    *,
+    hash_raw: bool,
+) -> Data:
+    dataset = get_dataset(parameters["dataset"])
+    options = dataset.options_type.model_validate(parameters["data_options"])
+    card = load_or_none(catalog, f"{prefix}data_card")
+    raw_hash = (
+        dataset.raw_hash(parameters["percent"], Path(parameters["raw_dir"]), options)
+        if hash_raw
+        else None
+    )
+    return Data(prefix, title, card if isinstance(card, Mapping) else None, raw_hash)
+
+
+def _differences(record: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterator[str]:
+    as_json = json.loads(json.dumps(settings))  # the record was read from JSON
+    for name, old, new in changes({key: record.get(key) for key in settings}, as_json):
+        yield f"{name} was {_shown(old)} and is {_shown(new)}"
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "not set"
+    return "+".join(map(str, value)) if isinstance(value, list) else str(value)
