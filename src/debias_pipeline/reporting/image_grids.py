@@ -16,9 +16,9 @@ from debias_pipeline.records import DataCard
 from debias_pipeline.reporting.plots import (
     ALIGNED,
     CONFLICTING,
-    NEUTRAL,
     WIDTH,
     bare_axes,
+    by_kind,
     drawing_style,
     new_figure,
     to_svg,
@@ -63,13 +63,11 @@ def draw_sample_grid(
         return None
     labels = sorted(rows["label"].unique())[:_ACROSS]
     each = max(1, _ACROSS // len(labels))
-    conflicting = rows["conflicting"].astype("boolean")
     bands = [
-        ("bias-aligned", ALIGNED, rows[conflicting.eq(False).fillna(False)]),
-        ("bias-conflicting", CONFLICTING, rows[conflicting.eq(True).fillna(False)]),
-        ("not known to be aligned or conflicting", NEUTRAL, rows[conflicting.isna()]),
+        (title, colour, rows[of_kind])
+        for title, colour, of_kind in by_kind(rows["conflicting"])
+        if of_kind.any()
     ]
-    bands = [band for band in bands if not band[2].empty]
     height, pitch = _tile_height(images), _tile_height(images) + 0.28
     tiles: list[_Tile] = []
     titles: list[tuple[float, str, str]] = []

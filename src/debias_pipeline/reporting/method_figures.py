@@ -17,10 +17,10 @@ from debias_pipeline.reporting.plots import (
     ALIGNED,
     CONFLICTING,
     LINES,
-    NEUTRAL,
     OVERALL,
     accuracy_grid,
     add_colour_bar,
+    by_kind,
     draw_curve,
     draw_heat_map,
     drawing_style,
@@ -184,16 +184,12 @@ def _weight_histogram(sample_weights: pd.DataFrame, weight_name: str) -> Figure 
         return None
     known = known.astype({"weight": "float64", "conflicting": "boolean"})
     by_image = known.groupby("image_id").agg({"weight": "mean", "conflicting": "first"})
-    weight, conflicting = by_image["weight"], by_image["conflicting"]
+    weight = by_image["weight"]
     highest = max(1.0, float(weight.max()))
     figure = new_figure(3.4)
     axes = figure.add_subplot()
-    parts = [
-        (weight[conflicting.eq(False).fillna(False)], "bias-aligned", ALIGNED),
-        (weight[conflicting.eq(True).fillna(False)], "bias-conflicting", CONFLICTING),
-        (weight[conflicting.isna()], "not known to be aligned or conflicting", NEUTRAL),
-    ]
-    for values, name, colour in parts:
+    for name, colour, of_kind in by_kind(by_image["conflicting"]):
+        values = weight[of_kind]
         if not values.empty:
             _draw_histogram(axes, values, highest, f"{name} ({len(values):,} images)", colour)
     _use_logarithmic_scale(axes)

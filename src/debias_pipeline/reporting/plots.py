@@ -103,6 +103,20 @@ def to_svg(figure: Figure, name: str) -> str:
     return re.sub(r'( id="|url\(#|href="#)', rf"\g<1>{prefix}-", svg)
 
 
+def by_kind(conflicting: pd.Series) -> list[tuple[str, str, pd.Series]]:
+    """Return name, colour and rows (bool) of bias-aligned, bias-conflicting and other images.
+
+    Args:
+        conflicting: a flag per image, null if it is not known.
+    """
+    flags = conflicting.astype("boolean")
+    return [
+        ("bias-aligned", ALIGNED, flags.eq(False).fillna(False)),
+        ("bias-conflicting", CONFLICTING, flags.eq(True).fillna(False)),
+        ("not known to be aligned or conflicting", NEUTRAL, flags.isna()),
+    ]
+
+
 # --- Curves ---------------------------------------------------------------------------------------
 
 
@@ -236,7 +250,8 @@ def _axis_name(attribute: Attribute, name: str) -> str:
 
 def _aligned_groups(grid: pd.DataFrame, manifest: pd.DataFrame) -> list[tuple[int, int]]:
     """Return row and column of the bias-aligned groups."""
-    aligned = manifest[manifest["conflicting"].astype("boolean").eq(False).fillna(False)]
+    (_, _, is_aligned), *_ = by_kind(manifest["conflicting"])
+    aligned = manifest[is_aligned]
     pairs = set(zip(aligned["label"].tolist(), aligned["bias"].tolist(), strict=True))
     return [
         (row, column)
