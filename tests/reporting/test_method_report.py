@@ -172,3 +172,10 @@ def test_a_missing_selection_says_why(disent: Run, conflicting: int | None, why:
     run = replace(disent, data_card=card, metrics={**disent.metrics, "checkpoints": checkpoints})
     for page, row in ((method_report(run), 2), (comparison_report(run), 4)):
         assert why in Table(page, "headline").titles[row, 1]
+
+
+def test_a_bias_that_was_not_labelled_is_not_asserted(
+    method_page: str, without_bias_labels: Run
+) -> None:
+    assert "<b>colour</b> is correlated" in method_page
+    assert "<b>colour</b> may be correlated" in method_report(without_bias_labels)

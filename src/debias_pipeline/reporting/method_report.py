@@ -61,9 +61,9 @@ FIGURE_TEXTS: Final[Mapping[str, FigureText]] = {
     ),
     "weight_histogram": FigureText(
         "Weights of the training images",
-        "The method gives high weights to images that seem bias-conflicting. The less the two "
-        "histograms overlap, the better it detected the bias-conflicting images without their "
-        "bias labels.",
+        "The method gives high weights to images that seem bias-conflicting. If bias labels are "
+        "known, there are two histograms: the less they overlap, the better the method detected "
+        "the bias-conflicting images.",
         "Histogram of the weights of bias-aligned and bias-conflicting training images",
         _NO_WEIGHTS,
     ),
