@@ -466,6 +466,24 @@ def test_the_next_run_closes_one_that_was_killed(tmp_path: Path, client: mlflow.
     assert not pending(tmp_path)
 
 
+@pytest.mark.slow
+def test_a_run_that_is_killed_while_mlflow_creates_its_database_breaks_no_later_run(tmp_path: Path):
+    process = subprocess.Popen([sys.executable, "-c", KILLED_RUN, str(tmp_path), "kill"])
+    while process.poll() is None and not any(each.stat().st_size for each in databases(tmp_path)):
+        time.sleep(0.001)
+    process.kill()
+    process.wait()
+    assert not (tmp_path / "mlflow.db").exists(), "killed too late"
+    start(tmp_path, name="second")
+    end_run(FINISHED)
+    assert [run.info.run_name for run in runs(client_of(tmp_path))][-1] == "second"
+    assert not pending(tmp_path)
+
+
+def databases(folder: Path) -> list[Path]:
+    return list(folder.glob("*mlflow.db*"))
+
+
 def test_a_run_that_goes_on_is_left_alone(parent: ParentRun, client: mlflow.MlflowClient):
     folder = Path(parent.root).parent
     assert send_abandoned(Store(destination(folder)), folder / "pending", any_host=True).runs == 0

@@ -4,12 +4,13 @@ import logging
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
+from uuid import uuid4
 
 import sqlalchemy
 from mlflow import MlflowClient
@@ -238,6 +239,28 @@ def database_file(uri: str) -> Path:
 def _check_database(uri: str) -> None:
     """Try to open a database once; MLflow itself would retry for an hour."""
     if uri.startswith(SQLITE):
-        database_file(uri).parent.mkdir(parents=True, exist_ok=True)
+        file = database_file(uri)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if not file.exists():
+            _create_database(file)
     engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.pool.NullPool)
     sqlalchemy.inspect(engine).get_table_names()
+
+
+def _create_database(file: Path) -> None:
+    """Create MLflow's tables in a temporary file, and move it to `file`.
+
+    A process that is killed meanwhile leaves a database that MLflow rejects as out of date.
+    """
+    temporary = file.with_name(f".{file.name}.{uuid4().hex}.tmp")
+    try:
+        MlflowClient(f"{SQLITE}{temporary}").search_experiments(max_results=1)
+        try:
+            # Unlike a renamed file, a link does not replace the database of another process.
+            with suppress(FileExistsError):
+                file.hardlink_to(temporary)
+        except OSError:
+            # Some file systems have no links.
+            temporary.rename(file)
+    finally:
+        temporary.unlink(missing_ok=True)
