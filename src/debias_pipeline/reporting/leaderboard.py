@@ -43,12 +43,12 @@ class TrialResult:
 
     @property
     def status(self) -> TrialState:
-        """How the trial ended."""
+        """Return how the trial ended."""
         return self.outcome["status"] if self.outcome else NOT_RUN
 
     @property
     def valid_metrics(self) -> Metrics | None:
-        """The metrics if the trial is done: those of a failed trial are from an earlier run."""
+        """Return the metrics if the trial is done, else None, as they are from an earlier run."""
         return self.metrics if self.status == DONE else None
 
 
