@@ -130,7 +130,7 @@ def rank(
 
 
 def _is_outdated(outcome: Mapping[str, Any] | None, data_card: Any) -> bool:
-    """Return whether a trial was trained on other data than that on disk."""
+    """Return whether a finished trial is known to be trained on other data than that on disk."""
     if outcome is None or outcome["status"] != DONE or not isinstance(data_card, Mapping):
         return False
     now = data_card.get("content_hash")

@@ -57,11 +57,11 @@ def draw_comparison_figures(
     """Draw several methods on the same axes.
 
     Args:
-        metrics: of each method, the baseline first; legends have the same order.
-        histories: by method.
-        group_accuracies: by method; empty without bias labels.
+        metrics: metrics of each method, the baseline first; legends have the same order.
+        histories: training history by method.
+        group_accuracies: group accuracies by method; empty without bias labels.
         manifest: row i describes image i.
-        data_card: of the data set.
+        data_card: data card of the data set.
 
     Returns:
         SVG text by name of the figure: `compared_learning_curves`, `compared_metrics`, and

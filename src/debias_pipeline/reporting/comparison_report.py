@@ -55,14 +55,14 @@ def write_comparison_report(
     data_card: DataCard,
     published: Mapping[str, Sequence[PublishedAccuracy]] | None = None,
 ) -> str:
-    """Return the report of several methods, an HTML page that loads nothing.
+    """Return the report of several methods, an HTML page that loads no other files.
 
     Args:
-        metrics: of each method on the same data set, the baseline first.
+        metrics: metrics of each method on the same data set, the baseline first.
         figures: SVG text or `data:` addresses by name, from `draw_comparison_figures`.
         commands: each reproduces the results of a method, see `run_command`.
-        data_card: of the data set.
-        published: accuracies of papers by method; the first is shown.
+        data_card: data card of the data set.
+        published: accuracies published in papers, by method; the first one is shown.
 
     Raises:
         ValueError: if there are no metrics.
@@ -117,7 +117,7 @@ def findings(metrics: Sequence[Metrics]) -> list[str]:
     """Return a sentence for each method but the first, which compares it with the first.
 
     Args:
-        metrics: of each method, the baseline first; the last step is compared.
+        metrics: metrics of each method, the baseline first; the last step is compared.
     """
     return [_finding(metrics[0], other) for other in metrics[1:]]
 

@@ -52,7 +52,7 @@ def draw_sample_grid(
     Args:
         images: uint8, [N, H, W, 3]; only the rows that are shown are read.
         manifest: row i describes images[i].
-        data_card: of the data set.
+        data_card: data card of the data set.
 
     Returns:
         The figure, or None if there are no training images.
@@ -114,7 +114,7 @@ def draw_most_conflicting(
         sample_weights: a row per training image and seed.
         images: uint8, [N, H, W, 3]; only the rows that are shown are read.
         manifest: row i describes images[i].
-        data_card: of the data set.
+        data_card: data card of the data set.
         weight_name: what the method calls its weights.
 
     Returns:

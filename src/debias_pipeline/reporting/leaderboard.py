@@ -23,15 +23,15 @@ from debias_pipeline.selection_rules import SELECTION_RULES, SelectionRule
 
 @dataclass(frozen=True)
 class TrialResult:
-    """What a trial of the grid has left.
+    """The saved results of a trial of the grid.
 
     Attributes:
         dataset: name of the data set.
         percent: for example 1pct.
         method: name of the method.
-        metrics: the catalog's `metrics`, None if the trial failed or was not run.
-        outcome: the catalog's `outcome`, None if the trial was not run.
-        published: an accuracy of a paper, if there is one.
+        metrics: catalog entry `metrics`; None if the trial failed or was not run.
+        outcome: catalog entry `outcome`; None if the trial was not run.
+        published: accuracy published in a paper, or None.
     """
 
     dataset: str
@@ -43,12 +43,12 @@ class TrialResult:
 
     @property
     def status(self) -> TrialState:
-        """How the trial ended."""
+        """Return how the trial ended."""
         return self.outcome["status"] if self.outcome else NOT_RUN
 
     @property
     def valid_metrics(self) -> Metrics | None:
-        """The metrics if the trial is done: those of a failed trial are from an earlier run."""
+        """Return the metrics if the trial is done, else None, as they are from an earlier run."""
         return self.metrics if self.status == DONE else None
 
 

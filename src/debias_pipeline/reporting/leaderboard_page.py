@@ -72,7 +72,7 @@ def write_leaderboard_page(
     commands: Sequence[str],
     mlflow_ui: str = DEFAULT_MLFLOW_UI,
 ) -> str:
-    """Return the leaderboard as an HTML page that loads nothing.
+    """Return the leaderboard as an HTML page that loads no other files.
 
     Args:
         leaderboard: from `make_leaderboard`.

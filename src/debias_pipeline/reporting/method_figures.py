@@ -58,13 +58,13 @@ def draw_figures(
     """Draw the figures of one method's report for which there is data.
 
     Args:
-        metrics: of the method.
+        metrics: metrics of the method.
         history: a row per evaluation step and seed.
         sample_weights: a row per training image and seed; `weight` is null if there is none.
         group_accuracy: a row per selection rule, seed, label and bias; empty without bias labels.
         images: uint8, [N, H, W, 3]; only the rows that are shown are read.
         manifest: row i describes images[i].
-        data_card: of the data set.
+        data_card: data card of the data set.
 
     Returns:
         SVG text by name of the figure. `learning_curves` is missing without history,

@@ -106,17 +106,17 @@ def write_method_report(
     command: str,
     published_accuracy: Sequence[PublishedAccuracy] = (),
 ) -> str:
-    """Return one method's report, an HTML page that loads nothing.
+    """Return one method's report, an HTML page that loads no other files.
 
     Args:
-        metrics: of the method.
+        metrics: metrics of the method.
         figures: SVG text or `data:` addresses by name, from `draw_figures`.
         group_accuracy: a row per selection rule, seed, label and bias; may be empty.
-        manifest: of the data set.
-        data_card: of the data set.
+        manifest: manifest of the data set.
+        data_card: data card of the data set.
         recipe: hyper-parameters by name.
         command: reproduces the results, see `run_command`.
-        published_accuracy: accuracies of papers; the table shows the first.
+        published_accuracy: accuracies published in papers; the table shows the first one.
     """
     groups = _group_rows(group_accuracy, manifest, data_card)
     shown = published_accuracy[0] if published_accuracy else None

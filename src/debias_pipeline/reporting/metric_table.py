@@ -139,10 +139,10 @@ def metric_row(
     """Return a method's row of a table: the headline metric, the other metrics, the step.
 
     Args:
-        metrics: of the method.
+        metrics: metrics of the method.
         rule: the selection rule of the row.
-        data_card: of the data set.
-        published: an accuracy of a paper; it is shown in the row of the comparable rule.
+        data_card: data card of the data set.
+        published: accuracy published in a paper; it is shown in the row of the comparable rule.
         baseline: metrics of the method that differences are shown to, if any.
         published_column: whether the second column has published accuracies.
     """
@@ -248,7 +248,7 @@ def unreliable_rules(metrics: Sequence[Metrics]) -> list[str]:
     """Return a sentence for each selection rule that uses too few conflicting validation images.
 
     Args:
-        metrics: of each method on the same data set.
+        metrics: metrics of each method on the same data set.
     """
     sentences = []
     for rule in SELECTION_RULES.values():

@@ -1,6 +1,6 @@
 """HTML pages: rendering of templates, figures, and the section about the data set.
 
-A page is one file without scripts that loads nothing.
+A page is one file without scripts, which loads no other files.
 """
 
 from collections.abc import Mapping, Sequence
@@ -89,8 +89,8 @@ def data_section(metrics: Sequence[Metrics], data_card: DataCard) -> dict[str, A
     """Return the variables about the data set that the templates of both reports use.
 
     Args:
-        metrics: of each method on the page, at least one.
-        data_card: of the data set.
+        metrics: metrics of each method on the page, at least one.
+        data_card: data card of the data set.
     """
     return {
         "card": data_card,
@@ -150,8 +150,8 @@ def test_split_warning(metrics: Sequence[Metrics], data_card: DataCard) -> str:
     """Return why accuracy on the test split must not be called unbiased, "" if it may be.
 
     Args:
-        metrics: of each method on the data set.
-        data_card: of the data set.
+        metrics: metrics of each method on the data set.
+        data_card: data card of the data set.
     """
     if metrics[0].get("unbiased_test"):
         return ""

@@ -128,10 +128,10 @@ def draw_curve(
     Args:
         axes: where to draw.
         history: a row per evaluation step and seed.
-        column: of the history; nothing is drawn if it is missing or all null.
-        label: in the legend.
-        colour: of line and band.
-        line: matplotlib's line style.
+        column: column of the history to draw; nothing is drawn if it is missing or all null.
+        label: text in the legend.
+        colour: colour of the line and the band.
+        line: line style of matplotlib.
     """
     curve = over_seeds(history, column)
     if curve.empty:
@@ -202,8 +202,8 @@ def draw_heat_map(
     Args:
         axes: where to draw.
         grid: from `accuracy_grid`.
-        manifest: of the data set.
-        data_card: of the data set.
+        manifest: manifest of the data set.
+        data_card: data card of the data set.
         font_size: of names and numbers, in points.
         room: number of characters that fit along the lower edge.
     """

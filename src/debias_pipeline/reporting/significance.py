@@ -50,13 +50,13 @@ class Verdict:
 
     @property
     def marked(self) -> bool:
-        """Whether the method is significantly better than every other."""
+        """Return whether the best method is significantly better than every other."""
         p_value = self.p_value
         return p_value is not None and p_value < ALPHA
 
     @property
     def p_value(self) -> float | None:
-        """The largest corrected p value; None without comparisons or if one has no p value."""
+        """Return the largest corrected p value; None if there is none, or if one is unknown."""
         p_values = [p for each in self.comparisons if (p := each["p_corrected"]) is not None]
         if not p_values or len(p_values) < len(self.comparisons):
             return None

@@ -68,9 +68,9 @@ def headline_table(
     """Return the accuracies of every method by selection rule, in per cent; it fits 80 columns.
 
     Args:
-        metrics: of each method on the same data set.
-        published: accuracies of papers by method; the first is shown.
-        data_card: of the data set.
+        metrics: metrics of each method on the same data set.
+        published: accuracies published in papers, by method; the first one is shown.
+        data_card: data card of the data set.
 
     Raises:
         ValueError: if there are no metrics.

@@ -37,7 +37,7 @@ _elsewhere: ContextVar[_Tracking | None] = ContextVar("run of another process", 
 
 
 def active_run() -> TrackedRun:
-    """Return the run that is tracked here: of a trial, or of the whole `kedro run`."""
+    """Return the run to log to: that of the current trial, or that of the whole `kedro run`."""
     return _trial.get() or _process.run
 
 
@@ -52,7 +52,7 @@ def start_run(
 
     Args:
         root: folder of all journals.
-        run_id: of a run that exists in MLflow and is continued; None creates one.
+        run_id: id of an existing MLflow run to continue; None creates a run.
     """
     global _process
     end_run(KILLED)
@@ -142,7 +142,7 @@ def trial_run(name: str, tags: Mapping[str, Any] | None = None) -> Iterator[Trac
     has left RUNNING, as its worker was killed.
 
     Args:
-        name: of the trial, such as `cmnist_1pct.disent`.
+        name: name of the trial, such as `cmnist_1pct.disent`.
         tags: text to filter runs by.
 
     Yields:
@@ -207,7 +207,7 @@ class StepMetrics:
         self._log(rows)
 
     def on_step(self) -> None:
-        """A single step is not logged."""
+        """Do nothing, as single steps are not logged."""
 
     def on_evaluation(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
         """Log new rows of the history."""

@@ -27,7 +27,7 @@ class SendState:
     """How much of a run MLflow has received.
 
     Attributes:
-        uri: of the MLflow store that has the run; None before the run exists there.
+        uri: URI of the MLflow store that has the run; None before the run exists there.
         run_id: MLflow's id of the run.
         experiment_id: MLflow's id of the run's experiment.
         attempted: whether a request to create the run was made, perhaps without an answer.
@@ -74,7 +74,7 @@ class Journal:
 
     @property
     def key(self) -> str:
-        """The name that identifies the run before MLflow has given it an id."""
+        """Return the name that identifies the run before MLflow has given it an id."""
         return self.folder.name
 
     def update_state(self, **changes: Any) -> None:
@@ -164,7 +164,7 @@ class Journal:
         self._lock.release()
 
     def remove(self) -> None:
-        """Delete the folder."""
+        """Delete the folder of the journal."""
         shutil.rmtree(self.folder, ignore_errors=True)
         self.release()
 

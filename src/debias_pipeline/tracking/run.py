@@ -29,11 +29,11 @@ class ParentRun:
     """The run of a whole `kedro run`, for other processes.
 
     Attributes:
-        destination: where MLflow keeps it.
+        destination: MLflow store and experiment of the run.
         root: folder of all journals.
         key: see `TrackedRun.key`.
-        run_id: MLflow's id of it; None if MLflow did not answer.
-        experiment_id: of its experiment; None if MLflow did not answer.
+        run_id: id of the run in MLflow; None if MLflow did not answer.
+        experiment_id: id of its experiment in MLflow; None if MLflow did not answer.
     """
 
     destination: Destination
@@ -68,8 +68,8 @@ class TrackedRun:
         """Create the journal of a run; if it cannot be written, the run tracks nothing.
 
         Args:
-            parent: NO_RUN for a run that is nobody's child.
-            run_id: of a run that exists in MLflow and is continued.
+            parent: the parent run; NO_RUN for a run without a parent.
+            run_id: id of an existing MLflow run to continue, or None.
             continues_parent: whether values go to the parent itself.
             replaces: whether running children of the parent that have the same name are KILLED.
         """
@@ -93,17 +93,17 @@ class TrackedRun:
 
     @property
     def key(self) -> str | None:
-        """The name that identifies the run before MLflow has given it an id."""
+        """Return the name that identifies the run before MLflow has given it an id."""
         return self._journal.key if self._journal is not None else None
 
     @property
     def run_id(self) -> str | None:
-        """MLflow's id of the run; None before MLflow has created it."""
+        """Return MLflow's id of the run; None before MLflow has created it."""
         return self._state.run_id
 
     @property
     def experiment_id(self) -> str | None:
-        """MLflow's id of the experiment; None before MLflow has created the run."""
+        """Return MLflow's id of the experiment; None before MLflow has created the run."""
         return self._state.experiment_id
 
     @property
@@ -122,7 +122,7 @@ class TrackedRun:
             params: values in a nested mapping are named `outer.inner`; those that were logged
                 before are skipped.
             metrics: named in the same way; those that are not a finite number are skipped.
-            step: of the metrics.
+            step: step at which MLflow shows the metrics.
         """
         new = {k: v for k, v in flattened(params or {}).items() if k not in self._params}
         self._params |= new.keys()

@@ -45,13 +45,13 @@ class Sender:
         self._thread.start()
 
     def add(self, journal: Journal) -> None:
-        """Send a further journal."""
+        """Add a journal to those that the thread sends; return at once."""
         with self._changed:
             self._journals.append(journal)
         self.notify()
 
     def notify(self) -> None:
-        """Send new records."""
+        """Wake the thread up to send new records; return at once."""
         with self._changed:
             self._dirty = True
             self._changed.notify_all()

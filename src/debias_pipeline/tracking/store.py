@@ -187,7 +187,7 @@ class Store:
 
     @cached_property
     def _experiment_id(self) -> str:
-        """The id of the experiment, which is created if it is missing."""
+        """Return the id of the experiment, which is created if it is missing."""
         name, artifacts = self._destination.experiment, self._destination.artifacts
         found = self._client.get_experiment_by_name(name)
         if found is None:

@@ -43,7 +43,7 @@ class Classifier(nn.Module):
         """Restore networks.
 
         Args:
-            checkpoint: of a training run.
+            checkpoint: checkpoint of a training run.
             rule: a selection rule.
             seed: one of the checkpoint's seeds; None takes the first.
 
@@ -102,8 +102,8 @@ class Classifier(nn.Module):
         """Predict the labels of image files.
 
         Args:
-            files: of any size; they are resized to `image_size`.
-            names: of the files in the table; None takes their paths.
+            files: image files of any size; they are resized to `image_size`.
+            names: names of the files in the table; None uses their paths.
 
         Returns:
             A row per file: file, prediction (a label's name), confidence (its probability), and

@@ -25,8 +25,8 @@ def export(classifier: Classifier, path: Path, format: Format) -> None:
     under `label_names`, in TorchScript's extra file `label_names.json`, as a JSON list.
 
     Args:
-        classifier: to be exported.
-        path: of the file; it is replaced if it exists.
+        classifier: network to export.
+        path: file to write; it is replaced if it exists.
         format: onnx or torchscript.
 
     Raises:

@@ -85,7 +85,7 @@ def log_model(model: str | Path, rule: str = "last", seed: int | None = None) ->
     Args:
         model: see `load_classifier`.
         rule: selection rule of the network.
-        seed: of the network; None takes the first.
+        seed: seed of the network; None uses the first one.
 
     Returns:
         The URI of the MLflow model.
