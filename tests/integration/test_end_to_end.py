@@ -15,6 +15,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from forked_kedro import ForkedKedro
 from metric_names import ACCURACIES
 from throwaway_project import Project
 
@@ -350,10 +351,7 @@ def _evaluate_what_is_trained(project: Project) -> None:
 
 
 def test_a_killed_run(project: Project, left: Callable[[str], Any]):
-    """Step metrics can be read while training goes on; killed, it leaves the rest as it was.
-
-    All else runs in this process; here it is the executable, as users type it.
-    """
+    """Step metrics can be read while training goes on; killed, it leaves the rest as it was."""
     before, earlier = project.results(), {run.info.run_id for run in project.mlflow_runs()}
     endless = project.start_kedro(
         "--pipeline=training", recipe__steps=10_000_000, recipe__eval_every=20
@@ -365,8 +363,7 @@ def test_a_killed_run(project: Project, left: Callable[[str], Any]):
         assert endless.poll() is None
     finally:
         endless.send_signal(signal.SIGKILL)
-        endless.wait()
-    assert endless.returncode == -signal.SIGKILL
+        assert endless.wait() == -signal.SIGKILL
     assert project.results() == before
     outcome = project.kedro("--pipeline=evaluation")
     assert outcome.exit_code == 0, outcome.stderr
@@ -377,9 +374,7 @@ def test_a_killed_run(project: Project, left: Callable[[str], Any]):
     assert project.mlflow_runs()[0].info.status == "FINISHED"
 
 
-def _steps_logged(
-    project: Project, run: "subprocess.Popen[bytes]", earlier: set[str]
-) -> Iterator[int]:
+def _steps_logged(project: Project, run: ForkedKedro, earlier: set[str]) -> Iterator[int]:
     """Steps of a run that is still going on, in the order in which they appear in the store."""
     known: set[int] = set()
     deadline = time.monotonic() + 60

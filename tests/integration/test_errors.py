@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from throwaway_project import Outcome, Project
+from throwaway_project import Outcome, Project, make_project
 
 # What Kedro would say of a failed node; none of it helps whoever mistyped a parameter.
 NOISE = ("Traceback", "Error", "WARNING", "failed", "resume")
@@ -329,8 +329,9 @@ def test_a_manifest_that_breaks_its_schema(project: Project):
     assert "kedro run --pipeline=ingestion" in message
 
 
-def test_the_executable_on_a_fresh_project(empty_project: Project):
-    outcome = empty_project.kedro("--pipeline=evaluation")
+def test_the_executable_on_a_fresh_project(tmp_path: Path):
+    project = make_project(tmp_path / "project", with_database=False)
+    outcome = project.executable("--pipeline=evaluation")
     assert outcome.exit_code == 1
     # MLflow tells of the tables that it makes, once in a project's life.
     said = [line for line in outcome.stderr.splitlines() if " INFO mlflow." not in line]
@@ -338,7 +339,7 @@ def test_the_executable_on_a_fresh_project(empty_project: Project):
     assert said[0].startswith("Error: data_card, ")
     assert "run this first: kedro run --pipeline=" in said[0]
     assert "Traceback" not in outcome.stdout
-    assert not empty_project.mlflow_runs()
+    assert not project.mlflow_runs()
 
 
 # --------------------------------------------------------------------------------------------------

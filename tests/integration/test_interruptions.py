@@ -17,6 +17,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from forked_kedro import ForkedKedro
 from throwaway_project import Outcome, Project, make_project
 
 pytestmark = pytest.mark.slow
@@ -74,7 +75,7 @@ def outputs_of_training(project: Project) -> list[Path]:
     return [path for path in found if "snapshots" not in path.parts]
 
 
-def wait_for(sign: Callable[[], Any], process: "subprocess.Popen[bytes]") -> bool:
+def wait_for(sign: Callable[[], Any], process: ForkedKedro) -> bool:
     """Wait for a sign; return False if the process ended without one."""
     while process.poll() is None:
         if sign():
@@ -83,7 +84,7 @@ def wait_for(sign: Callable[[], Any], process: "subprocess.Popen[bytes]") -> boo
     return False
 
 
-def kill(process: "subprocess.Popen[bytes]") -> None:
+def kill(process: ForkedKedro) -> None:
     """Kill a command and all processes that it has started."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
@@ -162,7 +163,7 @@ def log(tmp_path: Path) -> Path:
     return tmp_path / "log"
 
 
-Start = Callable[..., "subprocess.Popen[bytes]"]
+Start = Callable[..., ForkedKedro]
 
 
 @pytest.fixture
@@ -170,7 +171,7 @@ def start(empty_project: Project, log: Path) -> Iterator[Start]:
     """A function that starts `kedro run` in `empty_project`; in the end nothing runs any more."""
     started = []
 
-    def start_kedro(*arguments: str, **params: Any) -> "subprocess.Popen[bytes]":
+    def start_kedro(*arguments: str, **params: Any) -> ForkedKedro:
         started.append(empty_project.start_kedro(*arguments, output=log, **params))
         return started[-1]
 
@@ -182,9 +183,7 @@ def start(empty_project: Project, log: Path) -> Iterator[Start]:
 # --- SIGKILL --------------------------------------------------------------------------------------
 
 
-def kill_while_training(
-    project: Project, process: "subprocess.Popen[bytes]", chance: random.Random
-) -> bool:
+def kill_while_training(project: Project, process: ForkedKedro, chance: random.Random) -> bool:
     before = snapshots(project)
     if not wait_for(lambda: snapshots(project) - before, process):
         return False
@@ -193,7 +192,7 @@ def kill_while_training(
 
 
 def kill_while_writing_a_snapshot(
-    project: Project, process: "subprocess.Popen[bytes]", chance: random.Random
+    project: Project, process: ForkedKedro, chance: random.Random
 ) -> bool:
     del chance
     before = in_snapshots(project)
@@ -203,7 +202,7 @@ def kill_while_writing_a_snapshot(
 
 
 def kill_while_saving_outputs(
-    project: Project, process: "subprocess.Popen[bytes]", chance: random.Random
+    project: Project, process: ForkedKedro, chance: random.Random
 ) -> bool:
     before, more = len(outputs_of_training(project)), chance.randint(1, 3)
     return wait_for(lambda: len(outputs_of_training(project)) >= before + more, process)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import mlflow
 import pytest
+from forked_kedro import ForkedKedro
 from mlflow.entities import Run
 from throwaway_project import Outcome, Project
 
@@ -84,20 +85,14 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         server.send_signal(signal.SIGKILL)
 
 
-def start_training(project: Project) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        project._command(("--pipeline=vanilla",), PARAMS),
-        cwd=project.path,
-        env=project._environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+def start_training(project: Project) -> ForkedKedro:
+    return project.start_kedro("--pipeline=vanilla", output=project.path / "log", **PARAMS)
 
 
-def finished(training: "subprocess.Popen[str]") -> str:
-    output, _ = training.communicate(timeout=200)
-    assert training.returncode == 0, output
+def finished(training: ForkedKedro) -> str:
+    exit_code = training.wait(200)
+    output = training.output.read_text()
+    assert exit_code == 0, output
     assert "vanilla report: " in output
     return output
 
@@ -162,9 +157,14 @@ def test_a_server_that_is_down_at_the_start_gets_all_at_the_end(
     server: Server, empty_project: Project
 ):
     training = start_training(empty_project)
+    while "WARNING" not in training.output.read_text():
+        assert training.poll() is None
+        time.sleep(0.05)
+    training.send_signal(signal.SIGSTOP)
     server.start()
+    training.send_signal(signal.SIGCONT)
     output = finished(training)
-    assert output.count("WARNING") <= 1, output
+    assert output.count("WARNING") == 1, output
     check_run(server)
 
 
@@ -174,6 +174,7 @@ def test_a_store_that_cannot_be_opened_is_one_warning(empty_project: Project, st
     if store == "damaged":
         file.write_bytes(b"not a database" * 1000)
     else:
+        file.unlink()
         file.mkdir()
     outcome = empty_project.kedro("--pipeline=ingestion")
     assert outcome.exit_code == 0, outcome.stderr
@@ -216,5 +217,5 @@ def test_ctrl_c_ends_the_run_as_killed(empty_project: Project):
         training.send_signal(signal.SIGINT)
         assert training.wait(60) != 0
     finally:
-        training.kill()
+        training.send_signal(signal.SIGKILL)
     assert [run.info.status for run in empty_project.mlflow_runs()] == ["KILLED"]

@@ -1,11 +1,13 @@
 """A throw-away project, so that no test writes into the checkout."""
 
 import contextlib
+import functools
 import os
 import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any
 
 import mlflow
 from click.testing import CliRunner
+from forked_kedro import ForkedKedro
 from kedro.framework.project import configure_project
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
@@ -56,9 +59,21 @@ class Project:
         return Outcome(result.exit_code, result.stdout, result.stderr)
 
     def kedro(self, *arguments: str, **params: Any) -> Outcome:
+        """`kedro run` in a process of its own."""
+        with tempfile.TemporaryDirectory() as folder:
+            output, errors = Path(folder, "output"), Path(folder, "errors")
+            command = ["run", *self._arguments(arguments, params)]
+            process = ForkedKedro(command, self.path, self._environment(), output, errors)
+            exit_code = process.wait(600)
+            return Outcome(exit_code, output.read_text(), errors.read_text())
+
+    def executable(self, *arguments: str, **params: Any) -> Outcome:
         """`kedro run` by the real executable."""
         done = subprocess.run(
-            self._command(arguments, params),
+            [
+                str(Path(sys.executable).with_name("kedro")),
+                *("run", *self._arguments(arguments, params)),
+            ],
             cwd=self.path,
             env=self._environment(),
             capture_output=True,
@@ -69,23 +84,16 @@ class Project:
 
     def start_kedro(
         self, *arguments: str, output: Path | None = None, **params: Any
-    ) -> "subprocess.Popen[bytes]":
-        """Start `kedro run` by the real executable, in a process group of its own.
+    ) -> ForkedKedro:
+        """Start `kedro run` in a process of its own, and in a new session.
 
         Args:
             arguments: of the command line.
             output: file to which standard output and errors are appended; None drops them.
             params: for --params.
         """
-        with (output or Path(os.devnull)).open("ab") as file:
-            return subprocess.Popen(
-                self._command(arguments, params),
-                cwd=self.path,
-                env=self._environment(),
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        command = ["run", *self._arguments(arguments, params)]
+        return ForkedKedro(command, self.path, self._environment(), output or Path(os.devnull))
 
     def load(self, name: str, **params: Any) -> Any:
         """What the catalog holds under a name: the latest version, for a run of these `params`."""
@@ -155,10 +163,6 @@ class Project:
                     if value is not None:
                         os.environ[name] = value
 
-    def _command(self, arguments: tuple[str, ...], params: dict[str, Any]) -> list[str]:
-        executable = Path(sys.executable).with_name("kedro")
-        return [str(executable), "run", *self._arguments(arguments, params)]
-
     @staticmethod
     def _arguments(arguments: tuple[str, ...], params: dict[str, Any]) -> list[str]:
         if not params:
@@ -172,9 +176,16 @@ class Project:
         return {**os.environ, "DO_NOT_TRACK": "1", "COLUMNS": "200"}
 
 
-def make_project(path: Path) -> Project:
-    """A project without any results, in a new folder."""
+def make_project(path: Path, *, with_database: bool = True) -> Project:
+    """A project without any results, in a new folder.
+
+    Args:
+        path: of the folder.
+        with_database: whether MLflow's database exists already, which takes MLflow seconds.
+    """
     path.mkdir(parents=True)
+    if with_database:
+        (path / "mlflow.db").write_bytes(_empty_database())
     shutil.copytree(CHECKOUT / "conf", path / "conf", ignore=_what_is_local)
     for name in PROJECT_FILES:
         shutil.copy(CHECKOUT / name, path / name)
@@ -184,6 +195,13 @@ def make_project(path: Path) -> Project:
     (path / "src").mkdir()
     _commit_all(path)
     return Project(path)
+
+
+@functools.cache
+def _empty_database() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db").search_experiments()
+        return Path(folder, "mlflow.db").read_bytes()
 
 
 def _what_is_local(folder: str, names: list[str]) -> list[str]:

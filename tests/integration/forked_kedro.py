@@ -1,0 +1,96 @@
+"""`kedro` in a process of its own that starts in a second.
+
+Python's fork server imports heavy packages once and forks a process per command, which takes its
+folder, variables and output as from a shell. It can be killed and stopped like any other process.
+"""
+
+import atexit
+import multiprocessing
+import os
+import signal
+import sys
+from pathlib import Path
+
+_CONTEXT = multiprocessing.get_context("forkserver")
+# Nothing of this project or of Kedro's framework, which configure themselves when imported.
+_CONTEXT.set_forkserver_preload(
+    [
+        "alembic",
+        "kedro.io",
+        "kedro_datasets.pandas",
+        "matplotlib.pyplot",
+        "mlflow",
+        "mlflow.store.tracking.sqlalchemy_store",
+        "mlxtend.data",
+        "pandera.pandas",
+        "pyarrow.parquet",
+        "scipy.stats",
+        "sklearn.metrics",
+        "torchvision",
+    ]
+)
+
+
+class ForkedKedro:
+    """A running command, with what tests need of the interface of `subprocess.Popen`."""
+
+    def __init__(
+        self,
+        arguments: list[str],
+        folder: Path,
+        environment: dict[str, str],
+        output: Path,
+        errors: Path | None = None,
+    ) -> None:
+        """Start the command in a new session.
+
+        Args:
+            arguments: of `kedro`.
+            folder: where it runs.
+            environment: all its variables.
+            output: file to which standard output is appended.
+            errors: the same for standard errors; None is `output`.
+        """
+        self.output = output
+        output.touch()
+        paths = (str(output), str(errors or output))
+        self._process = _CONTEXT.Process(
+            target=_run, args=(arguments, str(folder), environment, paths)
+        )
+        self._process.start()
+        assert self._process.pid is not None
+        self.pid = self._process.pid
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def wait(self, timeout: float | None = None) -> int:
+        self._process.join(timeout)
+        if self._process.exitcode is None:
+            self._process.kill()
+            raise TimeoutError(f"kedro still runs after {timeout} seconds")
+        return self._process.exitcode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+
+def _run(
+    arguments: list[str], folder: str, environment: dict[str, str], paths: tuple[str, str]
+) -> None:
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for descriptor, path in zip((1, 2), paths, strict=True):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    sys.argv = ["kedro", *arguments]
+    from kedro.framework.cli import main
+
+    try:
+        main()
+    finally:
+        # Processes of `multiprocessing` end without them.
+        atexit._run_exitfuncs()
