@@ -3,8 +3,7 @@
 import math
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -14,9 +13,11 @@ from debias_pipeline.biased_data import SetSize
 from debias_pipeline.biased_data.manifest import make_manifest
 from debias_pipeline.evaluation import predict
 from debias_pipeline.images import ImageData
-from debias_pipeline.methods import Batch, Losses, Method, Task, get_method
+from debias_pipeline.methods import Method, Recipe, Task, get_method
 from debias_pipeline.selection_rules import SELECTION_RULES
-from debias_pipeline.training import train
+from debias_pipeline.training.device import prepared
+from debias_pipeline.training.run import TrainingServices
+from debias_pipeline.training.stage import RunningStage
 
 # Timing ends after this many steps, or after `_MAX_SECONDS` if steps are slow.
 _STEPS: Final = 24
@@ -75,82 +76,35 @@ def measure(
     typed = method_type.recipe_type.model_validate(recipe)
     task = Task(typed.network_input((size.height, size.width, 3)), size.classes, seeds)
     data = _random_data(size, typed.batch_size, device)
+    # No evaluations, and room for the losses of all timed steps.
+    typed = typed.model_copy(update={"eval_every": max(typed.steps, _STEPS + _WARM_UP_STEPS)})
     method = method_type(typed, task).to(device)
+    with prepared(device):
+        step = _seconds_per_step(method, typed, data, precision)
+        image = _seconds_per_image(method, data, precision)
     *earlier, _ = method.stages()
-    _spread_steps(method, typed.steps)
-    _shorten_stages(method)
-    timer = _StepTimer(device, len(earlier))
-    without_evaluations = typed.model_copy(update={"eval_every": typed.steps})
-    with suppress(_EnoughStepsError):
-        train(method, without_evaluations, data, precision=precision, listeners=[timer])
-    return Speed(
-        timer.seconds_per_step(),
-        _seconds_per_image(method, data, precision),
-        sum(stage.steps for stage in earlier),
-    )
+    return Speed(step, image, sum(stage.steps for stage in earlier))
 
 
-class _EnoughStepsError(Exception):
-    """Raised to end training when enough steps are timed."""
-
-
-class _StepTimer:
-    """Record when each step ends.
-
-    Args:
-        device: device of the training.
-        skipped: number of first steps to ignore.
-    """
-
-    def __init__(self, device: torch.device, skipped: int) -> None:
-        self._device, self._skipped = device, skipped
-        self._ends = [time.perf_counter()]
-
-    def on_resume(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Do nothing, as timing uses no snapshots."""
-
-    def on_step(self) -> None:
-        """Record the time.
-
-        Raises:
-            _EnoughStepsError: if enough steps are timed.
-        """
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
-        if self._skipped:
-            self._skipped -= 1
-            self._ends = [time.perf_counter()]
-            return
-        self._ends.append(time.perf_counter())
-        is_slow = self._ends[-1] - self._ends[0] > _MAX_SECONDS
-        if is_slow or len(self._ends) > _STEPS + _WARM_UP_STEPS:
-            raise _EnoughStepsError
-
-    def on_evaluation(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Do nothing, as only steps are timed."""
-
-    def seconds_per_step(self) -> float:
-        """Return the mean duration of a step, without the warm-up steps."""
-        first = min(_WARM_UP_STEPS, len(self._ends) - 2)
-        return (self._ends[-1] - self._ends[first]) / (len(self._ends) - 1 - first)
-
-
-def _spread_steps(method: Method, steps: int) -> None:
-    """Replace `losses`, so that the first few steps use step numbers from the whole run."""
-    losses = method.losses
-
-    def losses_at_spread_step(batch: Batch, step: int) -> Losses:
-        # Multiples of the golden ratio modulo 1 are spread evenly, whatever their number.
-        return losses(batch, int(steps * ((step + 0.5) * _GOLDEN_RATIO % 1)))
-
-    method.losses = losses_at_spread_step  # type: ignore[method-assign]
-
-
-def _shorten_stages(method: Method) -> None:
-    """Shorten each stage before the last one to one step."""
+def _seconds_per_step(method: Method, recipe: Recipe, data: ImageData, precision: str) -> float:
+    """Make one step of each earlier stage, and time steps of the last one."""
+    services = TrainingServices(method, data, precision)
+    method.train()
     *earlier, last = method.stages()
-    stages = (*(replace(stage, steps=min(stage.steps, 1)) for stage in earlier), last)
-    method.stages = lambda: stages  # type: ignore[method-assign]
+    for position, spec in enumerate(earlier):
+        RunningStage(method, recipe, data, services, position).train_step(precision)
+        method.end(spec, services)
+    stage = RunningStage(method, recipe, data, services, len(earlier))
+    ends = [time.perf_counter()]
+    while len(ends) <= _STEPS + _WARM_UP_STEPS and ends[-1] - ends[0] < _MAX_SECONDS:
+        # Multiples of the golden ratio modulo 1 are spread evenly, whatever their number.
+        stage.step = int(last.steps * ((len(ends) - 0.5) * _GOLDEN_RATIO % 1))
+        stage.train_step(precision)
+        if data.device.type == "cuda":
+            torch.cuda.synchronize(data.device)
+        ends.append(time.perf_counter())
+    first = min(_WARM_UP_STEPS, len(ends) - 2)
+    return (ends[-1] - ends[first]) / (len(ends) - 1 - first)
 
 
 def _random_data(size: SetSize, batch_size: int, device: torch.device) -> ImageData:
