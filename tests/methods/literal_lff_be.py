@@ -18,6 +18,11 @@ class LiteralLffBe(LiteralLff):
 
     def steps(self, images, labels, shufflers):
         """Yield the images and the loss of each step: five short stages and the main one."""
+        yield from self.voting_steps(images, labels, shufflers)
+        for drawn in self.batches(self.recipe.steps, shufflers[-1]):
+            yield drawn, self.main_step(images[drawn], labels[drawn], drawn)
+
+    def voting_steps(self, images, labels, shufflers):
         marks = [0] * len(labels)
         for biased, shuffler in zip(self.ensemble, shufflers, strict=False):
             adam = torch.optim.Adam(biased.parameters(), lr=self.recipe.lr)
@@ -33,8 +38,6 @@ class LiteralLffBe(LiteralLff):
                     marks[image] += 1
         self.marks = marks
         self.aligned = {image for image, mark in enumerate(marks) if mark >= 3}
-        for drawn in self.batches(self.recipe.steps, shufflers[-1]):
-            yield drawn, self.main_step(images[drawn], labels[drawn], drawn)
 
     def batches(self, steps, shuffler):
         size, order = self.recipe.batch_size, []
@@ -51,13 +54,15 @@ class LiteralLffBe(LiteralLff):
         self.average_b.update(drawn, loss_b.detach().numpy())
         d, b = self.average_d.normalised(drawn), self.average_b.normalised(drawn)
         weights = torch.from_numpy(b / (b + d + EPSILON))
-        rows = [row for row, image in enumerate(drawn) if image in self.aligned]
-        # Published code fails where there is none; here the loss and its gradient are 0.
-        of_aligned = loss_b[rows].mean() if rows else 0 * loss_b.sum()
-        loss = of_aligned + (weights * loss_d).mean()
+        loss = self.mean_of_aligned(loss_b, drawn) + (weights * loss_d).mean()
         for adam in (self.adam_d, self.adam_b):
             adam.zero_grad()
         loss.backward()
         for adam in (self.adam_d, self.adam_b):
             adam.step()
         return loss.item()
+
+    def mean_of_aligned(self, losses, drawn):
+        rows = [row for row, image in enumerate(drawn) if image in self.aligned]
+        # Published code fails where there is none; here the loss and its gradient are 0.
+        return losses[rows].mean() if rows else 0 * losses.sum()

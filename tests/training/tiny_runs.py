@@ -45,14 +45,14 @@ def tiny_recipe(method, **changes):
     fields = {"method": method, "network": "mlp", "lr": 0.01, "batch_size": 16, "steps": 30}
     fields["eval_every"] = 10
     fields |= required_fields(method)
-    if method == "disent":
+    if method in ("disent", "disent_be"):
         fields |= {
             "lambda_dis": 10, "lambda_swap_b": 10, "lambda_swap": 1, "swap_start": 12,
             "decay_every": 10, "gamma": 0.5,
         }  # fmt: skip
     if method == "jtt":
         fields |= {"first_steps": 8, "up": 3}
-    if method == "lff_be":
+    if method in ("lff_be", "disent_be"):
         fields |= {"ensemble_steps": 8, "ensemble_confidence": 0.4}
     return get_method(method).recipe_type(**{**fields, **changes})
 
