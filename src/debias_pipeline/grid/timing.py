@@ -13,22 +13,16 @@ from debias_pipeline.biased_data import SetSize
 from debias_pipeline.biased_data.manifest import make_manifest
 from debias_pipeline.evaluation import predict
 from debias_pipeline.images import ImageData
-from debias_pipeline.methods import Method, Recipe, Task, get_method
+from debias_pipeline.methods import Method, Task, get_method
 from debias_pipeline.selection_rules import SELECTION_RULES
+from debias_pipeline.training import seconds_per_step
 from debias_pipeline.training.device import prepared
-from debias_pipeline.training.run import TrainingServices
-from debias_pipeline.training.stage import RunningStage
 
-# Timing ends after this many steps, or after `_MAX_SECONDS` if steps are slow.
-_STEPS: Final = 24
-_WARM_UP_STEPS: Final = 4
-_MAX_SECONDS: Final = 10.0
 # The time of a step hardly depends on the number of training images beyond this one.
 _MAX_TRAIN_IMAGES: Final = 4096
 # `_MANY_IMAGES` are predicted only if predicting `_FEW_IMAGES` took at most `_SLOW_SECONDS`.
 _FEW_IMAGES, _MANY_IMAGES = 50, 1000
 _SLOW_SECONDS: Final = 0.2
-_GOLDEN_RATIO: Final = 0.618033988749895
 
 
 @dataclass(frozen=True)
@@ -76,35 +70,12 @@ def measure(
     typed = method_type.recipe_type.model_validate(recipe)
     task = Task(typed.network_input((size.height, size.width, 3)), size.classes, seeds)
     data = _random_data(size, typed.batch_size, device)
-    # No evaluations, and room for the losses of all timed steps.
-    typed = typed.model_copy(update={"eval_every": max(typed.steps, _STEPS + _WARM_UP_STEPS)})
     method = method_type(typed, task).to(device)
+    step = seconds_per_step(method, typed, data, precision)
     with prepared(device):
-        step = _seconds_per_step(method, typed, data, precision)
         image = _seconds_per_image(method, data, precision)
     *earlier, _ = method.stages()
     return Speed(step, image, sum(stage.steps for stage in earlier))
-
-
-def _seconds_per_step(method: Method, recipe: Recipe, data: ImageData, precision: str) -> float:
-    """Make one step of each earlier stage, and time steps of the last one."""
-    services = TrainingServices(method, data, precision)
-    method.train()
-    *earlier, last = method.stages()
-    for position, spec in enumerate(earlier):
-        RunningStage(method, recipe, data, services, position).train_step(precision)
-        method.end(spec, services)
-    stage = RunningStage(method, recipe, data, services, len(earlier))
-    ends = [time.perf_counter()]
-    while len(ends) <= _STEPS + _WARM_UP_STEPS and ends[-1] - ends[0] < _MAX_SECONDS:
-        # Multiples of the golden ratio modulo 1 are spread evenly, whatever their number.
-        stage.step = int(last.steps * ((len(ends) - 0.5) * _GOLDEN_RATIO % 1))
-        stage.train_step(precision)
-        if data.device.type == "cuda":
-            torch.cuda.synchronize(data.device)
-        ends.append(time.perf_counter())
-    first = min(_WARM_UP_STEPS, len(ends) - 2)
-    return (ends[-1] - ends[first]) / (len(ends) - 1 - first)
 
 
 def _random_data(size: SetSize, batch_size: int, device: torch.device) -> ImageData:

@@ -11,8 +11,10 @@ from debias_pipeline.training.device import choose_device
 from debias_pipeline.training.loop import Listener, TrainingRun, train
 from debias_pipeline.training.progress import Progress, training_name, training_named
 from debias_pipeline.training.published_checkpoint import read_published, write_published
+from debias_pipeline.training.run import TrainingServices
 from debias_pipeline.training.snapshot import Snapshots, SnapshotStore
 from debias_pipeline.training.threads import RequestedThreads, TrainingThreads, limited_threads
+from debias_pipeline.training.timing import seconds_per_step
 from debias_pipeline.training.window import empty_sample_weights
 
 __all__ = [
@@ -23,6 +25,7 @@ __all__ = [
     "SnapshotStore",
     "Snapshots",
     "TrainingRun",
+    "TrainingServices",
     "TrainingThreads",
     "check_data",
     "choose_device",
@@ -32,6 +35,7 @@ __all__ = [
     "limited_threads",
     "read_published",
     "restore_method",
+    "seconds_per_step",
     "train",
     "training_name",
     "training_named",

@@ -1,0 +1,18 @@
+"""Is there a shortcut in a data set, and which images show it?"""
+
+from debias_pipeline.audit.cross_fitting import held_out_folds, leave_out, predict_all
+from debias_pipeline.audit.planning import AuditPlan, parse_budget, plan_audit
+from debias_pipeline.audit.suspects import suspects_table
+from debias_pipeline.audit.verdict import Verdict, decide
+
+__all__ = [
+    "AuditPlan",
+    "Verdict",
+    "decide",
+    "held_out_folds",
+    "leave_out",
+    "parse_budget",
+    "plan_audit",
+    "predict_all",
+    "suspects_table",
+]

@@ -1,0 +1,156 @@
+"""Choose network, image size and number of steps so that an audit ends within its budget."""
+
+import logging
+import re
+from collections.abc import Mapping
+from typing import Any, Final, TypedDict
+
+from debias_pipeline.audit.cross_fitting import held_out_folds, leave_out
+from debias_pipeline.errors import UserError
+from debias_pipeline.images import ImageData
+from debias_pipeline.methods import Recipe, Task, get_method
+from debias_pipeline.training import limited_threads, seconds_per_step
+
+logger = logging.getLogger(__name__)
+
+METHOD: Final = "disent"
+# Each image is predicted by networks that were trained on three quarters of the training images.
+FOLDS: Final = 4
+
+# For own photos without a recipe of their own: networks with the side that images are resized to,
+# the best first. The last one is taken if none is fast enough.
+_CHOICES: Final = (("resnet18", 64), ("resnet20", 32))
+_PRETRAINED_CHOICE: Final = ("resnet18", 224)
+_FEWEST_STEPS, _MOST_STEPS = 300, 1500
+# Passes over the training images.
+_FEWEST_PASSES: Final = 12
+# The rest of the budget is for reading the images, predictions and the report.
+_SHARE_OF_TRAINING: Final = 0.8
+_SECONDS: Final = {"s": 1, "min": 60, "h": 3600}
+
+
+class AuditPlan(TypedDict):
+    """The catalog's `audit.plan`.
+
+    `seconds_per_step` was measured, for all replicas together; `seconds` is the estimate of the
+    training; `enough` is false if the budget is too small for the fewest useful steps.
+    """
+
+    recipe: dict[str, Any]
+    folds: int
+    budget: float
+    seconds_per_step: float
+    seconds: float
+    enough: bool
+
+
+def parse_budget(text: str) -> float:
+    """Return the seconds of a budget such as 30s, 10min or 2h.
+
+    Raises:
+        UserError: if it is something else.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|min|h)", str(text).strip())
+    if match is None or not float(match[1]):
+        raise UserError(f"budget={text} is not a time; use e.g. 30s, 10min or 2h")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def plan_audit(
+    data: ImageData,
+    recipe: Mapping[str, Any],
+    typed: Mapping[str, Any],
+    *,
+    classes: int,
+    chooses_network: bool,
+    budget: float,
+    seed: int,
+    precision: str,
+    threads: Any,
+) -> AuditPlan:
+    """Time a few steps of each choice, and take the first that is fast enough.
+
+    Args:
+        data: the images.
+        recipe: of the method on this data set.
+        typed: recipe fields that the user has set; they are kept.
+        classes: number of labels.
+        chooses_network: whether network and image size are chosen; else those of `recipe` are used.
+        budget: seconds.
+        seed: of replica 0.
+        precision: fp32 or bf16.
+        threads: see `TrainingThreads`.
+    """
+    passes = len(data.splits["train"]) / min(recipe["batch_size"], len(data.splits["train"]))
+    fewest = min(max(_FEWEST_STEPS, round(_FEWEST_PASSES * passes)), _MOST_STEPS)
+    most = typed.get("steps") or (_MOST_STEPS if chooses_network else recipe["steps"])
+    choices = _choices(recipe, typed, data) if chooses_network else [{}]
+    for choice in choices:
+        fields = _with_steps({**recipe, **choice, **typed}, most, typed)
+        with limited_threads(threads):
+            step = _measure(fields, data, classes, seed, precision)
+        steps = min(most, int(_SHARE_OF_TRAINING * budget / step))
+        if typed.get("steps"):
+            steps = most
+        enough = steps >= min(fewest, most)
+        if enough:
+            break
+    steps = max(steps, 1)
+    return {
+        "recipe": _with_steps(fields, steps, typed),
+        "folds": FOLDS,
+        "budget": budget,
+        "seconds_per_step": step,
+        "seconds": steps * step,
+        "enough": enough,
+    }
+
+
+def _choices(
+    recipe: Mapping[str, Any], typed: Mapping[str, Any], data: ImageData
+) -> list[dict[str, Any]]:
+    """Return recipe fields of the choices, the best first."""
+    side = min(data.images.shape[1:3])
+    weights = typed.get("weights", recipe["weights"])
+    networks = [_PRETRAINED_CHOICE] if weights != "none" else list(_CHOICES)
+    if "network" in typed:
+        networks = [(typed["network"], 224 if weights != "none" else 64)]
+    extra = {"lr": 1e-4, "normalise": "imagenet"} if weights != "none" else {}
+    return [
+        {"network": network, "resize": size, **extra}
+        # Enlarged images would cost time and show nothing more.
+        if weights != "none" or size < side
+        else {"network": network, **extra}
+        for network, size in networks
+    ]
+
+
+def _with_steps(
+    fields: Mapping[str, Any], steps: int, typed: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return a recipe with a number of steps, and the start of swapping scaled to it."""
+    scaled = {"steps": steps, "swap_start": steps // 4, "decay_every": steps, "eval_every": steps}
+    return {**fields, **scaled, **{key: typed[key] for key in typed if key != "steps"}}
+
+
+def _measure(
+    fields: Mapping[str, Any], data: ImageData, classes: int, seed: int, precision: str
+) -> float:
+    method_type = get_method(METHOD)
+    recipe: Recipe = method_type.recipe_type.model_validate(fields)
+    height, width = data.images.shape[1:3]
+    held_out = held_out_folds(data.splits["train"].labels, FOLDS, seed)
+    task = Task(
+        recipe.network_input((height, width, 3)), classes, range(seed, seed + len(held_out))
+    )
+    method = method_type(recipe, task).to(data.device)
+    leave_out(method, held_out)
+    seconds = seconds_per_step(method, recipe, data, precision)
+    logger.info(
+        "%s on images of %d × %d pixels: %.2f s per step of %d replicas",
+        recipe.network,
+        *task.image_shape[:2],
+        seconds,
+        task.replicas,
+    )
+    return seconds

@@ -1,0 +1,237 @@
+"""Decide from predictions of held-out images whether the data has a shortcut.
+
+A shortcut is an attribute that is easier to learn than the label and nearly always occurs with it.
+The bias branch learns it, and contradicts the few images that go against it even if it is trained
+on them. The debiased branch predicts such images about as well as others. Images that are merely
+hard, or mislabelled, are contradicted by both branches. So the evidence is how often the debiased
+branch is right on held-out images that the bias branch persistently gets wrong.
+"""
+
+from collections.abc import Sequence
+from typing import Final, Literal, NotRequired, TypeAlias, TypedDict
+
+import numpy as np
+import pandas as pd
+from scipy.stats import binomtest, fisher_exact
+
+Finding: TypeAlias = Literal["shortcut", "no sign", "unclear"]
+
+# Level of the tests.
+ALPHA: Final = 0.01
+# Between ALPHA and this level the finding is `unclear`.
+WEAK_ALPHA: Final = 0.1
+# With fewer images against the bias branch nothing can be said about them.
+FEWEST_IMAGES: Final = 5
+# The bias branch persistently contradicts an image if at most this share of the replicas that are
+# trained on it predict its label.
+_LEARNED_BY: Final = 0.3
+# On hard or mislabelled images the debiased branch is right less often than on others by far: at
+# most this share of its accuracy there was measured (docs/audit.md).
+_SHARE_OF_ACCURACY: Final = 1 / 3
+# Difference of the bias branch's accuracies on aligned and conflicting images that matters.
+_LARGE_DIFFERENCE: Final = 0.2
+
+
+class Count(TypedDict):
+    """A proportion: `right` of `images`, and its 95 % Wilson interval (null without images)."""
+
+    right: int
+    images: int
+    low: float | None
+    high: float | None
+
+
+class Verdict(TypedDict):
+    """The catalog's `audit.verdict`.
+
+    All counts are of training images, each predicted by networks that were not trained on it.
+
+    Attributes:
+        finding: shortcut, no sign, or unclear.
+        sentence: the verdict in one sentence.
+        evidence: one sentence each.
+        chance: share of the most frequent label.
+        bias_branch, debiased_branch: predictions that equal the label.
+        against: images that the bias branch persistently gets wrong, of all.
+        debiased_on_against, debiased_on_others: predictions of the debiased branch that equal the
+            label, on these images and on the others.
+        p_value: probability of at least so many right predictions on `against` if the debiased
+            branch were right there a third as often as on the others.
+        disagreements: images for which the branches predict different labels, of all.
+        bias_on_aligned, bias_on_conflicting: predictions of the bias branch that equal the label,
+            on images whose bias label is known to be aligned or conflicting; absent without them.
+        labelled_p_value: of Fisher's exact test that the two are equal.
+    """
+
+    finding: Finding
+    sentence: str
+    evidence: list[str]
+    chance: float
+    bias_branch: Count
+    debiased_branch: Count
+    against: Count
+    debiased_on_against: Count
+    debiased_on_others: Count
+    p_value: float
+    disagreements: Count
+    bias_on_aligned: NotRequired[Count]
+    bias_on_conflicting: NotRequired[Count]
+    labelled_p_value: NotRequired[float]
+
+
+def decide(predictions: pd.DataFrame) -> Verdict:
+    """Return the verdict.
+
+    Args:
+        predictions: see `cross_fitting.predict_all`. Only training images are used, each of which
+            exactly one replica leaves out.
+    """
+    images = _per_image(predictions)
+    right, bias_right = images["debiased_right"], images["bias_right"]
+    against = images["against"]
+    on_against, on_others = count(right[against]), count(right[~against])
+    chance = float(images["label"].value_counts(normalize=True).max())
+    p_value = _p_value(on_against, on_others)
+    bias_branch = count(bias_right)
+    verdict: Verdict = {
+        "finding": "unclear",
+        "sentence": "",
+        "evidence": [],
+        "chance": chance,
+        "bias_branch": bias_branch,
+        "debiased_branch": count(right),
+        "against": count(against),
+        "debiased_on_against": on_against,
+        "debiased_on_others": on_others,
+        "p_value": p_value,
+        "disagreements": count(images["prediction"] != images["bias_prediction"]),
+    }
+    conflicting = images["conflicting"]
+    if (conflicting >= 0).any():
+        aligned, against_bias = bias_right[conflicting == 0], bias_right[conflicting == 1]
+        verdict["bias_on_aligned"], verdict["bias_on_conflicting"] = (
+            count(aligned),
+            count(against_bias),
+        )
+        table = [[sum(each), len(each) - sum(each)] for each in (aligned, against_bias)]
+        verdict["labelled_p_value"] = float(fisher_exact(table, alternative="greater").pvalue)
+    verdict["finding"] = _finding(verdict)
+    verdict["sentence"] = _sentence(verdict)
+    verdict["evidence"] = _evidence(verdict)
+    return verdict
+
+
+def count(right: "Sequence[bool] | pd.Series[bool]") -> Count:
+    """Return how many of some values are true, with the 95 % Wilson interval of their share."""
+    values = np.asarray(right, dtype=bool)
+    if not len(values):
+        return {"right": 0, "images": 0, "low": None, "high": None}
+    interval = binomtest(int(values.sum()), len(values)).proportion_ci(method="wilson")
+    return {
+        "right": int(values.sum()),
+        "images": len(values),
+        "low": float(interval.low),
+        "high": float(interval.high),
+    }
+
+
+def _per_image(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return a row per training image, from the replica that was not trained on it."""
+    of_train = predictions[predictions["split"] == "train"]
+    held_out = of_train[of_train["held_out"]].set_index("image_id")
+    trained = of_train[~of_train["held_out"]]
+    learned = (trained["bias_prediction"] == trained["label"]).groupby(trained["image_id"]).mean()
+    bias_right = held_out["bias_prediction"] == held_out["label"]
+    return held_out.assign(
+        debiased_right=held_out["prediction"] == held_out["label"],
+        bias_right=bias_right,
+        against=~bias_right & (learned.reindex(held_out.index) <= _LEARNED_BY),
+    )
+
+
+def _p_value(on_against: Count, on_others: Count) -> float:
+    if not on_against["images"]:
+        return 1.0
+    accuracy = on_others["right"] / on_others["images"] if on_others["images"] else 0.0
+    test = binomtest(
+        on_against["right"],
+        on_against["images"],
+        _SHARE_OF_ACCURACY * accuracy,
+        alternative="greater",
+    )
+    return float(test.pvalue)
+
+
+def _finding(verdict: Verdict) -> Finding:
+    against, bias_branch = verdict["against"]["right"], verdict["bias_branch"]
+    above_chance = binomtest(
+        bias_branch["right"], bias_branch["images"], verdict["chance"], alternative="greater"
+    ).pvalue
+    if above_chance > ALPHA:
+        return "unclear"
+    if "labelled_p_value" in verdict and verdict["bias_on_conflicting"]["images"]:
+        aligned, conflicting = (
+            each["right"] / max(each["images"], 1)
+            for each in (verdict["bias_on_aligned"], verdict["bias_on_conflicting"])
+        )
+        is_large = aligned - conflicting >= _LARGE_DIFFERENCE
+        if is_large and verdict["labelled_p_value"] < ALPHA:
+            return "shortcut"
+    if against >= FEWEST_IMAGES and verdict["p_value"] < ALPHA:
+        return "shortcut"
+    if against >= FEWEST_IMAGES and verdict["p_value"] < WEAK_ALPHA:
+        return "unclear"
+    return "no sign"
+
+
+def _sentence(verdict: Verdict) -> str:
+    against = verdict["against"]
+    images = f"{against['images']:,} training images"
+    if verdict["finding"] == "shortcut":
+        if against["right"]:
+            return f"A shortcut is likely: {_of(against)} training images go against it."
+        return f"A shortcut is likely in these {images}, as the bias labels show."
+    if verdict["finding"] == "no sign":
+        return f"No sign of a shortcut in {images}."
+    return f"Unclear: {images} do not show whether there is a shortcut."
+
+
+def _evidence(verdict: Verdict) -> list[str]:
+    lines = [
+        f"The bias branch predicts the label of {_of(verdict['bias_branch'])} held-out images; "
+        f"always naming the most frequent label would be right for {verdict['chance']:.0%}.",
+        f"The debiased branch predicts the label of {_of(verdict['debiased_branch'])} held-out "
+        "images.",
+        f"The branches disagree on {_of(verdict['disagreements'])} images.",
+    ]
+    against = verdict["against"]["right"]
+    if against:
+        lines.append(
+            f"The bias branch contradicts {against:,} images even when trained on them. Of "
+            f"these the debiased branch predicts {_of(verdict['debiased_on_against'])}, of the "
+            f"others {_of(verdict['debiased_on_others'])} (p = {verdict['p_value']:.2g})."
+        )
+    else:
+        lines.append("There is no image that the bias branch contradicts when trained on it.")
+    if "bias_on_aligned" in verdict:
+        lines.append(
+            "By the bias labels, the bias branch is right for "
+            f"{_of(verdict['bias_on_aligned'])} bias-aligned and "
+            f"{_of(verdict['bias_on_conflicting'])} bias-conflicting images."
+        )
+    if verdict["finding"] == "no sign":
+        lines.append(
+            "A shortcut that holds for every image, or that the bias branch did not learn, would "
+            "not be found."
+        )
+    return lines
+
+
+def _of(each: Count) -> str:
+    if each["low"] is None or each["high"] is None:
+        return "0 of 0"
+    share = f"{each['right'] / each['images']:.1%}"
+    return (
+        f"{each['right']:,} of {each['images']:,} ({share}; "
+        f"95 % interval {each['low']:.1%} to {each['high']:.1%})"
+    )
