@@ -76,8 +76,8 @@ def measure(
     typed = method_type.recipe_type.model_validate(recipe)
     task = Task(typed.network_input((size.height, size.width, 3)), size.classes, seeds)
     data = _random_data(size, typed.batch_size, device)
-    # No evaluations, and room for the losses of all timed steps.
-    typed = typed.model_copy(update={"eval_every": max(typed.steps, _STEPS + _WARM_UP_STEPS)})
+    # Room for the losses of all timed steps.
+    typed = typed.model_copy(update={"eval_every": typed.steps})
     method = method_type(typed, task).to(device)
     with prepared(device):
         step = _seconds_per_step(method, typed, data, precision)
@@ -95,8 +95,9 @@ def _seconds_per_step(method: Method, recipe: Recipe, data: ImageData, precision
         RunningStage(method, recipe, data, services, position).train_step(precision)
         method.end(spec, services)
     stage = RunningStage(method, recipe, data, services, len(earlier))
+    most = min(_STEPS + _WARM_UP_STEPS, last.steps)
     ends = [time.perf_counter()]
-    while len(ends) <= _STEPS + _WARM_UP_STEPS and ends[-1] - ends[0] < _MAX_SECONDS:
+    while len(ends) <= most and ends[-1] - ends[0] < _MAX_SECONDS:
         # Multiples of the golden ratio modulo 1 are spread evenly, whatever their number.
         stage.step = int(last.steps * ((len(ends) - 0.5) * _GOLDEN_RATIO % 1))
         stage.train_step(precision)
