@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from debias_pipeline.intervals import Interval, mean_of_groups, wilson
 from debias_pipeline.evaluation.predict import Predictions
 from debias_pipeline.images import Split
+from debias_pipeline.intervals import Interval, mean_of_groups, wilson
 from debias_pipeline.names import BIAS_BRANCH_ACCURACY, Metric
 from debias_pipeline.records import Evidence
 
@@ -77,7 +77,9 @@ def evidence(predictions: Predictions, split: Split) -> dict[Metric, Evidence]:
         found["group_balanced_accuracy"] = _evidence(smallest, interval)
         lowest = groups.min(1)
         # Of several worst groups the largest is the strongest evidence.
-        of_worst = min(int(sizes[row == low].max()) for row, low in zip(groups, lowest, strict=True))
+        of_worst = min(
+            int(sizes[row == low].max()) for row, low in zip(groups, lowest, strict=True)
+        )
         found["worst_group_accuracy"] = _evidence(of_worst, wilson(float(lowest.mean()), of_worst))
     return found
 

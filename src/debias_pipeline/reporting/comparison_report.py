@@ -82,7 +82,8 @@ def write_comparison_report(
         methods=[of_method["method"] for of_method in metrics],
         columns=metrics_with_headline_first(baseline["headline"], baseline.get("unbiased_test")),
         sections=[
-            (rule, _rows(metrics, rule, data_card, shown, changes_of)) for rule in SELECTION_RULES.values()
+            (rule, _rows(metrics, rule, data_card, shown, changes_of))
+            for rule in SELECTION_RULES.values()
         ],
         published=sources_by_method((name, source_in_words(each)) for name, each in shown.items()),
         recipe_banner=recipe_banner(changes_of, shown.keys()),

@@ -184,6 +184,14 @@ def evidence_of(selected: RuleMetrics, metric: Metric) -> Evidence | None:
     return selected.get("evidence", {}).get(metric)
 
 
+def images_in_brackets(metrics: Metrics, metric: Metric) -> str:
+    """Return " (2 images)" for a metric of the test split that rests on few images, else ""."""
+    evidence = evidence_of(last_step(metrics), metric)
+    if evidence is None or evidence["images"] >= FEW_IMAGES:
+        return ""
+    return f" ({counted(evidence['images'], 'image')})"
+
+
 def why_no_value(metric: Metric, data_card: DataCard) -> str:
     """Return why a metric of the test split is null."""
     test = data_card["splits"]["test"]

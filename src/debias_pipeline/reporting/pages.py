@@ -3,7 +3,7 @@
 A page is one file without scripts, which loads no other files.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
@@ -223,19 +223,34 @@ def shared_bias_in_words(data_card: DataCard) -> list[str]:
 def recipe_banner(
     changes_of: Mapping[str, Sequence[RecipeChange]], published: Collection[str]
 ) -> list[str]:
-    """Return a sentence for each method that was not trained with the recipe of the project.
+    """Return sentences about methods that were not trained with the recipe in the files.
 
     Args:
         changes_of: method → in what its recipe differs.
         published: methods of which a published accuracy is shown.
     """
-    return [
-        f"{method} was not trained with the "
-        f"{'published recipe' if method in published else 'default recipe of this data set'}: "
-        f"{changes_in_words(recipe_changes)}."
-        + (" Its accuracies are not comparable with published ones." if method in published else "")
+    return recipe_sentences(
+        (method, changes_in_words(recipe_changes), method in published)
         for method, recipe_changes in changes_of.items()
-        if recipe_changes
+    )
+
+
+def recipe_sentences(trials: Iterable[tuple[str, str, bool]]) -> list[str]:
+    """Return a sentence for each different text about changed recipes, with the trials it is of.
+
+    Args:
+        trials: name, `changes_in_words`, and whether a published accuracy is shown.
+    """
+    names: dict[tuple[str, bool], dict[str, None]] = {}
+    for name, changed, is_published in trials:
+        if changed:
+            names.setdefault((changed, is_published), {})[name] = None
+    return [
+        f"{', '.join(of_change)}: not the "
+        + ("published recipe" if is_published else "default recipe of this data set")
+        + f", but {changed}."
+        + (" The accuracies are not comparable with published ones." if is_published else "")
+        for (changed, is_published), of_change in names.items()
     ]
 
 
