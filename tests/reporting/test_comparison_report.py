@@ -26,7 +26,7 @@ def test_best_on_test_is_labelled_in_the_comparison(comparison_page: str) -> Non
 
 def test_rules_based_on_few_images_are_named_with_the_method(vanilla: Run, disent: Run) -> None:
     page = comparison_report(based_on(vanilla, "pseudo_groups", 7, 7), disent)
-    assert "pseudo-groups: unreliable, based on 7 (vanilla) conflicting" in page
+    assert "pseudo-groups: unreliable, based on 7 (vanilla) pseudo-conflicting" in page
 
 
 def test_finding_is_on_the_page(comparison_page: str) -> None:

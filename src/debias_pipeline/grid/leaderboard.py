@@ -134,7 +134,10 @@ def rank(
     page = write_leaderboard_page(
         leaderboard,
         figures,
-        [grid_command(name, parameters) for name in ("benchmark", "leaderboard")],
+        [
+            grid_command(name, _with_used_threads(parameters, leaderboard))
+            for name in ("benchmark", "leaderboard")
+        ],
         parameters["benchmark"]["mlflow_ui"],
     )
     table = write_leaderboard_table(leaderboard)
@@ -165,6 +168,16 @@ def _recipe_changes(trial: Trial) -> list[RecipeChange]:
             if value != options[name].default
         ]
     return found
+
+
+def _with_used_threads(
+    parameters: Mapping[str, Any], leaderboard: Leaderboard
+) -> Mapping[str, Any]:
+    """Return parameters with the number of threads of all trials: `auto` depends on the machine."""
+    used = {row["threads"] for row in leaderboard["rows"] if row["threads"]}
+    if len(used) != 1:
+        return parameters
+    return {**parameters, "benchmark": {**parameters["benchmark"], "threads": used.pop()}}
 
 
 def grid_command(pipeline: str, parameters: Mapping[str, Any], option: str = "") -> str:

@@ -30,8 +30,8 @@ from debias_pipeline.selection_rules import LAST, SELECTION_RULES, SelectionRule
 _FIGURE_TEXTS: Final[Mapping[str, FigureText]] = {
     "compared_metrics": FigureText(
         "Metrics at the last step",
-        "All on the test split. If aligned accuracy is far higher than conflicting accuracy, the "
-        "model uses the shortcut.",
+        "All on the test split. A model that uses the shortcut has a far higher aligned than "
+        "conflicting accuracy.",
         "Chart of test, aligned, conflicting and worst-group accuracy by method",
         "Left out: there are no metrics.",
     ),
@@ -44,7 +44,7 @@ _FIGURE_TEXTS: Final[Mapping[str, FigureText]] = {
     "compared_group_heat_maps": FigureText(
         "Accuracy by group",
         "Accuracy (%) of the last step by label and bias, mean over seeds; darker is "
-        "better. Bias-aligned groups have a blue outline.",
+        "better. Bias-aligned groups have a blue outline. Accuracies of small groups vary by chance.",
         "Heat maps of accuracy by label and bias, one for each method",
         NO_BIAS_LABELS,
     ),

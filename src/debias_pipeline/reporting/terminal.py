@@ -20,6 +20,7 @@ from debias_pipeline.reporting.leaderboard_sections import (
     sections,
 )
 from debias_pipeline.reporting.metric_table import (
+    TableCell,
     auroc_cell,
     evidence_of,
     is_unreliable,
@@ -131,14 +132,11 @@ def _add_method(
 ) -> None:
     for rule in SELECTION_RULES.values():
         selected = metrics["checkpoints"].get(rule.key)
-        auroc = auroc_cell(metrics, data_card)
         table.add_row(
             Text(metrics["method"]) if rule == LAST else "",
             _rule_name(rule, selected),
             *_values(selected),
-            _with_interval(auroc.text.split(" ")[0], auroc.count.replace("0.", "."))
-            if rule == LAST
-            else "",
+            _auroc(auroc_cell(metrics, data_card)) if rule == LAST else "",
             end_section=rule == BEST_ON_TEST and published is None,
         )
     if published is not None:
@@ -166,6 +164,11 @@ def _values(selected: RuleMetrics | None) -> list[Text]:
             count += f" n {evidence['images']}"
         texts.append(_with_interval(mean_and_std(values["mean"], values["std"]), count))
     return texts
+
+
+def _auroc(cell: TableCell) -> Text:
+    # Without deviation and leading zeros, to fit 80 columns.
+    return _with_interval(cell.text.split(" ")[0], cell.count.replace("0.", "."))
 
 
 def _with_interval(value: str, count: str) -> Text:

@@ -107,7 +107,7 @@ def evidence_text(metric: str, values: OverSeeds, evidence: Evidence | None) -> 
         return ""
     images, interval = evidence["images"], interval_text(evidence["low"], evidence["high"])
     if metric == "group_balanced_accuracy":
-        return f"{counted(images, 'image')} in the smallest group; {interval}"
+        return f"smallest group: {images}; {interval}"
     if len(values["per_seed"]) > 1:
         return f"{counted(images, 'image')}; {interval}"
     return f"{round(values['mean'] * images)} of {images}; {interval}"
