@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from html_tables import Table
 from made_up_reports import BEST_ON_TEST, comparison_report
-from made_up_runs import Run, based_on, make_run
+from made_up_runs import Run, based_on, make_run, with_few_images
 
 from debias_pipeline.reporting import write_comparison_report
 from debias_pipeline.reporting.comparison_report import findings
@@ -82,3 +82,12 @@ def test_finding_names_the_method_with_one_seed() -> None:
     sentence = finding((0.5, None), (0.6, 0.02))
     assert "one seed of vanilla" in sentence
     assert "disent:" not in sentence
+
+
+def test_finding_has_the_number_of_few_images_and_an_interval() -> None:
+    runs = [
+        with_few_images(make_run(method, seeds=(0,)), "conflicting_accuracy", 7)
+        for method in ("vanilla", "disent")
+    ]
+    (sentence,) = findings([run.metrics for run in runs])
+    assert sentence.count("(4 of 7; 34–100 %)") == 2

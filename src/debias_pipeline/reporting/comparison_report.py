@@ -44,7 +44,8 @@ _FIGURE_TEXTS: Final[Mapping[str, FigureText]] = {
     "compared_group_heat_maps": FigureText(
         "Accuracy by group",
         "Accuracy (%) of the last step by label and bias, mean over seeds; darker is "
-        "better. Bias-aligned groups have a blue outline. Accuracies of small groups vary by chance.",
+        "better. Bias-aligned groups have a blue outline. Accuracies of small groups vary by "
+        "chance.",
         "Heat maps of accuracy by label and bias, one for each method",
         NO_BIAS_LABELS,
     ),

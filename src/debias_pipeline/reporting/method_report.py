@@ -60,8 +60,8 @@ FIGURE_TEXTS: Final[Mapping[str, FigureText]] = {
         "Accuracy (%) of the last step by label and bias, mean over seeds; darker is "
         "better. Bias-aligned groups have a blue outline; a dash is a group without test "
         "images. If only the outlined group of a column is dark, the model mistakes this bias "
-        "attribute for the label. Accuracies of small groups vary by chance: the table of groups has "
-        "the number of images and an interval.",
+        "attribute for the label. Accuracies of small groups vary by chance: the table of groups "
+        "has the number of images and an interval.",
         "Heat map of accuracy by label (rows) and bias (columns)",
         NO_BIAS_LABELS,
     ),

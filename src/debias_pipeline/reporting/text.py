@@ -7,8 +7,8 @@ from functools import cache
 from typing import Any, Final, Literal
 
 import matplotlib.font_manager
-import yaml
 from matplotlib.ft2font import FT2Font
+from omegaconf import OmegaConf
 
 from debias_pipeline.nested import flattened
 from debias_pipeline.records import DataCard, Evidence, Metrics, OverSeeds, TrainingRecord
@@ -246,5 +246,6 @@ def _typed_value(value: Any) -> str:
         return "+".join(map(_typed_value, value))
     if not isinstance(value, str):
         return json.dumps(value)
-    # Kedro reads values as YAML, so that 0123 would be a number.
-    return value if yaml.safe_load(value) == value else json.dumps(value)
+    # Kedro would read 0123 as a number.
+    read = OmegaConf.from_dotlist([f"value={value}"])["value"]
+    return value if read == value else json.dumps(value)
