@@ -197,6 +197,13 @@ def test_a_value_that_rests_on_few_images_has_their_number_and_an_interval(one_s
     assert Table(method_report(enough), "headline").rows[1][4] == "57.0 %"
 
 
+def test_the_bias_branch_has_the_number_of_few_images(one_seed: Run) -> None:
+    card = copy.deepcopy(one_seed.data_card)
+    card["splits"]["test"]["images"] = 10
+    html = method_report(replace(one_seed, data_card=card))
+    assert "the bias branch gets 12.3 % (1 of 10; 3–46 %) of" in html
+
+
 def test_every_group_has_an_interval(method_page: str) -> None:
     *_, images, accuracy, interval = Table(method_page, "groups").rows[1]
     low, high = map(int, interval.removesuffix(" %").split("–"))

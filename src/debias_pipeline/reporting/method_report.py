@@ -9,7 +9,7 @@ import pandas as pd
 from debias_pipeline.intervals import wilson
 from debias_pipeline.names import BIAS_BRANCH_ACCURACY
 from debias_pipeline.published import PublishedAccuracy, source_in_words
-from debias_pipeline.records import DataCard, Metrics
+from debias_pipeline.records import DataCard, Evidence, Metrics
 from debias_pipeline.reporting.metric_table import (
     AUROC,
     auroc_cell,
@@ -30,6 +30,7 @@ from debias_pipeline.reporting.recipe_changes import RecipeChange
 from debias_pipeline.reporting.text import (
     DASH,
     attribute_name,
+    evidence_text,
     interval_text,
     mean_and_std,
     percentage,
@@ -171,9 +172,15 @@ def write_method_report(
 def _bias_branch_in_words(metrics: Metrics, data_card: DataCard) -> str:
     """Compare the bias branch with a classifier that uses only the bias; "" without a branch."""
     # Metrics of earlier versions lack the key.
-    text = percentage_over_seeds(last_step(metrics).get(BIAS_BRANCH_ACCURACY))
-    if text == DASH:
+    values = last_step(metrics).get(BIAS_BRANCH_ACCURACY)
+    text = percentage_over_seeds(values)
+    if values is None or values["mean"] is None:
         return ""
+    images = data_card["splits"]["test"]["images"]
+    low, high = wilson(values["mean"], images)
+    evidence: Evidence = {"images": images, "low": low, "high": high}
+    if count := evidence_text(BIAS_BRANCH_ACCURACY, values, evidence):
+        text += f" ({count})"
     finding = f"At the last step the bias branch gets {text} of the test images right"
     conflicting = data_card["splits"]["test"]["conflicting_fraction"]
     if conflicting is None:
