@@ -68,7 +68,7 @@ def write_comparison_report(
         commands: each reproduces the results of a method, see `run_command`.
         data_card: data card of the data set.
         published: accuracies published in papers, by method; the first one is shown.
-        changes_of: method → in what its recipe differs from the one in the project's files.
+        changes_of: by method, the recipe fields that differ from the recipe in the files.
 
     Raises:
         ValueError: if there are no metrics.

@@ -37,9 +37,9 @@ class TrialResult:
         metrics: catalog entry `metrics`; None if the trial failed or was not run.
         outcome: catalog entry `outcome`; None if the trial was not run.
         published: accuracy published in a paper, or None.
-        name: of the data set, for people; "" if it is `dataset`.
-        data_card: of the data set, if it is known.
-        recipe_changes: in what the recipe and the data differ from those in the project's files.
+        name: name of the data set for people; "" if it is the same as `dataset`.
+        data_card: data card of the data set, or None.
+        recipe_changes: recipe fields and data options that differ from those in the files.
     """
 
     dataset: str

@@ -93,7 +93,7 @@ def headline_table(
         metrics: metrics of each method on the same data set.
         published: accuracies published in papers, by method; the first one is shown.
         data_card: data card of the data set.
-        changes_of: method → in what its recipe differs from the one in the project's files.
+        changes_of: by method, the recipe fields that differ from the recipe in the files.
 
     Raises:
         ValueError: if there are no metrics.

@@ -179,7 +179,7 @@ def run_command(
         pipeline: name of the pipeline.
         typed: parameters of the run that writes the report, see `parameters.typed_parameters`.
         record: of the training run.
-        recipe_changes: in what the recorded recipe differs from the one in the project's files.
+        recipe_changes: recipe fields of the record that differ from the recipe in the files.
     """
     parameters = {**_of_data(typed)}
     if record.get("pretrained"):
