@@ -253,7 +253,7 @@ def test_a_dry_run_needs_no_data(bare: Project) -> None:
         (
             [GRID, "--namespaces=cmnist_mini_1pct.lff"],
             {"benchmark__percents": "1pct"},
-            "kedro run --pipeline=benchmark --nodes=cmnist_mini_1pct.build_data",
+            "--nodes=cmnist_mini_1pct.build_data",
         ),
     ],
 )

@@ -1,7 +1,9 @@
 """Print the headline table and the paths of the reports at the end of a run."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from kedro.framework.hooks import hook_impl
 from kedro.pipeline import Pipeline
@@ -12,7 +14,14 @@ from debias_pipeline.io import location
 from debias_pipeline.methods import method_names
 from debias_pipeline.pipeline_registry import baseline_first
 from debias_pipeline.pipelines.evaluation import PRETRAINED
-from debias_pipeline.reporting import headline_table, leaderboard_tables
+from debias_pipeline.records import Metrics
+from debias_pipeline.reporting import (
+    RecipeChange,
+    default_recipe,
+    find_recipe_changes,
+    headline_table,
+    leaderboard_tables,
+)
 
 
 class SummaryHooks:
@@ -34,7 +43,12 @@ class SummaryHooks:
             published = {
                 each["method"]: parameters[each["method"]]["published_accuracy"] for each in metrics
             }
-            Console().print(headline_table(metrics, published, catalog.load("data_card")))
+            changes_of = {
+                each["method"]: _recipe_changes(catalog, name.split(".")[0], parameters, each)
+                for name, each in zip(evaluated, metrics, strict=True)
+            }
+            card = catalog.load("data_card")
+            Console().print(headline_table(metrics, published, card, changes_of))
         if "leaderboard_json" in outputs:
             Console().print(leaderboard_tables(catalog.load("leaderboard_json")))
         reports = sorted(
@@ -51,3 +65,15 @@ class SummaryHooks:
             trials,
             {trial.name: load_or_none(catalog, f"{trial.name}.outcome") for trial in trials},
         )
+
+
+def _recipe_changes(
+    catalog: Catalog, namespace: str, parameters: Mapping[str, Any], metrics: Metrics
+) -> list[RecipeChange]:
+    """Return in what the recipe of a training run differs from the one in the project's files."""
+    record = load_or_none(catalog, f"{namespace}.training_record") or {}
+    of_method = parameters[metrics["method"]]
+    if "recipe" not in record or "recipe" not in of_method:
+        return []
+    default = default_recipe(of_method["recipe"], of_method["replaced_defaults"])
+    return find_recipe_changes(record["recipe"], default)
