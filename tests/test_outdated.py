@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ PARAMETERS: dict[str, Any] = {
     "seed": 3,
     "seeds": 2,
     "precision": "fp32",
+    "typed": {"dataset": "folder", "raw_dir": "my photos", "recipe": {"steps": 100}},
     "vanilla": {"recipe": RECIPE},
 }
 DATA = ("images", "manifest", "data_card", "data_figures")
@@ -320,8 +322,10 @@ def test_results_of_training_on_other_data_are_not_used(run: Run, key, value, re
     run.save("data_card", {**run.card, key: value})
     with pytest.raises(
         UserError, match=f"vanilla was trained on other data.*{reason}.*train again"
-    ):
+    ) as caught:
         check_trained_on(AFTER_TRAINING, run.catalog(), run.parameters)
+    *_, params = shlex.split(str(caught.value))
+    assert params == "dataset=folder,raw_dir=my photos,recipe.steps=100,seed=3,seeds=2"
     check_trained_on(WHOLE, run.catalog(), run.parameters)
 
 
@@ -331,7 +335,7 @@ def test_changed_raw_data_that_is_not_read_again_is_told(run: Run):
     warning = check_raw_data(AFTER_TRAINING, run.catalog(), run.parameters)
     assert warning
     assert "has changed" in warning
-    assert "--pipeline=ingestion" in warning
+    assert "--pipeline=ingestion --params 'dataset=folder,raw_dir=my photos'" in warning
     assert check_raw_data(WHOLE, run.catalog(), run.parameters) is None
 
 

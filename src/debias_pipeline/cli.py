@@ -177,7 +177,7 @@ def _show_plan(names: list[str], options: dict[str, Any]) -> None:
         )
         catalog, parameters = context.catalog, context.params
         trials = chosen_trials(trials_of(parameters), grid)
-        check_trials(trials, grid, catalog)
+        check_trials(trials, grid, catalog, parameters)
         outdated, _ = find_outdated(grid, catalog, parameters)
         Console().print(plan_table(plan(trials, catalog, parameters, outdated)))
 

@@ -59,6 +59,7 @@ class RunParameters(BaseModel):
     resume: bool
     recipe: dict[str, Any]
     pretrained: str
+    budget: str = "10min"
     model: str = ""
     images: str = ""
     rule: str = "last"
@@ -88,8 +89,8 @@ def resolve_parameters(config: Mapping[str, Any], env: str | None = None) -> dic
 
     Returns:
         The fields of RunParameters, `data_options`, `typed` (see `typed_parameters`), and
-        `recipe`, `published_accuracy` per method; `recipe` only if the method has one for the data
-        set.
+        `recipe`, `replaced_defaults`, `published_accuracy` per method (see
+        `recipes.resolve_method`); the first two only if the method has a recipe for the data set.
 
     Raises:
         UserError: if a parameter is unknown or its value is invalid.
@@ -122,14 +123,14 @@ def typed_parameters(run: Mapping[str, Any], env: str | None) -> dict[str, Any]:
         run: the fields of RunParameters, and `data_options`.
 
     Returns:
-        Data set, percent, and whatever is not at its default; `recipe` contains the overridden
-        fields, and `env` is there if it is not the default. The seeds, which the training record
-        has, are left out.
+        Data set, percent (if it changes the data), and whatever is not at its default; `recipe`
+        contains the overridden fields, and `env` is there if it is not the default. The seeds,
+        which the training record has, are left out.
     """
     options = get_dataset(run["dataset"]).options_type.model_fields
     return {
         "dataset": run["dataset"],
-        "percent": run["percent"],
+        **({"percent": run["percent"]} if get_dataset(run["dataset"]).has_percents else {}),
         **{key: run[key] for key, default in RUN_DEFAULTS.items() if run[key] != default},
         **{
             key: value

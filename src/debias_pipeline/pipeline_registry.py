@@ -6,7 +6,7 @@ from kedro.pipeline import Pipeline
 
 from debias_pipeline.grid import create_pipelines
 from debias_pipeline.methods import method_names
-from debias_pipeline.pipelines import evaluation, ingestion, predict, reporting, training
+from debias_pipeline.pipelines import audit, evaluation, ingestion, predict, reporting, training
 
 # The methods that `kedro run` trains and compares, the baseline first.
 DEFAULT_METHODS = ("vanilla", "disent")
@@ -24,6 +24,7 @@ def register_pipelines() -> dict[str, Pipeline]:
     data = ingestion.create_pipeline()
     return {
         "__default__": data + _all_stages(DEFAULT_METHODS),
+        "audit": data + audit.create_pipeline(),
         "ingestion": data,
         "predict": predict.create_pipeline(),
         "training": _sum(map(training.create_pipeline, DEFAULT_METHODS)),

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from debias_pipeline.biased_data import dataset_names
 from debias_pipeline.errors import UserError
@@ -133,9 +133,10 @@ def resolve_method(
         prefix: of the overrides where the user writes them.
 
     Returns:
-        `published_accuracy` (a list of `PublishedAccuracy`, the one for tables first), and
-        `recipe` (every field as a plain value) unless the method's file has nothing for the data
-        set and required fields are missing.
+        `published_accuracy` (a list of `PublishedAccuracy`, the one for tables first), and, unless
+        the method's file has nothing for the data set and required fields are missing, `recipe`
+        (every field as a plain value) and `replaced_defaults` (the fields that the overrides have
+        changed, with the values in the files; None if the files have none).
 
     Raises:
         UserError: if a field is unknown or missing, or its value is invalid.
@@ -153,7 +154,8 @@ def resolve_method(
         if key not in known:
             suggested = sorted({*known} - {"method"})
             _check_name(f"field of {method}'s recipe", key, suggested, method_file(method))
-    fields |= {key: value for key, value in overrides.items() if key in known}
+    of_files = fields
+    fields = fields | {key: value for key, value in overrides.items() if key in known}
     missing = [
         name
         for name, each in recipe_type.model_fields.items()
@@ -166,8 +168,29 @@ def resolve_method(
             f"The recipe of {method} lacks {', '.join(missing)}; add to recipes.{dataset} in "
             f"{method_file(method)}, or for this run {prefix}{missing[0]}=…"
         )
-    recipe = validated(recipe_type, fields, what="recipe field", prefix=prefix)
-    return {"published_accuracy": published, "recipe": recipe.model_dump()}
+    recipe = validated(recipe_type, fields, what="recipe field", prefix=prefix).model_dump()
+    return {
+        "published_accuracy": published,
+        "recipe": recipe,
+        "replaced_defaults": _replaced_defaults(recipe_type, of_files, fields, recipe),
+    }
+
+
+def _replaced_defaults(
+    recipe_type: type[Recipe],
+    of_files: Mapping[str, Any],
+    fields: Mapping[str, Any],
+    recipe: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return the fields of a recipe that overrides have changed, with the values in the files."""
+    if fields == of_files:
+        return {}
+    try:
+        default = recipe_type.model_validate(of_files).model_dump()
+    except ValidationError:
+        # The files alone are not a complete recipe.
+        default = {**recipe, **dict.fromkeys(fields), **of_files}
+    return {key: default[key] for key in recipe if recipe[key] != default[key]}
 
 
 def _published(

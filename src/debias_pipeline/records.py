@@ -2,7 +2,7 @@
 
 from typing import Any, NotRequired, TypedDict
 
-from debias_pipeline.names import Headline, Split, TrialState
+from debias_pipeline.names import Headline, Metric, Split, TrialState
 
 
 class SplitSummary(TypedDict):
@@ -50,8 +50,13 @@ class DataDescription(TypedDict):
 
 
 class DataCard(DataDescription):
-    """The catalog's `data_card`. `raw_hash` is null if the set needs no raw files."""
+    """The catalog's `data_card`.
 
+    `title` is the name for people, see `BiasedDataset.title`; data cards of earlier versions lack
+    it. `raw_hash` is null if the set needs no raw files.
+    """
+
+    title: NotRequired[str]
     raw_hash: str | None
     content_hash: str
 
@@ -98,11 +103,25 @@ class OverSeeds(TypedDict):
     per_seed: list[float | None]
 
 
+class Evidence(TypedDict):
+    """What a metric of the test split rests on.
+
+    `images` is the number of test images: of the smallest group for the mean over groups, of the
+    worst group (the smallest over seeds) for its accuracy. `low` and `high` are the ends of a 95 %
+    interval of the mean over seeds.
+    """
+
+    images: int
+    low: float
+    high: float
+
+
 class RuleMetrics(TypedDict):
     """Metrics on the test split of the networks that a selection rule selects.
 
     `support` is the number of conflicting validation images that the rule rests on, null if it
-    uses none; `reliable` is false if that is too few.
+    uses none; `reliable` is false if that is too few. `evidence` has the metrics that have a value;
+    metrics of earlier versions lack it.
     """
 
     step: OverSeeds
@@ -114,16 +133,19 @@ class RuleMetrics(TypedDict):
     bias_branch_accuracy: OverSeeds
     support: OverSeeds | None
     reliable: bool
+    evidence: NotRequired[dict[Metric, Evidence]]
 
 
 class Metrics(TypedDict):
     """The catalog's `metrics` of a trial.
 
-    `checkpoints` has an entry per selection rule, null if the rule selects no step.
+    `checkpoints` has an entry per selection rule, null if the rule selects no step. `title` is that
+    of the data card.
     """
 
     dataset: str
     percent: str
+    title: NotRequired[str]
     method: str
     headline: Headline
     unbiased_test: bool | None

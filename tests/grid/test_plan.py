@@ -39,6 +39,11 @@ def test_any_method_can_be_timed(method):
     assert 0 < speed.step < 1 and 0 < speed.image < 0.1
 
 
+def test_a_short_run_can_be_timed():
+    fields = {**recipe("vanilla"), "steps": 3}
+    assert measure(fields, SIZE, range(1), torch.device("cpu"), "fp32").step > 0
+
+
 def test_timed_steps_are_spread_over_the_whole_run(monkeypatch):
     steps, original = [], get_method("vanilla").losses
 

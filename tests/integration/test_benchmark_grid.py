@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -142,7 +143,7 @@ def test_a_killed_grid_typed_again_does_what_is_missing(bare: Project) -> None:
     try:
         wait_for(lambda: outcomes(bare), command)
     finally:
-        command.kill()
+        command.send_signal(signal.SIGKILL)
         command.wait()
     assert {*outcomes(bare)} == {("2pct", "lff")}
     before = bare.results()
@@ -252,7 +253,7 @@ def test_a_dry_run_needs_no_data(bare: Project) -> None:
         (
             [GRID, "--namespaces=cmnist_mini_1pct.lff"],
             {"benchmark__percents": "1pct"},
-            "kedro run --pipeline=benchmark --nodes=cmnist_mini_1pct.build_data",
+            "--nodes=cmnist_mini_1pct.build_data",
         ),
     ],
 )

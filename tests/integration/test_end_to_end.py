@@ -78,7 +78,10 @@ def test_metrics(method: str, trained_project: Project):
     }
     assert tuple(metrics["checkpoints"]) == CHOICES
     for figures in metrics["checkpoints"].values():
-        assert tuple(figures) == ("step", *ACCURACIES, BIAS_BRANCH, "support", "reliable")
+        assert tuple(figures) == (
+            *("step", *ACCURACIES, BIAS_BRANCH),
+            *("support", "reliable", "evidence"),
+        )
         assert set(figures["step"]["per_seed"]) <= set(EVALUATED)
         for name in ACCURACIES:
             _check_over_seeds(figures[name])

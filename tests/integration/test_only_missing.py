@@ -127,7 +127,7 @@ def test_what_was_trained_on_other_data_is_not_used(
 ):
     params = params_of(photos_done)
     said(photos.run("--pipeline=evaluation", **params))
-    assert "raw data of folder, 2pct has changed" in caplog.text
+    assert f"raw data of {changed.parent.parent.name} has changed" in caplog.text
     said(photos.run("--pipeline=ingestion", **params))
     before = photos.results()
     outcome = photos.run("--pipeline=evaluation", **params)

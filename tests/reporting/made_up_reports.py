@@ -6,6 +6,7 @@ from made_up_runs import Run
 
 from debias_pipeline.published import PublishedAccuracy
 from debias_pipeline.reporting import (
+    RecipeChange,
     draw_comparison_figures,
     draw_figures,
     write_comparison_report,
@@ -40,7 +41,10 @@ def compare(*runs: Run) -> dict[str, str]:
 
 
 def method_report(
-    run: Run, figures: dict[str, str] | None = None, published: Sequence[PublishedAccuracy] = ()
+    run: Run,
+    figures: dict[str, str] | None = None,
+    published: Sequence[PublishedAccuracy] = (),
+    recipe_changes: Sequence[RecipeChange] = (),
 ) -> str:
     figures = figures or {}
     return write_method_report(
@@ -52,11 +56,14 @@ def method_report(
         run.recipe,
         "kedro run --pipeline=disent --params 'raw_dir=my photos'",
         published,
+        recipe_changes,
     )
 
 
 def comparison_report(
-    *runs: Run, published: dict[str, list[PublishedAccuracy]] | None = None
+    *runs: Run,
+    published: dict[str, list[PublishedAccuracy]] | None = None,
+    changes_of: dict[str, list[RecipeChange]] | None = None,
 ) -> str:
     return write_comparison_report(
         [run.metrics for run in runs],
@@ -64,4 +71,5 @@ def comparison_report(
         [f"kedro run --pipeline={run.metrics['method']}" for run in runs],
         runs[0].data_card,
         published,
+        changes_of,
     )

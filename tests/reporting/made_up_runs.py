@@ -81,6 +81,16 @@ def based_on(run: Run, rule: str, *images: int) -> Run:
     return replace(run, metrics={**run.metrics, "checkpoints": checkpoints})
 
 
+def with_few_images(run: Run, metric: str, images: int) -> Run:
+    """The run with a metric that rests on so few test images at every selection rule."""
+    evidence = {metric: {"images": images, "low": 0.34, "high": 1.0}}
+    checkpoints = {
+        rule: figures and {**figures, "evidence": evidence}
+        for rule, figures in run.metrics["checkpoints"].items()
+    }
+    return replace(run, metrics={**run.metrics, "checkpoints": checkpoints})
+
+
 def with_names(run: Run, label_names: list[str], bias_names: list[str], **card: Any) -> Run:
     names = {"label_names": label_names, "bias_names": bias_names}
     return replace(run, data_card={**run.data_card, **names, **card})

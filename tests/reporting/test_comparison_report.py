@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from html_tables import Table
 from made_up_reports import BEST_ON_TEST, comparison_report
-from made_up_runs import Run, based_on, make_run
+from made_up_runs import Run, based_on, make_run, with_few_images
 
 from debias_pipeline.reporting import write_comparison_report
 from debias_pipeline.reporting.comparison_report import findings
@@ -26,7 +26,7 @@ def test_best_on_test_is_labelled_in_the_comparison(comparison_page: str) -> Non
 
 def test_rules_based_on_few_images_are_named_with_the_method(vanilla: Run, disent: Run) -> None:
     page = comparison_report(based_on(vanilla, "pseudo_groups", 7, 7), disent)
-    assert "pseudo-groups: unreliable, based on 7 (vanilla) conflicting" in page
+    assert "pseudo-groups: unreliable, based on 7 (vanilla) pseudo-conflicting" in page
 
 
 def test_finding_is_on_the_page(comparison_page: str) -> None:
@@ -82,3 +82,12 @@ def test_finding_names_the_method_with_one_seed() -> None:
     sentence = finding((0.5, None), (0.6, 0.02))
     assert "one seed of vanilla" in sentence
     assert "disent:" not in sentence
+
+
+def test_finding_has_the_number_of_few_images_and_an_interval() -> None:
+    runs = [
+        with_few_images(make_run(method, seeds=(0,)), "conflicting_accuracy", 7)
+        for method in ("vanilla", "disent")
+    ]
+    (sentence,) = findings([run.metrics for run in runs])
+    assert sentence.count("(4 of 7; 34–100 %)") == 2

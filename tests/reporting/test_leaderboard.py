@@ -2,6 +2,7 @@ import io
 import json
 import math
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from browser import CHROMIUM, chromium
 from html_tables import Table
 from made_up_grids import a_grid, done, failed
 from made_up_published import IN_WORDS
-from made_up_runs import summary
+from made_up_runs import make_run, summary
 from rich.console import Console
 
 from debias_pipeline.errors import UserError
@@ -129,8 +130,15 @@ def test_without_bias_labels_in_validation_there_is_no_selected() -> None:
         "pseudo_groups",
         "best_on_test",
     }
-    table = Table(page_of(leaderboard), "cmnist-selected").rows
-    assert "needs bias labels on the validation split" in table[1][1]
+    assert Table(page_of(leaderboard), "cmnist-selected").rows[1][1] == "no value"
+
+
+def test_a_missing_value_has_the_reason_that_the_data_gives() -> None:
+    card = make_run().data_card
+    card["splits"]["valid"] |= {"conflicting": 0, "conflicting_fraction": 0.0}
+    trial = replace(done("vanilla", [0.5, 0.6, 0.7], selected=False), data_card=card)
+    table = Table(page_of(make_leaderboard([trial])), "cmnist-selected")
+    assert "no bias-conflicting image in the validation split" in table.titles[1, 1]
 
 
 def test_frame_keeps_its_types_through_parquet(leaderboard: dict[str, Any], tmp_path: Path) -> None:
@@ -323,8 +331,12 @@ def links(page: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("unbiased", [False, None])
-def test_accuracy_on_a_test_split_that_may_be_biased_is_not_called_unbiased(unbiased) -> None:
+@pytest.mark.parametrize(
+    ("unbiased", "finding"), [(False, "is biased itself"), (None, "is not known to be unbiased")]
+)
+def test_accuracy_on_a_test_split_that_may_be_biased_is_not_called_unbiased(
+    unbiased: bool | None, finding: str
+) -> None:
     leaderboard = make_leaderboard(
         [
             done("vanilla", [0.6, 0.7, 0.8], unbiased_test=unbiased),
@@ -341,5 +353,5 @@ def test_accuracy_on_a_test_split_that_may_be_biased_is_not_called_unbiased(unbi
     ):
         assert "Unbiased" not in text
         assert "est accuracy" in text
-        assert "The test split (2pct) is not known to be unbiased" in " ".join(text.split())
+        assert f"The test split (2pct) {finding}" in " ".join(text.split())
     assert "nbiased" not in figures["cmnist"]

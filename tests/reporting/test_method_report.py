@@ -6,7 +6,10 @@ import pytest
 from html_tables import Table
 from made_up_published import IN_WORDS, OTHER_SOURCE, published, published_elsewhere
 from made_up_reports import BEST_ON_TEST, compare, comparison_report, draw, method_report
-from made_up_runs import Run, based_on, make_run
+from made_up_runs import Run, based_on, make_run, with_few_images
+from matplotlib.figure import Figure
+
+from debias_pipeline.reporting import RecipeChange, method_figures
 
 
 def test_headline_table_shows_mean_and_std(method_page: str) -> None:
@@ -72,8 +75,8 @@ def test_null_shows_as_a_dash_and_says_why(without_bias_labels: Run) -> None:
     html = method_report(without_bias_labels)
     table = Table(html, "headline")
     assert table.rows[1][2:6] == ["–"] * 4
-    assert "needs bias labels on the test split" in table.titles[1, 4]
-    assert "validation split" in table.titles[2, 1]
+    assert "no test image has a bias label" in table.titles[1, 4]
+    assert "no validation image has a bias label" in table.titles[2, 1]
     assert "nan" not in html.split("<h2>Figures")[0].lower()
     assert "None" not in html.split("<h2>Figures")[0]
 
@@ -128,8 +131,8 @@ def test_worst_group_is_first_and_empty_groups_last(method_page: str, disent: Ru
     assert len(rows) == 100
     last = disent.group_accuracy.query("checkpoint == 'last'").astype({"accuracy": "float64"})
     worst = last.groupby(["label", "bias"])["accuracy"].mean().min()
-    assert rows[0][-1].startswith(f"{100 * worst:.1f}")
-    assert rows[-1] == ["3", "plum", "conflicting", "0", "–"]
+    assert rows[0][-2].startswith(f"{100 * worst:.1f}")
+    assert rows[-1] == ["3", "plum", "conflicting", "0", "–", ""]
     assert {row[2] for row in rows} >= {"aligned", "conflicting"}
 
 
@@ -162,7 +165,11 @@ def test_metrics_of_earlier_versions_without_a_bias_branch_are_shown(disent: Run
 
 @pytest.mark.parametrize(
     ("conflicting", "why"),
-    [(None, "needs bias labels"), (0, "no bias-conflicting image"), (100, "no bias-aligned image")],
+    [
+        (None, "no validation image has a bias label"),
+        (0, "no bias-conflicting image"),
+        (100, "no bias-aligned image"),
+    ],
 )
 def test_a_missing_selection_says_why(disent: Run, conflicting: int | None, why: str) -> None:
     card = copy.deepcopy(disent.data_card)
@@ -179,3 +186,86 @@ def test_a_bias_that_was_not_labelled_is_not_asserted(
 ) -> None:
     assert "<b>colour</b> is correlated" in method_page
     assert "<b>colour</b> may be correlated" in method_report(without_bias_labels)
+
+
+def test_a_value_that_rests_on_few_images_has_their_number_and_an_interval(one_seed: Run) -> None:
+    few = with_few_images(make_run(seeds=(0,), conflicting_accuracy=1.0), "conflicting_accuracy", 2)
+    cell = Table(method_report(few), "headline").rows[1][4]
+    assert cell == "100.0 % 2 of 2; 34–100 %"
+    assert " (2 images)" in "".join(legends(few))
+    enough = with_few_images(one_seed, "conflicting_accuracy", 200)
+    assert Table(method_report(enough), "headline").rows[1][4] == "57.0 %"
+
+
+def test_the_bias_branch_has_the_number_of_few_images(one_seed: Run) -> None:
+    card = copy.deepcopy(one_seed.data_card)
+    card["splits"]["test"]["images"] = 10
+    html = method_report(replace(one_seed, data_card=card))
+    assert "the bias branch gets 12.3 % (1 of 10; 3–43 %) of" in html
+
+
+def test_every_group_has_an_interval(method_page: str) -> None:
+    *_, images, accuracy, interval = Table(method_page, "groups").rows[1]
+    low, high = map(int, interval.removesuffix(" %").split("–"))
+    assert low < float(accuracy.split()[0]) < high
+    assert int(images) < 200
+
+
+def test_the_auroc_of_few_conflicting_images_has_an_interval(method_page: str) -> None:
+    assert re.search(r"AUROC: 0\.971.*</b> \(\d+ conflicting images; 0\.9\d–0\.9\d\)", method_page)
+
+
+def test_another_recipe_than_the_published_one_is_listed_and_not_compared(disent: Run) -> None:
+    changed = [RecipeChange("steps", 50000, 40)]
+    html = method_report(disent, published=[published(0.8479)], recipe_changes=changed)
+    assert "published recipe, but steps 40 instead of 50000" in html
+    assert Table(html, "headline").rows[4][2] == "84.79 %"
+    page = comparison_report(
+        disent, published={"disent": [published(0.8479)]}, changes_of={"disent": changed}
+    )
+    assert "steps 40 instead of 50000" in page
+    for text in (html, page):
+        assert "measured" not in text
+    assert "default recipe" in method_report(disent, recipe_changes=changed)
+
+
+def test_labels_that_share_the_aligned_bias_are_named(disent: Run, method_page: str) -> None:
+    card = {**disent.data_card, "aligned_bias": [1, 1, 2, 3, 4, 5, 6, 7, 8, 9]}
+    html = method_report(replace(disent, data_card=card))
+    assert "yellow is the most frequent colour of several labels (0, 1)" in html
+    assert "by definition only" in html
+    assert "a classifier that uses only the bias" not in html
+    assert "by definition only" not in method_page
+
+
+def test_the_name_of_the_data_is_the_title(disent: Run) -> None:
+    title = "my <photos>"
+    run = replace(
+        disent,
+        data_card={**disent.data_card, "title": title},
+        metrics={**disent.metrics, "title": title},
+    )
+    for page in (method_report(run), comparison_report(run)):
+        assert "disent on my &lt;photos&gt;</h1>" in page
+        assert "2pct" not in page
+
+
+def test_a_bias_that_is_not_correlated_in_training_is_not_asserted(disent: Run) -> None:
+    card = copy.deepcopy(disent.data_card)
+    card["splits"]["train"] |= {"conflicting": 540, "conflicting_fraction": 0.9}
+    assert "<b>colour</b> may be correlated" in method_report(replace(disent, data_card=card))
+
+
+def legends(run: Run) -> list[str]:
+    """The texts of all legends; the files have only their outlines."""
+    found: list[str] = []
+
+    def note(figure: Figure, name: str) -> str:
+        for legend in figure.legends:
+            found.extend(text.get_text() for text in legend.get_texts())
+        return ""
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(method_figures, "to_svg", note)
+        draw(run)
+    return found

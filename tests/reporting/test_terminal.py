@@ -1,12 +1,13 @@
 import io
+from dataclasses import replace
 
 import pytest
 from made_up_published import IN_WORDS, OTHER_SOURCE, published, published_elsewhere
-from made_up_runs import Run, based_on, make_run
+from made_up_runs import Run, based_on, make_run, with_few_images
 from rich.console import Console
 
 from debias_pipeline.published import PublishedAccuracy
-from debias_pipeline.reporting import headline_table
+from debias_pipeline.reporting import RecipeChange, headline_table
 
 
 def rendered(runs: list[Run], published: dict[str, list[PublishedAccuracy]], width: int) -> str:
@@ -76,8 +77,6 @@ def test_null_is_a_dash(without_bias_labels: Run) -> None:
 
 
 def test_names_are_not_markup(disent: Run) -> None:
-    from dataclasses import replace
-
     run = replace(disent, metrics={**disent.metrics, "method": "[red]x[/]"})
     assert "[red]x" in rendered([run], {}, 100)
 
@@ -85,3 +84,24 @@ def test_names_are_not_markup(disent: Run) -> None:
 def test_table_of_no_methods_raises() -> None:
     with pytest.raises(ValueError, match="at least one method"):
         headline_table([], {}, {})
+
+
+def test_few_images_have_their_number_and_an_interval(one_seed: Run) -> None:
+    text = rendered([with_few_images(one_seed, "conflicting_accuracy", 2)], {}, 80)
+    assert "2 images" in text
+    assert "34–100" in text
+    assert "95 % interval" in " ".join(text.split())
+    worst = rendered([with_few_images(one_seed, "worst_group_accuracy", 5)], {}, 80)
+    assert "34–100 n 5" in worst
+
+
+def test_another_recipe_and_the_name_of_the_data_are_shown(one_seed: Run) -> None:
+    run = replace(one_seed, metrics={**one_seed.metrics, "title": "my_photos"})
+    console = Console(width=80, file=io.StringIO())
+    changes = {"disent": [RecipeChange("steps", 2000, 40)]}
+    console.print(headline_table([run.metrics], {}, run.data_card, changes))
+    text = " ".join(console.file.getvalue().split())  # type: ignore[attr-defined]
+    assert "my_photos" in text
+    assert "2pct" not in text
+    assert "steps 40 instead of 2000" in text
+    assert "deviation over seeds" not in text

@@ -2,9 +2,11 @@ import shlex
 
 import pytest
 
+from debias_pipeline.reporting import changes_in_words, default_recipe, find_recipe_changes
 from debias_pipeline.reporting.leaderboard_sections import p_value_text
 from debias_pipeline.reporting.text import (
     command,
+    data_command,
     drawable_name,
     duration,
     mean_and_std,
@@ -12,11 +14,12 @@ from debias_pipeline.reporting.text import (
     points,
     range_over_seeds,
     run_command,
+    training_command,
 )
 
 RECIPE = {"method": "disent", "lr": 0.01, "steps": 4000, "flip": False, "resize": None}
 RECORD = {"seeds": [3, 4], "precision": "fp32", "recipe": RECIPE}
-TYPED = {"dataset": "folder", "percent": "2pct", "recipe": {}}
+TYPED = {"dataset": "folder", "recipe": {}}
 
 
 def params(text: str) -> str:
@@ -26,32 +29,57 @@ def params(text: str) -> str:
 
 
 def test_a_command_names_the_setting_and_the_seeds() -> None:
-    text = run_command("disent", TYPED, RECORD, RECIPE)
-    assert text == (
-        "kedro run --pipeline=disent --params dataset=folder,percent=2pct,seed=3,seeds=2"
-    )
+    text = run_command("disent", TYPED, RECORD, [])
+    assert text == "kedro run --pipeline=disent --params dataset=folder,seed=3,seeds=2"
 
 
-def test_a_command_names_what_is_not_at_its_default() -> None:
-    typed = {**TYPED, "raw_dir": "my photos", "image_size": 32}
-    text = run_command("disent", typed, {**RECORD, "precision": "bf16", "threads": 2}, RECIPE)
+def test_a_command_names_what_the_training_was_made_with() -> None:
+    typed = {**TYPED, "raw_dir": "my photos", "image_size": 32, "device": "cuda", "threads": 9}
+    trained = {**RECORD, "precision": "bf16", "threads": 2, "device": "cpu"}
+    text = run_command("disent", typed, trained, [])
     assert "raw_dir=my photos,image_size=32" in params(text)
-    assert params(text).endswith(",precision=bf16,threads=2")
+    assert params(text).endswith(",device=cpu,threads=2,precision=bf16")
 
 
 def test_a_command_names_the_environment() -> None:
-    text = run_command("disent", {**TYPED, "env": "my cluster"}, RECORD, RECIPE)
+    text = run_command("disent", {**TYPED, "env": "my cluster"}, RECORD, [])
     assert "--env=my cluster" in shlex.split(text)
     assert "cluster" not in params(text)
-    assert "--env" not in run_command("disent", TYPED, RECORD, RECIPE)
+    assert "--env" not in run_command("disent", TYPED, RECORD, [])
 
 
 def test_fields_of_the_recipe_are_those_of_the_training() -> None:
     # Trained with lr and flip overridden; reported in a run that overrides steps.
     trained = {**RECORD, "recipe": {**RECIPE, "lr": 0.1, "flip": True}}
+    default = default_recipe({**RECIPE, "steps": 10}, {"steps": 4000})
     typed = {**TYPED, "recipe": {"steps": 10}}
-    text = run_command("disent", typed, trained, {**RECIPE, "steps": 10})
-    assert params(text).endswith("recipe.lr=0.1,recipe.steps=4000,recipe.flip=true")
+    changes = find_recipe_changes(trained["recipe"], default)
+    text = run_command("disent", typed, trained, changes)
+    assert params(text).endswith("seeds=2,recipe.lr=0.1,recipe.flip=true")
+    assert changes_in_words(changes) == "lr 0.1 instead of 0.01, flip true instead of false"
+
+
+def test_a_constant_learning_rate_needs_no_decays() -> None:
+    # The command line refuses decays that have no effect.
+    default = {"schedule": "step", "decay_every": 100, "gamma": 0.5}
+    recipe = {"schedule": "constant", "decay_every": None, "gamma": None}
+    changes = find_recipe_changes(recipe, default)
+    text = run_command("disent", TYPED, {**RECORD, "recipe": recipe}, changes)
+    assert params(text).endswith(",recipe.schedule=constant")
+
+
+def test_a_remedy_names_what_it_needs_of_the_run() -> None:
+    typed = {**TYPED, "raw_dir": "my photos", "device": "cpu", "recipe": {"steps": 7}, "env": "x"}
+    data = data_command("ingestion", typed)
+    assert params(data) == "dataset=folder,raw_dir=my photos"
+    assert "--env=x" in data
+    trained = params(training_command("disent", typed))
+    assert trained == "dataset=folder,recipe.steps=7,raw_dir=my photos,device=cpu"
+
+
+@pytest.mark.parametrize("name", ["0123", "1e3", "null", "2024"])
+def test_a_text_that_looks_like_another_value_is_quoted(name: str) -> None:
+    assert params(command("x", {"raw_dir": name})) == f'raw_dir="{name}"'
 
 
 def test_values_are_typed_as_they_are_read() -> None:

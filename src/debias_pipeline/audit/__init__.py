@@ -1,6 +1,6 @@
 """Is there a shortcut in a data set, and which images show it?"""
 
-from debias_pipeline.audit.cross_fitting import held_out_folds, leave_out, predict_all
+from debias_pipeline.audit.cross_fitting import held_out_folds, predict_all
 from debias_pipeline.audit.planning import AuditPlan, parse_budget, plan_audit
 from debias_pipeline.audit.suspects import suspects_table
 from debias_pipeline.audit.verdict import Verdict, decide
@@ -10,7 +10,6 @@ __all__ = [
     "Verdict",
     "decide",
     "held_out_folds",
-    "leave_out",
     "parse_budget",
     "plan_audit",
     "predict_all",

@@ -1,7 +1,5 @@
 """Train replicas that each leave out a part of the training images."""
 
-from dataclasses import replace
-
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -9,7 +7,7 @@ import torch
 from torch import Tensor
 
 from debias_pipeline.images import ImageData
-from debias_pipeline.methods import Method, Plan, Run, Stage
+from debias_pipeline.methods import Method
 from debias_pipeline.names import SPLITS
 from debias_pipeline.training import TrainingServices
 
@@ -33,24 +31,6 @@ def held_out_folds(labels: npt.NDArray[np.int64], folds: int, seed: int) -> npt.
     fold = np.empty(len(labels), dtype=np.int64)
     fold[order] = np.arange(len(labels)) % folds
     return np.stack([np.zeros(len(labels), dtype=bool), *(fold == each for each in range(folds))])
-
-
-def leave_out(method: Method, held_out: npt.NDArray[np.bool_]) -> None:
-    """Make each replica of a method train without some of the training images.
-
-    Args:
-        method: not trained yet, with shuffled batches.
-        held_out: bool, [R, N], see `held_out_folds`.
-    """
-    counts = torch.from_numpy((~held_out).astype(np.int64))
-    begin = method.begin
-
-    def begin_without(stage: Stage, run: Run) -> Plan:
-        plan = begin(stage, run)
-        streams = [replace(each, kind="counts", values=counts) for each in plan.streams]
-        return replace(plan, streams=streams)
-
-    method.begin = begin_without  # type: ignore[method-assign]
 
 
 def predict_all(

@@ -5,11 +5,11 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final, TypedDict
 
-from debias_pipeline.audit.cross_fitting import held_out_folds, leave_out
+from debias_pipeline.audit.cross_fitting import held_out_folds
 from debias_pipeline.errors import UserError
 from debias_pipeline.images import ImageData
 from debias_pipeline.methods import Recipe, Task, get_method
-from debias_pipeline.training import limited_threads, seconds_per_step
+from debias_pipeline.training import leave_out, limited_threads, seconds_per_step
 
 logger = logging.getLogger(__name__)
 
@@ -125,9 +125,7 @@ def _choices(
     ]
 
 
-def _with_steps(
-    fields: Mapping[str, Any], steps: int, typed: Mapping[str, Any]
-) -> dict[str, Any]:
+def _with_steps(fields: Mapping[str, Any], steps: int, typed: Mapping[str, Any]) -> dict[str, Any]:
     """Return a recipe with a number of steps, and the start of swapping scaled to it."""
     scaled = {"steps": steps, "swap_start": steps // 4, "decay_every": steps, "eval_every": steps}
     return {**fields, **scaled, **{key: typed[key] for key in typed if key != "steps"}}

@@ -14,12 +14,14 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest, fisher_exact
 
+from debias_pipeline.intervals import wilson
+
 Finding: TypeAlias = Literal["shortcut", "no sign", "unclear"]
 
 # Level of the tests.
-ALPHA: Final = 0.01
+ALPHA: Final = 0.05
 # Between ALPHA and this level the finding is `unclear`.
-WEAK_ALPHA: Final = 0.1
+WEAK_ALPHA: Final = 0.2
 # With fewer images against the bias branch nothing can be said about them.
 FEWEST_IMAGES: Final = 5
 # The bias branch persistently contradicts an image if at most this share of the replicas that are
@@ -27,7 +29,7 @@ FEWEST_IMAGES: Final = 5
 _LEARNED_BY: Final = 0.3
 # On hard or mislabelled images the debiased branch is right less often than on others by far: at
 # most this share of its accuracy there was measured (docs/audit.md).
-_SHARE_OF_ACCURACY: Final = 1 / 3
+_SHARE_OF_ACCURACY: Final = 1 / 4
 # Difference of the bias branch's accuracies on aligned and conflicting images that matters.
 _LARGE_DIFFERENCE: Final = 0.2
 
@@ -126,13 +128,8 @@ def count(right: "Sequence[bool] | pd.Series[bool]") -> Count:
     values = np.asarray(right, dtype=bool)
     if not len(values):
         return {"right": 0, "images": 0, "low": None, "high": None}
-    interval = binomtest(int(values.sum()), len(values)).proportion_ci(method="wilson")
-    return {
-        "right": int(values.sum()),
-        "images": len(values),
-        "low": float(interval.low),
-        "high": float(interval.high),
-    }
+    low, high = wilson(float(values.mean()), len(values))
+    return {"right": int(values.sum()), "images": len(values), "low": low, "high": high}
 
 
 def _per_image(predictions: pd.DataFrame) -> pd.DataFrame:

@@ -135,6 +135,15 @@ class BiasedDataset(ABC):
         del percent, raw_dir, options
         return None
 
+    def title(self, percent: str, raw_dir: Path) -> str:
+        """Return the name of the data for people: "cmnist, 2pct", or the name of its folder.
+
+        The folder's name is used if `percent` does not change the data.
+        """
+        if self.has_percents:
+            return f"{self.name}, {percent}"
+        return raw_dir.resolve().name or self.name
+
     def folder(self, percent: str, raw_dir: Path, seed: int, options: DataOptions) -> str:
         """Return the folder for results on this data, relative, with forward slashes.
 

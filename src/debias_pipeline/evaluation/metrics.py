@@ -12,7 +12,9 @@ import pandas as pd
 
 from debias_pipeline.evaluation.predict import Predictions
 from debias_pipeline.images import Split
-from debias_pipeline.names import BIAS_BRANCH_ACCURACY
+from debias_pipeline.intervals import Interval, mean_of_groups, wilson
+from debias_pipeline.names import BIAS_BRANCH_ACCURACY, Metric
+from debias_pipeline.records import Evidence
 
 # Only in the history: docs/selection.md shows how bad a selection rule it is.
 WORST_CLASS_ACCURACY = "worst_class_accuracy"
@@ -33,7 +35,7 @@ def accuracies(predictions: Predictions, split: Split) -> Mapping[str, Floats]:
         minimum over the groups that have images, WORST_CLASS_ACCURACY is the minimum over labels.
     """
     correct = predictions.labels == split.labels
-    groups = _group_accuracies(correct, split)
+    groups, _ = _group_accuracies(correct, split)
     metrics = {
         "accuracy": correct.mean(1),
         "group_balanced_accuracy": groups.mean(1),
@@ -46,6 +48,44 @@ def accuracies(predictions: Predictions, split: Split) -> Mapping[str, Floats]:
     if predictions.bias_branch is not None:
         metrics[BIAS_BRANCH_ACCURACY] = (predictions.bias_branch == split.labels).mean(1)
     return metrics
+
+
+def evidence(predictions: Predictions, split: Split) -> dict[Metric, Evidence]:
+    """Return how many images each metric of a split rests on, and a 95 % interval of its mean.
+
+    The intervals are about the choice of the images, not about the seeds: all seeds are evaluated
+    on the same images. Metrics without any image are left out.
+
+    Args:
+        predictions: of R replicas.
+        split: the images predicted.
+    """
+    correct = predictions.labels == split.labels
+    found: dict[Metric, Evidence] = {}
+    kinds: dict[Metric, npt.NDArray[np.bool_]] = {
+        "accuracy": np.ones(len(split), dtype=bool),
+        "aligned_accuracy": split.conflicting == 0,
+        "conflicting_accuracy": split.conflicting == 1,
+    }
+    for metric, images in kinds.items():
+        if count := int(images.sum()):
+            found[metric] = _evidence(count, wilson(float(correct[:, images].mean()), count))
+    groups, sizes = _group_accuracies(correct, split)
+    if len(sizes):
+        smallest = int(sizes.min())
+        interval = mean_of_groups(groups.mean(0).tolist(), sizes.tolist())
+        found["group_balanced_accuracy"] = _evidence(smallest, interval)
+        lowest = groups.min(1)
+        # Of several worst groups the largest is the strongest evidence.
+        of_worst = min(
+            int(sizes[row == low].max()) for row, low in zip(groups, lowest, strict=True)
+        )
+        found["worst_group_accuracy"] = _evidence(of_worst, wilson(float(lowest.mean()), of_worst))
+    return found
+
+
+def _evidence(images: int, interval: Interval) -> Evidence:
+    return {"images": images, "low": interval[0], "high": interval[1]}
 
 
 def group_accuracy_table(
@@ -96,17 +136,22 @@ def conflict_detection_auroc(
     return float(roc_auc_score(conflicting[usable], weights[usable]))
 
 
-def _group_accuracies(correct: npt.NDArray[np.bool_], split: Split) -> Floats:
-    """Return accuracies of the groups that have images, [R, groups], or one column of NaN."""
+def _group_accuracies(
+    correct: npt.NDArray[np.bool_], split: Split
+) -> tuple[Floats, npt.NDArray[np.int64]]:
+    """Return accuracies of the groups that have images, [R, groups], and the groups' sizes.
+
+    Without bias labels there is one column of NaN, and no size.
+    """
     known = split.bias >= 0
     if not known.any():
-        return np.full((len(correct), 1), np.nan)
+        return np.full((len(correct), 1), np.nan), np.zeros(0, np.int64)
     groups = split.labels[known] * (split.bias.max() + 1) + split.bias[known]
     _, group_of_image, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     hits = [
         np.bincount(group_of_image, weights=row[known], minlength=len(sizes)) for row in correct
     ]
-    return np.asarray(hits) / sizes
+    return np.asarray(hits) / sizes, sizes
 
 
 def _mean_where(correct: npt.NDArray[np.bool_], images: npt.NDArray[np.bool_]) -> Floats:

@@ -9,6 +9,7 @@ import pandas as pd
 from debias_pipeline.evaluation.metrics import (
     accuracies,
     conflict_detection_auroc,
+    evidence,
     group_accuracy_table,
 )
 from debias_pipeline.evaluation.predict import Predictions
@@ -82,6 +83,8 @@ def summarise(
     return {
         "dataset": data_card["dataset"],
         "percent": data_card["percent"],
+        # Data cards of earlier versions lack the key.
+        "title": data_card.get("title", f"{data_card['dataset']}, {data_card['percent']}"),
         "method": method,
         "headline": data_card["headline"],
         # Data cards of earlier versions lack the key.
@@ -156,7 +159,8 @@ def _summarise_rule(
     if predictions.empty:
         return None
     steps = predictions.groupby("seed")["step"].first()
-    metrics = accuracies(_by_seed(predictions, split), split)
+    by_seed = _by_seed(predictions, split)
+    metrics = accuracies(by_seed, split)
     unknown = np.full(len(steps), np.nan)
 
     def value_of(metric: str) -> OverSeeds:
@@ -172,6 +176,7 @@ def _summarise_rule(
         "bias_branch_accuracy": value_of(BIAS_BRANCH_ACCURACY),
         "support": None if support is None else over_seeds(support),
         "reliable": support is None or min(support) >= MIN_SUPPORT,
+        "evidence": evidence(by_seed, split),
     }
 
 

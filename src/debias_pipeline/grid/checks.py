@@ -7,6 +7,7 @@ from kedro.pipeline import Pipeline
 
 from debias_pipeline.errors import UserError
 from debias_pipeline.grid.catalog import Catalog
+from debias_pipeline.grid.leaderboard import grid_command
 from debias_pipeline.grid.parameters import OVERRIDES
 from debias_pipeline.grid.pipeline import TRIAL_DATA
 from debias_pipeline.grid.trials import Trial
@@ -49,13 +50,16 @@ def check_typed(typed: Iterable[str]) -> None:
         raise UserError(f"Parameter '{key}' is not used by the grid; {hint}")
 
 
-def check_trials(trials: Sequence[Trial], pipeline: Pipeline, catalog: Catalog) -> None:
+def check_trials(
+    trials: Sequence[Trial], pipeline: Pipeline, catalog: Catalog, parameters: Mapping[str, Any]
+) -> None:
     """Check that all trials can run.
 
     Args:
         trials: the trials that the pipeline runs.
         pipeline: the pipeline that will run.
         catalog: catalog of the run.
+        parameters: parameters of the run.
 
     Raises:
         UserError: if a method has no recipe for a data set, or if data is missing that the
@@ -75,9 +79,10 @@ def check_trials(trials: Sequence[Trial], pipeline: Pipeline, catalog: Catalog) 
     }
     if missing:
         nodes = ",".join(f"{setting}.build_data" for setting in missing)
+        first = grid_command("benchmark", parameters, f"--nodes={nodes}")
         raise UserError(
             f"The data of {', '.join(missing)} does not exist, and this run does not make it; "
-            f"run this first: kedro run --pipeline=benchmark --nodes={nodes}"
+            f"run this first: {first}"
         )
 
 

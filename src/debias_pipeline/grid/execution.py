@@ -12,6 +12,7 @@ from kedro.io import DatasetError
 from kedro.pipeline.node import Node
 from kedro.validation.exceptions import DataValidationError
 
+from debias_pipeline.biased_data import get_dataset
 from debias_pipeline.errors import (
     AlreadyRunningError,
     RecipeError,
@@ -165,9 +166,10 @@ def run_trial(
         AlreadyRunningError: if another process trains this trial.
     """
     recipe: Mapping[str, Any] = trial.recipe or {}
+    has_percents = get_dataset(trial.dataset).has_percents
     tags = {
         "dataset": trial.dataset,
-        "percent": trial.percent,
+        **({"percent": trial.percent} if has_percents else {}),
         "method": trial.method,
         "seeds": ",".join(map(str, trial.seeds)),
         "cell": trial.name,

@@ -2,20 +2,26 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import pandas as pd
 from kedro.pipeline import Node, Pipeline
 
+from debias_pipeline.biased_data import get_dataset
 from debias_pipeline.errors import Unreadable, UserError
 from debias_pipeline.grid.execution import ALL_DONE
 from debias_pipeline.grid.trials import Trial, trials_of
 from debias_pipeline.names import DONE
+from debias_pipeline.records import DataCard
 from debias_pipeline.reporting import (
     Leaderboard,
+    RecipeChange,
     TrialResult,
     command,
+    default_recipe,
     draw_leaderboard_figures,
+    find_recipe_changes,
     leaderboard_frame,
     make_leaderboard,
     write_leaderboard_page,
@@ -99,34 +105,47 @@ def rank(
         for result in (metrics, outcome):
             if isinstance(result, Unreadable):
                 raise UserError(result.reason)
-        if _is_outdated(outcome, of_trials[DATA_CARD + trial.setting]):
+        card = of_trials[DATA_CARD + trial.setting]
+        if _is_outdated(outcome, card):
             metrics = outcome = None
+        dataset = get_dataset(trial.dataset)
+        has_percents = dataset.has_percents
         results.append(
             TrialResult(
-                trial.dataset,
-                trial.percent,
-                trial.method,
-                metrics,
-                outcome,
-                trial.published_accuracy[0] if trial.published_accuracy else None,
+                dataset=trial.dataset,
+                percent=trial.percent if has_percents else "",
+                method=trial.method,
+                metrics=metrics,
+                outcome=outcome,
+                published=trial.published_accuracy[0] if trial.published_accuracy else None,
+                name="" if has_percents else dataset.title("", Path(parameters["raw_dir"])),
+                # Cards of earlier versions, or damaged ones, are ignored.
+                data_card=cast(DataCard, card) if _is_complete(card) else None,
+                recipe_changes=_recipe_changes(trial),
             )
         )
     if all(each.outcome is None for each in results):
         raise UserError(
             "No trial of the grid was run, so the leaderboard is empty; "
-            "run this first: kedro run --pipeline=benchmark"
+            f"run this first: {grid_command('benchmark', parameters)}"
         )
     leaderboard = make_leaderboard(results)
     figures = draw_leaderboard_figures(leaderboard)
-    typed, env = _typed_parameters(parameters), parameters.get("typed", {}).get("env")
     page = write_leaderboard_page(
         leaderboard,
         figures,
-        [command(name, typed, env) for name in ("benchmark", "leaderboard")],
+        [
+            grid_command(name, _with_used_threads(parameters, leaderboard))
+            for name in ("benchmark", "leaderboard")
+        ],
         parameters["benchmark"]["mlflow_ui"],
     )
     table = write_leaderboard_table(leaderboard)
     return leaderboard_frame(leaderboard), leaderboard, figures, page, table
+
+
+def _is_complete(data_card: Any) -> bool:
+    return isinstance(data_card, Mapping) and "splits" in data_card
 
 
 def _is_outdated(outcome: Mapping[str, Any] | None, data_card: Any) -> bool:
@@ -137,7 +156,43 @@ def _is_outdated(outcome: Mapping[str, Any] | None, data_card: Any) -> bool:
     return bool(now) and outcome.get("content_hash") != now
 
 
-def _typed_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
+def _recipe_changes(trial: Trial) -> list[RecipeChange]:
+    recipe = trial.recipe or {}
+    found = find_recipe_changes(recipe, default_recipe(recipe, trial.replaced_defaults))
+    # Options of the data matter to published accuracies only.
+    options = get_dataset(trial.dataset).options_type.model_fields
+    if trial.published_accuracy:
+        found += [
+            RecipeChange(name, options[name].default, value)
+            for name, value in trial.data_options.items()
+            if value != options[name].default
+        ]
+    return found
+
+
+def _with_used_threads(
+    parameters: Mapping[str, Any], leaderboard: Leaderboard
+) -> Mapping[str, Any]:
+    """Return parameters with the number of threads of all trials: `auto` depends on the machine."""
+    used = {row["threads"] for row in leaderboard["rows"] if row["threads"]}
+    if len(used) != 1:
+        return parameters
+    return {**parameters, "benchmark": {**parameters["benchmark"], "threads": used.pop()}}
+
+
+def grid_command(pipeline: str, parameters: Mapping[str, Any], option: str = "") -> str:
+    """Return the command that runs a pipeline of the same grid.
+
+    Args:
+        pipeline: benchmark or leaderboard.
+        parameters: parameters of the run.
+        option: a further option of the command line.
+    """
+    text = command(pipeline, _typed_parameters(parameters), parameters.get("typed", {}).get("env"))
+    return f"{text} {option}" if option else text
+
+
+def _typed_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Return the `--params` that define the same grid in any environment of conf/."""
     grid = {key: value for key, value in parameters["benchmark"].items() if key != "mlflow_ui"}
     of_run = parameters.get("typed", {})

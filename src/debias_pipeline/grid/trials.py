@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from debias_pipeline.biased_data import get_dataset
@@ -30,6 +30,8 @@ class Trial:
         published_accuracy: accuracies from papers; tables show the first one.
         data_folder: folder of the data set, shared with ordinary runs, such as cmnist/0.5pct.
         threads: `auto`, or the number of threads on the CPU.
+        replaced_defaults: recipe fields that overrides have changed, with the values in the files.
+        data_options: additional options of the data set.
     """
 
     dataset: str
@@ -41,6 +43,8 @@ class Trial:
     published_accuracy: Sequence[PublishedAccuracy]
     data_folder: str
     threads: Threads = "auto"
+    replaced_defaults: Mapping[str, Any] = field(default_factory=dict)
+    data_options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def setting(self) -> str:
@@ -108,6 +112,8 @@ def trials_of(parameters: Mapping[str, Any]) -> list[Trial]:
                         published_accuracy=setting[method]["published_accuracy"],
                         data_folder=setting["data_folder"],
                         threads=grid["threads"],
+                        replaced_defaults=setting[method].get("replaced_defaults", {}),
+                        data_options=setting.get("data_options", {}),
                     )
                 )
     return trials

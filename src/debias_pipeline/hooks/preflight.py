@@ -28,7 +28,7 @@ from debias_pipeline.grid import (
 from debias_pipeline.io import unwritable_folder, versions_of
 from debias_pipeline.methods import get_method, method_names
 from debias_pipeline.networks import check_weights
-from debias_pipeline.outdated import check_raw_data, check_trained_on, mark_outdated
+from debias_pipeline.outdated import check_raw_data, check_trained_on, mark_outdated, remedy
 from debias_pipeline.pipeline_registry import (
     DEFAULT_METHODS,
     pipelines_of_pretrained,
@@ -73,7 +73,7 @@ class PreflightHooks:
         if set(run_params["pipeline_names"] or ["__default__"]) <= set(GRID_PIPELINES):
             check_typed(run_params["runtime_params"] or {})
         trials = chosen_trials(trials_of(parameters), pipeline)
-        check_trials(trials, pipeline, catalog)
+        check_trials(trials, pipeline, catalog, parameters)
         # Workers of a cluster may have other devices and files than this machine.
         runs_here = run_params["runner"] != ON_OTHER_MACHINES
         if runs_here:
@@ -124,11 +124,13 @@ class PreflightHooks:
         missing = [name for name in needed if not catalog.exists(name)]
         if not missing:
             return
-        setting = f"dataset={parameters['dataset']},percent={parameters['percent']}"
+        title = get_dataset(parameters["dataset"]).title(
+            parameters["percent"], Path(parameters["raw_dir"])
+        )
         method = next((name.split(".")[0] for name in missing if "." in name), None)
         raise UserError(
-            f"{', '.join(missing)} of {setting} must exist before this run; "
-            f"run this first: kedro run --pipeline={method or 'ingestion'} --params {setting}"
+            f"{', '.join(missing)} of {title} must exist before this run; "
+            f"run this first: {remedy(method, parameters)}"
         )
 
 

@@ -14,6 +14,7 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 from kedro_mlflow.config.kedro_mlflow_config import KedroMlflowConfig
 
+from debias_pipeline.biased_data import get_dataset
 from debias_pipeline.config_loader import ProjectConfigLoader
 from debias_pipeline.grid import GRID_TAG, Catalog, Trial, chosen_trials, trials_of
 from debias_pipeline.io import local_file
@@ -126,20 +127,29 @@ class TrackingHooks:
 def _tags_of_run(pipeline: Pipeline, parameters: dict[str, Any]) -> dict[str, str]:
     first, count = parameters["seed"], parameters["seeds"]
     return {
-        "dataset": parameters["dataset"],
-        "percent": parameters["percent"],
+        **_tags_of_data(parameters),
         "method": ",".join(name for name in method_names() if _in_namespace(pipeline, name)),
         "seeds": ",".join(str(seed) for seed in range(first, first + count)),
     }
+
+
+def _tags_of_data(parameters: dict[str, Any]) -> dict[str, str]:
+    dataset = get_dataset(parameters["dataset"])
+    if dataset.has_percents:
+        return {"dataset": dataset.name, "percent": parameters["percent"]}
+    # A percent that does not change the data would be misleading.
+    title = dataset.title(parameters["percent"], Path(parameters["raw_dir"]))
+    return {"dataset": dataset.name, "data": title}
 
 
 def _tags_of_grid(trials: list[Trial]) -> dict[str, str]:
     def listed(values: Iterable[object]) -> str:
         return ",".join(dict.fromkeys(map(str, values)))
 
+    percents = [each.percent for each in trials if get_dataset(each.dataset).has_percents]
     return {
         "dataset": listed(trial.dataset for trial in trials),
-        "percent": listed(trial.percent for trial in trials),
+        **({"percent": listed(percents)} if percents else {}),
         "method": listed(trial.method for trial in trials),
         "seeds": listed(trials[0].seeds),
     }

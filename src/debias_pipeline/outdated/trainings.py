@@ -16,6 +16,7 @@ from debias_pipeline.methods import method_names
 from debias_pipeline.nested import changes
 from debias_pipeline.networks import weights_hash
 from debias_pipeline.records import DataCard, DataIdentity
+from debias_pipeline.reporting import data_command, training_command
 from debias_pipeline.training import data_difference
 
 # At most this many differing settings are named in a log line.
@@ -110,7 +111,7 @@ def check_raw_data(
         return None
     return (
         f"The raw data of {data.title} has changed since the data set was made; this run uses the "
-        "data set unchanged. To make it again: kedro run --pipeline=ingestion"
+        f"data set unchanged. To make it again: {remedy(None, parameters)}"
     )
 
 
@@ -129,11 +130,28 @@ def check_trained_on(pipeline: Pipeline, catalog: Catalog, parameters: Mapping[s
             continue
         record = load_or_none(catalog, f"{method}.training_record") or {}
         if difference := data_difference(record.get("data", {}), card):
-            setting = f"dataset={parameters['dataset']},percent={parameters['percent']}"
             raise UserError(
-                f"{method} was trained on other data: {difference}; train again: kedro run "
-                f"--pipeline={method} --params {setting}"
+                f"{method} was trained on other data: {difference}; train again: "
+                f"{remedy(method, parameters)}"
             )
+
+
+def remedy(method: str | None, parameters: Mapping[str, Any]) -> str:
+    """Return the command that makes what a run of these parameters lacks.
+
+    Args:
+        method: the method to train; None if only the data set is missing.
+        parameters: parameters of the run.
+    """
+    typed: dict[str, Any] = parameters["typed"]
+    if method is None:
+        return data_command("ingestion", typed)
+    seeds = {
+        key: parameters[key]
+        for key, default in (("seed", 0), ("seeds", 1))
+        if parameters[key] != default
+    }
+    return training_command(method, {**typed, **seeds})
 
 
 def data_and_trainings(
@@ -188,7 +206,9 @@ def data_and_trainings(
 
 
 def _ordinary_data(catalog: Catalog, parameters: Mapping[str, Any], *, hash_raw: bool) -> Data:
-    title = f"{parameters['dataset']}, {parameters['percent']}"
+    title = get_dataset(parameters["dataset"]).title(
+        parameters["percent"], Path(parameters["raw_dir"])
+    )
     return _data(catalog, "", title, parameters, hash_raw=hash_raw)
 
 

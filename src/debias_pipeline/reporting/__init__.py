@@ -1,5 +1,6 @@
 """Figures, tables and HTML pages as pure functions that neither read nor write files."""
 
+from debias_pipeline.reporting.audit_report import write_audit_report
 from debias_pipeline.reporting.comparison_figures import (
     draw_comparison_figures,
     draw_leaderboard_figures,
@@ -18,24 +19,49 @@ from debias_pipeline.reporting.leaderboard_page import (
 )
 from debias_pipeline.reporting.method_figures import draw_figures
 from debias_pipeline.reporting.method_report import write_method_report
-from debias_pipeline.reporting.terminal import headline_table, leaderboard_tables, plain_table
-from debias_pipeline.reporting.text import command, duration, run_command
+from debias_pipeline.reporting.recipe_changes import (
+    RecipeChange,
+    changes_in_words,
+    default_recipe,
+    find_recipe_changes,
+)
+from debias_pipeline.reporting.terminal import (
+    headline_table,
+    leaderboard_tables,
+    plain_table,
+    verdict_text,
+)
+from debias_pipeline.reporting.text import (
+    command,
+    data_command,
+    duration,
+    run_command,
+    training_command,
+)
 
 __all__ = [
     "Leaderboard",
+    "RecipeChange",
     "TrialResult",
+    "changes_in_words",
     "command",
+    "data_command",
+    "default_recipe",
     "draw_comparison_figures",
     "draw_contact_sheet",
     "draw_figures",
     "draw_leaderboard_figures",
     "duration",
+    "find_recipe_changes",
     "headline_table",
     "leaderboard_frame",
     "leaderboard_tables",
     "make_leaderboard",
     "plain_table",
     "run_command",
+    "training_command",
+    "verdict_text",
+    "write_audit_report",
     "write_comparison_report",
     "write_leaderboard_page",
     "write_leaderboard_table",

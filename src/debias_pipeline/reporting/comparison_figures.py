@@ -15,7 +15,12 @@ from debias_pipeline.names import Metric
 from debias_pipeline.records import DataCard, Metrics
 from debias_pipeline.reporting.leaderboard import Leaderboard, LeaderboardRow
 from debias_pipeline.reporting.leaderboard_sections import headline_of
-from debias_pipeline.reporting.metric_table import last_step, metric_text
+from debias_pipeline.reporting.metric_table import (
+    images_in_brackets,
+    last_step,
+    metric_text,
+    why_no_value,
+)
 from debias_pipeline.reporting.plots import (
     LINES,
     METHOD_COLOURS,
@@ -69,7 +74,7 @@ def draw_comparison_figures(
     """
     with drawing_style():
         drawn = {
-            "compared_learning_curves": _compared_learning_curves(metrics, histories),
+            "compared_learning_curves": _compared_learning_curves(metrics, histories, data_card),
             "compared_metrics": _compared_metrics(metrics),
             "compared_group_heat_maps": _compared_heat_maps(
                 metrics, group_accuracies, manifest, data_card
@@ -91,12 +96,16 @@ def _method_look(position: int) -> tuple[str, str]:
 
 
 def _compared_learning_curves(
-    metrics: Sequence[Metrics], histories: Mapping[str, pd.DataFrame]
+    metrics: Sequence[Metrics], histories: Mapping[str, pd.DataFrame], data_card: DataCard
 ) -> Figure:
     figure = new_figure(3.7)
     panels = figure.subplots(1, 2, sharey=True)
-    columns = (("test_accuracy", "All"), ("test_conflicting_accuracy", "Bias-conflicting"))
-    for axes, (column, title) in zip(panels, columns, strict=True):
+    columns: tuple[tuple[Metric, str], ...] = (
+        ("accuracy", "All"),
+        ("conflicting_accuracy", "Bias-conflicting"),
+    )
+    for axes, (key, title) in zip(panels, columns, strict=True):
+        column = f"test_{key}"
         empty = True
         for position, of_method in enumerate(metrics):
             method, history = of_method["method"], histories[of_method["method"]]
@@ -106,9 +115,10 @@ def _compared_learning_curves(
         format_accuracy_axis(axes)
         format_step_axis(axes)
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-        axes.set_title(f"{title} test images")
+        axes.set_title(f"{title} test images{images_in_brackets(metrics[0], key)}")
         if empty:
-            axes.text(0.5, 0.5, "no bias labels", transform=axes.transAxes, ha="center")
+            text = "\n".join(why_no_value(key, data_card).split(": "))
+            axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", fontsize=8)
     panels[1].set_ylabel("")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4)
@@ -121,7 +131,14 @@ def _compared_metrics(metrics: Sequence[Metrics]) -> Figure:
     for position, of_method in enumerate(metrics):
         offset = 0.7 * ((position + 0.5) / len(metrics) - 0.5)
         _draw_dots(axes, of_method, offset, _method_look(position))
-    names = [metric_text(key, metrics[0].get("unbiased_test")).name for key in _COMPARED]
+    unbiased = metrics[0].get("unbiased_test")
+    names = [
+        metric_text(key, unbiased).name
+        # The worst group differs from method to method.
+        + ("" if key == "worst_group_accuracy" else images_in_brackets(metrics[0], key))
+        for key in _COMPARED
+    ]
+    names = [name.replace(" (", "\n(") for name in names]
     axes.set_xticks(range(len(_COMPARED)), names)
     axes.set_xlim(-0.5, len(_COMPARED) - 0.5)
     axes.grid(False, axis="x")
@@ -271,7 +288,8 @@ def _format_panel(axes: Axes, rule: SelectionRule, percents: Sequence[str]) -> N
     axes.grid(False, axis="x")
     axes.set_ylim(-0.02, 1.02)
     axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
-    axes.set_xlabel("bias-conflicting training images")
+    if any(percents):
+        axes.set_xlabel("bias-conflicting training images")
     axes.set_title(f"{rule.name} (leaks)" if rule.leaks else rule.name)
 
 

@@ -10,6 +10,7 @@ from debias_pipeline.reporting.metric_table import (
     AUROC,
     TableCell,
     auroc_cell,
+    evidence_of,
     last_step,
     metric_row,
     metrics_with_headline_first,
@@ -19,16 +20,18 @@ from debias_pipeline.reporting.pages import (
     FigureText,
     data_section,
     figure_blocks,
+    recipe_banner,
     render,
 )
-from debias_pipeline.reporting.text import percentage
+from debias_pipeline.reporting.recipe_changes import RecipeChange
+from debias_pipeline.reporting.text import evidence_text, percentage
 from debias_pipeline.selection_rules import LAST, SELECTION_RULES, SelectionRule
 
 _FIGURE_TEXTS: Final[Mapping[str, FigureText]] = {
     "compared_metrics": FigureText(
         "Metrics at the last step",
-        "All on the test split. The gap between aligned and conflicting accuracy is due to the "
-        "shortcut.",
+        "All on the test split. A model that uses the shortcut has a far higher aligned than "
+        "conflicting accuracy.",
         "Chart of test, aligned, conflicting and worst-group accuracy by method",
         "Left out: there are no metrics.",
     ),
@@ -41,7 +44,8 @@ _FIGURE_TEXTS: Final[Mapping[str, FigureText]] = {
     "compared_group_heat_maps": FigureText(
         "Accuracy by group",
         "Accuracy (%) of the last step by label and bias, mean over seeds; darker is "
-        "better. Bias-aligned groups have a blue outline.",
+        "better. Bias-aligned groups have a blue outline. Accuracies of small groups vary by "
+        "chance.",
         "Heat maps of accuracy by label and bias, one for each method",
         NO_BIAS_LABELS,
     ),
@@ -54,6 +58,7 @@ def write_comparison_report(
     commands: Sequence[str],
     data_card: DataCard,
     published: Mapping[str, Sequence[PublishedAccuracy]] | None = None,
+    changes_of: Mapping[str, Sequence[RecipeChange]] | None = None,
 ) -> str:
     """Return the report of several methods, an HTML page that loads no other files.
 
@@ -63,6 +68,7 @@ def write_comparison_report(
         commands: each reproduces the results of a method, see `run_command`.
         data_card: data card of the data set.
         published: accuracies published in papers, by method; the first one is shown.
+        changes_of: by method, the recipe fields that differ from the recipe in the files.
 
     Raises:
         ValueError: if there are no metrics.
@@ -70,16 +76,18 @@ def write_comparison_report(
     if not metrics:
         raise ValueError("metrics=[] is empty; a comparison needs at least one method")
     shown = {name: each[0] for name, each in (published or {}).items() if each}
-    baseline = metrics[0]
+    baseline, changes_of = metrics[0], changes_of or {}
     return render(
         "comparison_report.html.jinja",
         metrics=baseline,
         methods=[of_method["method"] for of_method in metrics],
         columns=metrics_with_headline_first(baseline["headline"], baseline.get("unbiased_test")),
         sections=[
-            (rule, _rows(metrics, rule, data_card, shown)) for rule in SELECTION_RULES.values()
+            (rule, _rows(metrics, rule, data_card, shown, changes_of))
+            for rule in SELECTION_RULES.values()
         ],
         published=sources_by_method((name, source_in_words(each)) for name, each in shown.items()),
+        recipe_banner=recipe_banner(changes_of, shown.keys()),
         findings=findings(metrics),
         auroc_explained=AUROC,
         figures=figure_blocks(_FIGURE_TEXTS, figures),
@@ -93,6 +101,7 @@ def _rows(
     rule: SelectionRule,
     data_card: DataCard,
     published: Mapping[str, PublishedAccuracy],
+    changes_of: Mapping[str, Sequence[RecipeChange]],
 ) -> list[tuple[str, list[TableCell]]]:
     rows = []
     for position, of_method in enumerate(metrics):
@@ -103,9 +112,10 @@ def _rows(
             published.get(of_method["method"]),
             metrics[0] if position else None,
             published_column=bool(published),
+            comparable=not changes_of.get(of_method["method"]),
         )
         # It belongs to the training run, not to a checkpoint.
-        auroc = auroc_cell(of_method) if rule == LAST else TableCell("")
+        auroc = auroc_cell(of_method, data_card) if rule == LAST else TableCell("")
         rows.append((of_method["method"], [*row, auroc]))
     return rows
 
@@ -135,11 +145,18 @@ def _finding(baseline: Metrics, other: Metrics) -> str:
             continue
         difference = mine["mean"] - base["mean"]
         return (
-            f"On {images} {names[0]} gets {percentage(mine['mean'])}, {names[1]} "
-            f"{percentage(base['mean'])}: {_difference_in_words(difference)}"
+            f"On {images} {names[0]} gets {_value_in_words(other, key)}, {names[1]} "
+            f"{_value_in_words(baseline, key)}: {_difference_in_words(difference)}"
             f"{_spread_in_words(difference, mine, base, names)}."
         )
     return f"{names[0]} and {names[1]} cannot be compared: an accuracy is missing."
+
+
+def _value_in_words(metrics: Metrics, key: Metric) -> str:
+    """Return "86.1 %", or "100.0 % (2 of 2; 34–100 %)" for few images."""
+    last = last_step(metrics)
+    count = evidence_text(key, last[key], evidence_of(last, key))
+    return percentage(last[key]["mean"]) + (f" ({count})" if count else "")
 
 
 def _difference_in_words(difference: float) -> str:

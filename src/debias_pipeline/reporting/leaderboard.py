@@ -8,8 +8,13 @@ import pandas as pd
 
 from debias_pipeline.names import DONE, METRICS, NOT_RUN, Headline, TrialState
 from debias_pipeline.published import PublishedAccuracy, comparable_selection, source_in_words
-from debias_pipeline.records import Metrics, Outcome, OverSeeds
-from debias_pipeline.reporting.metric_table import is_unreliable
+from debias_pipeline.records import DataCard, Metrics, Outcome, OverSeeds
+from debias_pipeline.reporting.metric_table import (
+    is_unreliable,
+    why_no_checkpoint,
+    why_no_value,
+)
+from debias_pipeline.reporting.recipe_changes import RecipeChange, changes_in_words
 from debias_pipeline.reporting.significance import (
     ALPHA,
     CORRECTION,
@@ -27,11 +32,14 @@ class TrialResult:
 
     Attributes:
         dataset: name of the data set.
-        percent: for example 1pct.
+        percent: for example 1pct; "" if the data set has no percents.
         method: name of the method.
         metrics: catalog entry `metrics`; None if the trial failed or was not run.
         outcome: catalog entry `outcome`; None if the trial was not run.
         published: accuracy published in a paper, or None.
+        name: name of the data set for people; "" if it is the same as `dataset`.
+        data_card: data card of the data set, or None.
+        recipe_changes: recipe fields and data options that differ from those in the files.
     """
 
     dataset: str
@@ -40,6 +48,9 @@ class TrialResult:
     metrics: Metrics | None = None
     outcome: Outcome | None = None
     published: PublishedAccuracy | None = None
+    name: str = ""
+    data_card: DataCard | None = None
+    recipe_changes: Sequence[RecipeChange] = ()
 
     @property
     def status(self) -> TrialState:
@@ -59,10 +70,14 @@ class LeaderboardRow(TypedDict):
     headline metric, `seeds` belongs to `per_seed`. `published`, its source and the `difference`
     of the measured accuracy from it are given only for the comparable rule. `p_value` is corrected:
     for the method of the highest mean it is the largest of its comparisons, for another method that
-    of its comparison with the best.
+    of its comparison with the best. `name` is the data set's name for people, and `percent`
+    is empty if it has no percents. `why_missing` says why `mean` is null, `recipe_changes` in what
+    the trial differs from the recipe in the project's files; there is no `difference` then.
+    `<metric>_images`, `_low` and `_high` are those of `Evidence`.
     """
 
     dataset: str
+    name: str
     percent: str
     method: str
     protocol: str
@@ -77,6 +92,8 @@ class LeaderboardRow(TypedDict):
     published: float | None
     published_source: str | None
     difference: float | None
+    why_missing: str | None
+    recipe_changes: str | None
     is_best: bool
     p_value: float | None
     reliable: bool | None
@@ -94,6 +111,21 @@ class LeaderboardRow(TypedDict):
     conflicting_accuracy_std: float | None
     worst_group_accuracy_mean: float | None
     worst_group_accuracy_std: float | None
+    accuracy_images: int | None
+    accuracy_low: float | None
+    accuracy_high: float | None
+    group_balanced_accuracy_images: int | None
+    group_balanced_accuracy_low: float | None
+    group_balanced_accuracy_high: float | None
+    aligned_accuracy_images: int | None
+    aligned_accuracy_low: float | None
+    aligned_accuracy_high: float | None
+    conflicting_accuracy_images: int | None
+    conflicting_accuracy_low: float | None
+    conflicting_accuracy_high: float | None
+    worst_group_accuracy_images: int | None
+    worst_group_accuracy_low: float | None
+    worst_group_accuracy_high: float | None
     conflict_detection_auroc_mean: float | None
     conflict_detection_auroc_std: float | None
     seconds: float | None
@@ -186,6 +218,13 @@ def _row(trial: TrialResult, rule: SelectionRule, headline: Headline | None) -> 
     if published is not None and comparable_selection(published) != rule.key:
         published = None
     mean, accuracy = values["mean"], published["accuracy"] if published else None
+    is_comparable = mean is not None and accuracy is not None and not trial.recipe_changes
+    recorded = selected.get("evidence", {}) if selected else {}
+    evidence: dict[str, int | float | None] = {
+        f"{key}_{part}": cast(Mapping[str, float], recorded.get(key, {})).get(part)
+        for key in METRICS
+        for part in ("images", "low", "high")
+    }
     further: dict[str, OverSeeds | None] = {
         key: cast(OverSeeds | None, selected.get(key)) if selected else None
         for key in ("step", "support", *METRICS)
@@ -195,6 +234,7 @@ def _row(trial: TrialResult, rule: SelectionRule, headline: Headline | None) -> 
     )
     row = {
         "dataset": trial.dataset,
+        "name": trial.name or trial.dataset,
         "percent": trial.percent,
         "method": trial.method,
         "protocol": rule.key,
@@ -208,7 +248,9 @@ def _row(trial: TrialResult, rule: SelectionRule, headline: Headline | None) -> 
         "per_seed": values["per_seed"],
         "published": accuracy,
         "published_source": source_in_words(published) if published else None,
-        "difference": None if mean is None or accuracy is None else mean - accuracy,
+        "difference": cast(float, mean) - cast(float, accuracy) if is_comparable else None,
+        "why_missing": _why_missing(trial, rule, headline) if mean is None else None,
+        "recipe_changes": changes_in_words(trial.recipe_changes) or None,
         "is_best": False,
         "p_value": None,
         "reliable": not is_unreliable(selected) if selected else None,
@@ -217,6 +259,7 @@ def _row(trial: TrialResult, rule: SelectionRule, headline: Headline | None) -> 
             for key, each in further.items()
             for statistic in ("mean", "std")
         },
+        **evidence,
         "seconds": outcome.get("seconds"),
         "peak_memory_bytes": outcome.get("peak_memory_bytes"),
         "steps": outcome.get("steps"),
@@ -228,6 +271,15 @@ def _row(trial: TrialResult, rule: SelectionRule, headline: Headline | None) -> 
         "mlflow_experiment_id": outcome.get("mlflow_experiment_id"),
     }
     return cast(LeaderboardRow, row)
+
+
+def _why_missing(trial: TrialResult, rule: SelectionRule, headline: Headline | None) -> str | None:
+    metrics, card = trial.valid_metrics, trial.data_card
+    if metrics is None or card is None or headline is None:
+        return None
+    if metrics["checkpoints"].get(rule.key) is None:
+        return why_no_checkpoint(metrics, rule, card)
+    return why_no_value(headline, card)
 
 
 def _seeds(trial: TrialResult) -> list[int]:

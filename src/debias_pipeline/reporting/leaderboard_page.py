@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Final, Literal, cast
 from urllib.parse import quote, urlsplit
 
 from debias_pipeline.errors import UserError
@@ -14,6 +14,8 @@ from debias_pipeline.reporting.leaderboard_sections import (
     Section,
     accuracy_text,
     explain_test,
+    headline_evidence,
+    percent_name,
     progress_in_words,
     sections,
     why_missing,
@@ -27,6 +29,7 @@ from debias_pipeline.reporting.metric_table import (
 from debias_pipeline.reporting.pages import data_address, render
 from debias_pipeline.reporting.text import (
     DASH,
+    FEW_IMAGES,
     duration,
     mean_and_std,
     memory,
@@ -56,6 +59,7 @@ class _SectionOfPage:
         costs: method and table cells by percent.
         metrics: columns of `all_metrics`.
         all_metrics: of each selection rule: percent, method and table cells.
+        aurocs: method and table cells by percent; empty if no method has one.
     """
 
     section: Section
@@ -64,6 +68,7 @@ class _SectionOfPage:
     costs: Cells
     metrics: list[MetricText]
     all_metrics: list[tuple[SelectionRule, list[tuple[str, str, list[TableCell]]]]]
+    aurocs: Cells
 
 
 def write_leaderboard_page(
@@ -91,6 +96,8 @@ def write_leaderboard_page(
         test=explain_test(leaderboard["test"]),
         auroc_explained=AUROC,
         mlflow_ui=base,
+        few_images=FEW_IMAGES,
+        percent_name=percent_name,
         commands=commands,
     )
 
@@ -131,6 +138,8 @@ def _section_of_page(
         accuracies=[(table, cells_of(table, _accuracy_cell)) for table in section.tables],
         costs=cells_of(section.tables[0], _cost_cell),
         metrics=metrics,
+        # It belongs to the training run, so one selection rule is enough.
+        aurocs=cells_of(section.tables[0], _auroc_cell) if _has_auroc(section) else [],
         all_metrics=[
             (
                 table.rule,
@@ -150,12 +159,16 @@ def _accuracy_cell(row: LeaderboardRow, link: str) -> TableCell:
     note = "" if row["published"] is None else f"published {100 * row['published']:.2f}"
     if row["mean"] is None:
         reason = why_missing(row)
-        return TableCell(shortened(reason, _LONGEST_REASON), reason, note, "missing", link)
+        return TableCell(
+            shortened(reason, _LONGEST_REASON), reason, note, style="missing", link=link
+        )
     if row["difference"] is not None:
         note += f" ({points(row['difference'])})"
     by_seed = ", ".join(map(percentage, row["per_seed"]))
     title = f"by seed: {by_seed}"
-    return TableCell(accuracy_text(row), title, note, "best" if row["is_best"] else "", link)
+    count = headline_evidence(row, row["headline"] or "accuracy")
+    style: Literal["best", ""] = "best" if row["is_best"] else ""
+    return TableCell(accuracy_text(row), title, note, count, style, link)
 
 
 def _cost_cell(row: LeaderboardRow, link: str) -> TableCell:
@@ -167,14 +180,21 @@ def _cost_cell(row: LeaderboardRow, link: str) -> TableCell:
 def _all_metrics(row: LeaderboardRow, metrics: Sequence[MetricText], link: str) -> list[TableCell]:
     values = cast(Mapping[str, float | None], row)
 
-    def cell(key: str, scale: float, digits: int) -> TableCell:
+    def cell(key: str) -> TableCell:
         mean, std = values[f"{key}_mean"], values[f"{key}_std"]
-        return TableCell(mean_and_std(mean, std, scale, digits), link=link)
+        return TableCell(mean_and_std(mean, std), count=headline_evidence(row, key), link=link)
 
-    return [
-        *(cell(metric.key, 100, 1) for metric in metrics),
-        cell("conflict_detection_auroc", 1, 3),
-    ]
+    return [cell(metric.key) for metric in metrics]
+
+
+def _has_auroc(section: Section) -> bool:
+    rows = (row for _, of_method in section.tables[0].rows for row in of_method)
+    return any(row and row["conflict_detection_auroc_mean"] is not None for row in rows)
+
+
+def _auroc_cell(row: LeaderboardRow, link: str) -> TableCell:
+    mean, std = row["conflict_detection_auroc_mean"], row["conflict_detection_auroc_std"]
+    return TableCell(mean_and_std(mean, std, 1, 3), link=link)
 
 
 # --- Markdown -------------------------------------------------------------------------------------
@@ -194,8 +214,9 @@ def _escaped(text: str) -> str:
 def _section_blocks(section: Section) -> list[str]:
     costs = [(method, [_cost_text(row) for row in rows]) for method, rows in section.tables[0].rows]
     return [
-        f"### {_escaped(section.dataset)}: {section.headline_name.lower()} in %",
+        f"### {_escaped(section.name)}: {section.headline_name.lower()} in %",
         _escaped(" ".join(filter(None, (section.settings, section.warning, section.progress)))),
+        *([_bullets(section.recipe_banner)] if section.recipe_banner else []),
         *([_bullets(section.failures)] if section.failures else []),
         *(block for table in section.tables for block in _table_blocks(section.percents, table)),
         "**cost**: time of training and evaluation of all seeds together, and peak memory",
@@ -214,7 +235,9 @@ def _table_blocks(percents: Sequence[str], table: RuleTable) -> list[str]:
             f"In brackets: the published accuracy and the difference in points. {sources}."
         )
     if table.tested:
-        blocks.append(_bullets(f"{percent}: {text}" for percent, text in table.tested))
+        blocks.append(
+            _bullets(f"{percent}: {text}" if percent else text for percent, text in table.tested)
+        )
     return blocks
 
 
@@ -225,7 +248,7 @@ def _bullets(texts: Iterable[str]) -> str:
 def _grid(percents: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]) -> str:
     return "\n".join(
         [
-            f"| method | {' | '.join(map(_escaped, percents))} |",
+            f"| method | {' | '.join(_escaped(percent_name(each)) for each in percents)} |",
             "|---|" + "---|" * len(percents),
             *(f"| {_escaped(method)} | {' | '.join(texts)} |" for method, texts in rows),
         ]

@@ -5,9 +5,11 @@ The HTML page, Markdown and the terminal show the same sections.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 from debias_pipeline.names import DONE, FAILED, NOT_RUN
 from debias_pipeline.published import sources_by_method
+from debias_pipeline.records import Evidence, OverSeeds
 from debias_pipeline.reporting.leaderboard import (
     BestMethod,
     Leaderboard,
@@ -15,17 +17,22 @@ from debias_pipeline.reporting.leaderboard import (
     SignificanceTest,
 )
 from debias_pipeline.reporting.metric_table import (
-    NO_PSEUDO_GROUPS,
-    NO_SELECTION,
     MetricText,
     metric_text,
+    support_name,
 )
+from debias_pipeline.reporting.pages import recipe_sentences
 from debias_pipeline.reporting.significance import ALPHA, Comparison
-from debias_pipeline.reporting.text import duration, mean_and_std, points
+from debias_pipeline.reporting.text import (
+    FEW_IMAGES,
+    counted,
+    duration,
+    evidence_text,
+    mean_and_std,
+    points,
+)
 from debias_pipeline.selection_rules import (
     MIN_SUPPORT,
-    PSEUDO_GROUPS,
-    SELECTED,
     SELECTION_RULES,
     SelectionRule,
 )
@@ -56,6 +63,7 @@ class Section:
 
     Attributes:
         dataset: name of the data set.
+        name: its name for people.
         headline: the metric that published tables quote.
         headline_name: its name, for example "Unbiased accuracy".
         unbiased_test: whether accuracy may be called unbiased.
@@ -63,11 +71,14 @@ class Section:
         tables: one per selection rule.
         settings: what all trials have in common, in words.
         warning: settings that should not differ; whether the test split may be biased; or "".
+        few_images: how many images the headline metric rests on, if few; or "".
+        recipe_banner: sentences about trials with another recipe than that in the project's files.
         progress: how many trials are done, and how long they took.
         failures: sentences.
     """
 
     dataset: str
+    name: str
     headline: MetricText
     headline_name: str
     unbiased_test: bool
@@ -75,6 +86,8 @@ class Section:
     tables: Sequence[RuleTable]
     settings: str
     warning: str
+    few_images: str
+    recipe_banner: Sequence[str]
     progress: str
     failures: Sequence[str]
 
@@ -93,6 +106,7 @@ def _section(leaderboard: Leaderboard, dataset: str) -> Section:
     settings, warning = _settings_in_words(rows)
     return Section(
         dataset=dataset,
+        name=rows[0]["name"],
         headline=headline,
         headline_name=headline_name,
         unbiased_test=_is_unbiased(rows),
@@ -100,6 +114,8 @@ def _section(leaderboard: Leaderboard, dataset: str) -> Section:
         tables=[_table(rows, comparisons, percents, rule) for rule in SELECTION_RULES.values()],
         settings=settings,
         warning=warning,
+        few_images=_few_images_in_words(rows, headline, headline_name),
+        recipe_banner=_recipe_banner(rows),
         progress=progress_in_words(rows),
         failures=_failures_in_words(rows),
     )
@@ -122,7 +138,7 @@ def _table(
             for each in comparisons
             if each["protocol"] == rule.key
         ],
-        unreliable=_unreliable_in_words(rows),
+        unreliable=_unreliable_in_words(rows, support_name(rule)),
         sources=sources_by_method(
             (name, source)
             for name in methods
@@ -147,11 +163,33 @@ def why_missing(row: LeaderboardRow) -> str:
         return _failure_in_words(row)
     if row["status"] == NOT_RUN:
         return NOT_RUN
-    if row["protocol"] == SELECTED.key:
-        return f"{NO_SELECTION}, and bias-conflicting images there"
-    if row["protocol"] == PSEUDO_GROUPS.key:
-        return NO_PSEUDO_GROUPS
-    return "no value"
+    return row["why_missing"] or "no value"
+
+
+def headline_evidence(row: LeaderboardRow, metric: str) -> str:
+    """Return "2 of 2; 34–100 %" for a metric of a row that rests on few images, else "".
+
+    Args:
+        row: a row with values.
+        metric: key of the metric.
+    """
+    values = cast(Mapping[str, Any], row)
+    images, mean = values[f"{metric}_images"], values[f"{metric}_mean"]
+    if images is None or mean is None:
+        return ""
+    evidence: Evidence = {
+        "images": images,
+        "low": values[f"{metric}_low"],
+        "high": values[f"{metric}_high"],
+    }
+    # Only their number is used: one value per seed.
+    over_seeds: OverSeeds = {"mean": mean, "std": None, "per_seed": row["per_seed"]}
+    return evidence_text(metric, over_seeds, evidence)
+
+
+def percent_name(percent: str) -> str:
+    """Return a percent for the head of a column; data sets without percents have one column."""
+    return percent or "all images"
 
 
 def _failure_in_words(row: LeaderboardRow) -> str:
@@ -188,9 +226,37 @@ def _failures_in_words(rows: Sequence[LeaderboardRow]) -> list[str]:
     trials: dict[str, dict[str, None]] = {}
     for row in rows:
         if row["status"] == FAILED:
-            trial = f"{row['percent']} {row['method']}"
+            trial = f"{row['percent']} {row['method']}".strip()
             trials.setdefault(_failure_in_words(row), {})[trial] = None
     return [f"{', '.join(failed)} {failure}" for failure, failed in trials.items()]
+
+
+def _few_images_in_words(
+    rows: Sequence[LeaderboardRow], headline: MetricText, headline_name: str
+) -> str:
+    counts = [cast(Mapping[str, Any], row)[f"{headline.key}_images"] for row in rows]
+    few = sorted({count for count in counts if count is not None and count < FEW_IMAGES})
+    if not few:
+        return ""
+    images = " to ".join(f"{count:,}" for count in dict.fromkeys((few[0], few[-1])))
+    return (
+        f"{headline_name} rests on only {images} test images, so that chance in their choice "
+        "matters; the page has 95 % intervals."
+    )
+
+
+def _recipe_banner(rows: Sequence[LeaderboardRow]) -> list[str]:
+    """Return a sentence for each recipe that differs from the one in the project's files."""
+    published = {(row["percent"], row["method"]) for row in rows if row["published"] is not None}
+    trials = dict.fromkeys(
+        (row["percent"], row["method"], row["recipe_changes"] or "")
+        for row in rows
+        if row["status"] == DONE
+    )
+    return recipe_sentences(
+        (f"{percent} {method}".strip(), changed, (percent, method) in published)
+        for percent, method, changed in trials
+    )
 
 
 def _is_unbiased(rows: Sequence[LeaderboardRow]) -> bool:
@@ -213,11 +279,15 @@ def _settings_in_words(rows: Sequence[LeaderboardRow]) -> tuple[str, str]:
         elif of_trials:
             different.append(f"{name} ({'; '.join(of_trials)})")
     warnings = [f"The trials differ in {', '.join(different)}."] if different else []
-    if percents := _percents_not_unbiased(rows):
-        warnings.append(
-            f"The test split ({', '.join(percents)}) is not known to be unbiased: accuracy may be "
-            "too high."
-        )
+    done = [row for row in rows if row["status"] == DONE]
+    for value, finding in (
+        (False, "is biased itself: accuracy is too high"),
+        (None, "is not known to be unbiased: accuracy may be too high"),
+    ):
+        splits = dict.fromkeys(row["percent"] for row in done if row["unbiased_test"] is value)
+        if splits:
+            named = f" ({', '.join(splits)})" if any(splits) else ""
+            warnings.append(f"The test split{named} {finding}.")
     return (f"Each trial: {'; '.join(common)}." if common else ""), " ".join(warnings)
 
 
@@ -231,16 +301,12 @@ def _settings(rows: Sequence[LeaderboardRow]) -> Mapping[str, Sequence[str]]:
             text = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
             values["seeds"][text] = None
         if steps := row["steps"]:
-            values["steps"][_counted(steps, "step")] = None
+            values["steps"][counted(steps, "step")] = None
         if precision := row["precision"]:
             values["precision"][precision] = None
         if threads := row["threads"]:
-            values["threads"][_counted(threads, "thread")] = None
+            values["threads"][counted(threads, "thread")] = None
     return {name: list(texts) for name, texts in values.items()}
-
-
-def _counted(count: int, name: str) -> str:
-    return f"{count:,} {name if count == 1 else f'{name}s'}"
 
 
 # --- About a selection rule -----------------------------------------------------------------------
@@ -256,16 +322,16 @@ def explain_test(test: SignificanceTest) -> str:
     )
 
 
-def _unreliable_in_words(rows: Iterable[LeaderboardRow]) -> str:
+def _unreliable_in_words(rows: Iterable[LeaderboardRow], kind: str) -> str:
     counts = [
-        f"{row['support_mean']:.0f} ({row['percent']} {row['method']})"
+        f"{row['support_mean']:.0f} ({' '.join(filter(None, (row['percent'], row['method'])))})"
         for row in rows
         if row.get("reliable") is False
     ]
     if not counts:
         return ""
     return (
-        f"? unreliable: based on fewer than {MIN_SUPPORT} conflicting validation images for at "
+        f"? unreliable: based on fewer than {MIN_SUPPORT} {kind} for at "
         f"least one seed; mean over seeds: {', '.join(counts)}"
     )
 

@@ -13,6 +13,7 @@ from debias_pipeline.methods import Method, get_method, method_names
 from debias_pipeline.names import Metric
 from debias_pipeline.records import DataCard, Metrics
 from debias_pipeline.reporting.image_grids import draw_most_conflicting, draw_sample_grid
+from debias_pipeline.reporting.metric_table import images_in_brackets
 from debias_pipeline.reporting.plots import (
     ALIGNED,
     CONFLICTING,
@@ -100,7 +101,7 @@ def _learning_curves(metrics: Metrics, history: pd.DataFrame) -> Figure | None:
     axes = figure.add_subplot()
     for key, name, colour in _CURVES:
         unbiased = key == "accuracy" and metrics.get("unbiased_test")
-        label = f"test, {'unbiased' if unbiased else name}"
+        label = f"test, {'unbiased' if unbiased else name}{images_in_brackets(metrics, key)}"
         draw_curve(axes, history, f"test_{key}", label, colour)
     for key, name, colour in _CURVES:
         means = over_seeds(history, f"valid_{key}")["mean"]

@@ -6,9 +6,10 @@ from typing import Any, Final, TypedDict
 
 import pandas as pd
 
+from debias_pipeline.intervals import wilson
 from debias_pipeline.names import BIAS_BRANCH_ACCURACY
 from debias_pipeline.published import PublishedAccuracy, source_in_words
-from debias_pipeline.records import DataCard, Metrics
+from debias_pipeline.records import DataCard, Evidence, Metrics
 from debias_pipeline.reporting.metric_table import (
     AUROC,
     auroc_cell,
@@ -21,11 +22,16 @@ from debias_pipeline.reporting.pages import (
     FigureText,
     data_section,
     figure_blocks,
+    recipe_banner,
     render,
+    shared_bias_in_words,
 )
+from debias_pipeline.reporting.recipe_changes import RecipeChange
 from debias_pipeline.reporting.text import (
     DASH,
     attribute_name,
+    evidence_text,
+    interval_text,
     mean_and_std,
     percentage,
     percentage_over_seeds,
@@ -55,7 +61,8 @@ FIGURE_TEXTS: Final[Mapping[str, FigureText]] = {
         "Accuracy (%) of the last step by label and bias, mean over seeds; darker is "
         "better. Bias-aligned groups have a blue outline; a dash is a group without test "
         "images. If only the outlined group of a column is dark, the model mistakes this bias "
-        "attribute for the label.",
+        "attribute for the label. Accuracies of small groups vary by chance: the table of groups "
+        "has the number of images and an interval.",
         "Heat map of accuracy by label (rows) and bias (columns)",
         NO_BIAS_LABELS,
     ),
@@ -70,7 +77,7 @@ FIGURE_TEXTS: Final[Mapping[str, FigureText]] = {
     "most_conflicting": FigureText(
         "Training images of the highest weight",
         "Ordered by weight (mean over seeds), highest first. If the bias is not known, look for "
-        "what distinguishes these images from others of their label: they lack the shortcut.",
+        "what distinguishes these images from others of their label: they may lack the shortcut.",
         "Grid of the training images with the highest weights",
         _NO_WEIGHTS,
     ),
@@ -105,6 +112,7 @@ def write_method_report(
     recipe: Mapping[str, Any],
     command: str,
     published_accuracy: Sequence[PublishedAccuracy] = (),
+    recipe_changes: Sequence[RecipeChange] = (),
 ) -> str:
     """Return one method's report, an HTML page that loads no other files.
 
@@ -125,14 +133,24 @@ def write_method_report(
         metrics=metrics,
         columns=metrics_with_headline_first(metrics["headline"], metrics.get("unbiased_test")),
         rows=[
-            (rule, metric_row(metrics, rule, data_card, shown, published_column=shown is not None))
+            (
+                rule,
+                metric_row(
+                    metrics,
+                    rule,
+                    data_card,
+                    shown,
+                    published_column=shown is not None,
+                    comparable=not recipe_changes,
+                ),
+            )
             for rule in SELECTION_RULES.values()
         ],
         published=[source_in_words(shown)] if shown else [],
         all_published=[
             (percentage(each["accuracy"], 2), source_in_words(each)) for each in published_accuracy
         ],
-        auroc=auroc_cell(metrics),
+        auroc=auroc_cell(metrics, data_card),
         auroc_explained=AUROC,
         bias_branch=_bias_branch_in_words(metrics, data_card),
         bias_branch_explained=BIAS_BRANCH,
@@ -144,6 +162,9 @@ def write_method_report(
             for key, value in recipe.items()
         },
         command=command,
+        recipe_banner=recipe_banner(
+            {metrics["method"]: recipe_changes}, {metrics["method"]} if shown else set()
+        ),
         **data_section([metrics], data_card),
     )
 
@@ -151,12 +172,20 @@ def write_method_report(
 def _bias_branch_in_words(metrics: Metrics, data_card: DataCard) -> str:
     """Compare the bias branch with a classifier that uses only the bias; "" without a branch."""
     # Metrics of earlier versions lack the key.
-    text = percentage_over_seeds(last_step(metrics).get(BIAS_BRANCH_ACCURACY))
-    if text == DASH:
+    values = last_step(metrics).get(BIAS_BRANCH_ACCURACY)
+    text = percentage_over_seeds(values)
+    if values is None or values["mean"] is None:
         return ""
+    images = data_card["splits"]["test"]["images"]
+    low, high = wilson(values["mean"], images)
+    evidence: Evidence = {"images": images, "low": low, "high": high}
+    if count := evidence_text(BIAS_BRANCH_ACCURACY, values, evidence):
+        text += f" ({count})"
     finding = f"At the last step the bias branch gets {text} of the test images right"
     conflicting = data_card["splits"]["test"]["conflicting_fraction"]
     if conflicting is None:
+        return f"{finding}."
+    if shared_bias_in_words(data_card):
         return f"{finding}."
     return (
         f"{finding}; a classifier that uses only the bias gets {percentage(1 - conflicting)} "
@@ -170,6 +199,7 @@ class _GroupRow(TypedDict):
     kind: str
     images: str
     accuracy: str
+    interval: str
 
 
 def _group_rows(
@@ -198,6 +228,9 @@ def _group_rows(
                 "kind": DASH if flag is None or pd.isna(flag) else known_kind,
                 "images": f"{group['images']:,.0f}",
                 "accuracy": DASH if mean is None else f"{mean_and_std(mean, std)} %",
+                "interval": ""
+                if mean is None
+                else interval_text(*wilson(mean, int(group["images"]))),
             }
         )
     return rows

@@ -4,11 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
+from debias_pipeline.intervals import auroc_interval
 from debias_pipeline.names import Headline, Metric
 from debias_pipeline.published import PublishedAccuracy, comparable_selection, source_in_words
-from debias_pipeline.records import DataCard, Metrics, RuleMetrics
+from debias_pipeline.records import DataCard, Evidence, Metrics, RuleMetrics
 from debias_pipeline.reporting.text import (
     DASH,
+    FEW_IMAGES,
+    counted,
+    evidence_text,
     mean_and_std,
     percentage,
     percentage_over_seeds,
@@ -16,6 +20,7 @@ from debias_pipeline.reporting.text import (
     range_over_seeds,
 )
 from debias_pipeline.selection_rules import (
+    BEST_ON_TEST,
     MIN_SUPPORT,
     PSEUDO_GROUPS,
     SELECTED,
@@ -23,10 +28,9 @@ from debias_pipeline.selection_rules import (
     SelectionRule,
 )
 
-NO_SELECTION: Final = "selecting a step needs bias labels on the validation split"
 NO_PSEUDO_GROUPS: Final = (
-    "pseudo-groups need validation images that a biased network gets wrong and others that it gets "
-    "right"
+    "for at least one seed, the biased network gets all validation images right or all wrong, so "
+    "there are no two pseudo-groups"
 )
 AUROC: Final = (
     "The probability that a bias-conflicting training image has a higher mean weight than a "
@@ -42,43 +46,36 @@ class MetricText:
         key: its key in `RuleMetrics`.
         name: for headers of columns.
         explanation: one sentence, without a full stop.
-        needs: what is missing where the metric is null.
     """
 
     key: Metric
     name: str
     explanation: str
-    needs: str
 
 
-_NEEDS_BIAS_LABELS: Final = "needs bias labels on the test split"
 _METRIC_TEXTS: Final = (
-    MetricText("accuracy", "Test accuracy", "accuracy on the test split", "was not measured"),
+    MetricText("accuracy", "Test accuracy", "accuracy on the test split"),
     MetricText(
         "group_balanced_accuracy",
         "Group-balanced",
         "mean of the accuracies of all groups, each counted once; a group is the images of one "
         "label and one bias attribute",
-        f"{_NEEDS_BIAS_LABELS}, and images in every group",
     ),
     MetricText(
         "aligned_accuracy",
         "Aligned",
         "accuracy on test images with the bias attribute that usually goes with their label",
-        f"{_NEEDS_BIAS_LABELS}, and bias-aligned images there",
     ),
     MetricText(
         "conflicting_accuracy",
         "Conflicting",
         "accuracy on test images with any other bias attribute: a model that learned the shortcut "
         "gets them wrong",
-        f"{_NEEDS_BIAS_LABELS}, and bias-conflicting images there",
     ),
     MetricText(
         "worst_group_accuracy",
         "Worst group",
         "accuracy in the group where it is lowest",
-        f"{_NEEDS_BIAS_LABELS}, and images in every group",
     ),
 )
 _UNBIASED_ACCURACY: Final = replace(
@@ -115,7 +112,8 @@ class TableCell:
     Attributes:
         text: what it shows.
         title: what is shown when the mouse points at it: values by seed, or why it is missing.
-        note: a second, smaller line.
+        count: a smaller line below it: how many images it rests on.
+        note: another smaller line.
         style: its CSS class.
         link: an address, or "".
     """
@@ -123,6 +121,7 @@ class TableCell:
     text: str
     title: str = ""
     note: str = ""
+    count: str = ""
     style: Literal["", "headline", "published", "best", "missing"] = ""
     link: str = ""
 
@@ -135,6 +134,7 @@ def metric_row(
     baseline: Metrics | None = None,
     *,
     published_column: bool = False,
+    comparable: bool = True,
 ) -> list[TableCell]:
     """Return a method's row of a table: the headline metric, the other metrics, the step.
 
@@ -145,31 +145,63 @@ def metric_row(
         published: accuracy published in a paper; it is shown in the row of the comparable rule.
         baseline: metrics of the method that differences are shown to, if any.
         published_column: whether the second column has published accuracies.
+        comparable: whether the difference from a published accuracy is shown; not if the method
+            was trained with another recipe.
     """
     selected = metrics["checkpoints"].get(rule.key)
     base = baseline["checkpoints"].get(rule.key) if baseline else None
-    missing = _why_no_checkpoint(rule, data_card)
+    missing = why_no_checkpoint(metrics, rule, data_card)
     first = baseline or metrics
     columns = metrics_with_headline_first(first["headline"], first.get("unbiased_test"))
-    row = [_metric_cell(selected, metric, missing, base) for metric in columns]
+    row = [_metric_cell(selected, metric, missing, data_card, base) for metric in columns]
     row[0] = replace(row[0], style="headline")
     if published_column:
-        row.insert(1, _published_cell(selected, rule, metrics["headline"], published))
-    return [*row, _step_cell(selected, missing)]
+        row.insert(1, _published_cell(selected, rule, metrics["headline"], published, comparable))
+    return [*row, _step_cell(selected, missing, rule)]
 
 
 def _metric_cell(
-    selected: RuleMetrics | None, metric: MetricText, missing: str, base: RuleMetrics | None
+    selected: RuleMetrics | None,
+    metric: MetricText,
+    missing: str,
+    data_card: DataCard,
+    base: RuleMetrics | None,
 ) -> TableCell:
     if selected is None:
         return TableCell(DASH, missing)
     values = selected[metric.key]
     if values["mean"] is None:
-        return TableCell(DASH, f"no value: {metric.needs}")
+        return TableCell(DASH, why_no_value(metric.key, data_card))
     by_seed = ", ".join(map(percentage, values["per_seed"]))
     base_mean = base[metric.key]["mean"] if base else None
     note = "" if base_mean is None else points(values["mean"] - base_mean)
-    return TableCell(percentage_over_seeds(values), f"by seed: {by_seed}", note)
+    count = evidence_text(metric.key, values, evidence_of(selected, metric.key))
+    return TableCell(percentage_over_seeds(values), f"by seed: {by_seed}", note, count)
+
+
+def evidence_of(selected: RuleMetrics, metric: Metric) -> Evidence | None:
+    """Return what a metric rests on; None if that is not recorded."""
+    return selected.get("evidence", {}).get(metric)
+
+
+def images_in_brackets(metrics: Metrics, metric: Metric) -> str:
+    """Return " (2 images)" for a metric of the test split that rests on few images, else ""."""
+    evidence = evidence_of(last_step(metrics), metric)
+    if evidence is None or evidence["images"] >= FEW_IMAGES:
+        return ""
+    return f" ({counted(evidence['images'], 'image')})"
+
+
+def why_no_value(metric: Metric, data_card: DataCard) -> str:
+    """Return why a metric of the test split is null."""
+    test = data_card["splits"]["test"]
+    if test["conflicting"] is None:
+        return "no value: no test image has a bias label"
+    if metric == "conflicting_accuracy" and test["conflicting"] == 0:
+        return "no value: there is no bias-conflicting image in the test split"
+    if metric == "aligned_accuracy" and test["conflicting_fraction"] == 1:
+        return "no value: there is no bias-aligned image in the test split"
+    return "no value: the metric was not computed"
 
 
 def _published_cell(
@@ -177,43 +209,74 @@ def _published_cell(
     rule: SelectionRule,
     headline: Headline,
     published: PublishedAccuracy | None,
+    comparable: bool,
 ) -> TableCell:
     """Return a published accuracy and the difference of the measured one from it."""
     if published is None:
         return TableCell(
             DASH, "no published accuracy of this method is known here", style="published"
         )
-    comparable = comparable_selection(published)
-    if rule.key != comparable:
-        name = SELECTION_RULES[comparable].name
+    selection = comparable_selection(published)
+    if rule.key != selection:
+        name = SELECTION_RULES[selection].name
         title = f"the published accuracy is comparable with “{name}”"
         return TableCell(DASH, title, style="published")
-    mean = selected[headline]["mean"] if selected else None
+    mean = selected[headline]["mean"] if selected and comparable else None
     note = "" if mean is None else f"measured {points(mean - published['accuracy'])}"
     text = percentage(published["accuracy"], 2)
     return TableCell(text, source_in_words(published), note, style="published")
 
 
-def _step_cell(selected: RuleMetrics | None, missing: str) -> TableCell:
+def _step_cell(selected: RuleMetrics | None, missing: str, rule: SelectionRule) -> TableCell:
     if selected is None:
         return TableCell(DASH, missing)
-    text, title = range_over_seeds(selected["step"]), "lowest to highest over seeds"
+    text = range_over_seeds(selected["step"])
+    several = len(selected["step"]["per_seed"]) > 1
+    titles = ["lowest to highest over seeds"] if several else []
     if is_unreliable(selected):
-        support = range_over_seeds(selected["support"])
-        return TableCell(
-            f"{text}?", f"{title}; based on only {support} conflicting validation images"
-        )
-    return TableCell(text, title)
+        titles.append(f"based on only {_support_in_words(selected, rule)}")
+        text += "?"
+    return TableCell(text, "; ".join(titles))
 
 
-def auroc_cell(metrics: Metrics) -> TableCell:
-    """Return the AUROC of the method's weights in detecting bias-conflicting training images."""
-    auroc = metrics["conflict_detection_auroc"]
+def _support_in_words(selected: RuleMetrics, rule: SelectionRule) -> str:
+    return f"{range_over_seeds(selected['support']).replace(DASH, ' to ')} {support_name(rule)}"
+
+
+def support_name(rule: SelectionRule) -> str:
+    """Return the name of the validation images whose number makes a rule reliable or not."""
+    # Without bias labels it is not known which images conflict.
+    kind = "pseudo-conflicting" if rule == PSEUDO_GROUPS else "conflicting"
+    return f"{kind} validation images"
+
+
+def auroc_cell(metrics: Metrics, data_card: DataCard) -> TableCell:
+    """Return the AUROC of the method's weights in detecting bias-conflicting training images.
+
+    Args:
+        metrics: of the method.
+        data_card: of the data set.
+    """
+    auroc, train = metrics["conflict_detection_auroc"], data_card["splits"]["train"]
+    conflicting, fraction = train["conflicting"], train["conflicting_fraction"]
     if auroc["mean"] is None:
-        return TableCell(
-            DASH, "needs a method that weights training images, and bias labels of these images"
-        )
-    return TableCell(mean_and_std(auroc["mean"], auroc["std"], 1, 3))
+        return TableCell(DASH, _why_no_auroc(metrics, conflicting, fraction))
+    text, count = mean_and_std(auroc["mean"], auroc["std"], 1, 3), ""
+    if conflicting and fraction and conflicting < FEW_IMAGES:
+        aligned = max(1, round(conflicting / fraction) - conflicting)
+        low, high = auroc_interval(auroc["mean"], conflicting, aligned)
+        count = f"{counted(conflicting, 'conflicting image')}; {low:.2f}{DASH}{high:.2f}"
+    return TableCell(text, count=count)
+
+
+def _why_no_auroc(metrics: Metrics, conflicting: int | None, fraction: float | None) -> str:
+    if conflicting is None:
+        return "no training image has a bias label"
+    if conflicting == 0:
+        return "there is no bias-conflicting training image"
+    if fraction == 1:
+        return "there is no bias-aligned training image"
+    return f"{metrics['method']} does not weight training images"
 
 
 def last_step(metrics: Metrics) -> RuleMetrics:
@@ -224,22 +287,24 @@ def last_step(metrics: Metrics) -> RuleMetrics:
     return last
 
 
-def _why_no_checkpoint(rule: SelectionRule, data_card: DataCard) -> str:
+def why_no_checkpoint(metrics: Metrics, rule: SelectionRule, data_card: DataCard) -> str:
+    """Return why a selection rule has selected no step."""
     valid = data_card["splits"]["valid"]
     if rule == SELECTED and valid["conflicting"] is None:
-        return f"no checkpoint: {NO_SELECTION}"
+        return "no checkpoint: no validation image has a bias label"
     if rule == SELECTED and valid["conflicting"] == 0:
         return "no checkpoint: there is no bias-conflicting image in the validation split"
     if rule == SELECTED and valid["conflicting_fraction"] == 1:
         return "no checkpoint: there is no bias-aligned image in the validation split"
-    single = "only the networks of a single step were evaluated"
-    if rule == PSEUDO_GROUPS:
-        return f"no checkpoint: {NO_PSEUDO_GROUPS}; or {single}"
-    return f"no checkpoint: {single}"
+    if last_step(metrics)[metrics["headline"]]["mean"] is None and rule == BEST_ON_TEST:
+        return "no checkpoint: the accuracy that it maximises has no value"
+    if rule == PSEUDO_GROUPS and metrics["checkpoints"].get(BEST_ON_TEST.key) is not None:
+        return f"no checkpoint: {NO_PSEUDO_GROUPS}"
+    return "no checkpoint: only the networks of a single step were evaluated"
 
 
 def is_unreliable(selected: RuleMetrics | None) -> bool:
-    """Return whether a step was selected by too few conflicting validation images."""
+    """Return whether a step was selected by too few (pseudo-)conflicting validation images."""
     # Metrics of earlier versions lack the key.
     return selected is not None and selected.get("reliable") is False
 
@@ -260,8 +325,8 @@ def unreliable_rules(metrics: Sequence[Metrics]) -> list[str]:
         else:
             text = ", ".join(f"{count} ({method})" for method, count in counts.items())
         sentences.append(
-            f"{rule.name}: unreliable, based on {text} conflicting validation images, fewer than "
-            f"{MIN_SUPPORT}"
+            f"{rule.name}: unreliable, based on {text} {support_name(rule)}; at least "
+            f"{MIN_SUPPORT} are needed for every seed"
         )
     return sentences
 

@@ -3,7 +3,7 @@
 A page is one file without scripts, which loads no other files.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
@@ -12,7 +12,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from debias_pipeline.records import DataCard, Metrics
 from debias_pipeline.reporting.metric_table import last_step, metric_text, unreliable_rules
-from debias_pipeline.reporting.text import DASH, Attribute, percentage
+from debias_pipeline.reporting.recipe_changes import RecipeChange, changes_in_words
+from debias_pipeline.reporting.text import (
+    DASH,
+    FEW_IMAGES,
+    Attribute,
+    attribute_name,
+    percentage,
+    title_of,
+)
 
 NO_BIAS_LABELS: Final = "Left out: the test images have no bias labels, so there are no groups."
 
@@ -94,9 +102,15 @@ def data_section(metrics: Sequence[Metrics], data_card: DataCard) -> dict[str, A
     """
     return {
         "card": data_card,
+        "title": title_of(data_card),
+        "is_biased": is_biased(data_card),
         "facts": _facts(data_card),
         "splits": _split_rows(data_card),
-        "warning": test_split_warning(metrics, data_card),
+        "warnings": [
+            *filter(None, [test_split_warning(metrics, data_card)]),
+            *shared_bias_in_words(data_card),
+        ],
+        "few_images": FEW_IMAGES,
         "seeds": _seeds_in_words(metrics),
         "unreliable": unreliable_rules(metrics),
         "headline": metric_text(metrics[0]["headline"], metrics[0].get("unbiased_test")),
@@ -117,7 +131,7 @@ def _seeds_in_words(metrics: Sequence[Metrics]) -> str:
 def _facts(data_card: DataCard) -> dict[str, str]:
     height, width, *_ = data_card["image_shape"]
     facts = {
-        "Data set": f"{data_card['dataset']}, {data_card['percent']}",
+        "Data set": title_of(data_card),
         "Label": _names_in_words(data_card, "label"),
         "Bias attribute": _names_in_words(data_card, "bias"),
         "Images": f"{height} pixels high, {width} wide",
@@ -166,13 +180,12 @@ def test_split_warning(metrics: Sequence[Metrics], data_card: DataCard) -> str:
         return (
             "The test images have no bias labels, so it is not known whether their bias is "
             "independent of the label. If the test split is as biased as the training split, "
-            "the accuracy below is too high."
+            "the accuracy shown here is too high."
         )
     if association is None:
         return (
             "It cannot be checked whether the bias of the test images is independent of their "
-            "label: some of them have no bias label, or the label or the bias has only one value. "
-            "Use the conflicting accuracy."
+            "label: some of them have no bias label, or the label or the bias has only one value."
         )
     if data_card["test_split"]["unbiased"] is None:
         return (
@@ -186,3 +199,66 @@ def test_split_warning(metrics: Sequence[Metrics], data_card: DataCard) -> str:
         "the test split is biased itself, so use the group-balanced, conflicting and worst-group "
         "accuracy."
     )
+
+
+def shared_bias_in_words(data_card: DataCard) -> list[str]:
+    """Return a sentence for each bias value that is the aligned one of several labels.
+
+    The bias does not tell these labels apart.
+    """
+    labels: dict[int, list[str]] = {}
+    for label, bias in enumerate(data_card.get("aligned_bias", [])):
+        if bias is not None:
+            labels.setdefault(bias, []).append(attribute_name(data_card, "label", label))
+    return [
+        f"{attribute_name(data_card, 'bias', bias)} is the most frequent {data_card['bias_name']} "
+        f"of several labels ({', '.join(names)}), so it does not tell them apart. Their other "
+        "images are bias-conflicting by definition only: a high accuracy on them, or a low one, "
+        "does not show whether a model uses a shortcut."
+        for bias, names in labels.items()
+        if len(names) > 1
+    ]
+
+
+def recipe_banner(
+    changes_of: Mapping[str, Sequence[RecipeChange]], published: Collection[str]
+) -> list[str]:
+    """Return sentences about methods that were not trained with the recipe in the files.
+
+    Args:
+        changes_of: method → in what its recipe differs.
+        published: methods of which a published accuracy is shown.
+    """
+    return recipe_sentences(
+        (method, changes_in_words(recipe_changes), method in published)
+        for method, recipe_changes in changes_of.items()
+    )
+
+
+def recipe_sentences(trials: Iterable[tuple[str, str, bool]]) -> list[str]:
+    """Return a sentence for each different text about changed recipes, with the trials it is of.
+
+    Args:
+        trials: name, `changes_in_words`, and whether a published accuracy is shown.
+    """
+    names: dict[tuple[str, bool], dict[str, None]] = {}
+    for name, changed, is_published in trials:
+        if changed:
+            names.setdefault((changed, is_published), {})[name] = None
+    return [
+        f"{', '.join(of_change)}: not the "
+        + ("published recipe" if is_published else "default recipe of this data set")
+        + f", but {changed}."
+        + (" The accuracies are not comparable with published ones." if is_published else "")
+        for (changed, is_published), of_change in names.items()
+    ]
+
+
+def is_biased(data_card: DataCard) -> bool:
+    """Return whether the bias is known to be correlated with the label in the training split.
+
+    Fewer training images are bias-conflicting than if the bias were drawn at random.
+    """
+    fraction = data_card["splits"]["train"]["conflicting_fraction"]
+    values = len(data_card["bias_names"])
+    return fraction is not None and values > 1 and fraction < 0.9 * (1 - 1 / values)

@@ -1,7 +1,7 @@
 """Tables in the terminal after a run: metrics of methods, and the leaderboard."""
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from rich import box
 from rich.console import Group
@@ -15,12 +15,33 @@ from debias_pipeline.reporting.leaderboard import Leaderboard, LeaderboardRow
 from debias_pipeline.reporting.leaderboard_sections import (
     Section,
     accuracy_text,
+    percent_name,
     progress_in_words,
     sections,
 )
-from debias_pipeline.reporting.metric_table import is_unreliable, metric_text, unreliable_rules
-from debias_pipeline.reporting.pages import test_split_warning
-from debias_pipeline.reporting.text import DASH, mean_and_std
+from debias_pipeline.reporting.metric_table import (
+    TableCell,
+    auroc_cell,
+    evidence_of,
+    is_unreliable,
+    last_step,
+    metric_text,
+    unreliable_rules,
+)
+from debias_pipeline.reporting.pages import (
+    recipe_banner,
+    shared_bias_in_words,
+    test_split_warning,
+)
+from debias_pipeline.reporting.recipe_changes import RecipeChange
+from debias_pipeline.reporting.text import (
+    DASH,
+    FEW_IMAGES,
+    counted,
+    evidence_text,
+    mean_and_std,
+    title_of,
+)
 from debias_pipeline.selection_rules import (
     BEST_ON_TEST,
     LAST,
@@ -64,6 +85,7 @@ def headline_table(
     metrics: Sequence[Metrics],
     published: Mapping[str, Sequence[PublishedAccuracy]],
     data_card: DataCard,
+    changes_of: Mapping[str, Sequence[RecipeChange]] | None = None,
 ) -> Table:
     """Return the accuracies of every method by selection rule, in per cent; it fits 80 columns.
 
@@ -71,6 +93,7 @@ def headline_table(
         metrics: metrics of each method on the same data set.
         published: accuracies published in papers, by method; the first one is shown.
         data_card: data card of the data set.
+        changes_of: by method, the recipe fields that differ from the recipe in the files.
 
     Raises:
         ValueError: if there are no metrics.
@@ -80,30 +103,40 @@ def headline_table(
     first = metrics[0]
     shown = {name: each[0] for name, each in published.items() if each}
     table = plain_table(
-        f"{first['dataset']} {first['percent']}: test accuracy in %",
-        caption=_caption(metrics, shown, data_card),
+        f"{title_of(first)}: test accuracy in %",
+        caption=_caption(metrics, shown, data_card, changes_of or {}),
     )
     table.add_column("Method", style="bold", overflow="fold", min_width=7)
     table.add_column("Checkpoint")
     for key in _COLUMNS:
         style = "bold" if key == first["headline"] else ""
         name = metric_text(key, first.get("unbiased_test")).name
-        table.add_column(name.replace(" ", "\n"), justify="right", style=style)
+        lines = [*name.split(" "), *_count_of_column(first, key)]
+        table.add_column("\n".join(lines), justify="right", style=style)
     table.add_column("AUROC", justify="right")
     for of_method in metrics:
-        _add_method(table, of_method, shown.get(of_method["method"]))
+        _add_method(table, of_method, shown.get(of_method["method"]), data_card)
     return table
 
 
-def _add_method(table: Table, metrics: Metrics, published: PublishedAccuracy | None) -> None:
+def _count_of_column(metrics: Metrics, metric: Metric) -> list[str]:
+    """Return how many images a column rests on, if few; the worst group differs from row to row."""
+    evidence = evidence_of(last_step(metrics), metric)
+    if evidence is None or metric == "worst_group_accuracy" or evidence["images"] >= FEW_IMAGES:
+        return []
+    return [counted(evidence["images"], "image")]
+
+
+def _add_method(
+    table: Table, metrics: Metrics, published: PublishedAccuracy | None, data_card: DataCard
+) -> None:
     for rule in SELECTION_RULES.values():
         selected = metrics["checkpoints"].get(rule.key)
-        auroc = mean_and_std(metrics["conflict_detection_auroc"]["mean"], None, 1, 3)
         table.add_row(
             Text(metrics["method"]) if rule == LAST else "",
             _rule_name(rule, selected),
             *_values(selected),
-            auroc if rule == LAST else "",
+            _auroc(auroc_cell(metrics, data_card)) if rule == LAST else "",
             end_section=rule == BEST_ON_TEST and published is None,
         )
     if published is not None:
@@ -120,30 +153,78 @@ def _rule_name(rule: SelectionRule, selected: RuleMetrics | None) -> str:
     return f"{rule.name}?" if is_unreliable(selected) else rule.name
 
 
-def _values(selected: RuleMetrics | None) -> list[str]:
+def _values(selected: RuleMetrics | None) -> list[Text]:
     if selected is None:
-        return [DASH] * len(_COLUMNS)
-    return [mean_and_std(selected[key]["mean"], selected[key]["std"]) for key in _COLUMNS]
+        return [Text(DASH)] * len(_COLUMNS)
+    texts = []
+    for key in _COLUMNS:
+        values, evidence = selected[key], evidence_of(selected, key)
+        count = evidence_text(key, values, evidence).removesuffix(" %")
+        if evidence and count and key == "worst_group_accuracy":
+            count += f" n {evidence['images']}"
+        texts.append(_with_interval(mean_and_std(values["mean"], values["std"]), count))
+    return texts
+
+
+def _auroc(cell: TableCell) -> Text:
+    # Without deviation and leading zeros, to fit 80 columns.
+    return _with_interval(cell.text.split(" ")[0], cell.count.replace("0.", "."))
+
+
+def _with_interval(value: str, count: str) -> Text:
+    """Return a value with the interval of "2 of 2; 34–100" below it."""
+    interval = count.rpartition("; ")[2]
+    return Text.assemble(value, (f"\n{interval}" if interval else "", "dim"))
 
 
 def _caption(
-    metrics: Sequence[Metrics], published: Mapping[str, PublishedAccuracy], data_card: DataCard
+    metrics: Sequence[Metrics],
+    published: Mapping[str, PublishedAccuracy],
+    data_card: DataCard,
+    changes_of: Mapping[str, Sequence[RecipeChange]],
 ) -> Text:
     accuracy = metric_text("accuracy", metrics[0].get("unbiased_test"))
-    lines = [
-        f"{accuracy.name} is the {accuracy.explanation}. ± is the standard deviation over seeds."
-    ]
+    several = any(len(last_step(each)["accuracy"]["per_seed"]) > 1 for each in metrics)
+    seeds = " ± is the standard deviation over seeds." if several else ""
+    lines = [f"{accuracy.name} is the {accuracy.explanation}.{seeds}"]
+    if _rests_on_few(metrics, data_card):
+        lines.append(
+            "Below a value that rests on few images: a 95 % interval for the chance in the choice "
+            "of images; n: images in the worst group."
+        )
     if metrics[0]["headline"] != "accuracy":
         lines.append("Published tables quote conflicting accuracy for this data set.")
-    lines.append("AUROC: how well weights rank bias-conflicting training images first.")
+    if any(each["conflict_detection_auroc"]["mean"] is not None for each in metrics):
+        lines.append(f"AUROC: how well weights rank {_ranked(data_card)} first.")
     lines.append(f"* {BEST_ON_TEST.description}")
     lines += [f"? {warning}" for warning in unreliable_rules(metrics)]
     named = [each["method"] for each in metrics if each["method"] in published]
     sources = sources_by_method((name, source_in_words(published[name])) for name in named)
     lines += [f"† {source}" for source in sources]
-    warning = test_split_warning(metrics, data_card)
-    parts = [(f"{warning}\n", "yellow")] if warning else []
+    warnings = [
+        *filter(None, [test_split_warning(metrics, data_card)]),
+        *shared_bias_in_words(data_card),
+        *recipe_banner(changes_of, published.keys()),
+    ]
+    parts = [(f"{warning}\n", "yellow") for warning in warnings]
     return Text.assemble(*parts, ("\n".join(lines), "dim"))
+
+
+def _rests_on_few(metrics: Sequence[Metrics], data_card: DataCard) -> bool:
+    return any(
+        auroc_cell(each, data_card).count
+        or any(
+            evidence_text(key, last_step(each)[key], evidence_of(last_step(each), key))
+            for key in _COLUMNS
+        )
+        for each in metrics
+    )
+
+
+def _ranked(data_card: DataCard) -> str:
+    count = data_card["splits"]["train"]["conflicting"] or 0
+    images = "bias-conflicting training images"
+    return f"the {count} {images}" if count < FEW_IMAGES else images
 
 
 # --- The leaderboard ------------------------------------------------------------------------------
@@ -162,11 +243,11 @@ def leaderboard_tables(leaderboard: Leaderboard) -> Group:
 
 
 def _leaderboard_table(section: Section) -> Table:
-    table = plain_table(f"{section.dataset}: {section.headline_name.lower()} in %")
+    table = plain_table(f"{section.name}: {section.headline_name.lower()} in %")
     table.add_column("Checkpoint")
     table.add_column("Method", style="bold", overflow="fold", min_width=7)
     for percent in section.percents:
-        table.add_column(Text(percent), justify="right")
+        table.add_column(Text(percent_name(percent)), justify="right")
     for of_rule in section.tables:
         name = of_rule.rule.name + ("*" if of_rule.rule.leaks else "")
         for position, (method, rows) in enumerate(of_rule.rows):
@@ -193,15 +274,35 @@ def _published(row: LeaderboardRow | None) -> str:
 
 def _leaderboard_caption(section: Section) -> Text:
     rows = [row for table in section.tables for _, of_method in table.rows for row in of_method]
-    lines = ["± is the standard deviation over seeds.", f"* {BEST_ON_TEST.description}"]
+    several = any(row is not None and (row["n_seeds"] or 0) > 1 for row in rows)
+    lines = ["± is the standard deviation over seeds."] if several else []
+    lines.append(f"* {BEST_ON_TEST.description}")
     # One line, since a sentence for each table would be longer than the tables.
     if any(table.unreliable for table in section.tables):
-        images = f"fewer than {MIN_SUPPORT} conflicting validation images"
+        images = f"fewer than {MIN_SUPPORT} conflicting or pseudo-conflicting validation images"
         lines.append(f"? unreliable: based on {images}; see the page")
     sources = [source for table in section.tables for source in table.sources]
     lines += [f"† {source}" for source in dict.fromkeys(sources)]
     if any(row is not None and row["is_best"] for row in rows):
         lines.append("‡ significantly best: paired t-test over seeds, corrected; see the page")
     return Text(
-        "\n".join([*lines, *filter(None, [section.warning]), *section.failures]), style="dim"
+        "\n".join(
+            [
+                *lines,
+                *filter(None, [section.few_images, section.warning]),
+                *section.recipe_banner,
+                *section.failures,
+            ]
+        ),
+        style="dim",
     )
+
+
+def verdict_text(verdict: Mapping[str, Any]) -> Group:
+    """Return the verdict of an audit and its evidence for the terminal.
+
+    Args:
+        verdict: see `audit.Verdict`.
+    """
+    evidence = [Text(f"- {line}") for line in verdict["evidence"]]
+    return Group(Text(verdict["sentence"], style="bold"), *evidence)

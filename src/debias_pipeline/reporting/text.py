@@ -2,15 +2,17 @@
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, Final, Literal
 
 import matplotlib.font_manager
 from matplotlib.ft2font import FT2Font
+from omegaconf import OmegaConf
 
 from debias_pipeline.nested import flattened
-from debias_pipeline.records import DataCard, OverSeeds, TrainingRecord
+from debias_pipeline.records import DataCard, Evidence, Metrics, OverSeeds, TrainingRecord
+from debias_pipeline.reporting.recipe_changes import RecipeChange
 
 DASH: Final = "\N{EN DASH}"
 MINUS: Final = "\N{MINUS SIGN}"
@@ -82,9 +84,49 @@ def memory(size: int | None) -> str:
     return f"{mebibytes:,.0f} MiB" if mebibytes < 1024 else f"{mebibytes / 1024:,.1f} GiB"
 
 
+# --- Few images -----------------------------------------------------------------------------------
+
+# A value that rests on fewer images is shown with their number and an interval.
+FEW_IMAGES: Final = 200
+
+
+def interval_text(low: float, high: float) -> str:
+    """Return the ends of an interval of fractions as "34–100 %"."""
+    return f"{100 * low:.0f}{DASH}{100 * high:.0f} %"
+
+
+def evidence_text(metric: str, values: OverSeeds, evidence: Evidence | None) -> str:
+    """Return "2 of 2; 34–100 %" for a metric that rests on few images, else "".
+
+    Args:
+        metric: its key in `RuleMetrics`.
+        values: of the metric, over seeds.
+        evidence: the images that it rests on; None if that is not recorded.
+    """
+    if evidence is None or values["mean"] is None or evidence["images"] >= FEW_IMAGES:
+        return ""
+    images, interval = evidence["images"], interval_text(evidence["low"], evidence["high"])
+    if metric == "group_balanced_accuracy":
+        return f"smallest group: {images}; {interval}"
+    if len(values["per_seed"]) > 1:
+        return f"{counted(images, 'image')}; {interval}"
+    return f"{round(values['mean'] * images)} of {images}; {interval}"
+
+
+def counted(count: int, name: str) -> str:
+    """Return "1 image" or "1,000 images"."""
+    return f"{count:,} {name if count == 1 else f'{name}s'}"
+
+
 # --- Names from data ------------------------------------------------------------------------------
 
 Attribute = Literal["label", "bias"]
+
+
+def title_of(record: DataCard | Metrics) -> str:
+    """Return the name of a data set: "cmnist, 2pct", or that of the folder of a user's images."""
+    # Records of earlier versions lack it.
+    return record.get("title") or f"{record['dataset']}, {record['percent']}"
 
 
 def attribute_name(data_card: DataCard, attribute: Attribute, value: int) -> str:
@@ -121,34 +163,67 @@ def _characters_of_font() -> frozenset[int]:
 # --- Commands -------------------------------------------------------------------------------------
 
 
+# Keys of `typed_parameters` that belong to training and not to the data set.
+_OF_TRAINING: Final = ("device", "precision", "threads", "recipe", "pretrained")
+
+
 def run_command(
-    pipeline: str, typed: Mapping[str, Any], record: TrainingRecord, recipe: Mapping[str, Any]
+    pipeline: str,
+    typed: Mapping[str, Any],
+    record: TrainingRecord,
+    recipe_changes: Sequence[RecipeChange],
 ) -> str:
     """Return the command that reproduces the results of one method.
 
     Args:
         pipeline: name of the pipeline.
-        typed: parameters that the command must name, see `parameters.typed_parameters`; its
-            `recipe` has the overridden fields.
+        typed: parameters of the run that writes the report, see `parameters.typed_parameters`.
         record: of the training run.
-        recipe: recipe of the method according to the current parameters; fields in which the
-            recorded recipe differs were overridden in the training run.
+        recipe_changes: recipe fields of the record that differ from the recipe in the files.
     """
-    seeds = record["seeds"]
-    parameters = {
-        **{key: value for key, value in typed.items() if key not in ("recipe", "precision", "env")},
-        "seed": seeds[0],
-        "seeds": len(seeds),
-    }
+    parameters = {**_of_data(typed)}
+    if record.get("pretrained"):
+        # Published networks have no seeds.
+        parameters["pretrained"] = typed["pretrained"]
+    else:
+        parameters |= {"seed": record["seeds"][0], "seeds": len(record["seeds"])}
+    # `auto` depends on the machine, and the number of threads changes the order of sums.
+    for key in ("device", "threads"):
+        if key in record:
+            parameters[key] = record[key]
     if record["precision"] != "fp32":
         parameters["precision"] = record["precision"]
-    # The number of threads changes the order of sums, and `auto` depends on the machine.
-    if "threads" in record:
-        parameters["threads"] = record["threads"]
-    for key, value in record["recipe"].items():
-        if key in typed["recipe"] or (key in recipe and value != recipe[key]):
-            parameters[f"recipe.{key}"] = value
+    is_constant = record["recipe"].get("schedule") == "constant"
+    for change in recipe_changes:
+        # A constant learning rate implies them, and the command line refuses them.
+        if not (is_constant and change.field in ("decay_every", "gamma")):
+            parameters[f"recipe.{change.field}"] = change.used
     return command(pipeline, parameters, typed.get("env"))
+
+
+def data_command(pipeline: str, typed: Mapping[str, Any]) -> str:
+    """Return the command that runs a pipeline on the data set of a run.
+
+    Args:
+        pipeline: a pipeline that does not train, such as ingestion.
+        typed: see `parameters.typed_parameters`.
+    """
+    return command(pipeline, _of_data(typed), typed.get("env"))
+
+
+def training_command(pipeline: str, typed: Mapping[str, Any]) -> str:
+    """Return the command that trains with the parameters of a run.
+
+    Args:
+        pipeline: name of the pipeline.
+        typed: see `parameters.typed_parameters`, and seeds that are not at their default.
+    """
+    parameters = {key: value for key, value in typed.items() if key not in ("env", "pretrained")}
+    return command(pipeline, parameters, typed.get("env"))
+
+
+def _of_data(typed: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in typed.items() if key not in (*_OF_TRAINING, "env")}
 
 
 def command(pipeline: str, parameters: Mapping[str, Any], env: str | None = None) -> str:
@@ -169,4 +244,8 @@ def command(pipeline: str, parameters: Mapping[str, Any], env: str | None = None
 def _typed_value(value: Any) -> str:
     if isinstance(value, list):
         return "+".join(map(_typed_value, value))
-    return value if isinstance(value, str) else json.dumps(value)
+    if not isinstance(value, str):
+        return json.dumps(value)
+    # Kedro would read 0123 as a number.
+    read = OmegaConf.from_dotlist([f"value={value}"])["value"]
+    return value if read == value else json.dumps(value)

@@ -8,6 +8,7 @@ from debias_pipeline.training.checkpoint import (
     restore_method,
 )
 from debias_pipeline.training.device import choose_device
+from debias_pipeline.training.leaving_out import leave_out
 from debias_pipeline.training.loop import Listener, TrainingRun, train
 from debias_pipeline.training.progress import Progress, training_name, training_named
 from debias_pipeline.training.published_checkpoint import read_published, write_published
@@ -32,6 +33,7 @@ __all__ = [
     "data_difference",
     "data_identity",
     "empty_sample_weights",
+    "leave_out",
     "limited_threads",
     "read_published",
     "restore_method",

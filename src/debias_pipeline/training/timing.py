@@ -32,9 +32,8 @@ def seconds_per_step(method: Method, recipe: Recipe, data: ImageData, precision:
     Returns:
         The mean duration of a step in seconds, without the first ones.
     """
-    # No evaluations, and room for the losses of all timed steps.
-    most = max(recipe.steps, _STEPS + _WARM_UP_STEPS)
-    recipe = recipe.model_copy(update={"eval_every": most})
+    # Room for the losses of all timed steps.
+    recipe = recipe.model_copy(update={"eval_every": recipe.steps})
     services = TrainingServices(method, data, precision)
     method.train()
     *earlier, last = method.stages()
@@ -43,8 +42,9 @@ def seconds_per_step(method: Method, recipe: Recipe, data: ImageData, precision:
             RunningStage(method, recipe, data, services, position).train_step(precision)
             method.end(spec, services)
         stage = RunningStage(method, recipe, data, services, len(earlier))
+        most = min(_STEPS + _WARM_UP_STEPS, last.steps)
         ends = [time.perf_counter()]
-        while len(ends) <= _STEPS + _WARM_UP_STEPS and ends[-1] - ends[0] < _MAX_SECONDS:
+        while len(ends) <= most and ends[-1] - ends[0] < _MAX_SECONDS:
             # Multiples of the golden ratio modulo 1 are spread evenly, whatever their number.
             stage.step = int(last.steps * ((len(ends) - 0.5) * _GOLDEN_RATIO % 1))
             stage.train_step(precision)

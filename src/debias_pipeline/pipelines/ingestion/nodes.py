@@ -28,6 +28,7 @@ def build_data(
     data = biased.build(percent, Path(raw_dir), data_seed, options)
     card: DataCard = {
         **data.data_card,
+        "title": biased.title(percent, Path(raw_dir)),
         # Without a hash there were no raw files; `build` has downloaded them.
         "raw_hash": raw_hash or biased.raw_hash(percent, Path(raw_dir), options),
         "content_hash": content_hash(data.images, data.manifest, data.data_card["label_names"]),

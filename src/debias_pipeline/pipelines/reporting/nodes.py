@@ -5,11 +5,16 @@ from typing import Any
 
 import pandas as pd
 
+from debias_pipeline.biased_data import get_dataset
 from debias_pipeline.published import PublishedAccuracy
 from debias_pipeline.records import DataCard, Metrics, TrainingRecord
 from debias_pipeline.reporting import (
+    RecipeChange,
+    data_command,
+    default_recipe,
     draw_comparison_figures,
     draw_figures,
+    find_recipe_changes,
     run_command,
     write_comparison_report,
     write_method_report,
@@ -27,11 +32,13 @@ def report(
     data_card: DataCard,
     training_record: TrainingRecord,
     recipe: dict[str, Any],
+    replaced_defaults: dict[str, Any],
     typed: dict[str, Any],
     published_accuracy: list[PublishedAccuracy],
 ) -> str:
     """Write the HTML report of one method."""
     pipeline = "evaluation" if training_record.get("pretrained") else metrics["method"]
+    recipe_changes = _recipe_changes(training_record, recipe, replaced_defaults)
     return write_method_report(
         metrics,
         {**figures, **data_figures},
@@ -39,9 +46,28 @@ def report(
         manifest,
         data_card,
         training_record["recipe"],
-        run_command(pipeline, typed, training_record, recipe),
+        run_command(pipeline, typed, training_record, recipe_changes),
         published_accuracy,
+        [*recipe_changes, *_data_changes(data_card, typed, published_accuracy)],
     )
+
+
+def _recipe_changes(
+    record: TrainingRecord, recipe: dict[str, Any], replaced_defaults: dict[str, Any]
+) -> list[RecipeChange]:
+    return find_recipe_changes(record["recipe"], default_recipe(recipe, replaced_defaults))
+
+
+def _data_changes(
+    data_card: DataCard, typed: Mapping[str, Any], published: list[PublishedAccuracy]
+) -> list[RecipeChange]:
+    """Return the options of the data that differ from those of published accuracies."""
+    options = get_dataset(data_card["dataset"]).options_type.model_fields if published else {}
+    return [
+        RecipeChange(name, field.default, typed[name])
+        for name, field in options.items()
+        if name in typed
+    ]
 
 
 def draw_comparison(
@@ -73,20 +99,30 @@ def compare(
         figures: figures of `draw_comparison`.
         data_card: data card of the data set.
         typed: parameters that the user has typed, see `parameters.typed_parameters`.
-        of_methods: metrics, training_record, recipe and published_accuracy of each method, as
-            `<entry>_<method>`, the baseline first.
+        of_methods: metrics, training_record, recipe, replaced_defaults and published_accuracy of
+            each method, as `<entry>_<method>`, the baseline first.
     """
     recipes = _per_method(of_methods, "recipe")
+    replaced_defaults = _per_method(of_methods, "replaced_defaults")
+    published = _per_method(of_methods, "published_accuracy")
+    records: dict[str, TrainingRecord] = _per_method(of_methods, "training_record")
+    changes_of = {
+        method: _recipe_changes(record, recipes[method], replaced_defaults[method])
+        for method, record in records.items()
+    }
     commands = [
-        run_command(method, typed, record, recipes[method])
-        for method, record in _per_method(of_methods, "training_record").items()
+        run_command(method, typed, record, changes_of[method]) for method, record in records.items()
     ]
     return write_comparison_report(
         list(_per_method(of_methods, "metrics").values()),
         figures,
-        commands,
+        [*commands, data_command("reporting", typed)],
         data_card,
-        _per_method(of_methods, "published_accuracy"),
+        published,
+        {
+            method: [*changed, *_data_changes(data_card, typed, published[method])]
+            for method, changed in changes_of.items()
+        },
     )
 
 

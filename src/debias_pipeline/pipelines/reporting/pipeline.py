@@ -48,6 +48,7 @@ def create_pipeline(method: str, parameters_of: str | None = None) -> Pipeline:
                     "data_card",
                     "training_record",
                     "params:recipe",
+                    "params:replaced_defaults",
                     "params:typed",
                     "params:published_accuracy",
                 ],
@@ -64,7 +65,7 @@ def create_pipeline(method: str, parameters_of: str | None = None) -> Pipeline:
             "params:typed": "params:typed",
             **{
                 f"params:{name}": f"params:{owner}.{name}"
-                for name in ("recipe", "published_accuracy")
+                for name in ("recipe", "replaced_defaults", "published_accuracy")
             },
         },
         tags=["reporting"],
@@ -98,7 +99,8 @@ def create_comparison(methods: Sequence[str]) -> Pipeline:
                     **_inputs_of_methods(
                         methods,
                         *("metrics", "training_record"),
-                        *("params:recipe", "params:published_accuracy"),
+                        *("params:recipe", "params:replaced_defaults"),
+                        "params:published_accuracy",
                     ),
                 },
                 outputs="comparison_report",

@@ -1,7 +1,9 @@
 """The node of the training pipeline: train a method for all seeds."""
 
+import hashlib
 import logging
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ import pandas as pd
 import torch
 
 from debias_pipeline.images import ImageData
-from debias_pipeline.methods import Task, get_method
+from debias_pipeline.methods import Method, Task, get_method
 from debias_pipeline.networks import weights_hash
 from debias_pipeline.records import DataCard, TrainingRecord
 from debias_pipeline.tracking import StepMetrics
@@ -19,9 +21,11 @@ from debias_pipeline.training import (
     Progress,
     Snapshots,
     SnapshotStore,
+    TrainingRun,
     TrainingThreads,
     choose_device,
     data_identity,
+    leave_out,
     train,
     training_name,
 )
@@ -60,18 +64,77 @@ def train_method(
     Returns:
         checkpoint (tensors and metadata), history, sample_weights, training_record.
     """
+    seed_range = range(seed, seed + seeds)
+    settings = TrainingSettings(recipe, seed_range, device, precision, threads, resume)
+    trained = run_training(images, manifest, data_card, snapshots, settings)
+    checkpoint, run = trained.checkpoint, trained.run
+    return checkpoint.to_catalog(), run.history, run.sample_weights, trained.record
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """What a training depends on besides its data; see `train_method`."""
+
+    recipe: dict[str, Any]
+    seeds: range
+    device: str
+    precision: str
+    threads: Any
+    resume: bool
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished training.
+
+    Attributes:
+        method: with the networks of the last step.
+        data: images and splits, on the device.
+        run: history, sample weights and selected checkpoints.
+        checkpoint: of `run`, with the facts that its use needs.
+        record: the catalog's `training_record`.
+    """
+
+    method: Method
+    data: ImageData
+    run: TrainingRun
+    checkpoint: Checkpoint
+    record: TrainingRecord
+
+
+def run_training(
+    images: npt.NDArray[np.uint8],
+    manifest: pd.DataFrame,
+    data_card: DataCard,
+    snapshots: SnapshotStore,
+    settings: TrainingSettings,
+    held_out: npt.NDArray[np.bool_] | None = None,
+) -> Trained:
+    """Train a method for all seeds together, or continue an interrupted training.
+
+    Args:
+        images: uint8, N × H × W × 3.
+        manifest: row i describes images[i].
+        data_card: facts about the data set.
+        snapshots: stores snapshots of interrupted runs.
+        settings: see `TrainingSettings`.
+        held_out: bool, [R, training images]: images that a replica is not trained on.
+    """
     started = time.perf_counter()
-    data = ImageData.from_catalog(images, manifest, choose_device(device))
+    recipe, precision = settings.recipe, settings.precision
+    data = ImageData.from_catalog(images, manifest, choose_device(settings.device))
     method_type = get_method(recipe["method"])
     typed_recipe = method_type.recipe_type.model_validate(recipe)
     height, width, channels = data_card["image_shape"]
     task = Task(
         image_shape=typed_recipe.network_input((height, width, channels)),
         classes=len(data_card["label_names"]),
-        seeds=range(seed, seed + seeds),
+        seeds=settings.seeds,
     )
     method = method_type(typed_recipe, task).to(data.device)
-    training_threads = TrainingThreads(threads, data.device)
+    if held_out is not None:
+        leave_out(method, held_out)
+    training_threads = TrainingThreads(settings.threads, data.device)
     fingerprint = {
         "recipe": recipe,
         "seeds": list(task.seeds),
@@ -86,11 +149,13 @@ def train_method(
     hash_of_weights = weights_hash(typed_recipe.weights)
     if hash_of_weights is not None:
         fingerprint["weights_hash"] = hash_of_weights
+    if held_out is not None:
+        fingerprint["held_out"] = hashlib.sha256(held_out.tobytes()).hexdigest()
     run_snapshots = Snapshots(snapshots, fingerprint)
     name = training_name(recipe["method"])
     progress = Progress(name, sum(each.steps for each in method.stages()))
     with run_snapshots.exclusive():
-        if not resume:
+        if not settings.resume:
             run_snapshots.remove()
         run = train(
             method,
@@ -103,7 +168,7 @@ def train_method(
             threads=training_threads,
         )
     progress.close()
-    logger.info("%s: threads=%s used %s", name, threads, training_threads.summary())
+    logger.info("%s: threads=%s used %s", name, settings.threads, training_threads.summary())
     checkpoint = Checkpoint.of_run(run.checkpoints, recipe, task, _origin(data_card))
     record: TrainingRecord = {
         "recipe": recipe,
@@ -119,7 +184,7 @@ def train_method(
         "weights_hash": hash_of_weights,
         "data": data_identity(data_card),
     }
-    return checkpoint.to_catalog(), run.history, run.sample_weights, record
+    return Trained(method, data, run, checkpoint, record)
 
 
 def _origin(data_card: DataCard) -> dict[str, Any]:

@@ -1,0 +1,75 @@
+"""95 % intervals of metrics: how far chance in the choice of images may have moved a value."""
+
+from collections.abc import Sequence
+from math import sqrt
+from typing import Final
+
+# The 0.975 quantile of the normal distribution.
+_Z: Final = 1.959963984540054
+
+Interval = tuple[float, float]
+
+
+def wilson(fraction: float, images: int) -> Interval:
+    """Return the Wilson score interval of a proportion.
+
+    Source: Wilson, "Probable Inference, the Law of Succession, and Statistical Inference", 1927.
+
+    Args:
+        fraction: of the images, in 0..1; for several seeds the mean, since they share the images.
+        images: number of images, at least 1.
+    """
+    shrink = 1 + _Z**2 / images
+    centre = (fraction + _Z**2 / (2 * images)) / shrink
+    half = _Z / shrink * sqrt(fraction * (1 - fraction) / images + (_Z / (2 * images)) ** 2)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def mean_of_groups(fractions: Sequence[float], images: Sequence[int]) -> Interval:
+    """Return an interval of the mean of the accuracies of several groups, each counted once.
+
+    The Wilson intervals of the groups are combined. A bootstrap would give a group of one image no
+    spread at all. Source: Zou & Donner, "Construction of confidence limits about effect measures: a
+    general approach", 2008.
+
+    Args:
+        fractions: accuracy in each group.
+        images: number of images in each group, at least 1.
+    """
+    mean = sum(fractions) / len(fractions)
+    below = above = 0.0
+    for fraction, count in zip(fractions, images, strict=True):
+        low, high = wilson(fraction, count)
+        below += (fraction - low) ** 2
+        above += (high - fraction) ** 2
+    return mean - sqrt(below) / len(fractions), mean + sqrt(above) / len(fractions)
+
+
+def auroc_interval(auroc: float, positives: int, negatives: int) -> Interval:
+    """Return a score interval of an area under the ROC curve.
+
+    Source: method 5 of Newcombe, "Confidence intervals for an effect size measure based on the
+    Mann-Whitney statistic. Part 2", 2006. Unlike the usual standard error, it is not zero for a
+    perfect ranking.
+
+    Args:
+        auroc: in 0..1.
+        positives: number of images of one kind, at least 1.
+        negatives: number of images of the other kind, at least 1.
+    """
+    weight = (positives + negatives) / 2 - 1
+
+    def deviation(area: float) -> float:
+        factor = 1 + weight * ((1 - area) / (2 - area) + area / (1 + area))
+        return _Z * sqrt(max(0.0, area * (1 - area) * factor / (positives * negatives)))
+
+    def crossing(inside: float, outside: float) -> float:
+        for _ in range(60):
+            middle = (inside + outside) / 2
+            if abs(middle - auroc) <= deviation(middle):
+                inside = middle
+            else:
+                outside = middle
+        return inside
+
+    return crossing(auroc, 0.0), crossing(auroc, 1.0)

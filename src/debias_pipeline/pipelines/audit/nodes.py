@@ -1,0 +1,158 @@
+"""Nodes of the audit pipeline: plan, train, decide, report."""
+
+import logging
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from debias_pipeline.audit import (
+    AuditPlan,
+    Verdict,
+    decide,
+    held_out_folds,
+    parse_budget,
+    plan_audit,
+    predict_all,
+    suspects_table,
+)
+from debias_pipeline.images import ImageData
+from debias_pipeline.pipelines.training import TrainingSettings, run_training
+from debias_pipeline.records import DataCard, TrainingRecord
+from debias_pipeline.reporting import duration, write_audit_report
+from debias_pipeline.selection_rules import LAST
+from debias_pipeline.training import SnapshotStore, choose_device
+
+logger = logging.getLogger(__name__)
+
+
+def plan(
+    images: npt.NDArray[np.uint8],
+    manifest: pd.DataFrame,
+    data_card: DataCard,
+    recipe: dict[str, Any],
+    typed: dict[str, Any],
+    budget: str,
+    seed: int,
+    device: str,
+    precision: str,
+    threads: Any,
+) -> AuditPlan:
+    """Say what was found, and choose network, image size and steps that fit the budget.
+
+    Args:
+        images: uint8, N × H × W × 3.
+        manifest: row i describes images[i].
+        data_card: facts about the data set.
+        recipe: of DisEnt on this data set.
+        typed: recipe fields that the user has set.
+        budget: such as 10min.
+        seed: of the first replica.
+        device: auto, cpu, cuda or mps.
+        precision: fp32 or bf16.
+        threads: `auto`, or the number of threads on the CPU.
+    """
+    _say_what_was_found(manifest, data_card)
+    chosen = plan_audit(
+        ImageData.from_catalog(images, manifest, choose_device(device)),
+        recipe,
+        typed,
+        classes=len(data_card["label_names"]),
+        # Other data sets have recipes of their own.
+        chooses_network=data_card["dataset"] == "folder",
+        budget=parse_budget(budget),
+        seed=seed,
+        precision=precision,
+        threads=threads,
+    )
+    logger.info(
+        "Training %s on the images for %s steps takes about %s (budget=%s)",
+        chosen["recipe"]["network"],
+        f"{chosen['recipe']['steps']:,}",
+        duration(chosen["seconds"]),
+        budget,
+    )
+    if not chosen["enough"]:
+        logger.warning(
+            "The budget is too small for a reliable verdict on this machine; use a larger one, "
+            "e.g. budget=1h"
+        )
+    return chosen
+
+
+def _say_what_was_found(manifest: pd.DataFrame, data_card: DataCard) -> None:
+    labels = Counter(data_card["label_names"][label] for label in manifest["label"])
+    logger.info(
+        "Found %s images: %s",
+        f"{len(manifest):,}",
+        ", ".join(f"{name} {images:,}" for name, images in labels.most_common(12))
+        + (f" and {len(labels) - 12} other labels" if len(labels) > 12 else ""),
+    )
+    splits = manifest["split"].value_counts()
+    logger.info(
+        "Splits: %s; %s",
+        ", ".join(f"{name} {splits[name]:,}" for name in ("train", "valid", "test")),
+        data_card["origin"],
+    )
+
+
+def train_audit(
+    images: npt.NDArray[np.uint8],
+    manifest: pd.DataFrame,
+    data_card: DataCard,
+    snapshots: SnapshotStore,
+    audit_plan: AuditPlan,
+    seed: int,
+    device: str,
+    precision: str,
+    threads: Any,
+    resume: bool,
+) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame, pd.DataFrame, TrainingRecord]:
+    """Train DisEnt on all training images, and without each fold of them, together.
+
+    Returns:
+        checkpoint and sample_weights of the networks that are trained on all training images;
+        suspects, see `suspects_table`; held_out_predictions, see `predict_all`; training_record.
+    """
+    train = manifest[manifest["split"] == "train"]
+    held_out = held_out_folds(train["label"].to_numpy(np.int64), audit_plan["folds"], seed)
+    seeds = range(seed, seed + len(held_out))
+    settings = TrainingSettings(audit_plan["recipe"], seeds, device, precision, threads, resume)
+    trained = run_training(images, manifest, data_card, snapshots, settings, held_out)
+    weights = trained.run.sample_weights
+    weights = weights[weights["seed"] == seed].reset_index(drop=True)
+    suspects = suspects_table(trained.method, trained.data, manifest, data_card, weights, precision)
+    predictions = predict_all(trained.method, trained.data, held_out, precision)
+    checkpoint = trained.checkpoint.of_seed(LAST.key, seed).to_catalog()
+    return checkpoint, weights, suspects, predictions, trained.record
+
+
+def judge(predictions: pd.DataFrame) -> Verdict:
+    """Return the verdict; see `decide`."""
+    return decide(predictions)
+
+
+def report(
+    verdict: Verdict,
+    suspects: pd.DataFrame,
+    images: npt.NDArray[np.uint8],
+    manifest: pd.DataFrame,
+    data_card: DataCard,
+    audit_plan: AuditPlan,
+) -> str:
+    """Write the HTML report of the audit."""
+    return write_audit_report(
+        verdict["sentence"],
+        verdict["evidence"],
+        suspects,
+        images,
+        manifest,
+        data_card,
+        {
+            "network": audit_plan["recipe"]["network"],
+            "steps": f"{audit_plan['recipe']['steps']:,}",
+            "folds": str(audit_plan["folds"]),
+        },
+    )

@@ -1,0 +1,63 @@
+"""The audit pipeline, in the namespace `audit`."""
+
+from typing import Final
+
+from kedro.pipeline import Pipeline, node, pipeline
+
+from debias_pipeline.pipelines.audit.nodes import judge, plan, report, train_audit
+
+AUDIT: Final = "audit"
+_OF_RUN = ("params:seed", "params:device", "params:precision", "params:threads")
+
+
+def create_pipeline() -> Pipeline:
+    """Return the pipeline that looks for a shortcut in the data."""
+    audit = pipeline(
+        [
+            node(
+                plan,
+                inputs=[
+                    *("images", "manifest", "data_card"),
+                    *("params:recipe_of_method", "params:recipe", "params:budget"),
+                    *_OF_RUN,
+                ],
+                outputs="plan",
+                name="plan",
+            ),
+            node(
+                train_audit,
+                inputs=[
+                    *("images", "manifest", "data_card", "snapshots", "plan"),
+                    *_OF_RUN,
+                    "params:resume",
+                ],
+                outputs=[
+                    "checkpoint",
+                    "sample_weights",
+                    "suspects",
+                    "held_out_predictions",
+                    # The last one, as its snapshots are removed when it is saved.
+                    "training_record",
+                ],
+                name="train",
+            ),
+            node(judge, inputs="held_out_predictions", outputs="verdict", name="judge"),
+            node(
+                report,
+                inputs=["verdict", "suspects", "images", "manifest", "data_card", "plan"],
+                outputs="report",
+                name="report",
+            ),
+        ]
+    )
+    own = ("params:recipe", "params:budget", "params:resume", *_OF_RUN)
+    return pipeline(
+        audit,
+        namespace=AUDIT,
+        inputs={"images", "manifest", "data_card"},
+        parameters={
+            **{name: name for name in own},
+            "params:recipe_of_method": "params:disent.recipe",
+        },
+        tags=["audit"],
+    )
