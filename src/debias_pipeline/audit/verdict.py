@@ -19,9 +19,9 @@ from debias_pipeline.intervals import wilson
 Finding: TypeAlias = Literal["shortcut", "no sign", "unclear"]
 
 # Level of the tests.
-ALPHA: Final = 0.05
+ALPHA: Final = 0.01
 # Between ALPHA and this level the finding is `unclear`.
-WEAK_ALPHA: Final = 0.2
+WEAK_ALPHA: Final = 0.1
 # With fewer images against the bias branch nothing can be said about them.
 FEWEST_IMAGES: Final = 5
 # The bias branch persistently contradicts an image if at most this share of the replicas that are
@@ -30,6 +30,10 @@ _LEARNED_BY: Final = 0.3
 # On hard or mislabelled images the debiased branch is right less often than on others by far: at
 # most this share of its accuracy there was measured (docs/audit.md).
 _SHARE_OF_ACCURACY: Final = 1 / 4
+# A shortcut is easy to learn: the bias branch predicts this share of the other images.
+_EASY: Final = 0.85
+# A bias branch that contradicts this share of the images of a label has not learned the label.
+_IGNORED: Final = 0.5
 # Difference of the bias branch's accuracies on aligned and conflicting images that matters.
 _LARGE_DIFFERENCE: Final = 0.2
 
@@ -58,7 +62,9 @@ class Verdict(TypedDict):
         debiased_on_against, debiased_on_others: predictions of the debiased branch that equal the
             label, on these images and on the others.
         p_value: probability of at least so many right predictions on `against` if the debiased
-            branch were right there a third as often as on the others.
+            branch were right there a quarter as often as on the others.
+        bias_on_others: the same of the bias branch, on the others.
+        largest_share_of_label: share of the images of a label that are `against`, the largest.
         disagreements: images for which the branches predict different labels, of all.
         bias_on_aligned, bias_on_conflicting: predictions of the bias branch that equal the label,
             on images whose bias label is known to be aligned or conflicting; absent without them.
@@ -74,6 +80,8 @@ class Verdict(TypedDict):
     against: Count
     debiased_on_against: Count
     debiased_on_others: Count
+    bias_on_others: Count
+    largest_share_of_label: float
     p_value: float
     disagreements: Count
     bias_on_aligned: NotRequired[Count]
@@ -105,6 +113,8 @@ def decide(predictions: pd.DataFrame) -> Verdict:
         "against": count(against),
         "debiased_on_against": on_against,
         "debiased_on_others": on_others,
+        "bias_on_others": count(bias_right[~against]),
+        "largest_share_of_label": float(against.groupby(images["label"]).mean().max()),
         "p_value": p_value,
         "disagreements": count(images["prediction"] != images["bias_prediction"]),
     }
@@ -160,11 +170,8 @@ def _p_value(on_against: Count, on_others: Count) -> float:
 
 
 def _finding(verdict: Verdict) -> Finding:
-    against, bias_branch = verdict["against"]["right"], verdict["bias_branch"]
-    above_chance = binomtest(
-        bias_branch["right"], bias_branch["images"], verdict["chance"], alternative="greater"
-    ).pvalue
-    if above_chance > ALPHA:
+    against = verdict["against"]["right"]
+    if not _above_chance(verdict["bias_branch"], verdict["chance"]):
         return "unclear"
     if "labelled_p_value" in verdict and verdict["bias_on_conflicting"]["images"]:
         aligned, conflicting = (
@@ -174,11 +181,20 @@ def _finding(verdict: Verdict) -> Finding:
         is_large = aligned - conflicting >= _LARGE_DIFFERENCE
         if is_large and verdict["labelled_p_value"] < ALPHA:
             return "shortcut"
-    if against >= FEWEST_IMAGES and verdict["p_value"] < ALPHA:
-        return "shortcut"
-    if against >= FEWEST_IMAGES and verdict["p_value"] < WEAK_ALPHA:
+    if against < FEWEST_IMAGES:
+        return "no sign"
+    is_ignored = verdict["largest_share_of_label"] >= _IGNORED
+    if is_ignored or not _above_chance(verdict["debiased_branch"], verdict["chance"]):
         return "unclear"
-    return "no sign"
+    on_others = verdict["bias_on_others"]
+    if on_others["right"] < _EASY * on_others["images"] or verdict["p_value"] >= WEAK_ALPHA:
+        return "no sign"
+    return "shortcut" if verdict["p_value"] < ALPHA else "unclear"
+
+
+def _above_chance(branch: Count, chance: float) -> bool:
+    test = binomtest(branch["right"], branch["images"], chance, alternative="greater")
+    return bool(test.pvalue < ALPHA)
 
 
 def _sentence(verdict: Verdict) -> str:

@@ -129,7 +129,7 @@ def train_audit(
     return checkpoint, weights, suspects, predictions, trained.record
 
 
-def judge(predictions: pd.DataFrame) -> Verdict:
+def reach_verdict(predictions: pd.DataFrame) -> Verdict:
     """Return the verdict; see `decide`."""
     return decide(predictions)
 

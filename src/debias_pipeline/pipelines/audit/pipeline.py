@@ -4,7 +4,7 @@ from typing import Final
 
 from kedro.pipeline import Pipeline, node, pipeline
 
-from debias_pipeline.pipelines.audit.nodes import judge, plan, report, train_audit
+from debias_pipeline.pipelines.audit.nodes import plan, reach_verdict, report, train_audit
 
 AUDIT: Final = "audit"
 _OF_RUN = ("params:seed", "params:device", "params:precision", "params:threads")
@@ -41,7 +41,7 @@ def create_pipeline() -> Pipeline:
                 ],
                 name="train",
             ),
-            node(judge, inputs="held_out_predictions", outputs="verdict", name="judge"),
+            node(reach_verdict, inputs="held_out_predictions", outputs="verdict", name="decide"),
             node(
                 report,
                 inputs=["verdict", "suspects", "images", "manifest", "data_card", "plan"],

@@ -1,0 +1,99 @@
+"""The verdict, from predictions that are written down."""
+
+from math import comb
+
+import pandas as pd
+import pytest
+
+from debias_pipeline.audit import decide
+
+
+def predictions(*kinds, conflicting=-1):
+    """Rows of images: a kind is (images, debiased branch right, bias branch right, learned)."""
+    rows, image = [], 0
+    for images, right, bias_right, learned in kinds:
+        for _ in range(images):
+            label = image % 2
+            for replica in range(5):
+                held_out = replica == 1
+                ok = bias_right if held_out else learned
+                rows.append(
+                    {
+                        "image_id": image, "split": "train", "label": label, "bias": -1,
+                        "conflicting": conflicting, "replica": replica, "held_out": held_out,
+                        "prediction": label if right else 1 - label,
+                        "bias_prediction": label if ok else 1 - label,
+                    }
+                )  # fmt: skip
+            image += 1
+    return pd.DataFrame(rows)
+
+
+ALIGNED, WRONG = (180, True, True, True), (10, False, True, True)
+
+
+def test_images_that_only_the_debiased_branch_predicts_are_a_shortcut():
+    verdict = decide(predictions(ALIGNED, WRONG, (8, True, False, False), (2, False, False, False)))
+    assert verdict["finding"] == "shortcut"
+    assert (verdict["against"]["right"], verdict["against"]["images"]) == (10, 200)
+    assert verdict["debiased_on_against"]["right"] == 8
+    others = verdict["debiased_on_others"]
+    assert (others["right"], others["images"]) == (180, 190)
+    # Wilson's interval of 10 of 200.
+    assert verdict["against"]["low"] == pytest.approx(0.0274, abs=1e-4)
+    assert verdict["against"]["high"] == pytest.approx(0.0896, abs=1e-4)
+    # P(X >= 8), X of 10 with probability 180 / 190 / 4.
+    probability = 180 / 190 / 4
+    expected = sum(
+        comb(10, right) * probability**right * (1 - probability) ** (10 - right)
+        for right in (8, 9, 10)
+    )
+    assert verdict["p_value"] == pytest.approx(expected)
+
+
+def test_hard_images_are_none():
+    assert decide(predictions(ALIGNED, (20, False, False, False)))["finding"] == "no sign"
+
+
+def test_images_that_the_bias_branch_learns_when_trained_on_them_are_none():
+    assert decide(predictions(ALIGNED, (20, True, False, True)))["finding"] == "no sign"
+
+
+def test_a_few_images_are_no_evidence():
+    assert decide(predictions(ALIGNED, (4, True, False, False)))["finding"] == "no sign"
+
+
+def test_a_label_that_the_bias_branch_has_not_learned_cannot_tell():
+    table = predictions((100, True, True, True), (60, True, False, False))
+    table.loc[table["image_id"] >= 100, ["label", "prediction"]] = 2
+    assert decide(table)["finding"] == "unclear"
+
+
+def test_what_is_hard_to_learn_is_no_shortcut():
+    table = predictions((120, True, True, True), (40, True, False, True), (10, True, False, False))
+    assert decide(table)["finding"] == "no sign"
+
+
+def test_a_debiased_branch_that_learned_nothing_cannot_tell():
+    verdict = decide(predictions((90, False, True, True), (10, True, False, False)))
+    assert verdict["finding"] == "unclear"
+
+
+def test_networks_that_learned_nothing_cannot_tell():
+    verdict = decide(predictions((50, True, True, True), (50, True, False, False)))
+    assert verdict["finding"] == "unclear"
+
+
+def test_bias_labels_alone_can_show_it():
+    aligned = predictions((90, True, True, True), conflicting=0)
+    against = predictions((10, False, False, False), conflicting=1)
+    against["image_id"] += 1000
+    verdict = decide(pd.concat([aligned, against]))
+    assert verdict["finding"] == "shortcut"
+    assert (verdict["bias_on_aligned"]["right"], verdict["bias_on_conflicting"]["right"]) == (90, 0)
+
+
+def test_evidence_has_counts_and_intervals():
+    evidence = " ".join(decide(predictions(ALIGNED, WRONG))["evidence"])
+    assert "190 of 190" in evidence
+    assert "interval" in evidence

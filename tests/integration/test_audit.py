@@ -1,0 +1,96 @@
+"""`kedro run --pipeline=audit`, from images to the verdict."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from throwaway_project import Outcome, Project, make_project
+
+SHORT = {"device": "cpu", "threads": 1, "recipe__network": "mlp", "recipe__steps": 60}
+FOLDER = "08_reporting/folder/*/audit"
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Photos of two classes; the names of some are formulas or markup."""
+    folder, random = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
+    for label in ("cow", "camel"):
+        for number in range(60):
+            name = {0: "=1+1.png", 1: "<b>.png"}.get(number, f"{number:02d}.png")
+            path = folder / label / name
+            path.parent.mkdir(exist_ok=True)
+            pixels = random.integers(0, 120, (24, 24, 3), dtype=np.uint8)
+            pixels[..., 0 if label == "cow" else 1] += 100
+            Image.fromarray(pixels).save(path)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return make_project(tmp_path_factory.mktemp("audit") / "project")
+
+
+@pytest.fixture(scope="module")
+def outcome(project: Project, photos: Path) -> Outcome:
+    done = project.run("--pipeline=audit", dataset="folder", raw_dir=photos, **SHORT)
+    assert done.exit_code == 0, done.stdout + done.stderr
+    return done
+
+
+def test_it_says_what_it_found_how_long_it_takes_and_what_the_verdict_is(
+    outcome: Outcome, project: Project
+) -> None:
+    said = " ".join(outcome.stdout.split())
+    assert "120 images" in said and "cow 60" in said
+    assert "budget=10min" in said
+    verdict = json.loads(project.file(f"{FOLDER}/verdict.json/*/verdict.json").read_text())
+    assert verdict["sentence"] in said
+    assert verdict["bias_branch"]["images"] == verdict["against"]["images"] == 84
+
+
+def test_every_image_of_every_split_is_a_row_of_suspects(
+    outcome: Outcome, project: Project
+) -> None:
+    table = pd.read_csv(project.file(f"{FOLDER}/suspects.csv"), keep_default_na=False)
+    assert list(table) == [
+        "rank", "file", "split", "label", "bias", "weight", "prediction", "confidence",
+        "bias_prediction",
+    ]  # fmt: skip
+    assert list(table["rank"]) == list(range(1, 121))
+    assert table["weight"].is_monotonic_decreasing and table["weight"].between(0, 1).all()
+    assert set(table["split"]) == {"train", "valid", "test"}
+    assert set(table["prediction"]) <= {"cow", "camel"}
+    assert set(table["bias"]) == {""}
+    weights = project.load("audit.sample_weights", dataset="folder", raw_dir=_raw_dir(project))
+    of_train = table[table["split"] == "train"]["weight"]
+    assert sorted(of_train) == pytest.approx(sorted(weights["weight"]), abs=1e-6)
+
+
+def _raw_dir(project: Project) -> str:
+    # The parameters of the latest run are in MLflow.
+    return str(project.mlflow_runs()[0].data.params["raw_dir"])
+
+
+def test_the_page_shows_images_with_escaped_names(outcome: Outcome, project: Project) -> None:
+    page = project.file(f"{FOLDER}/report.html/*/report.html").read_text()
+    assert page.count("data:image/png") == 2 * 16
+    assert "<b>.png" not in page
+
+
+def test_its_model_predicts_new_images(outcome: Outcome, project: Project, photos: Path) -> None:
+    (model,) = {
+        path.parents[2] for path in project.files("06_models/folder/*/audit/**/*.safetensors")
+    }
+    done = project.run("--pipeline=predict", model=model, images=photos / "cow")
+    assert done.exit_code == 0, done.stderr
+    table = pd.read_csv(project.file("08_reporting/predict/predictions.csv"))
+    assert len(table) == 60
+
+
+def test_a_budget_that_is_no_time_is_refused(project: Project, photos: Path) -> None:
+    done = project.run("--pipeline=audit", dataset="folder", raw_dir=photos, budget="soon")
+    assert done.exit_code == 1
+    assert "budget=soon" in done.stderr and "10min" in done.stderr
