@@ -26,7 +26,7 @@ from debias_pipeline.grid.parameters import OVERRIDES
 from debias_pipeline.grid.trials import Trial
 from debias_pipeline.names import DONE, FAILED
 from debias_pipeline.records import Outcome, TrainingRecord
-from debias_pipeline.tracking import TrackedRun, active_run, trial_run
+from debias_pipeline.tracking import NOTE, TrackedRun, active_run, describe, trial_run
 from debias_pipeline.training import limited_threads, training_named
 
 logger = logging.getLogger(__name__)
@@ -101,7 +101,7 @@ def record_outcome(
     If the runner does not use `run_trial`, only the duration of training is known.
     """
     run, attempt = active_run(), _attempt.get()
-    run.log(metrics={key: metric["value"] for key, metric in final_metrics.items()})
+    run.log_final_metrics({key: metric["value"] for key, metric in final_metrics.items()})
     recipe = training_record["recipe"]
     identity: _Identity = {
         "dataset": dataset,
@@ -174,6 +174,8 @@ def run_trial(
         "seeds": ",".join(map(str, trial.seeds)),
         "cell": trial.name,
     }
+    stage = "a trial of the parent run, which has the command,"
+    tags[NOTE] = describe([trial.method], _data_name(trial), trial.seeds, stage=stage)
     trains = f"{trial.name}.training_record" in {name for each in nodes for name in each.outputs}
     record = None if trains else load_or_none(catalog, f"{trial.name}.training_record")
     run = TrackedRun()
@@ -184,9 +186,9 @@ def run_trial(
             with (
                 without_node_errors(),
                 training_named(trial.name),
-                trial_run(trial.name, tags) as run,
+                trial_run(f"{_data_name(trial)}/{trial.method}", tags) as run,
             ):
-                run.log(params=recipe)
+                run.log(params={"recipe": recipe})
                 if problem is not None:
                     raise problem
                 for node in nodes:
@@ -210,6 +212,11 @@ def run_trial(
             catalog.save(f"{trial.name}.outcome", outcome)
         finally:
             _attempt.reset(token)
+
+
+def _data_name(trial: Trial) -> str:
+    """Return the name of a trial's data for people, such as `cmnist 2pct`."""
+    return trial.data_folder.removeprefix("folder/").replace("/", " ")
 
 
 class _ExplainingCatalog:
