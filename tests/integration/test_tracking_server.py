@@ -119,7 +119,7 @@ def check_run(server: Server) -> None:
     assert run.data.tags["method"] == "vanilla"
     assert "last/accuracy" in run.data.metrics
     names = {each.path for each in server.client.list_artifacts(run.info.run_id)}
-    assert names == {"figures", "report.html", "tables"}
+    assert names == {"data", "figures", "report.html", "tables"}
     [model] = run.outputs.model_outputs
     assert {"MLmodel", "checkpoint.safetensors"} <= {
         each.path for each in server.client.list_logged_model_artifacts(model.model_id)
