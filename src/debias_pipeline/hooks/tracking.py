@@ -1,11 +1,7 @@
 """Track a run in MLflow: tags, parameters, metrics, artifacts and the trained model."""
 
-import json
 import os
-import shlex
-import subprocess
 from collections import Counter
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final, cast
@@ -17,27 +13,29 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 from kedro_mlflow.config.kedro_mlflow_config import KedroMlflowConfig
 
-from debias_pipeline.biased_data import get_dataset
 from debias_pipeline.config_loader import ProjectConfigLoader
-from debias_pipeline.grid import GRID_TAG, Catalog, Trial, chosen_trials, trials_of
+from debias_pipeline.grid import GRID_TAG, Catalog, chosen_trials, trials_of
+from debias_pipeline.hooks.run_facts import (
+    command_line,
+    data_name,
+    git_commit,
+    method_facts,
+    runner_name,
+    whole_run,
+)
 from debias_pipeline.io import FiguresDataset, SpreadsheetDataset, local_file
 from debias_pipeline.methods import method_names
-from debias_pipeline.nested import flattened
 from debias_pipeline.pipeline_registry import baseline_first
 from debias_pipeline.pipelines.evaluation import PRETRAINED
 from debias_pipeline.records import DataCard
-from debias_pipeline.runners import ON_OTHER_MACHINES
 from debias_pipeline.tracking import (
     FAILED,
     FINISHED,
-    NOTE,
     PENDING_FOLDER,
     Dataset,
     Destination,
-    MethodRun,
     active_run,
     credentials_of,
-    describe,
     destination_of,
     end_method_run,
     end_run,
@@ -49,7 +47,6 @@ from debias_pipeline.tracking import (
 
 # Parameters that are not settings of a run: the command says what was typed.
 _NO_SETTINGS: Final = ("typed", "published_accuracy")
-_DEFAULT_RUNNERS: Final = ("SequentialRunner", "debias_pipeline.runners.IsolatingRunner")
 
 
 class TrackingHooks:
@@ -94,12 +91,12 @@ class TrackingHooks:
         parameters: dict[str, Any] = catalog.load("parameters")
         trials = chosen_trials(trials_of(parameters), pipeline)
         project = Path(run_params["project_path"])
-        typed = _command(run_params, names)
+        typed = command_line(run_params, names)
         self._raw_dir = Path(parameters["raw_dir"])
         self._left = Counter(_method_of(node) for node in pipeline.nodes)
         methods = baseline_first(name for name in (*method_names(), PRETRAINED) if self._left[name])
-        common = {"kedro_command": typed, "git_commit": _git_commit(project)}
-        whole = _whole_run(pipeline, names, methods, trials, parameters, typed)
+        common = {"kedro_command": typed, "git_commit": git_commit(project)}
+        whole = whole_run(pipeline, names, methods, trials, parameters, typed)
         start_run(
             self._destination,
             project / PENDING_FOLDER,
@@ -108,10 +105,10 @@ class TrackingHooks:
                 **{name: value for name, value in run_params.items() if value},
                 **whole.tags,
                 **common,
-                "runner": _runner(run_params),
+                "runner": runner_name(run_params),
             },
             self._config.tracking.run.id,
-            {name: _of_run(names, [name], parameters, typed, common) for name in methods}
+            {name: method_facts(names, [name], parameters, typed, common) for name in methods}
             if len(methods) > 1
             else {},
         )
@@ -195,7 +192,7 @@ class TrackingHooks:
             if summary["conflicting"] is not None:
                 counts[f"{split} bias-conflicting"] = summary["conflicting"]
         return Dataset(
-            name=_data_name(card["dataset"], card["percent"], self._raw_dir),
+            name=data_name(card["dataset"], card["percent"], self._raw_dir),
             # Made by an earlier version, it has no hash.
             digest=card.get("content_hash") or "unknown",
             source=card["origin"],
@@ -217,133 +214,3 @@ class TrackingHooks:
 def _method_of(node: Node) -> str:
     """Return the namespace of a node, which is its method in an ordinary run; "" without one."""
     return node.namespace or ""
-
-
-def _uses_dataset(pipeline: Pipeline) -> bool:
-    """Return whether an ordinary pipeline makes or reads the data set of its parameters."""
-    return bool({"images", "data_card"} & pipeline.datasets())
-
-
-def _whole_run(
-    pipeline: Pipeline,
-    names: list[str],
-    methods: list[str],
-    trials: list[Trial],
-    parameters: Mapping[str, Any],
-    typed: str,
-) -> MethodRun:
-    """Return name and tags of the run of a command, whatever its pipeline."""
-    if _uses_dataset(pipeline):
-        return _of_run(names, methods, parameters, typed)
-    name = "+".join(names)
-    tags = {**(_tags_of_grid(trials) if trials else {}), NOTE: describe([], name, [], {}, typed)}
-    return MethodRun(name, tags, {})
-
-
-def _of_run(
-    pipelines: list[str],
-    methods: list[str],
-    parameters: Mapping[str, Any],
-    typed: str,
-    common: Mapping[str, str] | None = None,
-) -> MethodRun:
-    """Return name, tags and parameters of an ordinary run, or of one of its methods."""
-    tags = _tags_of_data(parameters)
-    seeds = [*range(parameters["seed"], parameters["seed"] + parameters["seeds"])]
-    data = _data_name(
-        parameters["dataset"], parameters["percent"], Path(parameters["raw_dir"])
-    )
-    stages = [name for name in pipelines if name not in (*method_names(), "__default__")]
-    what = ["+".join(methods), *stages] if methods else stages
-    return MethodRun(
-        f"{data}/{' '.join(what)}",
-        {
-            **tags,
-            "method": ",".join(methods),
-            "seeds": ",".join(map(str, seeds)),
-            **(common or {}),
-            NOTE: describe(methods, data, seeds, parameters["recipe"], typed),
-        },
-        tags,
-    )
-
-
-def _data_name(dataset: str, percent: str, raw_dir: Path | None) -> str:
-    """Return the name of data for people: `cmnist 2pct`, or the name of the images' folder."""
-    if get_dataset(dataset).has_percents:
-        return f"{dataset} {percent}"
-    return dataset if raw_dir is None else get_dataset(dataset).title(percent, raw_dir)
-
-
-def _tags_of_data(parameters: dict[str, Any]) -> dict[str, str]:
-    dataset = get_dataset(parameters["dataset"])
-    if dataset.has_percents:
-        return {"dataset": dataset.name, "percent": parameters["percent"]}
-    # A percent that does not change the data would be misleading.
-    title = dataset.title(parameters["percent"], Path(parameters["raw_dir"]))
-    return {"dataset": dataset.name, "data": title}
-
-
-def _tags_of_grid(trials: list[Trial]) -> dict[str, str]:
-    def listed(values: Iterable[object]) -> str:
-        return ",".join(dict.fromkeys(map(str, values)))
-
-    percents = [each.percent for each in trials if get_dataset(each.dataset).has_percents]
-    return {
-        "dataset": listed(trial.dataset for trial in trials),
-        **({"percent": listed(percents)} if percents else {}),
-        "method": listed(trial.method for trial in trials),
-        "seeds": listed(trials[0].seeds),
-    }
-
-
-def _command(run_params: Mapping[str, Any], pipelines_chosen: list[str]) -> str:
-    """Return the command line of a run, with the options that Kedro passes to hooks."""
-    options: dict[str, Any] = {
-        "pipelines": [name for name in pipelines_chosen if name != "__default__"],
-        "env": [run_params["env"]] if run_params["env"] else [],
-        "params": [
-            f"{name}={value if isinstance(value, str) else json.dumps(value)}"
-            for name, value in flattened(run_params["runtime_params"] or {}).items()
-        ],
-        "tags": run_params["tags"],
-        "nodes": run_params["node_names"],
-        "namespaces": run_params.get("namespaces"),
-        "from-nodes": run_params["from_nodes"],
-        "to-nodes": run_params["to_nodes"],
-        "from-inputs": run_params["from_inputs"],
-        "to-outputs": run_params["to_outputs"],
-        "load-versions": [
-            f"{name}:{version}" for name, version in (run_params.get("load_versions") or {}).items()
-        ],
-    }
-    chosen = [f"--{name}={','.join(values)}" for name, values in options.items() if values]
-    runner = _runner(run_params)
-    if runner not in _DEFAULT_RUNNERS:
-        chosen.append(f"--runner={runner}")
-    if run_params.get("only_missing_outputs"):
-        chosen.append("--only-missing-outputs")
-    return " ".join(["kedro run", *map(shlex.quote, chosen)])
-
-
-def _runner(run_params: Mapping[str, Any]) -> str:
-    """Return the runner as --runner takes it; Kedro passes `<module.Class object at …>`."""
-    text = str(run_params["runner"])
-    if text in ("DaskRunner", ON_OTHER_MACHINES):
-        return "debias_pipeline.runners.DaskRunner"
-    module, _, name = text.strip("<>").split(" ")[0].rpartition(".")
-    return f"debias_pipeline.runners.{name}" if module.startswith("debias_pipeline") else name
-
-
-def _git_commit(project: Path) -> str:
-    """Return the commit of the project, with "-dirty" if files differ; "unknown" without git."""
-
-    def git(arguments: Iterable[str]) -> str:
-        command = ["git", "-C", str(project), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        commit = git(["rev-parse", "HEAD"])
-        return f"{commit}-dirty" if git(["status", "--porcelain"]) else commit
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
