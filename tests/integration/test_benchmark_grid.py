@@ -101,6 +101,9 @@ def test_a_trial_is_a_child_of_the_grids_mlflow_run(done: tuple[Project, Outcome
         assert (run.data.params["recipe.steps"], run.data.tags["percent"]) == ("10", percent)
         assert 0 <= run.data.metrics["last/accuracy"] <= 1
         assert run.info.status == "FINISHED"
+        logged = project.path / "mlruns" / run.info.run_id / "artifacts"
+        assert (logged / "figures/learning_curves.svg").is_file()
+        assert (logged / "tables/group_accuracy.csv").is_file()
 
 
 def test_a_trial_is_what_an_ordinary_run_of_the_same_settings_is(grid: Project) -> None:
