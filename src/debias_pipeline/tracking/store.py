@@ -23,6 +23,7 @@ from mlflow.entities import (
     DatasetInput,
     Experiment,
     InputTag,
+    LoggedModel,
     LoggedModelOutput,
     Metric,
     Param,
@@ -32,6 +33,7 @@ from mlflow.entities import (
 )
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
+from mlflow.models.model import MLMODEL_FILE_NAME
 from mlflow.types import Schema, TensorSpec
 from mlflow.utils.file_utils import local_file_uri_to_path
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID
@@ -140,20 +142,27 @@ class Store:
         found = self._client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'")
         name = journal.model.name
         model = found[0] if found else self._client.create_logged_model(experiment_id, name, run_id)
-        description = Model.load(str(journal.model))
+        main_file = journal.model / MLMODEL_FILE_NAME
+        description = Model.load(str(main_file))
         description.run_id, description.model_id = run_id, model.model_id
-        description.save(str(journal.model / "MLmodel"))
-        if is_local_uri(model.artifact_location):
-            target = Path(local_file_uri_to_path(model.artifact_location))
-            # MLflow would copy the networks, which may be large.
-            for file in journal.model.rglob("*"):
-                if file.is_file():
-                    with replacing(target / file.relative_to(journal.model)) as temporary:
-                        link_or_copy(file, temporary)
-        else:
-            self._client.log_model_artifacts(model.model_id, str(journal.model))
+        description.save(str(main_file))
+        for file in [each for each in journal.model.rglob("*") if each.is_file()]:
+            self._upload(model, file, file.relative_to(journal.model))
+            # A later attempt uploads the rest, for which it reads the main file.
+            if file != main_file:
+                file.unlink()
         self._client.log_outputs(run_id, [LoggedModelOutput(model.model_id, 0)])
         self._client.finalize_logged_model(model.model_id, "READY")
+
+    def _upload(self, model: LoggedModel, file: Path, name: Path) -> None:
+        """Upload a file of a model, or link to it on this disk, as networks may be large."""
+        if is_local_uri(model.artifact_location):
+            folder = Path(local_file_uri_to_path(model.artifact_location))
+            with replacing(folder / name) as temporary:
+                link_or_copy(file, temporary)
+        else:
+            folder_there = name.parent.as_posix() if name.parent.name else None
+            self._client.log_model_artifact(model.model_id, str(file), folder_there)
 
     @cached_property
     def _client(self) -> Any:
