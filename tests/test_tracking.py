@@ -1,5 +1,6 @@
 """Runs on their way to MLflow, and the runs of a grid's trials."""
 
+import json
 import logging
 import pickle
 import shutil
@@ -14,17 +15,24 @@ from typing import Any
 import mlflow
 import pytest
 from mlflow.entities import Run
+from mlflow.models import Model
 
 from debias_pipeline.tracking import (
+    FAILED,
     FINISHED,
+    NOTE,
+    Dataset,
     Destination,
+    MethodRun,
     ParentRun,
     StepMetrics,
     Store,
     active_parent,
     active_run,
+    end_method_run,
     end_run,
     killed_when_interrupted,
+    method_run,
     parent_elsewhere,
     resumed_parent,
     send_abandoned,
@@ -46,7 +54,8 @@ def destination(folder: Path, uri: str | None = None) -> Destination:
 
 
 @pytest.fixture(autouse=True)
-def no_run_is_left() -> Iterator[None]:
+def no_run_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "false")
     yield
     end_run(FINISHED)
 
@@ -128,8 +137,8 @@ def test_a_trial_is_a_child_with_recipe_curve_and_metrics(
     assert run.data.tags["method"] == "vanilla"
     assert run.data.params == {"recipe.lr": "0.01", "recipe.network": "mlp"}
     assert run.data.metrics == {
-        "vanilla.seed3.loss": 0.5,
-        "last.accuracy.mean": 0.75,
+        "seed3/loss": 0.5,
+        "last/accuracy/mean": 0.75,
         "seconds": 2.0,
     }
 
@@ -197,7 +206,7 @@ def test_two_processes_write_to_one_sqlite_file_at_once(
     found = [run for attempts in children(client, parent).values() for run in attempts]
     assert len(found) == 12
     assert {run.info.status for run in found} == {"FINISHED"}
-    assert all(len(client.get_metric_history(r.info.run_id, "m.seed0.loss")) == 5 for r in found)
+    assert all(len(client.get_metric_history(r.info.run_id, "seed0/loss")) == 5 for r in found)
     above = client.get_run(parent.run_id)
     assert above.info.status == "RUNNING"
     assert above.data.metrics == {"data_seconds": 1.5}
@@ -237,6 +246,136 @@ def test_the_grid_sends_what_its_workers_could_not(
     assert len(warnings(caplog)) == 1
 
 
+# --- Methods of one run ---------------------------------------------------------------------------
+
+
+def start_methods(folder: Path) -> None:
+    methods = {name: MethodRun(f"it's/{name}", {"method": name}, {}) for name in ("lff", "disent")}
+    start_run(destination(folder), folder / "pending", "it's", methods=methods)
+
+
+def test_methods_of_one_run_are_children_with_equal_metrics(
+    tmp_path: Path, client: mlflow.MlflowClient
+):
+    start_methods(tmp_path)
+    parent = active_parent()
+    assert parent is not None
+    for name, accuracy in (("lff", 0.5), ("disent", 0.75)):
+        StepMetrics(name).on_evaluation(20, [{"seed": 0, "loss": 0.5}])
+        method_run(name).log_final_metrics(
+            {"last.accuracy": accuracy, "best_on_test.accuracy": 1.0, "auroc": 0.5}
+        )
+    end_method_run("lff")
+    active_run().wait()
+    assert statuses(client, parent, "it's/lff") == ["FINISHED"]
+    assert statuses(client, parent, "it's/disent") == ["RUNNING"]
+    end_run(FAILED)
+    assert statuses(client, parent, "it's/lff") == ["FINISHED"]
+    assert statuses(client, parent, "it's/disent") == ["FAILED"]
+    [run] = children(client, parent)["it's/disent"]
+    assert run.data.metrics.pop("last/accuracy") == 0.75
+    # The only figure that looks at the test labels sorts last and says so.
+    assert sorted(run.data.metrics) == [
+        "auroc", "seed0/loss", "uses_test_labels/best_on_test_accuracy",
+    ]  # fmt: skip
+    assert run.data.tags["mlflow.user"]
+
+
+def test_a_worker_logs_to_the_child_run_of_its_method(tmp_path: Path, client: mlflow.MlflowClient):
+    start_methods(tmp_path)
+    parent = active_parent()
+    assert parent is not None
+    with parent_elsewhere(pickle.loads(pickle.dumps(parent))), resumed_parent("lff"):
+        method_run("lff").log(metrics={"loss": 1.0})
+    assert statuses(client, parent, "it's/lff") == ["RUNNING"]
+    end_run(FINISHED)
+    [run] = children(client, parent)["it's/lff"]
+    assert (run.info.status, run.data.metrics) == ("FINISHED", {"loss": 1.0})
+
+
+# --- Data, models and the machine -----------------------------------------------------------------
+
+DATA = Dataset("cmnist 2pct", "0" * 64, "drawn", (28, 28, 3), {"train images": 5})
+
+
+def test_the_data_of_a_run_is_an_input_and_in_its_description(
+    tmp_path: Path, client: mlflow.MlflowClient
+):
+    start_run(destination(tmp_path), tmp_path / "pending", "run", {NOTE: "What it is."})
+    for _ in range(2):
+        active_run().log_dataset(DATA)
+    end_run(FINISHED)
+    [run] = runs(client)
+    [data] = run.inputs.dataset_inputs
+    assert (data.dataset.name, data.dataset.digest) == ("cmnist 2pct", "0" * 36)
+    assert json.loads(data.dataset.profile) == {"train images": 5}
+    assert run.data.tags[NOTE].startswith("What it is.\n\nData `cmnist 2pct`")
+
+
+def write_model(folder: Path, checkpoint: Path) -> None:
+    folder.mkdir()
+    (folder / "checkpoint").hardlink_to(checkpoint)
+    Model().save(str(folder / "MLmodel"))
+
+
+def test_a_model_waits_for_mlflow_and_shares_the_disk_space_of_its_checkpoint(
+    tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
+):
+    checkpoint = tmp_path / "checkpoint"
+    checkpoint.write_text("networks")
+    start(tmp_path, NOWHERE)
+    active_run().log_model(lambda folder: write_model(folder, checkpoint))
+    active_run().log_model(lambda folder: pytest.fail("a run has one model"))
+    end_run(FINISHED)
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    store = Store(destination(tmp_path))
+    original = mlflow.MlflowClient.log_outputs
+
+    def fail(self: Any, run_id: str, models: Any) -> None:
+        raise ConnectionError("the server died")
+
+    monkeypatch.setattr(mlflow.MlflowClient, "log_outputs", fail)
+    with pytest.raises(ConnectionError):
+        send_abandoned(store, tmp_path / "pending")
+    monkeypatch.setattr(mlflow.MlflowClient, "log_outputs", original)
+    assert send_abandoned(store, tmp_path / "pending").runs == 1
+    assert not pending(tmp_path)
+    client = client_of(tmp_path)
+    [run] = runs(client)
+    [model] = client.search_logged_models([run.info.experiment_id])
+    assert (model.source_run_id, model.status) == (run.info.run_id, "READY")
+    assert [each.model_id for each in run.outputs.model_outputs] == [model.model_id]
+    kept = tmp_path / "mlruns/models" / model.model_id / "artifacts"
+    assert (kept / "checkpoint").samefile(checkpoint)
+    assert Model.load(str(kept)).model_id == model.model_id
+
+
+def test_a_model_that_cannot_be_written_costs_one_warning(
+    tmp_path: Path, client: mlflow.MlflowClient, caplog: pytest.LogCaptureFixture
+):
+    def fail(folder: Path) -> None:
+        raise OSError("no space left")
+
+    start(tmp_path)
+    active_run().log_model(fail)
+    active_run().log(metrics={"loss": 1.0})
+    end_run(FINISHED)
+    [run] = runs(client)
+    assert (run.info.status, run.data.metrics) == ("FINISHED", {"loss": 1.0})
+    [warning] = warnings(caplog)
+    assert "no space left" in warning and "kedro log-model" in warning
+
+
+def test_a_short_run_has_system_metrics(
+    tmp_path: Path, client: mlflow.MlflowClient, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING")
+    start(tmp_path)
+    end_run(FINISHED)
+    [run] = runs(client)
+    assert run.data.metrics["system/system_memory_usage_megabytes"] > 0
+
+
 # --- MLflow fails ---------------------------------------------------------------------------------
 
 
@@ -262,7 +401,7 @@ def check_all_is_sent(folder: Path, client: mlflow.MlflowClient, status: str) ->
     assert run.info.status == status
     assert run.data.params == {"steps": "20", "recipe.lr": "0.1"}
     assert run.data.tags["method"] == "disent"
-    curve = client.get_metric_history(run.info.run_id, "disent.seed0.loss")
+    curve = client.get_metric_history(run.info.run_id, "seed0/loss")
     assert [(each.step, each.value) for each in curve] == [(10, 1.0), (20, 2.0)]
     copied = folder / "mlruns" / run.info.run_id / "artifacts/disent/report.html"
     assert copied.read_text() == "<p>all is well"
@@ -321,9 +460,9 @@ def test_what_was_sent_before_a_failure_is_not_sent_twice(
     sent: list[Any] = []
     original = mlflow.MlflowClient.log_batch
 
-    def log_batch(self: Any, run_id: str, metrics: Any, params: Any) -> None:
+    def log_batch(self: Any, run_id: str, metrics: Any, **others: Any) -> None:
         sent.extend(each.step for each in metrics)
-        original(self, run_id, metrics, params)
+        original(self, run_id, metrics, **others)
         raise ConnectionError("the answer got lost")
 
     monkeypatch.setattr(mlflow.MlflowClient, "log_batch", log_batch)
@@ -333,7 +472,7 @@ def test_what_was_sent_before_a_failure_is_not_sent_twice(
     run_id = active_run().run_id
     end_run(FINISHED)
     assert sent == [30]
-    curve = client.get_metric_history(run_id, "disent.seed0.loss")
+    curve = client.get_metric_history(run_id, "seed0/loss")
     assert [each.step for each in curve] == [10, 20, 30]
 
 
@@ -401,7 +540,7 @@ def test_a_server_that_hangs_costs_seconds_and_no_values(
     started = time.monotonic()
     start(tmp_path, hanging_server)
     for step in range(100):
-        log_history("vanilla", [{"step": step, "seed": 0, "loss": 1.0}])
+        log_history("vanilla", [{"step": step, "seed": 1, "loss": 1.0}])
     log_something(tmp_path)
     assert time.monotonic() - started < 2
     end_run(FINISHED)
@@ -500,7 +639,7 @@ def test_the_whole_history_of_a_resumed_training_is_logged_at_once(
     run_id = active_run().run_id
     end_run(FINISHED)
     for seed in (0, 1):
-        curve = client.get_metric_history(run_id, f"disent.seed{seed}.loss")
+        curve = client.get_metric_history(run_id, f"seed{seed}/loss")
         assert [(each.step, each.value) for each in curve] == [
             (500, 500.0 + seed),
             (1000, 1000.0 + seed),

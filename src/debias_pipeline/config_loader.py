@@ -2,8 +2,9 @@
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
-from kedro.config import OmegaConfigLoader
+from kedro.config import MissingConfigException, OmegaConfigLoader
 
 from debias_pipeline.errors import UserError
 from debias_pipeline.grid import resolve_catalog, resolve_grid, trials_of
@@ -77,7 +78,21 @@ class ProjectConfigLoader(OmegaConfigLoader):
         config: dict[str, Any] = super().__getitem__("parameters")
         grid = config.pop("benchmark", None)
         run = resolve_parameters(config, None if self.env == self.default_run_env else self.env)
-        return run if grid is None else {**run, **resolve_grid(grid, config, run)}
+        if grid is None:
+            return run
+        resolved = resolve_grid(grid, config, run)
+        resolved["benchmark"]["mlflow_ui"] = resolved["benchmark"]["mlflow_ui"] or self._server()
+        return {**run, **resolved}
+
+    def _server(self) -> str:
+        """Return the address of the MLflow server, without a password; "" if there is none."""
+        try:
+            uri = str(self["mlflow"]["server"]["mlflow_tracking_uri"])
+        except (MissingConfigException, KeyError):
+            return ""
+        if not uri.startswith(("http://", "https://")):
+            return ""
+        return urlunsplit(urlsplit(uri)._replace(netloc=urlsplit(uri).netloc.rpartition("@")[2]))
 
     def _catalog(self) -> dict[str, Any]:
         parameters = self["parameters"]

@@ -1,5 +1,6 @@
 """Write local files atomically, and read and write tensors without pickle."""
 
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -41,6 +42,14 @@ def replacing(path: Path) -> Iterator[Path]:
             for folder in created:
                 folder.rmdir()
         raise
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Create `target` as a hard link to `source`, or as a copy on another disk."""
+    try:
+        target.hardlink_to(source.resolve())
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def read_tensors(path: Path) -> "tuple[dict[str, Tensor], dict[str, str]]":

@@ -4,12 +4,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 
-def flattened(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a mapping without nesting: the keys of inner mappings are joined by dots."""
+def flattened(values: Mapping[str, Any], separator: str = ".") -> dict[str, Any]:
+    """Return a mapping without nesting: keys of inner mappings are joined by the separator."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, Mapping):
-            flat.update({f"{name}.{inner}": each for inner, each in flattened(value).items()})
+            inner_values = flattened(value, separator)
+            flat.update({f"{name}{separator}{inner}": each for inner, each in inner_values.items()})
         else:
             flat[name] = value
     return flat

@@ -157,6 +157,17 @@ def test_what_changes_no_result_makes_no_other_digest(change):
     assert only_trial(**change).digest == only_trial().digest
 
 
+@pytest.mark.parametrize(
+    ("uri", "linked"),
+    [("", ""), ("sqlite:///runs.db", ""), ("https://me:secret@host:1/x", "https://host:1/x")],
+)
+def test_the_leaderboard_links_to_a_server_without_its_password(uri, linked, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri) if uri else None
+    assert parameters()["benchmark"]["mlflow_ui"] == linked
+    chosen = parameters(mlflow_ui="http://other:1")
+    assert chosen["benchmark"]["mlflow_ui"] == "http://other:1"
+
+
 def test_a_digest_goes_by_the_trial_alone():
     grid = trials("paper")
     alone = trials("paper", percents="1pct", methods="lff")

@@ -95,12 +95,15 @@ def test_a_trial_is_a_child_of_the_grids_mlflow_run(done: tuple[Project, Outcome
     assert all(name.startswith("benchmark.") for name in parent.data.params)
     assert len(runs) == 4
     for (percent, method), outcome in outcomes(project).items():
-        run = runs[f"cmnist_mini_{percent.replace('.', '_')}.{method}"]
+        run = runs[f"cmnist_mini {percent}/{method}"]
         assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
         assert run.info.run_id == outcome["mlflow_run_id"]
-        assert (run.data.params["steps"], run.data.tags["percent"]) == ("10", percent)
-        assert 0 <= run.data.metrics["last.accuracy"] <= 1
+        assert (run.data.params["recipe.steps"], run.data.tags["percent"]) == ("10", percent)
+        assert 0 <= run.data.metrics["last/accuracy"] <= 1
         assert run.info.status == "FINISHED"
+        logged = project.path / "mlruns" / run.info.run_id / "artifacts"
+        assert (logged / "figures/learning_curves.svg").is_file()
+        assert (logged / "tables/group_accuracy.csv").is_file()
 
 
 def test_a_trial_is_what_an_ordinary_run_of_the_same_settings_is(grid: Project) -> None:
@@ -111,7 +114,7 @@ def test_a_trial_is_what_an_ordinary_run_of_the_same_settings_is(grid: Project) 
     assert grid.load("cmnist_mini_2pct.lff.metrics", benchmark=nested(TINY)) == ordinary
     assert not [path for path in new_files(grid, before) if "benchmark-" in path]
     logged = grid.mlflow_runs()[0].data.params
-    assert logged["lff.recipe.steps"] == "10"
+    assert logged["recipe.steps"] == "10"
     assert not [name for name in logged if "cmnist_mini_" in name or "benchmark" in name]
 
 

@@ -193,44 +193,58 @@ def test_reports_load_nothing(name: str, left: Callable[[str], Any]):
 
 
 @pytest.fixture(scope="module")
-def tracked(trained_project: Project) -> mlflow.entities.Run:
-    (run,) = trained_project.mlflow_runs()
-    return run
+def tracked(trained_project: Project) -> dict[str, mlflow.entities.Run]:
+    """The run, by "", and its child runs, by method."""
+    *children, run = trained_project.mlflow_runs()
+    assert {each.data.tags["mlflow.parentRunId"] for each in children} == {run.info.run_id}
+    return {"": run, **{each.data.tags["method"]: each for each in children}}
 
 
-def test_one_finished_run(tracked: mlflow.entities.Run):
-    assert tracked.info.status == "FINISHED"
+def test_a_finished_run_with_a_child_per_method(tracked: dict[str, mlflow.entities.Run]):
+    assert {name: run.info.run_name for name, run in tracked.items()} == {
+        "": "cmnist_mini 2pct/vanilla+disent",
+        **{method: f"cmnist_mini 2pct/{method}" for method in METHODS},
+    }
+    assert {run.info.status for run in tracked.values()} == {"FINISHED"}
 
 
-def test_tags(tracked: mlflow.entities.Run, trained_project: Project):
+def test_tags(tracked: dict[str, mlflow.entities.Run], trained_project: Project):
     commit = subprocess.run(
         ["git", "-C", str(trained_project.path), "rev-parse", "HEAD"],
         capture_output=True, text=True, check=True,
     ).stdout.strip()  # fmt: skip
     wanted = {"dataset": "cmnist_mini", "percent": "2pct", "seeds": "0,1", "git_commit": commit}
-    assert wanted.items() <= tracked.data.tags.items()
-    assert set(tracked.data.tags["method"].split(",")) == set(METHODS)
+    for run in tracked.values():
+        assert wanted.items() <= run.data.tags.items()
+        described = run.data.tags["mlflow.note.content"]
+        command = run.data.tags["kedro_command"]
+        assert "recipe.steps=60" in command
+        for part in ("cmnist_mini 2pct", "steps=60", "train images=3500", command):
+            assert part in described
+    assert set(tracked[""].data.tags["method"].split(",")) == set(METHODS)
 
 
-def test_parameters_are_flat(tracked: mlflow.entities.Run):
-    params = tracked.data.params
-    assert params["dataset"] == "cmnist_mini"
-    assert params["seeds"] == "2"
-    assert params["device"] == "cpu"
-    assert params["disent.recipe.steps"] == "60"
-    assert params["disent.recipe.lambda_swap_b"] == "10.0"
-    assert params["vanilla.recipe.batch_size"] == "256"
-    assert not [value for value in params.values() if value.startswith("{")]
+def test_parameters_are_flat_and_named_alike(tracked: dict[str, mlflow.entities.Run]):
+    params = {method: tracked[method].data.params for method in METHODS}
+    for each in params.values():
+        assert (each["dataset"], each["seeds"], each["device"]) == ("cmnist_mini", "2", "cpu")
+        assert each["recipe.steps"] == "60"
+        assert not [value for value in each.values() if value.startswith("{")]
+    assert params["disent"]["recipe.lambda_swap_b"] == "10.0"
+    assert params["vanilla"].keys() < params["disent"].keys()
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_step_metrics(
-    method: str, tracked: mlflow.entities.Run, trained_project: Project, left: Callable[[str], Any]
+    method: str,
+    tracked: dict[str, mlflow.entities.Run],
+    trained_project: Project,
+    left: Callable[[str], Any],
 ):
     history = left(f"{method}.history").query("seed == 1").set_index("step")
     client = trained_project.mlflow_client()
     for column in (*LOSS_TERMS[method], "learning_rate", "valid_accuracy", "test_accuracy"):
-        logged = client.get_metric_history(tracked.info.run_id, f"{method}.seed1.{column}")
+        logged = client.get_metric_history(tracked[method].info.run_id, f"seed1/{column}")
         values = pd.Series({each.step: each.value for each in logged})
         expected = history[column].dropna()
         assert list(values.index) == list(expected.index)
@@ -238,25 +252,58 @@ def test_step_metrics(
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_final_metrics(method: str, tracked: mlflow.entities.Run, left: Callable[[str], Any]):
+def test_final_metrics(
+    method: str, tracked: dict[str, mlflow.entities.Run], left: Callable[[str], Any]
+):
+    metrics = tracked[method].data.metrics
     checkpoints = left(f"{method}.metrics")["checkpoints"]
     for choice in CHOICES:
-        for name in ACCURACIES:
-            logged = tracked.data.metrics[f"{method}.{choice}.{name}"]
+        # The names of metrics that look at the test labels say so, and sort last.
+        section = "uses_test_labels/best_on_test_" if choice == "best_on_test" else f"{choice}/"
+        for name in (*ACCURACIES, BIAS_BRANCH):
+            logged = metrics.get(f"{section}{name}")
             assert logged == pytest.approx(checkpoints[choice][name]["mean"])
-        logged = tracked.data.metrics.get(f"{method}.{choice}.{BIAS_BRANCH}")
-        assert logged == pytest.approx(checkpoints[choice][BIAS_BRANCH]["mean"])
+    assert max(metrics).startswith("uses_test_labels/")
+    assert metrics["system/system_memory_usage_megabytes"] > 0
 
 
-def test_artifacts(tracked: mlflow.entities.Run, trained_project: Project):
-    artifacts = trained_project.path / "mlruns" / tracked.info.run_id / "artifacts"
-    found = {path.relative_to(artifacts).as_posix() for path in artifacts.rglob("*.*")}
-    assert found == {
-        "data/data_card.json",
-        "vanilla/report.html",
-        "disent/report.html",
-        "comparison/comparison_report.html",
-    }
+@pytest.mark.parametrize("method", METHODS)
+def test_the_data_is_an_input(
+    method: str, tracked: dict[str, mlflow.entities.Run], left: Callable[[str], Any]
+):
+    [given] = tracked[method].inputs.dataset_inputs
+    assert left("data_card")["content_hash"].startswith(given.dataset.digest)
+    assert json.loads(given.dataset.profile)["test images"] == 1000
+
+
+def test_artifacts(tracked: dict[str, mlflow.entities.Run], trained_project: Project):
+    def logged(run: mlflow.entities.Run) -> set[str]:
+        artifacts = trained_project.path / "mlruns" / run.info.run_id / "artifacts"
+        return {path.relative_to(artifacts).as_posix() for path in artifacts.rglob("*.*")}
+
+    assert {"data/data_card.json", "comparison/comparison_report.html"} <= logged(tracked[""])
+    for method in METHODS:
+        assert {
+            "report.html",
+            "figures/learning_curves.svg",
+            "tables/group_accuracy.csv",
+            "tables/history.csv",
+            "tables/metrics.json",
+        } <= logged(tracked[method])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_model_of_a_run_is_loaded_and_needs_no_space(
+    method: str, tracked: dict[str, mlflow.entities.Run], trained_project: Project
+):
+    run = tracked[method]
+    [output] = run.outputs.model_outputs
+    model = trained_project.path / "mlruns/models" / output.model_id / "artifacts"
+    checkpoint = trained_project.file(f"06_models/**/{method}/checkpoint.safetensors/*/*")
+    assert (model / "checkpoint.safetensors").samefile(checkpoint)
+    loaded = mlflow.pyfunc.load_model(str(model))
+    predicted = loaded.predict(loaded.input_example)
+    assert predicted["label"][0] in map(str, range(10))
 
 
 def test_everything_is_filed_in_the_project(project: Project):
@@ -266,7 +313,7 @@ def test_everything_is_filed_in_the_project(project: Project):
     assert project.run("--pipeline=ingestion", start_in="notebooks").exit_code == 0
     assert not list(notebooks.glob("*.db"))
     assert not list(notebooks.glob("mlruns"))
-    newest, _ = project.mlflow_runs()
+    newest = project.mlflow_runs()[0]
     assert (
         project.path / "mlruns" / newest.info.run_id / "artifacts/data/data_card.json"
     ).is_file()
@@ -318,7 +365,11 @@ def test_evaluation_alone_gives_the_same_metrics(project: Project, left: Callabl
         assert len(project.files(f"08_reporting/**/{method}/metrics.json/*/*")) == 2
         assert again.load(f"{method}.metrics") == left(f"{method}.metrics")
         _assert_same(again.load(f"{method}.group_accuracy"), left(f"{method}.group_accuracy"))
-    assert project.mlflow_runs()[0].info.run_name == "evaluation"
+    *children, run = project.mlflow_runs()[:3]
+    assert run.info.run_name == "cmnist_mini 2pct/vanilla+disent evaluation"
+    assert [each.info.run_name for each in children if each.outputs.model_outputs] == [
+        "cmnist_mini 2pct/vanilla evaluation", "cmnist_mini 2pct/disent evaluation",
+    ]  # fmt: skip
 
 
 def test_reporting_alone(project: Project, left: Callable[[str], Any]):
@@ -381,7 +432,7 @@ def _steps_logged(project: Project, run: ForkedKedro, earlier: set[str]) -> Iter
     """Steps of a run that is still going on, in the order in which they appear in the store."""
     known: set[int] = set()
     deadline = time.monotonic() + 60
-    query = "SELECT run_uuid, step FROM metrics WHERE key = 'disent.seed0.loss' ORDER BY step"
+    query = "SELECT run_uuid, step FROM metrics WHERE key = 'seed0/loss_bias' ORDER BY step"
     while time.monotonic() < deadline and run.poll() is None:
         with closing(sqlite3.connect(project.path / "mlflow.db", timeout=30)) as store:
             found = [step for run_id, step in store.execute(query) if run_id not in earlier]

@@ -61,7 +61,7 @@ def children(project: Project) -> dict[str, list[str]]:
     statuses: dict[str, list[str]] = {}
     for run in reversed(trials):
         assert run.data.tags["mlflow.parentRunId"] == grid.info.run_id
-        statuses.setdefault(run.info.run_name, []).append(run.info.status)
+        statuses.setdefault(run.data.tags["cell"], []).append(run.info.status)
     assert grid.info.status == "FINISHED"
     return statuses
 
@@ -97,7 +97,7 @@ class Killer(threading.Thread):
     def _trains(self, trial: str) -> bool:
         """Whether its MLflow run has begun and not ended."""
         runs = self._project.mlflow_runs()
-        return trial in {run.info.run_name for run in runs if run.info.status == "RUNNING"}
+        return trial in {run.data.tags.get("cell") for run in runs if run.info.status == "RUNNING"}
 
 
 def test_two_dask_workers_of_which_one_is_killed(

@@ -85,7 +85,7 @@ def test_what_was_exported_is_judged_the_same(project: Project, exported: Path):
     assert left("pretrained.group_accuracy")["images"].sum() == 1000
     (*_, logged) = sorted(project.mlflow_runs(), key=lambda run: run.info.start_time)
     assert logged.info.status == "FINISHED"
-    assert logged.data.metrics["pretrained.last.accuracy"] == pytest.approx(
+    assert logged.data.metrics["last/accuracy"] == pytest.approx(
         theirs["checkpoints"]["last"]["accuracy"]["mean"]
     )
 

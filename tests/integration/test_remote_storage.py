@@ -55,8 +55,9 @@ def test_one_line_moves_everything_to_a_bucket(
     (report,) = bucket.glob(f"{BUCKET}/mine/08_reporting/*/*/vanilla/report.html/*/report.html")
     assert f"vanilla report: s3://{report}" in outcome.stdout
     (run,) = empty_project.mlflow_runs()
-    logged = empty_project.mlflow_client().list_artifacts(run.info.run_id, "vanilla")
-    assert [each.path for each in logged] == ["vanilla/report.html"]
+    logged = empty_project.mlflow_client().list_artifacts(run.info.run_id)
+    assert [each.path for each in logged] == ["data", "figures", "report.html", "tables"]
+    assert len(run.outputs.model_outputs) == 1
 
     assert empty_project.load("vanilla.figures")["sample_grid"].startswith("<svg")
 

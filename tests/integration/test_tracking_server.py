@@ -113,19 +113,23 @@ def check_run(server: Server) -> None:
     """The server has one run, with everything."""
     [run] = server.runs()
     assert run.info.status == "FINISHED"
-    curve = server.client.get_metric_history(run.info.run_id, "vanilla.seed0.loss")
+    curve = server.client.get_metric_history(run.info.run_id, "seed0/loss")
     assert [each.step for each in curve] == [*range(20, STEPS + 1, 20)]
-    assert run.data.params["vanilla.recipe.steps"] == str(STEPS)
+    assert run.data.params["recipe.steps"] == str(STEPS)
     assert run.data.tags["method"] == "vanilla"
-    assert "vanilla.last.accuracy" in run.data.metrics
-    names = {each.path for each in server.client.list_artifacts(run.info.run_id, "vanilla")}
-    assert names == {"vanilla/report.html"}
+    assert "last/accuracy" in run.data.metrics
+    names = {each.path for each in server.client.list_artifacts(run.info.run_id)}
+    assert names == {"data", "figures", "report.html", "tables"}
+    [model] = run.outputs.model_outputs
+    assert {"MLmodel", "checkpoint.safetensors"} <= {
+        each.path for each in server.client.list_logged_model_artifacts(model.model_id)
+    }
 
 
 def test_a_server_that_dies_in_the_middle(server: Server, empty_project: Project):
     server.start()
     training = start_training(empty_project)
-    while not [run for run in server.runs() if "vanilla.seed0.loss" in run.data.metrics]:
+    while not [run for run in server.runs() if "seed0/loss" in run.data.metrics]:
         assert training.poll() is None
         time.sleep(0.05)
     server.send_signal(signal.SIGKILL)
@@ -202,7 +206,7 @@ def test_async_loading_and_saving_is_one_run(empty_project: Project):
     assert outcome.exit_code == 0, outcome.stderr
     [run] = empty_project.mlflow_runs()
     assert run.info.status == "FINISHED"
-    assert {"vanilla.last.accuracy", "vanilla.seed0.loss"} <= run.data.metrics.keys()
+    assert {"last/accuracy", "seed0/loss"} <= run.data.metrics.keys()
 
 
 def test_ctrl_c_ends_the_run_as_killed(empty_project: Project):

@@ -30,8 +30,13 @@ def photos(project: Project) -> pd.DataFrame:
     return chosen[chosen["image_id"].isin(rows["image_id"])].sort_values("image_id")
 
 
-def test_new_images_are_predicted_as_in_evaluation(project: Project, photos: pd.DataFrame) -> None:
-    done = project.run("--pipeline=predict", model=MODEL, images="photos", model_seed=1)
+@pytest.mark.parametrize("place", ["folder", "MLflow run"])
+def test_new_images_are_predicted_as_in_evaluation(
+    project: Project, photos: pd.DataFrame, place: str
+) -> None:
+    runs = {run.data.tags["method"]: run.info.run_id for run in project.mlflow_runs()}
+    model = MODEL if place == "folder" else f"runs:/{runs['disent']}/model"
+    done = project.run("--pipeline=predict", model=model, images="photos", model_seed=1)
     assert done.exit_code == 0, done.stdout + done.stderr
     assert "data/08_reporting/predict/predictions.csv" in done.stdout
     table = pd.read_csv(project.file("08_reporting/predict/predictions.csv"))

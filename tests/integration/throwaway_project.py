@@ -133,7 +133,11 @@ class Project:
         shutil.copytree(self.path, path)
         # MLflow keeps absolute paths of artifacts.
         with contextlib.closing(sqlite3.connect(path / "mlflow.db")) as store, store:
-            for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
+            for table, column in (
+                ("experiments", "artifact_location"),
+                ("runs", "artifact_uri"),
+                ("logged_models", "artifact_location"),
+            ):
                 store.execute(
                     f"UPDATE {table} SET {column} = replace({column}, ?, ?)",
                     (str(self.path), str(path)),

@@ -57,7 +57,7 @@ def leaderboard() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def page(leaderboard: dict[str, Any]) -> str:
-    return page_of(leaderboard)
+    return page_of(leaderboard, mlflow_ui="http://127.0.0.1:5000")
 
 
 def test_a_row_per_trial_and_selection_rule(leaderboard: dict[str, Any]) -> None:
@@ -226,11 +226,17 @@ def test_page_loads_nothing(page: str) -> None:
     assert all(address.startswith(("#", "http://127.0.0.1:5000")) for address in links(page))
 
 
+def test_without_a_server_there_are_no_links_to_mlflow(leaderboard: dict[str, Any]) -> None:
+    page = page_of(leaderboard)
+    assert all(address.startswith("#") for address in links(page))
+    assert "make ui" in page
+
+
 def test_text_from_data_stays_text() -> None:
     nasty = '<script>alert("x")</script>'
     outcome = {"mlflow_run_id": '"><script>', "mlflow_experiment_id": "../1"}
     cells = [done(nasty, [0.5, 0.6, 0.7], outcome=outcome), failed("disent", nasty)]
-    page = page_of(made(*cells))
+    page = page_of(made(*cells), mlflow_ui="http://127.0.0.1:5000")
     assert "<script" not in page
     assert "http://127.0.0.1:5000/#/experiments/..%2F1/runs/%22%3E%3Cscript%3E" in links(page)
     text = write_leaderboard_table(made(*cells, failed("other", "a | b\n\n# c")))

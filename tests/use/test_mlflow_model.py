@@ -22,10 +22,17 @@ import pytest
 from PIL import Image
 from use_checkpoints import make_checkpoint
 
-from debias_pipeline.tracking import set_tracking_uri
+from debias_pipeline.tracking import (
+    FINISHED,
+    Destination,
+    active_run,
+    end_run,
+    set_tracking_uri,
+    start_run,
+)
 from debias_pipeline.use import Classifier
 from debias_pipeline.use.classifier import write_checkpoint
-from debias_pipeline.use.mlflow_model import log_model
+from debias_pipeline.use.mlflow_model import log_model, save_model
 
 pytestmark = pytest.mark.slow
 
@@ -34,18 +41,34 @@ pytestmark = pytest.mark.slow
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder, before = tmp_path_factory.mktemp("store"), mlflow.get_tracking_uri()
     set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
-    mlflow.create_experiment("models", artifact_location=folder.as_uri())
+    write_checkpoint(make_checkpoint("disent"), folder / "run/checkpoint.safetensors")
     yield folder
     set_tracking_uri(before)
 
 
 @pytest.fixture(scope="module")
 def uri(store: Path) -> str:
+    """The model that a run logs."""
     checkpoint = store / "run/checkpoint.safetensors"
-    write_checkpoint(make_checkpoint("disent"), checkpoint)
+    metadata = make_checkpoint("disent").to_catalog()["metadata"]
+    start_run(
+        Destination(f"sqlite:///{store}/mlflow.db", "", "models", (store / "mlruns").as_uri()),
+        store / "pending",
+        "run",
+    )
+    active_run().log_model(lambda folder: save_model(folder, checkpoint, metadata))
+    active_run().wait()
+    uri = f"runs:/{active_run().run_id}/model"
+    end_run(FINISHED)
+    return uri
+
+
+@pytest.fixture(scope="module")
+def chosen_uri(uri: str, store: Path) -> str:
+    """The model of another rule and seed, logged by the command."""
     mlflow.set_experiment("models")
     with mlflow.start_run():
-        return log_model(checkpoint, "selected", 4)
+        return log_model(store / "run", "selected", 4)
 
 
 @pytest.fixture
@@ -57,14 +80,19 @@ def photos(tmp_path: Path, images: Callable[..., Any], monkeypatch: pytest.Monke
     return pictures
 
 
+@pytest.mark.parametrize(("model", "choice"), [("uri", ()), ("chosen_uri", ("selected", 4))])
 def test_paths_arrays_and_encoded_files_are_predicted_alike(
-    uri: str, photos: Any, tmp_path: Path
+    model: str,
+    choice: tuple[Any, ...],
+    photos: Any,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
 ) -> None:
-    model = mlflow.pyfunc.load_model(uri)
+    loaded = mlflow.pyfunc.load_model(request.getfixturevalue(model))
     encoded = "base64:" + base64.b64encode((tmp_path / "0.png").read_bytes()).decode()
     inputs = ["0.png", encoded, photos[0], photos[0].tolist(), "1.png"]
-    found = model.predict(pd.DataFrame({"image": inputs}))
-    classifier = Classifier(make_checkpoint("disent"), "selected", 4)
+    found = loaded.predict(pd.DataFrame({"image": inputs}))
+    classifier = Classifier(make_checkpoint("disent"), *choice)
     expected = classifier.probabilities(photos)[[0, 0, 0, 0, 1]]
     probabilities = found[[f"probability_{name}" for name in classifier.label_names]]
     np.testing.assert_allclose(probabilities.to_numpy(), expected, atol=1e-6)
@@ -75,7 +103,8 @@ def test_the_model_has_a_signature_an_example_and_pinned_requirements(uri: str) 
     info = mlflow.models.get_model_info(uri)
     assert info.signature.inputs.input_names() == ["image"]
     assert {"label", "confidence"} <= set(info.signature.outputs.input_names())
-    assert info.saved_input_example_info
+    model = mlflow.pyfunc.load_model(uri)
+    assert len(model.predict(model.input_example)) == 1
     requirements = Path(mlflow.pyfunc.get_model_dependencies(uri)).read_text().split()
     assert all("==" in each for each in requirements)
 

@@ -26,7 +26,8 @@ from debias_pipeline.grid.parameters import OVERRIDES
 from debias_pipeline.grid.trials import Trial
 from debias_pipeline.names import DONE, FAILED
 from debias_pipeline.records import Outcome, TrainingRecord
-from debias_pipeline.tracking import TrackedRun, active_run, trial_run
+from debias_pipeline.reporting import draw_figures
+from debias_pipeline.tracking import NOTE, TrackedRun, active_run, describe, trial_run
 from debias_pipeline.training import limited_threads, training_named
 
 logger = logging.getLogger(__name__)
@@ -37,6 +38,9 @@ Execute = Callable[[Node, Any], None]
 # A node with this tag runs after the nodes before it have succeeded or failed; its missing inputs
 # are None.
 ALL_DONE: Final = "all_done"
+
+# Tags of a trial's MLflow run that are also parameters, as in ordinary runs.
+_SETTINGS: Final = ("dataset", "percent")
 
 
 class _Identity(TypedDict):
@@ -101,7 +105,7 @@ def record_outcome(
     If the runner does not use `run_trial`, only the duration of training is known.
     """
     run, attempt = active_run(), _attempt.get()
-    run.log(metrics={key: metric["value"] for key, metric in final_metrics.items()})
+    run.log_final_metrics({key: metric["value"] for key, metric in final_metrics.items()})
     recipe = training_record["recipe"]
     identity: _Identity = {
         "dataset": dataset,
@@ -174,6 +178,8 @@ def run_trial(
         "seeds": ",".join(map(str, trial.seeds)),
         "cell": trial.name,
     }
+    stage = "a trial of the parent run, which has the command,"
+    tags[NOTE] = describe([trial.method], _data_name(trial), trial.seeds, stage=stage)
     trains = f"{trial.name}.training_record" in {name for each in nodes for name in each.outputs}
     record = None if trains else load_or_none(catalog, f"{trial.name}.training_record")
     run = TrackedRun()
@@ -184,15 +190,17 @@ def run_trial(
             with (
                 without_node_errors(),
                 training_named(trial.name),
-                trial_run(trial.name, tags) as run,
+                trial_run(f"{_data_name(trial)}/{trial.method}", tags) as run,
             ):
-                run.log(params=recipe)
+                settings = {key: value for key, value in tags.items() if key in _SETTINGS}
+                run.log(params={**settings, "precision": trial.precision, "recipe": recipe})
                 if problem is not None:
                     raise problem
                 for node in nodes:
                     execute(node, _ExplainingCatalog(catalog))
                     if f"{trial.name}.training_record" in node.outputs:
                         record = load_or_none(catalog, f"{trial.name}.training_record")
+                _log_figures(trial, catalog, run)
         except AlreadyRunningError:
             raise
         except Exception as failure:
@@ -210,6 +218,32 @@ def run_trial(
             catalog.save(f"{trial.name}.outcome", outcome)
         finally:
             _attempt.reset(token)
+
+
+def _log_figures(trial: Trial, catalog: Catalog, run: TrackedRun) -> None:
+    """Log the figures of a trial to MLflow; without MLflow, none are drawn."""
+    if run.key is None:
+        return
+    entries = (
+        *(f"{trial.name}.{name}" for name in ("metrics", "history", "sample_weights")),
+        f"{trial.name}.group_accuracy",
+        *(f"{trial.setting}.{name}" for name in ("images", "manifest", "data_card")),
+    )
+    inputs = [load_or_none(catalog, name) for name in entries]
+    if any(each is None for each in inputs):
+        return
+    try:
+        figures = draw_figures(*inputs)
+    except Exception as error:  # the results of the trial are complete without them
+        logger.warning("%s: MLflow gets no figures: %s", trial.name, one_line(error))
+        return
+    for name, svg in figures.items():
+        run.log_text(svg, f"figures/{name}.svg")
+
+
+def _data_name(trial: Trial) -> str:
+    """Return the name of a trial's data for people, such as `cmnist 2pct`."""
+    return trial.data_folder.removeprefix("folder/").replace("/", " ")
 
 
 class _ExplainingCatalog:

@@ -35,7 +35,7 @@ class GridParameters(BaseModel):
     threads: Threads = "auto"
     overrides: dict[str, Any] = Field(default_factory=dict)
     data_options: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    mlflow_ui: str = Field(default="http://127.0.0.1:5000", pattern="^https?://")
+    mlflow_ui: str = Field(default="", pattern="^(https?://|$)")
 
     @field_validator("datasets", "percents", "methods", mode="before")
     @classmethod

@@ -1,11 +1,10 @@
-"""Track a run in MLflow: tags, parameters, metrics and artifacts."""
+"""Track a run in MLflow: tags, parameters, metrics, artifacts and the trained model."""
 
 import os
-import shlex
-import subprocess
-from collections.abc import Iterable, Mapping
+from collections import Counter
 from pathlib import Path
-from typing import Any, cast
+from tempfile import TemporaryDirectory
+from typing import Any, Final, cast
 
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
@@ -14,37 +13,59 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 from kedro_mlflow.config.kedro_mlflow_config import KedroMlflowConfig
 
-from debias_pipeline.biased_data import get_dataset
 from debias_pipeline.config_loader import ProjectConfigLoader
-from debias_pipeline.grid import GRID_TAG, Catalog, Trial, chosen_trials, trials_of
-from debias_pipeline.io import local_file
+from debias_pipeline.grid import GRID_TAG, Catalog, chosen_trials, trials_of
+from debias_pipeline.hooks.run_facts import (
+    command_line,
+    data_name,
+    git_commit,
+    method_facts,
+    runner_name,
+    whole_run,
+)
+from debias_pipeline.io import FiguresDataset, SpreadsheetDataset, local_file
 from debias_pipeline.methods import method_names
-from debias_pipeline.nested import flattened
+from debias_pipeline.pipeline_registry import baseline_first
+from debias_pipeline.pipelines.evaluation import PRETRAINED
+from debias_pipeline.records import DataCard
 from debias_pipeline.tracking import (
     FAILED,
     FINISHED,
     PENDING_FOLDER,
+    Dataset,
     Destination,
     active_run,
     credentials_of,
     destination_of,
+    end_method_run,
     end_run,
+    method_run,
     mlflow_config,
     set_tracking_uri,
     start_run,
 )
 
+# Parameters that are not settings of a run: the command says what was typed.
+_NO_SETTINGS: Final = ("typed", "published_accuracy")
+
 
 class TrackingHooks:
-    """Track a run in MLflow: parameters, tags, metrics and artifacts.
+    """Track a run in MLflow: parameters, tags, metrics, artifacts and models.
 
-    These hooks replace those of kedro-mlflow, which fail if the MLflow server is unreachable. They
-    use kedro-mlflow's settings in mlflow.yml.
+    A run of several methods is a parent run with a child run per method, with the same names of
+    metrics. These hooks replace those of kedro-mlflow, which fail if the MLflow server is
+    unreachable. They use kedro-mlflow's settings in mlflow.yml.
     """
 
     _catalog: Catalog
     _config: KedroMlflowConfig
     _destination: Destination
+
+    def __init__(self) -> None:
+        # Nodes to run, by method.
+        self._left: Counter[str] = Counter()
+        # Folder of the images; unknown on workers.
+        self._raw_dir: Path | None = None
 
     # Runs before all hooks that read the configuration.
     @hook_impl(tryfirst=True)
@@ -70,48 +91,114 @@ class TrackingHooks:
         parameters: dict[str, Any] = catalog.load("parameters")
         trials = chosen_trials(trials_of(parameters), pipeline)
         project = Path(run_params["project_path"])
+        typed = command_line(run_params, names)
+        self._raw_dir = Path(parameters["raw_dir"])
+        self._left = Counter(_method_of(node) for node in pipeline.nodes)
+        methods = baseline_first(name for name in (*method_names(), PRETRAINED) if self._left[name])
+        common = {"kedro_command": typed, "git_commit": git_commit(project)}
+        whole = whole_run(pipeline, names, methods, trials, parameters, typed)
         start_run(
             self._destination,
             project / PENDING_FOLDER,
-            self._config.tracking.run.name or "+".join(names),
+            self._config.tracking.run.name or whole.name,
             {
                 **{name: value for name, value in run_params.items() if value},
-                **(_tags_of_grid(trials) if trials else {}),
-                **(_tags_of_run(pipeline, parameters) if _uses_dataset(pipeline) else {}),
-                "kedro_command": _command(run_params, names),
-                "git_commit": _git_commit(project),
+                **whole.tags,
+                **common,
+                "runner": runner_name(run_params),
             },
             self._config.tracking.run.id,
+            {name: method_facts(names, [name], parameters, typed, common) for name in methods}
+            if len(methods) > 1
+            else {},
         )
         if trials:
             active_run().log(params={"benchmark": parameters["benchmark"]})
 
     @hook_impl
     def before_node_run(self, node: Node, catalog: Catalog, inputs: dict[str, Any]) -> None:
-        """Log the parameters of a node; trials log their recipes in `run_trial`."""
+        """Log the parameters, data and model of a node; trials log their recipes themselves."""
         # Set here, as workers call no earlier hook.
         self._catalog = catalog
-        if GRID_TAG not in node.tags:
-            parameters = {name: inputs[name] for name in inputs if is_parameter(name)}
-            active_run().log(
-                params={name.removeprefix("params:"): each for name, each in parameters.items()}
-            )
+        method = _method_of(node)
+        run = method_run(method)
+        in_grid = GRID_TAG in node.tags
+        for name, value in inputs.items():
+            if is_parameter(name):
+                short = name.removeprefix("params:").removeprefix(f"{method}.")
+                # Recipes of several methods are inputs of their comparison, which has no method.
+                if not in_grid and "." not in short and short not in _NO_SETTINGS:
+                    run.log(params={short: value})
+            elif name.split(".")[-1] == "data_card" and isinstance(value, dict):
+                run.log_dataset(self._dataset_of(cast(DataCard, value)))
+            elif name == f"{method}.checkpoint" and not in_grid:
+                self._log_model(name, value, method)
 
     @hook_impl
-    def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
-        """Log data whose catalog entry has `mlflow_artifact: <path>` or `mlflow_metrics: <prefix>`.
+    def after_node_run(self, node: Node) -> None:
+        """End the run of a method after its last node."""
+        method = _method_of(node)
+        self._left[method] -= 1
+        if not self._left[method]:
+            end_method_run(method)
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
+        """Log data whose catalog entry has `mlflow_artifact: <folder>` or `mlflow_metrics: true`.
 
         Datasets of kedro-mlflow are not used, as they fail if the MLflow server is unreachable.
+        Tables are logged as CSV, which MLflow shows. A trained method is logged as a model; trials
+        of a grid are not, as these may be thousands.
         """
-        dataset = self._catalog.get(dataset_name)
+        dataset, method = self._catalog.get(dataset_name), _method_of(node)
         metadata = getattr(dataset, "metadata", None) or {}
-        if "mlflow_artifact" in metadata and active_run().key is not None:
-            with local_file(dataset) as path:
-                active_run().log_artifact(path, metadata["mlflow_artifact"])
-        if "mlflow_metrics" in metadata:
-            for name, metric in data.items():
-                full_name = f"{metadata['mlflow_metrics']}.{name}"
-                active_run().log(metrics={full_name: metric["value"]}, step=metric["step"])
+        run = method_run(method)
+        if "mlflow_artifact" in metadata and run.key is not None:
+            self._log_artifact(dataset, data, metadata["mlflow_artifact"], method)
+        if metadata.get("mlflow_metrics"):
+            run.log_final_metrics({name: metric["value"] for name, metric in data.items()})
+        if dataset_name == "data_card":
+            run.log_dataset(self._dataset_of(data))
+        if dataset_name == f"{method}.checkpoint" and GRID_TAG not in node.tags:
+            self._log_model(dataset_name, data, method)
+
+    def _log_artifact(self, dataset: Any, data: Any, folder: str, method: str) -> None:
+        run = method_run(method)
+        if isinstance(dataset, FiguresDataset):
+            for name, svg in data.items():
+                run.log_text(svg, f"{folder}/{name}.svg")
+            return
+        with local_file(dataset) as path, TemporaryDirectory() as scratch:
+            if path.suffix == ".parquet":
+                table = Path(scratch) / f"{path.stem}.csv"
+                SpreadsheetDataset(filepath=table.as_posix()).save(data)
+                path = table
+            run.log_artifact(path, folder)
+
+    def _log_model(self, dataset_name: str, checkpoint: dict[str, Any], method: str) -> None:
+        # Slow to import.
+        from debias_pipeline.use.mlflow_model import save_model
+
+        with local_file(self._catalog.get(dataset_name)) as path:
+            method_run(method).log_model(
+                lambda folder: save_model(folder, path, checkpoint["metadata"])
+            )
+
+    def _dataset_of(self, card: DataCard) -> Dataset:
+        """Return what MLflow shows of the data of a run."""
+        counts = {}
+        for split, summary in card["splits"].items():
+            counts[f"{split} images"] = summary["images"]
+            if summary["conflicting"] is not None:
+                counts[f"{split} bias-conflicting"] = summary["conflicting"]
+        return Dataset(
+            name=data_name(card["dataset"], card["percent"], self._raw_dir),
+            # Made by an earlier version, it has no hash.
+            digest=card.get("content_hash") or "unknown",
+            source=card["origin"],
+            shape=tuple(card["image_shape"]),
+            facts={"label": card["label_name"], "bias": card["bias_name"], **counts},
+        )
 
     @hook_impl
     def after_pipeline_run(self) -> None:
@@ -124,75 +211,6 @@ class TrackingHooks:
         end_run(FAILED)
 
 
-def _tags_of_run(pipeline: Pipeline, parameters: dict[str, Any]) -> dict[str, str]:
-    first, count = parameters["seed"], parameters["seeds"]
-    return {
-        **_tags_of_data(parameters),
-        "method": ",".join(name for name in method_names() if _in_namespace(pipeline, name)),
-        "seeds": ",".join(str(seed) for seed in range(first, first + count)),
-    }
-
-
-def _tags_of_data(parameters: dict[str, Any]) -> dict[str, str]:
-    dataset = get_dataset(parameters["dataset"])
-    if dataset.has_percents:
-        return {"dataset": dataset.name, "percent": parameters["percent"]}
-    # A percent that does not change the data would be misleading.
-    title = dataset.title(parameters["percent"], Path(parameters["raw_dir"]))
-    return {"dataset": dataset.name, "data": title}
-
-
-def _tags_of_grid(trials: list[Trial]) -> dict[str, str]:
-    def listed(values: Iterable[object]) -> str:
-        return ",".join(dict.fromkeys(map(str, values)))
-
-    percents = [each.percent for each in trials if get_dataset(each.dataset).has_percents]
-    return {
-        "dataset": listed(trial.dataset for trial in trials),
-        **({"percent": listed(percents)} if percents else {}),
-        "method": listed(trial.method for trial in trials),
-        "seeds": listed(trials[0].seeds),
-    }
-
-
-def _in_namespace(pipeline: Pipeline, name: str) -> bool:
-    return any((node.namespace or "").split(".")[0] == name for node in pipeline.nodes)
-
-
-def _uses_dataset(pipeline: Pipeline) -> bool:
-    """Return whether an ordinary pipeline makes or reads the data set of its parameters."""
-    return bool({"images", "data_card"} & pipeline.datasets())
-
-
-def _command(run_params: Mapping[str, Any], pipelines_chosen: list[str]) -> str:
-    """Return the command line of a run, with the options that Kedro passes to hooks."""
-    options: dict[str, Any] = {
-        "pipelines": [name for name in pipelines_chosen if name != "__default__"],
-        "env": [run_params["env"]] if run_params["env"] else [],
-        "params": [
-            f"{name}={value}"
-            for name, value in flattened(run_params["runtime_params"] or {}).items()
-        ],
-        "tags": run_params["tags"],
-        "nodes": run_params["node_names"],
-        "from-nodes": run_params["from_nodes"],
-        "to-nodes": run_params["to_nodes"],
-        "from-inputs": run_params["from_inputs"],
-        "to-outputs": run_params["to_outputs"],
-    }
-    chosen = [f"--{name}={','.join(values)}" for name, values in options.items() if values]
-    return " ".join(["kedro run", *map(shlex.quote, chosen)])
-
-
-def _git_commit(project: Path) -> str:
-    """Return the commit of the project, with "-dirty" if files differ; "unknown" without git."""
-
-    def git(arguments: Iterable[str]) -> str:
-        command = ["git", "-C", str(project), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        commit = git(["rev-parse", "HEAD"])
-        return f"{commit}-dirty" if git(["status", "--porcelain"]) else commit
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+def _method_of(node: Node) -> str:
+    """Return the namespace of a node, which is its method in an ordinary run; "" without one."""
+    return node.namespace or ""

@@ -39,8 +39,6 @@ from debias_pipeline.reporting.text import (
 )
 from debias_pipeline.selection_rules import SelectionRule
 
-DEFAULT_MLFLOW_UI: Final = "http://127.0.0.1:5000"
-
 _LONGEST_REASON: Final = 60  # characters in a table cell; the whole text is above the tables
 
 Cells = list[tuple[str, list[TableCell]]]
@@ -75,7 +73,7 @@ def write_leaderboard_page(
     leaderboard: Leaderboard,
     figures: Mapping[str, str],
     commands: Sequence[str],
-    mlflow_ui: str = DEFAULT_MLFLOW_UI,
+    mlflow_ui: str = "",
 ) -> str:
     """Return the leaderboard as an HTML page that loads no other files.
 
@@ -83,12 +81,12 @@ def write_leaderboard_page(
         leaderboard: from `make_leaderboard`.
         figures: SVG text by data set, from `draw_leaderboard_figures`.
         commands: run the grid again, and make the leaderboard again.
-        mlflow_ui: address of MLflow's pages; values link to their runs.
+        mlflow_ui: address of MLflow's pages, to which values link; "" makes no links.
 
     Raises:
         UserError: if `mlflow_ui` is not the address of a web server.
     """
-    base = _web_address(mlflow_ui)
+    base = _web_address(mlflow_ui) if mlflow_ui else ""
     return render(
         "leaderboard_page.html.jinja",
         progress=progress_in_words(leaderboard["rows"]),
@@ -103,9 +101,9 @@ def write_leaderboard_page(
 
 
 def run_link(row: LeaderboardRow, mlflow_ui: str) -> str:
-    """Return the address of a row's MLflow run, "" if it has none."""
+    """Return the address of a row's MLflow run, "" if there is none."""
     experiment, run = row["mlflow_experiment_id"], row["mlflow_run_id"]
-    if not experiment or not run:
+    if not mlflow_ui or not experiment or not run:
         return ""
     return f"{mlflow_ui}/#/experiments/{quote(experiment, safe='')}/runs/{quote(run, safe='')}"
 
@@ -115,7 +113,7 @@ def _web_address(mlflow_ui: str) -> str:
     parts = urlsplit(mlflow_ui)
     if parts.scheme not in ("http", "https") or not parts.netloc:
         raise UserError(
-            f"mlflow_ui={mlflow_ui!r} is not a web address; use e.g. {DEFAULT_MLFLOW_UI}"
+            f"mlflow_ui={mlflow_ui!r} is not a web address; use e.g. http://127.0.0.1:5000"
         )
     return mlflow_ui.rstrip("/")
 

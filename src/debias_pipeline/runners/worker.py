@@ -105,7 +105,8 @@ def _run(pickled: bytes, origin: Origin) -> None:
         for name in node.outputs:
             _remove_incomplete_output(task.catalog.get(name))
     # A trial starts its own MLflow run.
-    own_run = nullcontext() if task.group.trial is not None else resumed_parent()
+    method = task.group.nodes[0].namespace or ""
+    own_run = nullcontext() if task.group.trial is not None else resumed_parent(method)
     with parent_elsewhere(origin.parent), own_run:
         task.group.run(task.catalog, execute)
 

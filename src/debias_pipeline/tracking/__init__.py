@@ -3,19 +3,23 @@
 from debias_pipeline.tracking.active import (
     FAILED,
     FINISHED,
+    MethodRun,
     StepMetrics,
     active_parent,
     active_run,
+    end_method_run,
     end_run,
     end_running_children,
     killed_when_interrupted,
+    method_run,
     parent_elsewhere,
     resumed_parent,
     start_run,
     trial_run,
 )
+from debias_pipeline.tracking.description import NOTE, describe
 from debias_pipeline.tracking.journal import PENDING_FOLDER
-from debias_pipeline.tracking.run import ParentRun, TrackedRun
+from debias_pipeline.tracking.run import Dataset, ParentRun, TrackedRun
 from debias_pipeline.tracking.sender import reason, send_abandoned
 from debias_pipeline.tracking.settings import (
     credentials_of,
@@ -29,9 +33,12 @@ __all__ = [
     "DEFAULT_STORE",
     "FAILED",
     "FINISHED",
+    "NOTE",
     "PENDING_FOLDER",
     "SQLITE",
+    "Dataset",
     "Destination",
+    "MethodRun",
     "ParentRun",
     "StepMetrics",
     "Store",
@@ -39,10 +46,13 @@ __all__ = [
     "active_parent",
     "active_run",
     "credentials_of",
+    "describe",
     "destination_of",
+    "end_method_run",
     "end_run",
     "end_running_children",
     "killed_when_interrupted",
+    "method_run",
     "mlflow_config",
     "parent_elsewhere",
     "reason",

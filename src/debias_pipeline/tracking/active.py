@@ -2,10 +2,11 @@
 
 import atexit
 import os
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,52 @@ from debias_pipeline.tracking.store import KILLED, Destination
 FINISHED, FAILED = "FINISHED", "FAILED"
 
 
+@dataclass(frozen=True)
+class MethodRun:
+    """A child run of one method, which is created when its first value is logged.
+
+    Attributes:
+        name: name of the run.
+        tags: text to filter runs by.
+        params: parameters to log.
+    """
+
+    name: str
+    tags: Mapping[str, Any]
+    params: Mapping[str, Any]
+
+
 @dataclass
 class _Tracking:
-    """What is tracked, and the parent of trials: the run itself, or one of another process."""
+    """What is tracked, and the parent of trials: the run itself, or one of another process.
+
+    Attributes:
+        planned: child runs by method.
+        context: tags of MLflow, such as the user.
+        methods: those of them that were created.
+    """
 
     run: TrackedRun = NO_RUN
     parent: ParentRun | TrackedRun = NO_RUN
     sender: Sender | None = None
     pid: int = 0
+    planned: Mapping[str, MethodRun] = field(default_factory=dict)
+    context: Mapping[str, str] = field(default_factory=dict)
+    methods: dict[str, TrackedRun] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def of_method(self, method: str) -> TrackedRun:
+        """Return the child run of a method, or the run itself if the method has none."""
+        with self.lock:
+            if method not in self.planned or self.sender is None or self.run.key is None:
+                return self.run
+            if method not in self.methods:
+                plan = self.planned[method]
+                tags = {**self.context, **plan.tags}
+                child = TrackedRun.create(self.sender, plan.name, tags, self.run)
+                child.log(params=plan.params)
+                self.methods[method] = child
+            return self.methods[method]
 
 
 # Of this process; nodes that run in other threads log to its run too.
@@ -41,25 +80,35 @@ def active_run() -> TrackedRun:
     return _trial.get() or _process.run
 
 
+def method_run(method: str) -> TrackedRun:
+    """Return the run to which values of a method are logged.
+
+    It is the run of the trial, the child run of the method, or the run of the whole `kedro run`.
+    """
+    return _trial.get() or _process.of_method(method)
+
+
 def start_run(
     destination: Destination,
     root: Path,
     name: str,
     tags: Mapping[str, Any] | None = None,
     run_id: str | None = None,
+    methods: Mapping[str, MethodRun] | None = None,
 ) -> None:
     """Start the run of this process, without waiting for MLflow.
 
     Args:
         root: folder of all journals.
         run_id: id of an existing MLflow run to continue; None creates a run.
+        methods: child runs by method; without them, methods log to the run itself.
     """
     global _process
     end_run(KILLED)
     sender = Sender(destination, root, main=True)
-    all_tags = {**resolve_tags(), **(tags or {})}
-    run = TrackedRun.create(sender, name, all_tags, NO_RUN, run_id=run_id)
-    _process = _Tracking(run, run, sender, os.getpid())
+    context = resolve_tags()
+    run = TrackedRun.create(sender, name, {**context, **(tags or {})}, NO_RUN, run_id=run_id)
+    _process = _Tracking(run, run, sender, os.getpid(), methods or {}, context)
 
 
 def end_run(status: str) -> None:
@@ -70,9 +119,16 @@ def end_run(status: str) -> None:
     """
     global _process
     ended, _process = _process, _Tracking()
-    ended.run.end(status)
+    for run in (*ended.methods.values(), ended.run):
+        run.end(status)
     if ended.sender is not None:
         ended.sender.close()
+
+
+def end_method_run(method: str) -> None:
+    """End the child run of a method as FINISHED, if it has one."""
+    if method in _process.methods:
+        _process.methods[method].end(FINISHED)
 
 
 @contextmanager
@@ -100,8 +156,17 @@ def active_parent() -> ParentRun | None:
     run, sender = _process.run, _process.sender
     if sender is None or run.key is None:
         return None
+    children = {method: _process.of_method(method) for method in _process.planned}
     run.wait()
-    return ParentRun(sender.destination, str(sender.root), run.key, run.run_id, run.experiment_id)
+
+    def parent(run: TrackedRun) -> ParentRun:
+        return ParentRun(
+            sender.destination, str(sender.root), run.key or "", run.run_id, run.experiment_id
+        )
+
+    return replace(
+        parent(run), methods={name: parent(child) for name, child in children.items() if child.key}
+    )
 
 
 @contextmanager
@@ -120,12 +185,20 @@ def parent_elsewhere(parent: ParentRun | None) -> Iterator[None]:
 
 
 @contextmanager
-def resumed_parent() -> Iterator[None]:
-    """Make the run that another process has started active here, without ending it."""
-    if _elsewhere.get() is None:
+def resumed_parent(method: str = "") -> Iterator[None]:
+    """Make the run that another process has started active here, without ending it.
+
+    Args:
+        method: makes the child run of this method active, if there is one.
+    """
+    tracking = _elsewhere.get()
+    if tracking is None:
         yield
         return
-    with _child(continues_parent=True) as run:
+    parent = tracking.parent
+    if isinstance(parent, ParentRun):
+        parent = parent.methods.get(method, parent)
+    with _child(parent=parent, continues_parent=True) as run:
         try:
             yield
         finally:
@@ -170,7 +243,11 @@ def end_running_children(parent: ParentRun) -> None:
 
 @contextmanager
 def _child(
-    name: str = "", tags: Mapping[str, Any] | None = None, *, continues_parent: bool = False
+    name: str = "",
+    tags: Mapping[str, Any] | None = None,
+    *,
+    parent: ParentRun | TrackedRun | None = None,
+    continues_parent: bool = False,
 ) -> Iterator[TrackedRun]:
     """Create a run below the parent and make it active."""
     tracking = _elsewhere.get() or _process
@@ -181,7 +258,7 @@ def _child(
         tracking.sender,
         name,
         tags,
-        tracking.parent,
+        parent or tracking.parent,
         continues_parent=continues_parent,
         replaces=tracking is not _process,
     )
@@ -195,7 +272,7 @@ def _child(
 class StepMetrics:
     """Logs the rows of a training history to the active run.
 
-    The names are `<method>.seed<seed>.<column of the history>`.
+    The names are `seed<seed>/<column of the history>`, the same for every method.
     """
 
     def __init__(self, method: str) -> None:
@@ -215,6 +292,7 @@ class StepMetrics:
 
     def _log(self, rows: Sequence[Mapping[str, Any]]) -> None:
         for row in rows:
-            prefix = f"{self._method}.seed{row['seed']}"
             values = {k: v for k, v in row.items() if k not in ("step", "seed")}
-            active_run().log(metrics={prefix: values}, step=int(row["step"]))
+            method_run(self._method).log(
+                metrics={f"seed{row['seed']}": values}, step=int(row["step"])
+            )

@@ -4,10 +4,11 @@ import json
 import shutil
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 from uuid import uuid4
 
@@ -19,7 +20,8 @@ from debias_pipeline.files import replacing
 PENDING_FOLDER: Final = "mlflow_pending"
 
 # Kinds of records. CLOSE_CHILDREN marks the running children of a run as KILLED.
-START, LOG, END, CLOSE_CHILDREN = "start", "log", "end", "close_children"
+START, LOG, DATASET, END = "start", "log", "dataset", "end"
+CLOSE_CHILDREN: Final = "close_children"
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ class Journal:
     """The journal of one run, in a folder of its own.
 
     `records.jsonl` is only appended to, `state.json` contains the `SendState`, and files below
-    `artifacts/` wait to be uploaded. The process that writes or sends a journal holds its lock.
+    `artifacts/` and the MLflow model `model/` wait to be uploaded. The process that writes or sends
+    a journal holds its lock.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -97,18 +100,41 @@ class Journal:
                 raise OSError(f"{self._file}: no space left")
         self._ended |= kind == END
 
-    def keep_artifact(self, path: Path, artifact_path: str) -> None:
-        """Copy a file that is to be uploaded into a folder of the run's artifacts."""
-        with replacing(self.folder / "artifacts" / artifact_path / path.name) as temporary:
-            shutil.copyfile(path, temporary)
+    def keep_artifact(self, name: str, write: Callable[[Path], object]) -> None:
+        """Keep a file that is to be uploaded.
 
-    def artifacts(self) -> Iterator[tuple[Path, str]]:
-        """Yield the files to upload, each with its folder in MLflow."""
+        Args:
+            name: path of the file in the run's artifacts.
+            write: writes the file to a path.
+        """
+        with replacing(self.folder / "artifacts" / name) as temporary:
+            write(temporary)
+
+    @property
+    def model(self) -> Path:
+        """Return the folder of an MLflow model that is to be uploaded; it may not exist."""
+        return self.folder / "model"
+
+    def keep_model(self, write: Callable[[Path], None]) -> None:
+        """Keep an MLflow model, unless there is one already.
+
+        Args:
+            write: writes the model to a new folder.
+        """
+        if self.model.exists():
+            return
+        with TemporaryDirectory(dir=self.folder, suffix=".tmp") as folder:
+            write(Path(folder) / "model")
+            (Path(folder) / "model").rename(self.model)
+
+    def artifacts(self) -> Iterator[tuple[Path, str | None]]:
+        """Yield the files to upload, each with its folder in MLflow; None is the top folder."""
         root = self.folder / "artifacts"
         for path in sorted(root.rglob("*")):
             # `replacing` has temporary files there.
             if path.is_file() and path.suffix != ".tmp":
-                yield path, path.parent.relative_to(root).as_posix()
+                folder = path.parent.relative_to(root).as_posix()
+                yield path, None if folder == "." else folder
 
     def read(self, start: int = 0) -> Iterator[tuple[dict[str, Any], int]]:
         """Yield the records after a position, each with the position of its end.
@@ -154,10 +180,10 @@ class Journal:
         """Return whether the run has ended, all of it was sent, and no child waits for its id."""
         if not self._ended or self.state.sent < self._file.stat().st_size:
             return False
+        if self.model.exists() or any(self.artifacts()):
+            return False
         others = self.folder.parent.glob("*/")
-        return not any(self.artifacts()) and not any(
-            _first_record(folder).get("parent") == self.key for folder in others
-        )
+        return not any(_first_record(folder).get("parent") == self.key for folder in others)
 
     def release(self) -> None:
         """Unlock the journal, so that another process can send the rest."""

@@ -3,8 +3,9 @@
 import logging
 import math
 import re
+import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,14 +13,20 @@ from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH, MAX_TAG_VAL_LENGTH
 
 from debias_pipeline.errors import one_line
 from debias_pipeline.nested import flattened
-from debias_pipeline.tracking.journal import CLOSE_CHILDREN, END, LOG, Journal, SendState
+from debias_pipeline.selection_rules import SELECTION_RULES
+from debias_pipeline.tracking.description import NOTE, describe_data
+from debias_pipeline.tracking.journal import CLOSE_CHILDREN, DATASET, END, LOG, Journal, SendState
 from debias_pipeline.tracking.sender import Sender
 from debias_pipeline.tracking.store import Destination
+from debias_pipeline.tracking.system import SystemMetrics
 
 logger = logging.getLogger(__name__)
 
 # Seconds that a process waits for the id of a new run.
 _ID_TIMEOUT = 30
+
+# Prefix of metrics that no method could know without the labels of the test split.
+LEAKING: Final = "uses_test_labels"
 
 _INVALID_IN_NAMES = re.compile(r"[^/\w.\- :]")
 
@@ -34,6 +41,7 @@ class ParentRun:
         key: see `TrackedRun.key`.
         run_id: id of the run in MLflow; None if MLflow did not answer.
         experiment_id: id of its experiment in MLflow; None if MLflow did not answer.
+        methods: its child runs, by method.
     """
 
     destination: Destination
@@ -41,6 +49,26 @@ class ParentRun:
     key: str
     run_id: str | None
     experiment_id: str | None
+    methods: Mapping[str, "ParentRun"] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The data of a run.
+
+    Attributes:
+        name: for people, such as `cmnist 2pct`.
+        digest: hash of the content; MLflow keeps its first 36 characters.
+        source: where it comes from.
+        shape: H, W, 3 of the images.
+        facts: such as the number of images per split.
+    """
+
+    name: str
+    digest: str
+    source: str
+    shape: tuple[int, ...]
+    facts: Mapping[str, Any]
 
 
 class TrackedRun:
@@ -52,6 +80,11 @@ class TrackedRun:
     def __init__(self, journal: Journal | None = None, sender: Sender | None = None) -> None:
         self._journal, self._sender = journal, sender
         self._params: set[str] = set()
+        self._datasets: list[Dataset] = []
+        self._has_model = False
+        self._system: SystemMetrics | None = None
+        self._ended = False
+        self._note = ""
 
     @classmethod
     def create(
@@ -77,7 +110,7 @@ class TrackedRun:
             journal = Journal.create(
                 sender.root,
                 name=name,
-                tags={k: str(value)[:MAX_TAG_VAL_LENGTH] for k, value in (tags or {}).items()},
+                tags=shortened_tags(tags),
                 parent=parent.key,
                 parent_run_id=parent.run_id,
                 experiment_id=parent.experiment_id,
@@ -89,7 +122,11 @@ class TrackedRun:
             logger.warning("MLflow gets nothing of this run: %s", one_line(error))
             return NO_RUN
         sender.add(journal)
-        return cls(journal, sender)
+        run = cls(journal, sender)
+        run._note = str((tags or {}).get(NOTE, ""))
+        if not continues_parent:
+            run._system = SystemMetrics(run.log)
+        return run
 
     @property
     def key(self) -> str | None:
@@ -115,14 +152,16 @@ class TrackedRun:
         params: Mapping[str, Any] | None = None,
         metrics: Mapping[str, Any] | None = None,
         step: int = 0,
+        tags: Mapping[str, Any] | None = None,
     ) -> None:
-        """Log parameters and metrics.
+        """Log parameters, metrics and tags.
 
         Args:
             params: values in a nested mapping are named `outer.inner`; those that were logged
                 before are skipped.
-            metrics: named in the same way; those that are not a finite number are skipped.
+            metrics: named `outer/inner`; those that are not a finite number are skipped.
             step: step at which MLflow shows the metrics.
+            tags: text to filter runs by; they replace earlier ones.
         """
         new = {k: v for k, v in flattened(params or {}).items() if k not in self._params}
         self._params |= new.keys()
@@ -131,22 +170,79 @@ class TrackedRun:
             params={_valid(name): str(value)[:MAX_PARAM_VAL_LENGTH] for name, value in new.items()},
             metrics={
                 _valid(name): float(value)
-                for name, value in flattened(metrics or {}).items()
+                for name, value in flattened(metrics or {}, "/").items()
                 if isinstance(value, int | float) and math.isfinite(value)
             },
             step=step,
+            tags=shortened_tags(tags),
         )
+
+    def log_final_metrics(self, values: Mapping[str, float]) -> None:
+        """Log metrics of the test split, in a section of MLflow's charts per selection rule.
+
+        Args:
+            values: named `<selection rule>.<metric>`, or `<metric>`. Those of a rule that uses the
+                test split become `uses_test_labels/<selection rule>_<metric>`, so that they come
+                last and are not mistaken for a result.
+        """
+        metrics = {}
+        for key, value in values.items():
+            rule, _, name = key.rpartition(".")
+            leaks = rule in SELECTION_RULES and SELECTION_RULES[rule].leaks
+            metrics[f"{LEAKING}/{rule}_{name}" if leaks else key.replace(".", "/")] = value
+        self.log(metrics=metrics)
+
+    def log_dataset(self, dataset: Dataset) -> None:
+        """Log data of the run, once, and add it to the description."""
+        if dataset not in self._datasets:
+            self._datasets.append(dataset)
+            self._append(DATASET, **asdict(dataset))
+            if self._note:
+                parts = (describe_data(each.name, each.facts) for each in self._datasets)
+                self.log(tags={NOTE: "\n\n".join([self._note, *parts])})
 
     def log_artifact(self, path: Path, artifact_path: str) -> None:
         """Log a copy of a file, in a folder of the run's artifacts."""
-        self._write(lambda journal: journal.keep_artifact(path, artifact_path))
+        name = f"{artifact_path}/{path.name}"
+        self._write(
+            lambda journal: journal.keep_artifact(name, lambda to: shutil.copyfile(path, to))
+        )
+
+    def log_text(self, text: str, name: str) -> None:
+        """Log a text as a file, whose name is its path in the run's artifacts."""
+        self._write(
+            lambda journal: journal.keep_artifact(name, lambda to: to.write_text(text, "utf-8"))
+        )
+
+    def log_model(self, write: Callable[[Path], None]) -> None:
+        """Log an MLflow model, once; if it cannot be written, the run has none.
+
+        Args:
+            write: writes the model to a new folder.
+        """
+        if self._journal is None or self._has_model:
+            return
+        self._has_model = True
+        try:
+            self._journal.keep_model(write)
+        except Exception as error:
+            logger.warning(
+                "The model is not logged to MLflow: %s; log it with kedro log-model",
+                one_line(error),
+            )
+        self._notify()
 
     def close_children(self) -> None:
         """Mark the children that are RUNNING as KILLED."""
         self._append(CLOSE_CHILDREN)
 
     def end(self, status: str | None) -> None:
-        """End the run; None leaves its status to the process that started it."""
+        """End the run, once; None leaves its status to the process that started it."""
+        if self._ended:
+            return
+        self._ended = True
+        if self._system is not None:
+            self._system.stop()
         self._append(END, status=status)
 
     def wait(self) -> None:
@@ -166,10 +262,19 @@ class TrackedRun:
             logger.warning("MLflow gets no further values of this run: %s", one_line(error))
             self._journal = None
         else:
+            self._notify()
+
+    def _notify(self) -> None:
+        if self._sender is not None:
             self._sender.notify()
 
 
 NO_RUN: Final = TrackedRun()
+
+
+def shortened_tags(tags: Mapping[str, Any] | None) -> dict[str, str]:
+    """Return tags as texts that MLflow accepts."""
+    return {_valid(name): str(value)[:MAX_TAG_VAL_LENGTH] for name, value in (tags or {}).items()}
 
 
 def _valid(name: str) -> str:

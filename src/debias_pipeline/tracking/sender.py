@@ -1,6 +1,7 @@
 """Send journals to MLflow from a thread, so that nothing waits for a server."""
 
 import logging
+import os
 import threading
 import time
 from contextlib import suppress
@@ -83,8 +84,15 @@ class Sender:
             else:
                 logger.info("MLflow works again; all of this run was sent")
 
-    def _progress(self) -> dict[str, int]:
-        return {journal.key: journal.state.sent for journal in list(self._journals)}
+    def _progress(self) -> dict[str, tuple[int, int]]:
+        """Return what was sent of each journal, and the number of files left."""
+        return {
+            journal.key: (
+                journal.state.sent,
+                sum(len(files) for _, _, files in os.walk(journal.folder)),
+            )
+            for journal in list(self._journals)
+        }
 
     def _work(self) -> None:
         ending, retry_at = False, 0.0

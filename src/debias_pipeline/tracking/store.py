@@ -1,10 +1,12 @@
 """Send journals to an MLflow store."""
 
+import json
 import logging
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
@@ -12,15 +14,43 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
+import numpy as np
 import sqlalchemy
 from mlflow import MlflowClient
-from mlflow.entities import Experiment, Metric, Param, RunStatus, ViewType
+from mlflow.data.schema import TensorDatasetSchema
+from mlflow.entities import (
+    Dataset,
+    DatasetInput,
+    Experiment,
+    InputTag,
+    LoggedModel,
+    LoggedModelOutput,
+    Metric,
+    Param,
+    RunStatus,
+    RunTag,
+    ViewType,
+)
 from mlflow.exceptions import MlflowException
+from mlflow.models import Model
+from mlflow.models.model import MLMODEL_FILE_NAME
+from mlflow.types import Schema, TensorSpec
 from mlflow.utils.file_utils import local_file_uri_to_path
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID
+from mlflow.utils.uri import is_local_uri
+from mlflow.utils.validation import MAX_DATASET_DIGEST_SIZE, MAX_DATASET_NAME_SIZE
 
 from debias_pipeline.errors import one_line
-from debias_pipeline.tracking.journal import CLOSE_CHILDREN, END, LOG, START, Journal, read_state
+from debias_pipeline.files import link_or_copy, replacing
+from debias_pipeline.tracking.journal import (
+    CLOSE_CHILDREN,
+    DATASET,
+    END,
+    LOG,
+    START,
+    Journal,
+    read_state,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -91,12 +121,48 @@ class Store:
             else:
                 yield from self._apply_accepted(journal.state.run_id, kind, list(records))
             journal.update_state(sent=ends[-1])
-        for path, artifact_path in list(journal.artifacts()):
+        for path, folder in list(journal.artifacts()):
             before = path.stat()
-            self._client.log_artifact(journal.state.run_id, str(path), artifact_path)
+            with _rejections() as rejected:
+                self._client.log_artifact(journal.state.run_id, str(path), folder)
+            yield from rejected
             # A newer file of this name may have replaced it.
             if path.stat().st_ino == before.st_ino:
                 path.unlink()
+        if journal.model.is_dir():
+            with _rejections() as rejected:
+                self._send_model(journal)
+            yield from rejected
+            shutil.rmtree(journal.model)
+
+    def _send_model(self, journal: Journal) -> None:
+        """Upload the model of a run as MLflow's `runs:/<id>/model`."""
+        run_id, experiment_id = journal.state.run_id, journal.state.experiment_id
+        # An earlier attempt may have created it.
+        found = self._client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'")
+        name = journal.model.name
+        model = found[0] if found else self._client.create_logged_model(experiment_id, name, run_id)
+        main_file = journal.model / MLMODEL_FILE_NAME
+        description = Model.load(str(main_file))
+        description.run_id, description.model_id = run_id, model.model_id
+        description.save(str(main_file))
+        for file in [each for each in journal.model.rglob("*") if each.is_file()]:
+            self._upload(model, file, file.relative_to(journal.model))
+            # A later attempt uploads the rest, for which it reads the main file.
+            if file != main_file:
+                file.unlink()
+        self._client.log_outputs(run_id, [LoggedModelOutput(model.model_id, 0)])
+        self._client.finalize_logged_model(model.model_id, "READY")
+
+    def _upload(self, model: LoggedModel, file: Path, name: Path) -> None:
+        """Upload a file of a model, or link to it on this disk, as networks may be large."""
+        if is_local_uri(model.artifact_location):
+            folder = Path(local_file_uri_to_path(model.artifact_location))
+            with replacing(folder / name) as temporary:
+                link_or_copy(file, temporary)
+        else:
+            folder_there = name.parent.as_posix() if name.parent.name else None
+            self._client.log_model_artifact(model.model_id, str(file), folder_there)
 
     @cached_property
     def _client(self) -> Any:
@@ -149,16 +215,13 @@ class Store:
         self, run_id: str | None, kind: str, records: list[dict[str, Any]]
     ) -> Iterator[str]:
         """Apply records of one kind, each on its own if MLflow rejects them together."""
-        try:
+        with _rejections() as rejected:
             self._apply(run_id, kind, records)
-        except MlflowException as error:
-            if error.error_code not in _REJECTIONS:
-                raise
-            if len(records) == 1:
-                yield one_line(error)
-            else:
-                for record in records:
-                    yield from self._apply_accepted(run_id, kind, [record])
+        if len(records) == 1:
+            yield from rejected
+        elif rejected:
+            for record in records:
+                yield from self._apply_accepted(run_id, kind, [record])
 
     def _apply(self, run_id: str | None, kind: str, records: list[dict[str, Any]]) -> None:
         if kind == LOG:
@@ -170,7 +233,13 @@ class Store:
                     for name, value in record["metrics"].items()
                 ],
                 params=[Param(*each) for record in records for each in record["params"].items()],
+                # Journals of earlier versions have none.
+                tags=[
+                    RunTag(*each) for record in records for each in record.get("tags", {}).items()
+                ],
             )
+        elif kind == DATASET:
+            self._client.log_inputs(run_id, [_dataset_input(record) for record in records])
         elif kind == CLOSE_CHILDREN:
             self._close_children(run_id)
         elif kind == END and records[-1]["status"]:
@@ -180,10 +249,10 @@ class Store:
         """Mark running children as KILLED, all or those of one name."""
         experiment = self._client.get_run(parent_id).info.experiment_id
         wanted = f"attributes.status = 'RUNNING' and tags.`{MLFLOW_PARENT_RUN_ID}` = '{parent_id}'"
-        if name is not None:
-            wanted += f" and attributes.run_name = '{name}'"
         for run in self._client.search_runs([experiment], wanted, max_results=_MOST_RUNNING):
-            self._client.set_terminated(run.info.run_id, KILLED)
+            # The name of a folder may have quotes, which a filter cannot express.
+            if name in (None, run.info.run_name):
+                self._client.set_terminated(run.info.run_id, KILLED)
 
     @cached_property
     def _experiment_id(self) -> str:
@@ -220,7 +289,11 @@ class Store:
             )
             return
         with closing(sqlite3.connect(file, timeout=4)) as database, database:
-            for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
+            for table, column in (
+                ("experiments", "artifact_location"),
+                ("runs", "artifact_uri"),
+                ("logged_models", "artifact_location"),
+            ):
                 database.execute(
                     f"UPDATE {table} SET {column} = ? || substr({column}, ?)"
                     f" WHERE experiment_id = ? AND substr({column}, 1, ?) = ?",
@@ -229,6 +302,34 @@ class Store:
         logger.info(
             "The project was moved: its MLflow artifacts are now in %s, not %s", artifacts, old
         )
+
+
+@contextmanager
+def _rejections() -> Iterator[list[str]]:
+    """Yield a list that gets the error, in one line, if MLflow rejects a request."""
+    rejected: list[str] = []
+    try:
+        yield rejected
+    except MlflowException as error:
+        if error.error_code not in _REJECTIONS:
+            raise
+        rejected.append(one_line(error))
+
+
+def _dataset_input(record: dict[str, Any]) -> DatasetInput:
+    """Return MLflow's record of a `run.Dataset`."""
+    images = TensorSpec(np.dtype("uint8"), (-1, *record["shape"]), "image")
+    labels = TensorSpec(np.dtype("int16"), (-1,), "label")
+    schema = TensorDatasetSchema(Schema([images]), Schema([labels]))
+    dataset = Dataset(
+        name=record["name"][:MAX_DATASET_NAME_SIZE],
+        digest=record["digest"][:MAX_DATASET_DIGEST_SIZE],
+        source_type="local",
+        source=json.dumps({"uri": record["source"]}),
+        schema=json.dumps(schema.to_dict()),
+        profile=json.dumps(record["facts"]),
+    )
+    return DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, "training")])
 
 
 def database_file(uri: str) -> Path:

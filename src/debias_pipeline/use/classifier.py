@@ -1,7 +1,7 @@
 """A trained network that predicts the labels of images."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +55,9 @@ class Classifier(nn.Module):
         method = restore_method(self.checkpoint, rule, torch.device("cpu"))
         self._method = method.requires_grad_(False)
         self.rule, self.seed = rule, self.checkpoint.seeds[0]
-        names = checkpoint.origin.get("label_names") or range(checkpoint.classes)
-        self.label_names = [str(name) for name in names]
-        height, width = (checkpoint.origin.get("image_shape") or checkpoint.image_shape)[:2]
-        self.image_size = (int(height), int(width))
+        self.label_names, self.image_size = names_and_size(
+            checkpoint.origin, checkpoint.classes, checkpoint.image_shape
+        )
 
     def forward(self, images: Tensor) -> Tensor:
         """Return probabilities.
@@ -133,6 +132,21 @@ class Classifier(nn.Module):
                 },
             }
         )
+
+
+def names_and_size(
+    origin: Mapping[str, Any], classes: int, image_shape: Sequence[int]
+) -> tuple[list[str], tuple[int, int]]:
+    """Return the names of a checkpoint's labels, and height and width of its images.
+
+    Args:
+        origin: see `Checkpoint`; empty for published checkpoints.
+        classes: number of labels.
+        image_shape: H, W, 3, as the networks read them.
+    """
+    names = origin.get("label_names") or range(classes)
+    height, width = (origin.get("image_shape") or image_shape)[:2]
+    return [str(name) for name in names], (int(height), int(width))
 
 
 def load_classifier(model: str | Path, rule: str = "last", seed: int | None = None) -> Classifier:

@@ -1,0 +1,154 @@
+"""Names, tags and descriptions of MLflow runs."""
+
+import json
+import shlex
+import subprocess
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from kedro.pipeline import Pipeline
+
+from debias_pipeline.biased_data import get_dataset
+from debias_pipeline.grid import Trial
+from debias_pipeline.methods import method_names
+from debias_pipeline.nested import flattened
+from debias_pipeline.runners import ON_OTHER_MACHINES
+from debias_pipeline.tracking import NOTE, MethodRun, describe
+
+_DEFAULT_RUNNERS: Final = ("SequentialRunner", "debias_pipeline.runners.IsolatingRunner")
+
+
+def _uses_dataset(pipeline: Pipeline) -> bool:
+    """Return whether an ordinary pipeline makes or reads the data set of its parameters."""
+    return bool({"images", "data_card"} & pipeline.datasets())
+
+
+def whole_run(
+    pipeline: Pipeline,
+    names: list[str],
+    methods: list[str],
+    trials: list[Trial],
+    parameters: Mapping[str, Any],
+    typed: str,
+) -> MethodRun:
+    """Return name and tags of the run of a command, whatever its pipeline."""
+    if _uses_dataset(pipeline):
+        return method_facts(names, methods, parameters, typed)
+    name = "+".join(names)
+    tags = {**(_tags_of_grid(trials) if trials else {}), NOTE: describe([], name, [], {}, typed)}
+    return MethodRun(name, tags, {})
+
+
+def method_facts(
+    pipelines: list[str],
+    methods: list[str],
+    parameters: Mapping[str, Any],
+    typed: str,
+    common: Mapping[str, str] | None = None,
+) -> MethodRun:
+    """Return name, tags and parameters of an ordinary run, or of one of its methods."""
+    tags = _tags_of_data(parameters)
+    seeds = [*range(parameters["seed"], parameters["seed"] + parameters["seeds"])]
+    data = data_name(parameters["dataset"], parameters["percent"], Path(parameters["raw_dir"]))
+    stages = [name for name in pipelines if name not in (*method_names(), "__default__")]
+    what = ["+".join(methods), *stages] if methods else stages
+    return MethodRun(
+        f"{data}/{' '.join(what)}",
+        {
+            **tags,
+            "method": ",".join(methods),
+            "seeds": ",".join(map(str, seeds)),
+            **(common or {}),
+            NOTE: describe(
+                methods,
+                data,
+                seeds,
+                parameters["recipe"],
+                typed,
+                stage=", ".join(stages) or "trained and evaluated",
+            ),
+        },
+        tags,
+    )
+
+
+def data_name(dataset: str, percent: str, raw_dir: Path | None) -> str:
+    """Return the name of data for people: `cmnist 2pct`, or the name of the images' folder."""
+    if get_dataset(dataset).has_percents:
+        return f"{dataset} {percent}"
+    return dataset if raw_dir is None else get_dataset(dataset).title(percent, raw_dir)
+
+
+def _tags_of_data(parameters: Mapping[str, Any]) -> dict[str, str]:
+    dataset = get_dataset(parameters["dataset"])
+    if dataset.has_percents:
+        return {"dataset": dataset.name, "percent": parameters["percent"]}
+    # A percent that does not change the data would be misleading.
+    title = dataset.title(parameters["percent"], Path(parameters["raw_dir"]))
+    return {"dataset": dataset.name, "data": title}
+
+
+def _tags_of_grid(trials: list[Trial]) -> dict[str, str]:
+    def listed(values: Iterable[object]) -> str:
+        return ",".join(dict.fromkeys(map(str, values)))
+
+    percents = [each.percent for each in trials if get_dataset(each.dataset).has_percents]
+    return {
+        "dataset": listed(trial.dataset for trial in trials),
+        **({"percent": listed(percents)} if percents else {}),
+        "method": listed(trial.method for trial in trials),
+        "seeds": listed(trials[0].seeds),
+    }
+
+
+def command_line(run_params: Mapping[str, Any], pipelines_chosen: list[str]) -> str:
+    """Return the command line of a run, with the options that Kedro passes to hooks."""
+    options: dict[str, Any] = {
+        "pipelines": [name for name in pipelines_chosen if name != "__default__"],
+        "env": [run_params["env"]] if run_params["env"] else [],
+        "params": [
+            f"{name}={value if isinstance(value, str) else json.dumps(value)}"
+            for name, value in flattened(run_params["runtime_params"] or {}).items()
+        ],
+        "tags": run_params["tags"],
+        "nodes": run_params["node_names"],
+        "namespaces": run_params.get("namespaces"),
+        "from-nodes": run_params["from_nodes"],
+        "to-nodes": run_params["to_nodes"],
+        "from-inputs": run_params["from_inputs"],
+        "to-outputs": run_params["to_outputs"],
+        "load-versions": [
+            f"{name}:{version}" for name, version in (run_params.get("load_versions") or {}).items()
+        ],
+    }
+    chosen = [f"--{name}={','.join(values)}" for name, values in options.items() if values]
+    runner = runner_name(run_params)
+    if runner not in _DEFAULT_RUNNERS:
+        chosen.append(f"--runner={runner}")
+    if run_params.get("only_missing_outputs"):
+        chosen.append("--only-missing-outputs")
+    return " ".join(["kedro run", *map(shlex.quote, chosen)])
+
+
+def runner_name(run_params: Mapping[str, Any]) -> str:
+    """Return the runner as --runner takes it; Kedro passes `<module.Class object at …>`."""
+    text = str(run_params["runner"])
+    if text in ("DaskRunner", ON_OTHER_MACHINES):
+        return "debias_pipeline.runners.DaskRunner"
+    module, _, name = text.strip("<>").split(" ")[0].rpartition(".")
+    return f"debias_pipeline.runners.{name}" if module.startswith("debias_pipeline") else name
+
+
+def git_commit(project: Path) -> str:
+    """Return the commit of the project, with "-dirty" if files differ; "unknown" without git."""
+
+    def git(arguments: Iterable[str]) -> str:
+        command = ["git", "-C", str(project), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        commit = git(["rev-parse", "HEAD"])
+        return f"{commit}-dirty" if git(["status", "--porcelain"]) else commit
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
