@@ -30,6 +30,7 @@ class Effort:
 
     Attributes:
         sections: keys of `TITLES`, unless the user chooses.
+        methods: unless the user chooses.
         seeds, precisions: of the cases of cmnist; those of cifar10c have one seed.
         seconds: time to spend on a case, by data set.
         profiled_steps: of each case, by data set.
@@ -37,6 +38,7 @@ class Effort:
     """
 
     sections: Sequence[str]
+    methods: Sequence[str]
     seeds: Sequence[int]
     precisions: Sequence[str]
     seconds: Mapping[str, float]
@@ -45,11 +47,11 @@ class Effort:
 
 
 FULL = Effort(
-    tuple(TITLES), (1, 5), PRECISIONS,
+    tuple(TITLES), ("vanilla", "lff", "disent", "lff_be", "jtt", "groupdro"), (1, 5), PRECISIONS,
     {"cmnist": 4.0, "cifar10c": 8.0}, {"cmnist": 50, "cifar10c": 3}, 3,
 )  # fmt: skip
 QUICK = Effort(
-    ("steps", "parts", "runs"), (1,), ("fp32",),
+    ("steps", "parts", "runs"), ("vanilla", "lff", "disent", "jtt"), (1,), ("fp32",),
     {"cmnist": 1.0, "cifar10c": 2.0}, {"cmnist": 10, "cifar10c": 1}, 1,
 )  # fmt: skip
 # Seconds on two idle cores: of a round of commands, of the grid, of its layouts.
@@ -120,7 +122,8 @@ def chosen_cases(options: argparse.Namespace, effort: Effort) -> Sequence[Case]:
     found: list[Case] = []
     for dataset in options.dataset or SIZES:
         seeds = options.seeds or (effort.seeds if dataset == "cmnist" else (1,))
-        found += cases([dataset], options.method, seeds, options.precision or effort.precisions)
+        methods = options.method or effort.methods
+        found += cases([dataset], methods, seeds, options.precision or effort.precisions)
     return found
 
 
