@@ -219,7 +219,7 @@ def test_tags(tracked: dict[str, mlflow.entities.Run], trained_project: Project)
         described = run.data.tags["mlflow.note.content"]
         command = run.data.tags["kedro_command"]
         assert "recipe.steps=60" in command
-        for part in ("cmnist_mini 2pct", "steps=60", "train images=3500", command):
+        for part in ("cmnist_mini 2pct", "steps 60", "train images=3500", command):
             assert part in described
     assert set(tracked[""].data.tags["method"].split(",")) == set(METHODS)
 

@@ -26,7 +26,12 @@ from debias_pipeline.grid.parameters import OVERRIDES
 from debias_pipeline.grid.trials import Trial
 from debias_pipeline.names import DONE, FAILED
 from debias_pipeline.records import Outcome, TrainingRecord
-from debias_pipeline.reporting import draw_figures
+from debias_pipeline.reporting import (
+    changes_in_words,
+    default_recipe,
+    draw_figures,
+    find_recipe_changes,
+)
 from debias_pipeline.tracking import NOTE, TrackedRun, active_run, describe, trial_run
 from debias_pipeline.training import limited_threads, training_named
 
@@ -179,7 +184,9 @@ def run_trial(
         "cell": trial.name,
     }
     stage = "a trial of the parent run, which has the command,"
-    tags[NOTE] = describe([trial.method], _data_name(trial), trial.seeds, stage=stage)
+    default = default_recipe(recipe, trial.replaced_defaults)
+    changes = {trial.method: changes_in_words(find_recipe_changes(recipe, default))}
+    tags[NOTE] = describe([trial.method], _data_name(trial), trial.seeds, changes, stage=stage)
     trains = f"{trial.name}.training_record" in {name for each in nodes for name in each.outputs}
     record = None if trains else load_or_none(catalog, f"{trial.name}.training_record")
     run = TrackedRun()

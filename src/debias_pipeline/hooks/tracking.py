@@ -13,6 +13,7 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 from kedro_mlflow.config.kedro_mlflow_config import KedroMlflowConfig
 
+from debias_pipeline.biased_data import get_dataset
 from debias_pipeline.config_loader import ProjectConfigLoader
 from debias_pipeline.grid import GRID_TAG, Catalog, chosen_trials, trials_of
 from debias_pipeline.hooks.run_facts import (
@@ -46,7 +47,7 @@ from debias_pipeline.tracking import (
 )
 
 # Parameters that are not settings of a run: the command says what was typed.
-_NO_SETTINGS: Final = ("typed", "published_accuracy")
+_NO_SETTINGS: Final = ("typed", "published_accuracy", "replaced_defaults")
 
 
 class TrackingHooks:
@@ -123,11 +124,15 @@ class TrackingHooks:
         method = _method_of(node)
         run = method_run(method)
         in_grid = GRID_TAG in node.tags
+        dataset = inputs.get("params:dataset")
+        ignored = {*_NO_SETTINGS}
+        if dataset is not None and not get_dataset(dataset).has_percents:
+            ignored.add("percent")
         for name, value in inputs.items():
             if is_parameter(name):
                 short = name.removeprefix("params:").removeprefix(f"{method}.")
                 # Recipes of several methods are inputs of their comparison, which has no method.
-                if not in_grid and "." not in short and short not in _NO_SETTINGS:
+                if not in_grid and "." not in short and short not in ignored:
                     run.log(params={short: value})
             elif name.split(".")[-1] == "data_card" and isinstance(value, dict):
                 run.log_dataset(self._dataset_of(cast(DataCard, value)))

@@ -5,8 +5,6 @@ from typing import Any, Final
 
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
-from debias_pipeline.nested import flattened
-
 NOTE: Final = MLFLOW_RUN_NOTE
 
 
@@ -14,7 +12,7 @@ def describe(
     methods: Sequence[str],
     data: str,
     seeds: Sequence[int],
-    overrides: Mapping[str, Any] | None = None,
+    recipe_changes: Mapping[str, str] | None = None,
     command: str = "",
     *,
     stage: str = "trained and evaluated",
@@ -25,8 +23,8 @@ def describe(
         methods: names of the methods; may be empty.
         data: name of the data, such as `cmnist 2pct`.
         seeds: random seeds.
-        overrides: recipe fields that differ from the defaults of the data set; None leaves the
-            recipe out.
+        recipe_changes: by method, in which fields its recipe differs from the one in the project's
+            files, as text; None leaves the recipe out.
         command: the command line; "" leaves it out.
         stage: what was done.
     """
@@ -34,11 +32,9 @@ def describe(
     seeds_named = f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
     what = f"{names}: {stage} on {_code(data)}, {seeds_named}." if methods else f"{_code(data)}."
     parts = [what]
-    if methods and overrides is not None:
-        fields = _listed(flattened(overrides))
-        parts.append(
-            f"Recipe: the defaults of the data set{fields and f', except {_code(fields)}'}."
-        )
+    for method, changes in (recipe_changes or {}).items():
+        except_for = f", except {_code(changes)}" if changes else ""
+        parts.append(f"Recipe of {method}: the one in the project's files{except_for}.")
     if command:
         parts.append(f"Command: {_code(command)}")
     return "\n\n".join(parts)
