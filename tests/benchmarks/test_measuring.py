@@ -107,7 +107,7 @@ def test_the_command_says_how_long_it_takes_and_writes_its_numbers(
 ):
     monkeypatch.setattr(bench, "random_data", lambda *_: data)
     monkeypatch.setattr(bench, "QUICK", bench.QUICK.__class__(
-        ("steps", "parts"), (1,), ("fp32",), {"cmnist": 0.01}, {"cmnist": 1}, 1,
+        ("steps", "parts"), ("lff",), (1,), ("fp32",), {"cmnist": 0.01}, {"cmnist": 1}, 1,
     ))  # fmt: skip
     path = tmp_path / "steps.json"
     bench.main(["--quick", "--dataset", "cmnist", "--method", "lff", "--json", str(path)])
