@@ -32,7 +32,8 @@ def rank_suspects(
 
     - DisEnt, LfF and their variants: W = b / (b + d). b is the present cross-entropy of the bias
       branch on the image and its label, divided by the largest moving average that a training
-      image of the class has at the end of training; d is the same of the debiased branch.
+      image of the class has at the end of training, and at most 1; d is the same of the debiased
+      branch.
     - JTT: 1 + up if the first network mistakes the image, else 1.
 
     Images of the same weight are ordered by the loss of the bias branch, the highest first, then
@@ -126,7 +127,7 @@ def _largest_averages(
 
 def _names(names: Sequence[str], values: "pd.Series[int]") -> npt.NDArray[np.object_]:
     """Return the name of each value, its number if it has no name, None if it is unknown (−1)."""
-    name_of = {
+    name_of: dict[int, str | None] = {
         number: names[number] if number < len(names) else str(number) for number in set(values)
     }
     name_of[-1] = None

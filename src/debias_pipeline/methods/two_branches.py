@@ -116,12 +116,13 @@ class TwoBranchMethod(Method):
     ) -> Tensor:
         """Return W from the present losses of both branches instead of moving averages.
 
-        They are divided by the largest average of a training image of the class, see `Method`.
+        They are divided by the largest average of a training image of the class, see `Method`, and
+        are at most 1, as those of training images.
         """
         of_class = largest[:, :, labels].clamp_min(torch.finfo(largest.dtype).tiny)
         branches = torch.stack([logits, bias_logits], 1)
         losses = cross_entropy(branches, labels.expand(branches.shape[:-1]))
-        return self.weigh(losses / of_class)
+        return self.weigh((losses / of_class).clamp_max(1))
 
     def bias_factors(self, losses: Tensor, index: Tensor) -> Tensor:
         """Return the factors of the bias branch's cross-entropies, which have no gradient.
