@@ -142,6 +142,23 @@ def test_sample_weights(method: str, left: Callable[[str], Any]):
         assert weights["weight"].between(0, 1).all()
 
 
+def test_suspicious_images_of_all_splits(left: Callable[[str], Any], trained_project: Project):
+    path = "08_reporting/cmnist_mini/2pct/{}/suspects.csv"
+    assert not trained_project.files(path.format("vanilla"))
+    assert len(trained_project.files(path.format("disent"))) == 1
+    suspects, manifest = left("disent.suspects"), left("manifest").set_index("source")
+    assert suspects["rank"].tolist() == list(range(1, len(manifest) + 1))
+    of_file = manifest.loc[suspects["file"]]
+    assert suspects["split"].tolist() == of_file["split"].tolist()
+    assert suspects["label"].tolist() == of_file["label"].astype(str).tolist()
+    assert suspects["bias"].ne("").all()
+    weights = left("disent.sample_weights").groupby("image_id")["weight"].mean()
+    train = suspects[suspects["split"] == "train"]
+    expected = weights.loc[manifest.loc[train["file"], "image_id"]]
+    np.testing.assert_allclose(train["weight"], expected, atol=1e-6)
+    assert suspects["weight"].between(0, 1).all()
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_predictions_and_group_accuracy_give_the_metrics(method: str, left: Callable[[str], Any]):
     predictions, groups = left(f"{method}.predictions"), left(f"{method}.group_accuracy")

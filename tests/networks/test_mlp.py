@@ -90,3 +90,11 @@ def test_a_gradient_penalty_is_refused_instead_of_computed_wrongly():
     penalty = sum(each.square().sum() for each in gradients)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         penalty.backward()
+
+
+@pytest.mark.parametrize("replicas", [1, 3])
+def test_pixels_that_require_a_gradient_get_it(replicas):
+    encoder = mlp()
+    images = torch.rand(replicas, 4, 3, 4, 5, dtype=torch.float64, requires_grad=True)
+    # Small enough that no ReLU changes its state.
+    assert torch.autograd.gradcheck(encoder, images, eps=1e-5)

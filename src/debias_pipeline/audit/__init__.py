@@ -2,7 +2,6 @@
 
 from debias_pipeline.audit.cross_fitting import held_out_folds, predict_all
 from debias_pipeline.audit.planning import AuditPlan, parse_budget, plan_audit
-from debias_pipeline.audit.suspects import suspects_table
 from debias_pipeline.audit.verdict import Verdict, decide
 
 __all__ = [
@@ -13,5 +12,4 @@ __all__ = [
     "parse_budget",
     "plan_audit",
     "predict_all",
-    "suspects_table",
 ]

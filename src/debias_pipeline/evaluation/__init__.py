@@ -13,6 +13,7 @@ from debias_pipeline.evaluation.summary import (
     prediction_table,
     summarise,
 )
+from debias_pipeline.evaluation.suspects import rank_suspects
 
 __all__ = [
     "Predictions",
@@ -24,5 +25,6 @@ __all__ = [
     "group_accuracy_table",
     "predict",
     "prediction_table",
+    "rank_suspects",
     "summarise",
 ]

@@ -186,6 +186,31 @@ class Method(nn.Module, ABC):
         """Return the weight that each training image would get now, [R, N], or None."""
         return None
 
+    def weigh_unseen(
+        self, logits: Tensor, bias_logits: Tensor, labels: Tensor, largest: Tensor
+    ) -> Tensor:
+        """Return the weight of images that the method has not trained on, on the scale of training.
+
+        Methods that give weights and have a bias branch override this, so that images of all
+        splits can be ranked by their weight.
+
+        Args:
+            logits: of `predict_branches`, [R, n, C].
+            bias_logits: of the bias branch, [R, n, C].
+            labels: int64, [n].
+            largest: for each class, the largest entry of `image_losses` among training images: of
+                the debiased and of the bias branch, [R, 2, C]; NaN if the method has no averages.
+
+        Returns:
+            [R, n].
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def ranks_images(cls) -> bool:
+        """Return whether the method weighs images of all splits: it overrides `weigh_unseen`."""
+        return cls.weigh_unseen is not Method.weigh_unseen
+
     def replica_state(self, replica: int) -> dict[str, Tensor]:
         """Return a copy of one replica's networks: name → tensor without the replica axis."""
         return {

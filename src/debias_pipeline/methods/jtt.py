@@ -112,10 +112,20 @@ class Jtt(Vanilla):
         """Return how many times each image is drawn in a pass of the second stage."""
         return self._repetitions().float()
 
+    def weigh_unseen(
+        self, logits: Tensor, bias_logits: Tensor, labels: Tensor, largest: Tensor
+    ) -> Tensor:
+        """Return how many times images would be drawn if they were training images."""
+        del logits, largest
+        return self._times_drawn(bias_logits.argmax(-1) != labels).float()
+
     def _first_logits(self, images: Tensor) -> Tensor:
         logits: Tensor = self.first_head(self.first_encoder(images))
         return logits[:, 0]
 
     def _repetitions(self) -> Tensor:
         """Return 1 + up · E, int64, [R, N]."""
-        return 1 + self.recipe.up * self._errors.long()
+        return self._times_drawn(self._errors)
+
+    def _times_drawn(self, errors: Tensor) -> Tensor:
+        return 1 + self.recipe.up * errors.long()

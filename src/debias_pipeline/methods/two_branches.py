@@ -8,7 +8,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from debias_pipeline.losses import ClassNormalisedAverage, generalised_cross_entropy_factor
+from debias_pipeline.losses import (
+    ClassNormalisedAverage,
+    cross_entropy,
+    generalised_cross_entropy_factor,
+)
 from debias_pipeline.methods.base import Method, Recipe, Task
 
 # Positions of the branches on the branch axis K.
@@ -106,6 +110,19 @@ class TwoBranchMethod(Method):
             [R, n].
         """
         return relative_difficulty(normalised)
+
+    def weigh_unseen(
+        self, logits: Tensor, bias_logits: Tensor, labels: Tensor, largest: Tensor
+    ) -> Tensor:
+        """Return W from the present losses of both branches instead of moving averages.
+
+        They are divided by the largest average of a training image of the class, see `Method`, and
+        are at most 1, as those of training images.
+        """
+        of_class = largest[:, :, labels].clamp_min(torch.finfo(largest.dtype).tiny)
+        branches = torch.stack([logits, bias_logits], 1)
+        losses = cross_entropy(branches, labels.expand(branches.shape[:-1]))
+        return self.weigh((losses / of_class).clamp_max(1))
 
     def bias_factors(self, losses: Tensor, index: Tensor) -> Tensor:
         """Return the factors of the bias branch's cross-entropies, which have no gradient.

@@ -111,7 +111,7 @@ class _ThreeLayers(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the gradients of the parameters; images get no gradient.
+        """Return the gradients of the parameters, and of pixels that require one.
 
         Saved tensors have no autograd history, so that a second derivative would be wrong.
         """
@@ -120,8 +120,9 @@ class _ThreeLayers(torch.autograd.Function):
         of_third = _through_relu(gradient.flatten(0, 1), features)
         of_second = _through_relu(of_third.bmm(third.mT), deeper)
         of_first = _through_relu(of_second.bmm(second.mT), hidden)
+        wide = _stacked_to_side_by_side(of_first * ctx.scale, branches)
         gradients = (
-            pixels.mT @ _stacked_to_side_by_side(of_first * ctx.scale, branches),
+            pixels.mT @ wide,
             of_first.sum(1),
             hidden.mT.bmm(of_second),
             of_second.sum(1),
@@ -132,7 +133,11 @@ class _ThreeLayers(torch.autograd.Function):
             each.view(parameter.shape).to(parameter.dtype)
             for each, parameter in zip(gradients, parameters, strict=True)
         )
-        return None, None, *shaped
+        of_pixels = None
+        if ctx.needs_input_grad[0]:
+            first = parameters[0].flatten(2).to(wide.dtype)
+            of_pixels = (wide @ first.mT).sum_to_size(pixels.shape)
+        return of_pixels, None, *shaped
 
 
 def _three_layers(pixels: Tensor, scale: float, *parameters: Tensor) -> tuple[Tensor, ...]:

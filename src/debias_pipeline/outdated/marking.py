@@ -127,9 +127,14 @@ def _failed_results(trial: str, catalog: Catalog) -> set[str]:
 def _always_made(pipeline: Pipeline) -> set[str]:
     """Return the outputs that every run makes, even if they exist.
 
-    These are the leaderboard, and the metrics that ordinary runs log to MLflow.
+    These are the leaderboard, the metrics that ordinary runs log to MLflow, and the tables that
+    have no versions, so that their age is not known.
     """
-    final = {f"{method}.final_metrics" for method in method_names()}
+    final = {
+        f"{method}.{name}"
+        for method in method_names()
+        for name in ("final_metrics", "suspects", "to_label")
+    }
     leaderboard = (node.outputs for node in pipeline.nodes if ALL_DONE in node.tags)
     return (final & pipeline.all_outputs()).union(*leaderboard)
 

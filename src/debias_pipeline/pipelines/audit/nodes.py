@@ -16,14 +16,14 @@ from debias_pipeline.audit import (
     parse_budget,
     plan_audit,
     predict_all,
-    suspects_table,
 )
+from debias_pipeline.evaluation import rank_suspects
 from debias_pipeline.images import ImageData
 from debias_pipeline.pipelines.training import TrainingSettings, run_training
 from debias_pipeline.records import DataCard, TrainingRecord
 from debias_pipeline.reporting import duration, write_audit_report
 from debias_pipeline.selection_rules import LAST
-from debias_pipeline.training import SnapshotStore, choose_device
+from debias_pipeline.training import SnapshotStore, choose_device, restore_method
 
 logger = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ def train_audit(
 
     Returns:
         checkpoint and sample_weights of the networks that are trained on all training images;
-        suspects, see `suspects_table`; held_out_predictions, see `predict_all`; training_record.
+        suspects, see `rank_suspects`; held_out_predictions, see `predict_all`; training_record.
     """
     train = manifest[manifest["split"] == "train"]
     held_out = held_out_folds(train["label"].to_numpy(np.int64), audit_plan["folds"], seed)
@@ -123,10 +123,11 @@ def train_audit(
     trained = run_training(images, manifest, data_card, snapshots, settings, held_out)
     weights = trained.run.sample_weights
     weights = weights[weights["seed"] == seed].reset_index(drop=True)
-    suspects = suspects_table(trained.method, trained.data, manifest, data_card, weights, precision)
+    checkpoint = trained.checkpoint.of_seed(LAST.key, seed)
+    method = restore_method(checkpoint, LAST.key, trained.data.device)
+    suspects = rank_suspects(method, trained.data, manifest, weights, data_card, precision)
     predictions = predict_all(trained.method, trained.data, held_out, precision)
-    checkpoint = trained.checkpoint.of_seed(LAST.key, seed).to_catalog()
-    return checkpoint, weights, suspects, predictions, trained.record
+    return checkpoint.to_catalog(), weights, suspects, predictions, trained.record
 
 
 def reach_verdict(predictions: pd.DataFrame) -> Verdict:

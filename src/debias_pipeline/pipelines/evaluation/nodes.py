@@ -13,10 +13,12 @@ from debias_pipeline.evaluation import (
     group_accuracy,
     predict,
     prediction_table,
+    rank_suspects,
     summarise,
 )
 from debias_pipeline.images import ImageData
 from debias_pipeline.records import DataCard, Metrics, TrainingRecord
+from debias_pipeline.selection_rules import LAST
 from debias_pipeline.training import (
     Checkpoint,
     check_data,
@@ -55,6 +57,30 @@ def predict_test(
         for rule, steps in trained.steps.items()
     ]
     return pd.concat(tables, ignore_index=True)
+
+
+def list_suspects(
+    images: npt.NDArray[np.uint8],
+    manifest: pd.DataFrame,
+    sample_weights: pd.DataFrame,
+    checkpoint: dict[str, Any],
+    data_card: DataCard,
+    device: str,
+    precision: str,
+) -> pd.DataFrame:
+    """Rank the images of all splits by how much they seem bias-conflicting.
+
+    Returns:
+        suspects, see `evaluation.rank_suspects`.
+
+    Raises:
+        UserError: if the checkpoint was trained on other data.
+    """
+    trained = Checkpoint.from_catalog(checkpoint)
+    check_data(trained, data_card)
+    data = ImageData.from_catalog(images, manifest, choose_device(device))
+    method = restore_method(trained, LAST.key, data.device)
+    return rank_suspects(method, data, manifest, sample_weights, data_card, precision)
 
 
 def import_published(

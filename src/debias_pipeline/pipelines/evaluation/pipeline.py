@@ -2,7 +2,13 @@
 
 from kedro.pipeline import Pipeline, node, pipeline
 
-from debias_pipeline.pipelines.evaluation.nodes import evaluate, import_published, predict_test
+from debias_pipeline.methods import get_method, method_names
+from debias_pipeline.pipelines.evaluation.nodes import (
+    evaluate,
+    import_published,
+    list_suspects,
+    predict_test,
+)
 
 RUN_PARAMETERS = ("params:device", "params:precision")
 PRETRAINED = "pretrained"
@@ -21,6 +27,28 @@ EVALUATION = [
         name="evaluate",
     ),
 ]
+
+# Not part of EVALUATION, as trials of a grid do not list suspicious images.
+SUSPECTS = [
+    node(
+        list_suspects,
+        inputs=[
+            "images",
+            "manifest",
+            "sample_weights",
+            "checkpoint",
+            "data_card",
+            *RUN_PARAMETERS,
+        ],
+        outputs="suspects",
+        name="list_suspects",
+    )
+]
+
+
+def lists_suspects(namespace: str) -> bool:
+    """Return whether a namespace is that of a method that ranks images."""
+    return namespace in method_names() and get_method(namespace).ranks_images()
 
 
 def create_pretrained_pipeline(method: str) -> Pipeline:
@@ -52,9 +80,12 @@ def create_pretrained_pipeline(method: str) -> Pipeline:
 
 
 def create_pipeline(method: str) -> Pipeline:
-    """Return the pipeline that predicts the test split with a method and computes metrics."""
+    """Return the pipeline that predicts the test split with a method and computes metrics.
+
+    Methods that rank images also list the suspicious images of all splits.
+    """
     return pipeline(
-        EVALUATION,
+        [*EVALUATION, *(SUSPECTS if lists_suspects(method) else [])],
         namespace=method,
         inputs={"images", "manifest", "data_card"},
         parameters=set(RUN_PARAMETERS),
