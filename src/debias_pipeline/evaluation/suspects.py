@@ -128,7 +128,9 @@ def _largest_averages(
 def _names(names: Sequence[str], values: "pd.Series[int]") -> npt.NDArray[np.object_]:
     """Return the name of each value, its number if it has no name, None if it is unknown (−1)."""
     name_of: dict[int, str | None] = {
-        number: names[number] if number < len(names) else str(number) for number in set(values)
+        number: names[number] if number < len(names) else str(number)
+        for number in set(values)
+        if number >= 0
     }
     name_of[-1] = None
     return values.map(name_of).to_numpy(object)

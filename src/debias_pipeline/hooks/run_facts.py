@@ -65,7 +65,8 @@ def method_facts(
                 methods,
                 data,
                 seeds,
-                {name: _changes(parameters[name]) for name in methods if name in parameters},
+                # The namespace of published networks has no recipe; its name is a parameter.
+                {name: _changes(parameters[name]) for name in methods if name in method_names()},
                 typed,
                 stage=", ".join(stages) or "trained and evaluated",
             ),
