@@ -228,7 +228,10 @@ def run_trial(
 
 
 def _log_figures(trial: Trial, catalog: Catalog, run: TrackedRun) -> None:
-    """Log the figures of a trial to MLflow; without MLflow, none are drawn."""
+    """Draw the figures of a trial and log them to its MLflow run.
+
+    Does nothing if the run is not tracked or a result is missing. If drawing fails, log a warning.
+    """
     if run.key is None:
         return
     entries = (

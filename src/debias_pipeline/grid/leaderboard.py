@@ -193,7 +193,10 @@ def grid_command(pipeline: str, parameters: Mapping[str, Any], option: str = "")
 
 
 def _typed_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the `--params` that define the same grid in any environment of conf/."""
+    """Return the parameters with which a command runs the same grid again, for `--params`.
+
+    They contain the whole grid, so that the command does not depend on the environment of conf/.
+    """
     grid = {key: value for key, value in parameters["benchmark"].items() if key != "mlflow_ui"}
     of_run = parameters.get("typed", {})
     return {

@@ -52,7 +52,10 @@ class Plan:
 
     @property
     def seconds_left(self) -> float:
-        """Return the estimated duration of the trials to do, run one after the other."""
+        """Return the estimated seconds of all trials that are not done, run one after the other.
+
+        Trials without an estimate are not counted.
+        """
         return sum(trial.seconds or 0 for trial in self.trials if not trial.done)
 
 

@@ -101,7 +101,7 @@ def _random_data(size: SetSize, batch_size: int, device: torch.device) -> ImageD
 
 
 def _seconds_per_image(method: Method, data: ImageData, precision: str) -> float:
-    """Time predictions of a few images, and of many if that is fast."""
+    """Return the seconds to predict one image, measured on a few images, or on many if fast."""
     seconds = 0.0
     for split, images in (("valid", _FEW_IMAGES), ("test", _MANY_IMAGES)):
         started = time.perf_counter()

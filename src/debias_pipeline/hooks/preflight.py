@@ -47,7 +47,12 @@ class PreflightHooks:
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        """Create the grid's pipelines, and `evaluation` and `reporting` of all trained methods."""
+        """Create the pipelines that depend on the parameters or on the results on disk.
+
+        These are the pipelines of the grid, and `evaluation` and `reporting` for the methods that
+        have a checkpoint, or for the default methods if none has. With the parameter `pretrained`,
+        `evaluation` is the one of the published networks instead.
+        """
         pipelines.update(create_pipelines(trials_of(context.params)))
         if context.params.get("pretrained"):
             pipelines.update(pipelines_of_pretrained())

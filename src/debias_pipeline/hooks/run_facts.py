@@ -33,7 +33,19 @@ def whole_run(
     parameters: Mapping[str, Any],
     typed: str,
 ) -> MethodRun:
-    """Return name and tags of the run of a command, whatever its pipeline."""
+    """Return name, tags and parameters of the MLflow run of a whole `kedro run`.
+
+    For a pipeline that does not use the data set of the parameters, such as `benchmark` or
+    `predict`, the name is that of the pipeline, and no parameters are returned.
+
+    Args:
+        pipeline: the pipeline that will run.
+        names: names of its pipelines on the command line.
+        methods: methods that the pipeline contains.
+        trials: trials of the grid that the pipeline contains.
+        parameters: parameters of the run.
+        typed: the command line.
+    """
     if _uses_dataset(pipeline):
         return method_facts(names, methods, parameters, typed)
     name = "+".join(names)
@@ -76,14 +88,24 @@ def method_facts(
 
 
 def _changes(of_method: Mapping[str, Any]) -> str:
-    """Return in what the recipe of a method differs from the one in the project's files."""
+    """Return as text how the recipe of a method differs from the one in the project's files."""
     recipe = of_method.get("recipe", {})
     default = default_recipe(recipe, of_method.get("replaced_defaults", {}))
     return changes_in_words(find_recipe_changes(recipe, default))
 
 
 def data_name(dataset: str, percent: str, raw_dir: Path | None) -> str:
-    """Return the name of data for people: `cmnist 2pct`, or the name of the images' folder."""
+    """Return the name under which MLflow shows a data set.
+
+    Args:
+        dataset: name of the data set.
+        percent: for example 2pct.
+        raw_dir: folder of the raw data, or None.
+
+    Returns:
+        `cmnist 2pct` if the data set has percents, else the name of `raw_dir`, or of the data set
+        if `raw_dir` is None.
+    """
     if get_dataset(dataset).has_percents:
         return f"{dataset} {percent}"
     return dataset if raw_dir is None else get_dataset(dataset).title(percent, raw_dir)

@@ -85,7 +85,11 @@ class TrackingHooks:
     def before_pipeline_run(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Catalog
     ) -> None:
-        """Start the MLflow run of the command and set its tags."""
+        """Start the MLflow run of the command, set its tags, and plan a child run per method.
+
+        Does nothing if mlflow.yml disables tracking for the pipelines. There are child runs only
+        if the pipeline contains several methods.
+        """
         names = run_params["pipeline_names"] or ["__default__"]
         if set(names) <= set(self._config.tracking.disable_tracking.pipelines):
             return

@@ -31,7 +31,7 @@ class FileDataset(AbstractVersionedDataset[Data, Data]):
             version: set by Kedro if the catalog has `versioned: true`.
             credentials: passed to fsspec.
             fs_args: passed to fsspec.
-            metadata: for plugins; not used.
+            metadata: ignored by Kedro; hooks and plugins may read it.
 
         Raises:
             UserError: if the library for such URLs is not installed.

@@ -43,7 +43,7 @@ class ImageArrayDataset(FileDataset[Images]):
             credentials: passed to fsspec.
             fs_args: passed to fsspec.
             cache_dir: folder for copies of remote files; by default ~/.cache/debias_pipeline.
-            metadata: for plugins; not used.
+            metadata: ignored by Kedro; hooks and plugins may read it.
 
         Raises:
             UserError: if the library for such URLs is not installed.

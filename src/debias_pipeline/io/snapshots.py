@@ -36,7 +36,7 @@ class SnapshotFolder:
             url: a local path or a URL; the folder is created with the first snapshot.
             fs_args: passed to fsspec.
             fingerprint: the settings of the run, saved with the first snapshot, so that runs with
-                other settings can name the difference.
+                other settings can name the difference; None to only read or delete snapshots.
         """
         self._url, self._fs_args, self._fingerprint = url, dict(fs_args), fingerprint
         self._protocol, path = get_protocol_and_path(url)
@@ -209,7 +209,7 @@ class SnapshotsDataset(AbstractDataset[None, SnapshotStore]):
         Args:
             filepath: local path or URL of the folder.
             fs_args: passed to fsspec.
-            metadata: for plugins; not used.
+            metadata: ignored by Kedro; hooks and plugins may read it.
         """
         self._filepath, self._fs_args = filepath, fs_args or {}
         self.metadata = metadata

@@ -101,8 +101,8 @@ def cached(
     Copies of older states are removed.
 
     Args:
-        path: of the remote file, without the protocol.
-        folder: for copies.
+        path: path of the remote file, without the protocol.
+        folder: local folder for the copies.
     """
     remote = get_filepath_str(path, protocol)
     # Listings that fsspec has cached would hide a change.

@@ -1,4 +1,4 @@
-"""Report results on disk as missing if they do not belong to a run."""
+"""Report results of other settings or other data as missing, so that a run makes them again."""
 
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, cast

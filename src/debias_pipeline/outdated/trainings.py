@@ -41,7 +41,10 @@ class Data:
 
     @property
     def has_changed(self) -> bool:
-        """Return whether the raw files differ from those that the data on disk was made from."""
+        """Return whether the raw files differ from those that the data on disk was made from.
+
+        False if there is no data on disk, or if the hash of the raw files is unknown.
+        """
         if self.card is None or self.raw_hash is None:
             return False
         return self.card.get("raw_hash") != self.raw_hash
@@ -51,7 +54,8 @@ class Data:
 
         Args:
             trained_on: `data` of the training record.
-            is_remade: whether the run makes the data again; then only raw files are compared.
+            is_remade: whether the run makes the data again; then only raw files are compared,
+                as they are if there is no data on disk.
         """
         if not trained_on.get("content_hash"):
             return "the data it was trained on is not recorded"
@@ -76,13 +80,14 @@ class Training:
     settings: Mapping[str, Any]
 
     def difference(self, catalog: Catalog, is_remade: bool) -> str | None:
-        """Return how settings or data of the results on disk differ from those of the run.
-
-        The text is empty if nothing differs; None if there are no results.
+        """Compare the training on disk with the settings and the data of the run.
 
         Args:
             catalog: catalog of the run.
-            is_remade: whether the run makes the data again.
+            is_remade: whether the run makes the data again; then only raw files are compared.
+
+        Returns:
+            The differences as text, "" if there are none, or None if there is no training on disk.
         """
         name = f"{self.name}.training_record"
         if not catalog.exists(name):

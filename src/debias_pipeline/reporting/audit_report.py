@@ -23,7 +23,14 @@ _LONGEST_SIDE: Final = 128
 
 @dataclass(frozen=True)
 class _Tile:
-    """An image with what is written below it; `source` is a `data:` address."""
+    """An image of the gallery, and the texts below it.
+
+    Attributes:
+        source: `data:` address of the image.
+        file: name of the image file.
+        weight: weight of the image in DisEnt.
+        predictions: labels that the debiased branch and the bias branch predict.
+    """
 
     source: str
     file: str

@@ -47,7 +47,10 @@ class _Tile:
 def draw_sample_grid(
     images: npt.NDArray[np.uint8], manifest: pd.DataFrame, data_card: DataCard
 ) -> Figure | None:
-    """Draw training images of each label, bias-aligned ones above bias-conflicting ones.
+    """Draw random training images of the first labels, at most 10.
+
+    Bias-aligned images are at the top, then bias-conflicting ones, then those that are not known to
+    be either.
 
     Args:
         images: uint8, [N, H, W, 3]; only the rows that are shown are read.
@@ -255,10 +258,11 @@ def _random_rows(rows: pd.DataFrame, most: int) -> list[Any]:
 def draw_contact_sheet(
     pixels: npt.NDArray[np.uint8], rows: Sequence[str], columns: Sequence[str]
 ) -> str:
-    """Draw a grid of images that is already in one array, with names of rows and columns.
+    """Draw an image that consists of a grid of small images, with names of rows and columns.
 
     Args:
-        pixels: uint8, [H, W, 3]; all images have the same size.
+        pixels: uint8, [H, W, 3]: the whole grid; all its rows have the same height, all its
+            columns the same width.
         rows: a name for each row.
         columns: a name for each column.
 

@@ -51,13 +51,14 @@ class _SectionOfPage:
     """A data set on the page.
 
     Attributes:
-        section: names and sentences.
-        figure: `data:` address, "" if there is none.
-        accuracies: of each selection rule: method and table cells by percent.
-        costs: method and table cells by percent.
-        metrics: columns of `all_metrics`.
-        all_metrics: of each selection rule: percent, method and table cells.
-        aurocs: method and table cells by percent; empty if no method has one.
+        section: names and sentences of the section.
+        figure: `data:` address of the figure, "" if there is none.
+        accuracies: for each selection rule, a table with a row per method and a column per percent.
+        costs: one table of the duration and memory of trials, with the same rows and columns.
+        metrics: names and explanations of the columns of `all_metrics`.
+        all_metrics: for each selection rule, a table with a row per trial: percent, method, and a
+            table cell per metric.
+        aurocs: one table of the AUROC, with the same rows and columns; empty if no method has one.
     """
 
     section: Section

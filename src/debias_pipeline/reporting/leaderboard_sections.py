@@ -47,7 +47,7 @@ class RuleTable:
         rows: method and its row at each percent of the section, None if the grid has no such trial.
         tested: percent and a sentence about the significance tests there.
         unreliable: a sentence about unreliable rows, "" if there are none.
-        sources: of the published accuracies in the table.
+        sources: sources of the published accuracies in the table.
     """
 
     rule: SelectionRule
@@ -292,7 +292,10 @@ def _settings_in_words(rows: Sequence[LeaderboardRow]) -> tuple[str, str]:
 
 
 def _settings(rows: Sequence[LeaderboardRow]) -> Mapping[str, Sequence[str]]:
-    """Return setting → its different values in words."""
+    """Return the different values of seeds, steps, precision and threads in finished trials.
+
+    The values are text such as "4 threads"; the list of a key is empty if no value is known.
+    """
     values: dict[str, dict[str, None]] = {"seeds": {}, "steps": {}, "precision": {}, "threads": {}}
     for row in rows:
         if row["status"] != DONE:

@@ -254,8 +254,12 @@ def auroc_cell(metrics: Metrics, data_card: DataCard) -> TableCell:
     """Return the AUROC of the method's weights in detecting bias-conflicting training images.
 
     Args:
-        metrics: of the method.
-        data_card: of the data set.
+        metrics: metrics of the method.
+        data_card: data card of the data set.
+
+    Returns:
+        Mean and standard deviation over seeds, with the number of conflicting images and an
+        interval if there are few of them; a dash and the reason if the AUROC is unknown.
     """
     auroc, train = metrics["conflict_detection_auroc"], data_card["splits"]["train"]
     conflicting, fraction = train["conflicting"], train["conflicting_fraction"]
@@ -310,7 +314,7 @@ def is_unreliable(selected: RuleMetrics | None) -> bool:
 
 
 def unreliable_rules(metrics: Sequence[Metrics]) -> list[str]:
-    """Return a sentence for each selection rule that uses too few conflicting validation images.
+    """Return a sentence for each selection rule that is unreliable for at least one method.
 
     Args:
         metrics: metrics of each method on the same data set.

@@ -72,7 +72,7 @@ def figure_blocks(texts: Mapping[str, FigureText], figures: Mapping[str, str]) -
     """Return the figures of a page in the order of `texts`.
 
     Args:
-        texts: by name of the figure.
+        texts: what the page says about each figure, by name of the figure.
         figures: SVG text or `data:` addresses by name.
     """
     return [

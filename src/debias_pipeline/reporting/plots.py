@@ -204,7 +204,7 @@ def draw_heat_map(
         grid: from `accuracy_grid`.
         manifest: manifest of the data set.
         data_card: data card of the data set.
-        font_size: of names and numbers, in points.
+        font_size: font size of names and numbers, in points.
         room: number of characters that fit along the lower edge.
     """
     values = grid.to_numpy(dtype="float64")
@@ -222,7 +222,7 @@ def draw_heat_map(
 
 
 def add_colour_bar(figure: Figure, axes: Sequence[Axes]) -> None:
-    """Add the colour scale of heat maps; the first axes must have one."""
+    """Add a colour bar next to the axes; the first of them must contain a heat map."""
     bar = figure.colorbar(axes[0].images[0], ax=list(axes), fraction=0.05, pad=0.02)
     bar.set_label("accuracy in the group")
     bar.ax.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))

@@ -1,4 +1,4 @@
-"""In what a run differs from the recipe in the project's files."""
+"""Compare the recipe of a run with the one in the project's files."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ def default_recipe(
     """Return the recipe in the project's files.
 
     Args:
-        recipe: of the method according to the parameters of the run.
+        recipe: recipe of the method according to the parameters of the run.
         replaced_defaults: see `recipes.resolve_method`.
     """
     return {**recipe, **replaced_defaults}

@@ -24,8 +24,8 @@ class Comparison(TypedDict):
         seeds: number of seeds that both have.
         difference: mean over these seeds of the best method's value minus the other's; None
             without common seeds.
-        p_value: of the test; None if it cannot be made: with fewer than two common seeds, or if
-            the difference is the same for every seed and not zero.
+        p_value: p value of the test; None if it cannot be made: with fewer than two common seeds,
+            or if the difference is the same for every seed and not zero.
         p_corrected: the p value, corrected for the number of comparisons.
     """
 
@@ -42,7 +42,7 @@ class Verdict:
 
     Attributes:
         best: the method with the highest mean; of several, the first by name.
-        comparisons: with every other method that has values.
+        comparisons: one with every other method that has values.
     """
 
     best: str
@@ -108,7 +108,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     Source: Holm, "A Simple Sequentially Rejective Multiple Test Procedure", 1979.
 
     Args:
-        p_values: of one family of comparisons, in any order.
+        p_values: p values of one family of comparisons, in any order.
 
     Returns:
         Corrected values in the same order: the i-th smallest of n is multiplied by n − i + 1, and

@@ -172,7 +172,7 @@ def _auroc(cell: TableCell) -> Text:
 
 
 def _with_interval(value: str, count: str) -> Text:
-    """Return a value with the interval of "2 of 2; 34–100" below it."""
+    """Return a value, with the interval of `count` below it: "34–100" of "2 of 2; 34–100"."""
     interval = count.rpartition("; ")[2]
     return Text.assemble(value, (f"\n{interval}" if interval else "", "dim"))
 

@@ -96,12 +96,17 @@ def interval_text(low: float, high: float) -> str:
 
 
 def evidence_text(metric: str, values: OverSeeds, evidence: Evidence | None) -> str:
-    """Return "2 of 2; 34–100 %" for a metric that rests on few images, else "".
+    """Return how many test images a metric is based on, and its 95 % interval, if they are few.
 
     Args:
-        metric: its key in `RuleMetrics`.
-        values: of the metric, over seeds.
-        evidence: the images that it rests on; None if that is not recorded.
+        metric: key of the metric in `RuleMetrics`.
+        values: values of the metric over seeds.
+        evidence: number of images, and the interval; None if they are not recorded.
+
+    Returns:
+        "2 of 2; 34–100 %" (correct predictions of all) for one seed, "2 images; 34–100 %" for
+        several seeds, "smallest group: 2; 34–100 %" for the mean over groups. "" if there are at
+        least `FEW_IMAGES` images, or if the metric or `evidence` is unknown.
     """
     if evidence is None or values["mean"] is None or evidence["images"] >= FEW_IMAGES:
         return ""
@@ -178,7 +183,7 @@ def run_command(
     Args:
         pipeline: name of the pipeline.
         typed: parameters of the run that writes the report, see `parameters.typed_parameters`.
-        record: of the training run.
+        record: record of the training run.
         recipe_changes: recipe fields of the record that differ from the recipe in the files.
     """
     parameters = {**_of_data(typed)}
@@ -216,7 +221,8 @@ def training_command(pipeline: str, typed: Mapping[str, Any]) -> str:
 
     Args:
         pipeline: name of the pipeline.
-        typed: see `parameters.typed_parameters`, and seeds that are not at their default.
+        typed: parameters as returned by `parameters.typed_parameters`; in addition `seed` and
+            `seeds` if they differ from the defaults.
     """
     parameters = {key: value for key, value in typed.items() if key not in ("env", "pretrained")}
     return command(pipeline, parameters, typed.get("env"))

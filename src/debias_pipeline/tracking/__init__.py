@@ -1,4 +1,7 @@
-"""Tracking of runs in MLflow, which never stops a run: values go to disk first, then to MLflow."""
+"""Track runs in MLflow; a failure of MLflow does not stop a run.
+
+Values are first written to a journal on disk, from which a thread sends them to MLflow.
+"""
 
 from debias_pipeline.tracking.active import (
     FAILED,

@@ -152,7 +152,10 @@ def _end_at_exit() -> None:
 
 
 def active_parent() -> ParentRun | None:
-    """Return the active run of this process, to pass to other processes; None without a run."""
+    """Return the active run of this process, to pass to other processes; None without a run.
+
+    It waits for MLflow to create the run and its child runs, see `TrackedRun.wait`.
+    """
     run, sender = _process.run, _process.sender
     if sender is None or run.key is None:
         return None
@@ -236,7 +239,10 @@ def trial_run(name: str, tags: Mapping[str, Any] | None = None) -> Iterator[Trac
 
 
 def end_running_children(parent: ParentRun) -> None:
-    """Mark as KILLED what is still RUNNING under the run of this process, if it is `parent`."""
+    """Mark child runs that are still RUNNING as KILLED.
+
+    Does nothing if `parent` is not the active run of this process.
+    """
     if _process.run.key == parent.key:
         _process.run.close_children()
 

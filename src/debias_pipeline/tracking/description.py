@@ -23,8 +23,8 @@ def describe(
         methods: names of the methods; may be empty.
         data: name of the data, such as `cmnist 2pct`.
         seeds: random seeds.
-        recipe_changes: by method, in which fields its recipe differs from the one in the project's
-            files, as text; None leaves the recipe out.
+        recipe_changes: by method, a text that says how its recipe differs from the one in the
+            project's files; None leaves the recipe out.
         command: the command line; "" leaves it out.
         stage: what was done.
     """

@@ -190,7 +190,7 @@ class Journal:
         self._lock.release()
 
     def remove(self) -> None:
-        """Delete the folder of the journal."""
+        """Delete the folder of the journal and release its lock."""
         shutil.rmtree(self.folder, ignore_errors=True)
         self.release()
 

@@ -57,11 +57,11 @@ class Dataset:
     """The data of a run.
 
     Attributes:
-        name: for people, such as `cmnist 2pct`.
+        name: name that MLflow shows, such as `cmnist 2pct`.
         digest: hash of the content; MLflow keeps its first 36 characters.
-        source: where it comes from.
-        shape: H, W, 3 of the images.
-        facts: such as the number of images per split.
+        source: origin of the data, as text.
+        shape: shape of an image: H, W, 3.
+        facts: further facts by name, such as the number of images per split.
     """
 
     name: str
@@ -246,7 +246,7 @@ class TrackedRun:
         self._append(END, status=status)
 
     def wait(self) -> None:
-        """Wait until everything is sent, or MLflow has failed."""
+        """Wait until everything is sent or MLflow has failed, at most `_ID_TIMEOUT` seconds."""
         if self._sender is not None:
             self._sender.wait(_ID_TIMEOUT)
 

@@ -136,7 +136,11 @@ class Store:
             shutil.rmtree(journal.model)
 
     def _send_model(self, journal: Journal) -> None:
-        """Upload the model of a run as MLflow's `runs:/<id>/model`."""
+        """Upload the model of a run as MLflow's `runs:/<id>/model`.
+
+        Each file is deleted from the journal when it is uploaded, so that a retry uploads only the
+        rest; the main file MLmodel is kept, as a retry reads it.
+        """
         run_id, experiment_id = journal.state.run_id, journal.state.experiment_id
         # An earlier attempt may have created it.
         found = self._client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'")
@@ -306,7 +310,10 @@ class Store:
 
 @contextmanager
 def _rejections() -> Iterator[list[str]]:
-    """Yield a list that gets the error, in one line, if MLflow rejects a request."""
+    """Catch the error if MLflow rejects a request, and append it to the list that is yielded.
+
+    The error is appended as one line. Other errors, such as of the connection, are raised.
+    """
     rejected: list[str] = []
     try:
         yield rejected

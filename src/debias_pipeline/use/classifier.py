@@ -25,14 +25,15 @@ _IMAGES_AT_ONCE = 256
 class Classifier(nn.Module):
     """The networks of one seed, from the step that one selection rule selects.
 
-    Images are resized, cropped and normalised as in evaluation, so they are given as they are.
+    Image files may have any size: `predict` resizes them to `image_size`. Arrays must have this
+    size. Both are then cropped, resized and normalised as in evaluation.
 
     Example:
         >>> classifier = load_classifier("data/06_models/cmnist_mini/2pct/disent")
         >>> classifier.predict([Path("photo.jpg")])
 
     Attributes:
-        checkpoint: has the networks of this rule and seed only.
+        checkpoint: checkpoint with the networks of this rule and seed only.
         label_names: name of each label, by label.
         image_size: height and width to which image files are resized when they are read.
         rule: the selection rule.

@@ -1,4 +1,4 @@
-"""Write a trained network for programs that do not have this project."""
+"""Export a trained network to ONNX or TorchScript, for programs that cannot use this package."""
 
 import json
 import warnings

@@ -95,7 +95,7 @@ def log_model(model: str | Path, rule: str = "last", seed: int | None = None) ->
     Args:
         model: see `load_classifier`.
         rule: selection rule of the network.
-        seed: of the network; None takes the first.
+        seed: seed of the network; None takes the first.
 
     Returns:
         The URI of the MLflow model.

@@ -1,4 +1,4 @@
-"""The audit pipeline: is there a shortcut in the data, and which images show it?"""
+"""The audit pipeline: test the data for a shortcut, and list the images that conflict with it."""
 
 from debias_pipeline.pipelines.audit.pipeline import AUDIT, create_pipeline
 

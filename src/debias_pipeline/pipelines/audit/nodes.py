@@ -40,19 +40,25 @@ def plan(
     precision: str,
     threads: Any,
 ) -> AuditPlan:
-    """Say what was found, and choose network, image size and steps that fit the budget.
+    """Log a summary of the data, and choose a recipe whose training fits the budget.
+
+    The number of steps is chosen for every data set; network and image size only for a folder of
+    the user's images. If the budget is too small for a reliable verdict, log a warning.
 
     Args:
         images: uint8, N × H × W × 3.
         manifest: row i describes images[i].
         data_card: facts about the data set.
-        recipe: of DisEnt on this data set.
-        typed: recipe fields that the user has set.
-        budget: such as 10min.
-        seed: of the first replica.
+        recipe: recipe of DisEnt for this data set.
+        typed: recipe fields that the user has set; they are kept.
+        budget: time for the training, such as 10min.
+        seed: seed of the first replica.
         device: auto, cpu, cuda or mps.
         precision: fp32 or bf16.
         threads: `auto`, or the number of threads on the CPU.
+
+    Raises:
+        UserError: if `budget` is not a time.
     """
     _say_what_was_found(manifest, data_card)
     chosen = plan_audit(
@@ -110,7 +116,9 @@ def train_audit(
     threads: Any,
     resume: bool,
 ) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame, pd.DataFrame, TrainingRecord]:
-    """Train DisEnt on all training images, and without each fold of them, together.
+    """Train DisEnt once on all training images, and once without each fold of them.
+
+    All these networks are trained together, as replicas.
 
     Returns:
         checkpoint and sample_weights of the networks that are trained on all training images;

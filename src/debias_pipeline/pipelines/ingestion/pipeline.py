@@ -6,7 +6,7 @@ from debias_pipeline.pipelines.ingestion.nodes import build_data
 
 
 def create_pipeline() -> Pipeline:
-    """Return the pipeline that builds images, manifest and data card from raw data."""
+    """Return the pipeline that builds images, manifest, data card and figures from raw data."""
     return pipeline(
         [
             node(

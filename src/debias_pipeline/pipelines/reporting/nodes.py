@@ -98,7 +98,8 @@ def compare(
     Args:
         figures: figures of `draw_comparison`.
         data_card: data card of the data set.
-        typed: parameters that the user has typed, see `parameters.typed_parameters`.
+        typed: parameters that a command needs to repeat the run, see
+            `parameters.typed_parameters`.
         of_methods: metrics, training_record, recipe, replaced_defaults and published_accuracy of
             each method, as `<entry>_<method>`, the baseline first.
     """

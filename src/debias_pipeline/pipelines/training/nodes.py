@@ -88,10 +88,11 @@ class Trained:
     """A finished training.
 
     Attributes:
-        method: with the networks of the last step.
+        method: the method, with the networks of the last step.
         data: images and splits, on the device.
         run: history, sample weights and selected checkpoints.
-        checkpoint: of `run`, with the facts that its use needs.
+        checkpoint: the selected checkpoints, with what is needed to restore the method and to
+            predict new images.
         record: the catalog's `training_record`.
     """
 
