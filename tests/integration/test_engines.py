@@ -1,16 +1,17 @@
-"""The same numbers, bit for bit, whatever runs the grid."""
+"""The same numbers, bit for bit, whatever runs the grid (see also test_interruptions)."""
 
 import os
 import signal
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 from distributed import Client, LocalCluster
 from throwaway_project import Outcome, Project, make_project
 
-METHODS = ("vanilla", "lff", "disent")
+METHODS = ("vanilla", "disent")
 PERCENTS = ("2pct", "5pct")
 TRIALS = {f"cmnist_mini_{percent}.{method}" for percent in PERCENTS for method in METHODS}
 # Sums in another order are another result: the threads of a trial are fixed.
@@ -46,15 +47,6 @@ def results(project: Project) -> dict[str, bytes]:
     return found
 
 
-@pytest.fixture(scope="module")
-def one_after_the_other(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    project = make_project(tmp_path_factory.mktemp("sequential") / "project")
-    run_grid(project)
-    found = results(project)
-    assert len(found) == 2 * len(TRIALS)
-    return found
-
-
 def children(project: Project) -> dict[str, list[str]]:
     """How the MLflow runs of each trial ended, the earliest first; all are the grid's children."""
     *trials, grid = project.mlflow_runs()
@@ -64,15 +56,6 @@ def children(project: Project) -> dict[str, list[str]]:
         statuses.setdefault(run.data.tags["cell"], []).append(run.info.status)
     assert grid.info.status == "FINISHED"
     return statuses
-
-
-def test_two_dask_workers(
-    one_after_the_other: dict[str, bytes], empty_project: Project, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.delenv(ADDRESS, raising=False)
-    run_grid(empty_project, DASK, "--runner-params=workers=2")
-    assert results(empty_project) == one_after_the_other
-    assert children(empty_project) == {trial: ["FINISHED"] for trial in TRIALS}
 
 
 class Killer(threading.Thread):
@@ -101,8 +84,11 @@ class Killer(threading.Thread):
 
 
 def test_two_dask_workers_of_which_one_is_killed(
-    one_after_the_other: dict[str, bytes], empty_project: Project, monkeypatch: pytest.MonkeyPatch
+    empty_project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
+    sequential = make_project(tmp_path / "sequential")
+    run_grid(sequential)
+    assert len(results(sequential)) == 2 * len(TRIALS)
     options: dict[str, Any] = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0"}
     with LocalCluster(**options) as cluster, Client(cluster, set_as_default=False) as client:
         killer = Killer(client, empty_project)
@@ -110,6 +96,6 @@ def test_two_dask_workers_of_which_one_is_killed(
         monkeypatch.setenv(ADDRESS, cluster.scheduler_address)
         run_grid(empty_project, DASK)
     assert killer.killed in TRIALS
-    assert results(empty_project) == one_after_the_other
+    assert results(empty_project) == results(sequential)
     ended = {trial: ["FINISHED"] for trial in TRIALS}
     assert children(empty_project) == {**ended, killer.killed: ["KILLED", "FINISHED"]}

@@ -53,6 +53,11 @@ RESULTS = (
 CONTINUES = re.compile(r"continues after step (\d+)")
 
 
+def of(method: str) -> tuple[str, str]:
+    """The command line of a method without its figures and reports, which are made last."""
+    return f"--pipeline={method}", f"--to-nodes={method}.evaluate"
+
+
 # --- Signs of life --------------------------------------------------------------------------------
 
 
@@ -151,7 +156,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], P
         if setting not in projects:
             project = make_project(tmp_path_factory.mktemp("whole") / "project")
             method, params = SETTINGS[setting]
-            succeeded(project.run(f"--pipeline={method}", **params))
+            succeeded(project.run(*of(method), **params))
             projects[setting] = project
         return projects[setting]
 
@@ -228,7 +233,7 @@ def test_a_run_killed_again_and_again_ends_as_one_that_was_not(
     method, params = SETTINGS[setting]
     chance, project = random.Random(7), empty_project
     for moment in moments(KILLS):
-        process = start(f"--pipeline={method}", **params)
+        process = start(*of(method), **params)
         killed = moment(project, process, chance)
         kill(process)
         left = [path for path in files(project) if ".tmp" in path.name]
@@ -239,7 +244,7 @@ def test_a_run_killed_again_and_again_ends_as_one_that_was_not(
             f"half-written {[path.name for path in left]}"
         )
         assert killed, log.read_text()
-    done = succeeded(project.kedro(f"--pipeline={method}", **params))
+    done = succeeded(project.kedro(*of(method), **params))
     print(f"{setting}: continued after steps {CONTINUES.findall(log.read_text() + done.stdout)}")
     assert CONTINUES.search(done.stdout)
     assert_same_results(project, uninterrupted(setting))
@@ -256,14 +261,14 @@ def test_a_run_stopped_by_sigterm_and_by_ctrl_c_continues(
     (method, params), project = SETTINGS["disent"], empty_project
     for number, exit_code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
         before = snapshots(project)
-        process = start(f"--pipeline={method}", **params)
+        process = start(*of(method), **params)
         assert wait_for(lambda before=before: snapshots(project) - before, process)
         process.send_signal(number)
         assert process.wait() == exit_code, log.read_text()
         *_, line = log.read_text().splitlines()
         assert "a snapshot is saved" in line and "same command again" in line
         assert statuses(project)[-1] == "KILLED"
-    done = succeeded(project.run(f"--pipeline={method}", **params))
+    done = succeeded(project.run(*of(method), **params))
     assert CONTINUES.search(done.stdout)
     assert_same_results(project, uninterrupted("disent"))
     assert statuses(project) == ["KILLED", "KILLED", "FINISHED"]
@@ -273,10 +278,10 @@ def test_a_second_run_of_the_same_settings_stops_at_once(
     uninterrupted: Callable[[str], Project], empty_project: Project, start: Start, log: Path
 ) -> None:
     (method, params), project = SETTINGS["disent"], empty_project
-    process = start(f"--pipeline={method}", **params)
+    process = start(*of(method), **params)
     assert wait_for(lambda: snapshots(project), process)
     os.kill(process.pid, signal.SIGSTOP)  # so that it is not over before the second begins
-    line = said(project.run(f"--pipeline={method}", **params))
+    line = said(project.run(*of(method), **params))
     os.kill(process.pid, signal.SIGCONT)
     assert "Another process trains with the same settings" in line
     assert process.wait() == 0, log.read_text()
@@ -291,7 +296,7 @@ def stopped(empty_project: Project, start: Start) -> Project:
     """A project with a run of SETTINGS["disent"] that was killed twice."""
     method, params = SETTINGS["disent"]
     for count in (1, 2):
-        process = start(f"--pipeline={method}", **params)
+        process = start(*of(method), **params)
         assert wait_for(lambda count=count: len(snapshots(empty_project)) == count, process)
         kill(process)
     return empty_project
@@ -304,13 +309,13 @@ def test_what_else_a_killed_run_leaves_is_used_or_harmless(
     newest = max(snapshots(stopped))
     # Another run of other settings: it says what differs, and leaves the snapshots alone.
     other = {**params, "recipe__steps": 10}
-    done = succeeded(stopped.run(f"--pipeline={method}", **other))
+    done = succeeded(stopped.run(*of(method), **other))
     assert "recipe.steps=150, now 10" in " ".join(done.stdout.split())
     assert newest in snapshots(stopped)
     # A damaged snapshot: the one before it is used.
     newest.write_bytes(newest.read_bytes()[:-1])
     (newest.parent / f".{newest.name}.0123abcd.tmp").write_bytes(b"half of a snapshot")
-    done = succeeded(stopped.run(f"--pipeline={method}", **params))
+    done = succeeded(stopped.run(*of(method), **params))
     words = " ".join(done.stdout.split())
     assert f"Snapshot {newest.stem}" in words and "is damaged" in words
     assert CONTINUES.search(words)
@@ -319,7 +324,7 @@ def test_what_else_a_killed_run_leaves_is_used_or_harmless(
 
 def test_resume_false_starts_over(stopped: Project, uninterrupted: Callable[..., Project]) -> None:
     method, params = SETTINGS["disent"]
-    done = succeeded(stopped.run(f"--pipeline={method}", **params, resume="false"))
+    done = succeeded(stopped.run(*of(method), **params, resume="false"))
     assert not CONTINUES.search(done.stdout)
     assert_same_results(stopped, uninterrupted("disent"))
 
@@ -349,7 +354,7 @@ def small_disk(empty_project: Project) -> Iterator[Project]:
         (empty_project.path / "data/01_raw").mkdir()
         method, params = SETTINGS["disent"]
         short = {**params, "recipe__steps": 10}
-        succeeded(empty_project.run(f"--pipeline={method}", **short))
+        succeeded(empty_project.run(*of(method), **short))
         yield empty_project
 
 
@@ -374,7 +379,7 @@ def test_a_full_disk_costs_no_training_but_its_results(small_disk: Project) -> N
     method, params = SETTINGS["disent"]
     before = small_disk.results()
     filler = fill(small_disk)
-    outcome = small_disk.run(f"--pipeline={method}", f"--from-nodes={method}.train", **params)
+    outcome = small_disk.run(*of(method), f"--from-nodes={method}.train", **params)
     line = said(outcome)
     assert "No space left" in line and "checkpoint" in line
     words = " ".join(outcome.stdout.split())
@@ -399,7 +404,7 @@ def test_results_that_find_no_room_are_made_again_from_the_last_snapshot(
 
     thread = threading.Thread(target=fill_after_a_snapshot, daemon=True)
     thread.start()
-    command = (f"--pipeline={method}", f"--from-nodes={method}.train")
+    command = (*of(method), f"--from-nodes={method}.train")
     assert "No space left" in said(small_disk.run(*command, **params))
     thread.join()
     fillers[0].unlink()
