@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.made-from-lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-fast lint format bench viz ui lab hooks lock clean clean-runs clean-venv
+.PHONY: help setup run test test-fast coverage lint format bench viz ui lab hooks lock clean clean-runs clean-venv
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -41,6 +41,9 @@ test: $(STAMP) ## Run all tests (ARGS="-k name")
 
 test-fast: $(STAMP) ## Run the tests without real processes, browsers, clusters and notebooks
 	$(TEST) -m "not slow" $(ARGS)
+
+coverage: $(STAMP) ## Run all tests and print which lines of src/ they execute
+	$(TEST) --cov --cov-report=term:skip-covered $(ARGS)
 
 lint: $(STAMP) ## Check style, types and import rules
 	$(BIN)/ruff check .

@@ -64,6 +64,8 @@ def test_shows_a_run_from_its_own_folder(
     assert any("best_on_test" in table for table in tables)
     assert any("3500" in table for table in tables)
     assert "of 40 are bias-conflicting" in text(notebook)
+    # The last table: the labels that the trained model predicts.
+    assert "prediction" in tables[-1] and "confidence" in tables[-1]
     assert project_with_notebook.results() == before
     assert [path.name for path in folder.iterdir()] == [NOTEBOOK.name]
 
