@@ -155,14 +155,15 @@ class Metrics(TypedDict):
 
 
 class FirstSuspects(TypedDict):
-    """How many of the first 20 suspects are bias-conflicting.
+    """How many of the first suspects are bias-conflicting.
 
-    `known` is the number of these suspects with a bias label, `conflicting_fraction` the fraction
-    of conflicting images among all images with one.
+    `images` is their number, `known` how many of them are known to be conflicting or aligned,
+    `conflicting_fraction` the fraction of conflicting images among all images of which it is known.
     """
 
     conflicting: int
     known: int
+    images: int
     conflicting_fraction: float
 
 

@@ -136,7 +136,7 @@ def _spread_over_labels(
 def _known_files(
     files: "pd.Series[str]", suspects: pd.DataFrame, unseen: pd.DataFrame, where: str
 ) -> list[str]:
-    """Return files as in `suspects`; a spreadsheet may have added an apostrophe before a formula."""
+    """Return files as in `suspects`, without the apostrophe that protects formulas."""
     known, of_data = set(unseen["file"]), set(suspects["file"])
     found = []
     for file in files:

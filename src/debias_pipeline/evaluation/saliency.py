@@ -1,4 +1,4 @@
-"""Where the branches of a method look: how their predictions change if a part of an image is hidden.
+"""Where the branches of a method look: what changes their predictions if it is hidden.
 
 Zeiler & Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014, section 4.2.
 Gradients give noise for networks as small as the MLP; hiding parts gives readable pictures for all.
@@ -29,11 +29,12 @@ def images_to_explain(suspects: pd.DataFrame) -> pd.DataFrame:
         suspects: see `rank_suspects`. Labels come in the order of their most suspicious images.
     """
     labels = suspects["label"].drop_duplicates().head(_MOST_LABELS)
-    rows = []
+    rows: list[pd.DataFrame] = []
     for label in labels:
         of_label = suspects[suspects["label"] == label]
         rows += [of_label.head(1), of_label.iloc[1:].tail(1)]
-    return pd.concat(rows)
+    chosen: pd.DataFrame = pd.concat(rows)
+    return chosen
 
 
 @torch.inference_mode()

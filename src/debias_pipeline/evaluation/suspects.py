@@ -89,12 +89,14 @@ def first_suspects(suspects: pd.DataFrame, manifest: pd.DataFrame) -> FirstSuspe
         manifest: of the data set.
     """
     known = manifest[manifest["conflicting"].notna()]
-    first = known[known["source"].isin(suspects["file"].head(FIRST))]
+    files = suspects["file"].head(FIRST)
+    first = known[known["source"].isin(files)]
     if first.empty:
         return None
     return {
         "conflicting": int(first["conflicting"].sum()),
         "known": len(first),
+        "images": len(files),
         "conflicting_fraction": float(known["conflicting"].mean()),
     }
 

@@ -12,7 +12,6 @@ import numpy.typing as npt
 import pandas as pd
 from PIL import Image
 
-from debias_pipeline.names import SPLITS
 from debias_pipeline.records import DataCard, Estimate, FirstSuspects, LabelEstimates
 from debias_pipeline.reporting.text import DASH, attribute_name, counted, interval_text, percentage
 
@@ -137,16 +136,13 @@ def first_suspects_in_words(first: FirstSuspects | None) -> str:
     """Return how many of the first suspects are conflicting in one sentence, "" if not known."""
     if first is None:
         return ""
-    known = (
-        f"{first['known']} of the first 20 suspects have a bias label, "
-        if first["known"] < 20
-        else ""
-    )
-    of = "of these" if known else f"of the first {first['known']} suspects"
-    verb = "is" if first["conflicting"] == 1 else "are"
+    suspects = f"first {first['images']} suspects"
+    among = f"{first['known']} images with a bias label among the {suspects}"
+    are = "is" if first["conflicting"] == 1 else "are"
     return (
-        f"{known}{first['conflicting']} {of} {verb} bias-conflicting; of all images with a bias "
-        f"label {percentage(first['conflicting_fraction'])} are."
+        f"{first['conflicting']} of the {suspects if first['known'] == first['images'] else among} "
+        f"{are} bias-conflicting ({percentage(first['conflicting_fraction'])} of all images with a "
+        "bias label are)."
     )
 
 
@@ -155,15 +151,13 @@ def estimate_rows(estimates: LabelEstimates) -> list[tuple[str, str, str]]:
     if not estimates["labelled"]:
         return []
     worst = f" ({estimates['worst_group']})" if estimates["worst_group"] else ""
-    return [
-        ("Accuracy on aligned images", *_estimate_texts(estimates["aligned_accuracy"])),
-        ("Accuracy on conflicting images", *_estimate_texts(estimates["conflicting_accuracy"])),
-        (
-            f"Accuracy of the worst group{worst}",
-            *_estimate_texts(estimates["worst_group_accuracy"]),
-        ),
-        ("AUROC of the ranking", *_estimate_texts(estimates["auroc"])),
-    ]
+    shown = {
+        "Accuracy on aligned images": estimates["aligned_accuracy"],
+        "Accuracy on conflicting images": estimates["conflicting_accuracy"],
+        f"Accuracy of the worst group{worst}": estimates["worst_group_accuracy"],
+        "AUROC of the ranking": estimates["auroc"],
+    }
+    return [(name, *_estimate_texts(estimate)) for name, estimate in shown.items()]
 
 
 def estimates_in_words(estimates: LabelEstimates) -> str:
@@ -187,15 +181,12 @@ def estimates_in_words(estimates: LabelEstimates) -> str:
 def _estimate_texts(estimate: Estimate | None) -> tuple[str, str]:
     if estimate is None:
         return DASH, "no labelled image of the kind"
-    interval = interval_text(estimate["low"], estimate["high"])
+    low, high = estimate["low"], estimate["high"]
     if estimate["right"] is None:
-        low, high = f"{estimate['low']:.2f}", f"{estimate['high']:.2f}"
-        return (
-            f"{estimate['value']:.2f}",
-            f"{counted(estimate['images'], 'image')}; {low}{DASH}{high}",
-        )
+        count = counted(estimate["images"], "image")
+        return f"{estimate['value']:.2f}", f"{count}; {low:.2f}{DASH}{high:.2f}"
     count = f"{estimate['right']} of {estimate['images']} right"
-    return percentage(estimate["value"]), f"{count}; {interval}"
+    return percentage(estimate["value"]), f"{count}; {interval_text(low, high)}"
 
 
 # --- Pictures -------------------------------------------------------------------------------------
@@ -263,14 +254,10 @@ def _explained(
         strict=True,
     ):
         debiased, bias = (attribute_name(data_card, "label", label) for label in predicted)
-        row = rows.loc[file]
+        label, weight = rows.at[file, "label"], rows.at[file, "weight"]
         explained.append(
             [
-                Picture(
-                    image_address(pixels),
-                    file,
-                    f"{file}: {row['label']}, weight {row['weight']:.2f}",
-                ),
+                Picture(image_address(pixels), file, f"{file}: {label}, weight {weight:.2f}"),
                 Picture(
                     _overlaid(pixels, maps[1]),
                     f"Where the bias branch looks in {file}",

@@ -316,8 +316,5 @@ def estimates_text(name: str, estimates: LabelEstimates) -> Group:
         name: of the method.
         estimates: of at least one labelled image.
     """
-    rows = [
-        Text(f"- {what}: {value} ({evidence})")
-        for what, value, evidence in estimate_rows(estimates)
-    ]
+    rows = [Text(f"- {what}: {value} ({of})") for what, value, of in estimate_rows(estimates)]
     return Group(Text(f"{name}: {estimates_in_words(estimates)}", style="bold"), *rows)

@@ -35,8 +35,8 @@ def read_bias_labels(path: str) -> pd.DataFrame:
             f"{where} has no column {' and '.join(missing)}; it needs the columns file and bias, "
             "as to_label.csv has them"
         )
-    texts = table[["file", "bias"]].apply(lambda column: column.str.strip())
-    labelled = texts[texts["bias"] != ""].reset_index(drop=True)
+    texts = pd.DataFrame({name: table[name].str.strip() for name in ("file", "bias")})
+    labelled: pd.DataFrame = texts[texts["bias"] != ""].reset_index(drop=True)
     if labelled.empty:
         raise UserError(f"{where} has no bias label; fill in the column bias")
     return labelled
