@@ -218,24 +218,28 @@ def image_address(pixels: Pixels) -> str:
 def _mean_images(
     of_label: pd.DataFrame, images: Pixels, row_of: Mapping[str, int]
 ) -> list[Picture]:
-    """Return the mean of the images that the bias branch predicts, and of those it contradicts.
+    """Return the mean of the images of a label that the bias branch gets right, and wrong.
 
     Empty if there are too few images of one of the two.
     """
     agrees = of_label["bias_prediction"] == of_label["label"]
     # The clearest ones of each kind.
     parts = {
-        "predicted by the bias branch": of_label[agrees].tail(_MOST_OF_MEAN),
-        "contradicted by the bias branch": of_label[~agrees].head(_MOST_OF_MEAN),
+        "right": of_label[agrees].tail(_MOST_OF_MEAN),
+        "wrong": of_label[~agrees].head(_MOST_OF_MEAN),
     }
     if min(map(len, parts.values())) < _FEWEST_OF_MEAN:
         return []
     pictures = []
     for kind, part in parts.items():
         mean = images[sorted(row_of[file] for file in part["file"])].mean(0)
-        text = f"mean of {len(part)} images {kind}"
+        text = f"bias branch {kind}: mean of {len(part)} images"
         pictures.append(
-            Picture(image_address(mean.round().astype(np.uint8)), text.capitalize(), text)
+            Picture(
+                image_address(mean.round().astype(np.uint8)),
+                f"{of_label['label'].iloc[0]}, {text}",
+                text,
+            )
         )
     return pictures
 
@@ -284,6 +288,6 @@ def _overlaid(pixels: Pixels, evidence: npt.NDArray[np.float32]) -> str:
     strength = strength / max(float(strength.max()), 1e-12)
     heat = np.asarray(Image.fromarray(strength.astype(np.float32)).resize(size, smooth))
     colour = 255 * matplotlib.colormaps["inferno"](heat)[..., :3]
-    base = np.repeat(0.35 * np.asarray(grey, dtype=np.float32)[..., None] + 30, 3, axis=2)
+    base = np.repeat(0.5 * np.asarray(grey, dtype=np.float32)[..., None] + 30, 3, axis=2)
     blended = base + heat[..., None] * 0.8 * (colour - base)
     return image_address(blended.clip(0, 255).astype(np.uint8))
