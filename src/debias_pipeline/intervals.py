@@ -10,14 +10,14 @@ _Z: Final = 1.959963984540054
 Interval = tuple[float, float]
 
 
-def wilson(fraction: float, images: int) -> Interval:
+def wilson(fraction: float, images: float) -> Interval:
     """Return the Wilson score interval of a proportion.
 
     Source: Wilson, "Probable Inference, the Law of Succession, and Statistical Inference", 1927.
 
     Args:
         fraction: of the images, in 0..1; for several seeds the mean, since they share the images.
-        images: number of images, at least 1.
+        images: number of images, at least 1; of a weighted sample the effective number.
     """
     shrink = 1 + _Z**2 / images
     centre = (fraction + _Z**2 / (2 * images)) / shrink
@@ -45,7 +45,7 @@ def mean_of_groups(fractions: Sequence[float], images: Sequence[int]) -> Interva
     return mean - sqrt(below) / len(fractions), mean + sqrt(above) / len(fractions)
 
 
-def auroc_interval(auroc: float, positives: int, negatives: int) -> Interval:
+def auroc_interval(auroc: float, positives: float, negatives: float) -> Interval:
     """Return a score interval of an area under the ROC curve.
 
     Source: method 5 of Newcombe, "Confidence intervals for an effect size measure based on the
@@ -54,8 +54,9 @@ def auroc_interval(auroc: float, positives: int, negatives: int) -> Interval:
 
     Args:
         auroc: in 0..1.
-        positives: number of images of one kind, at least 1.
-        negatives: number of images of the other kind, at least 1.
+        positives: number of images of one kind, at least 1; of a weighted sample the effective
+            number.
+        negatives: the same of the other kind.
     """
     weight = (positives + negatives) / 2 - 1
 

@@ -62,6 +62,7 @@ class RunParameters(BaseModel):
     budget: str = "10min"
     model: str = ""
     images: str = ""
+    bias_labels: str = ""
     rule: str = "last"
     model_seed: int | None = None
 
@@ -72,7 +73,7 @@ class RunParameters(BaseModel):
             raise ValueError(f"choose from {', '.join(SELECTION_RULES)}")
         return value
 
-    @field_validator("raw_dir", "pretrained", "model", "images", mode="before")
+    @field_validator("raw_dir", "pretrained", "model", "images", "bias_labels", mode="before")
     @classmethod
     def _number_to_folder(cls, value: object) -> object:
         # Kedro reads --params raw_dir=2024 as a number.
@@ -137,7 +138,7 @@ def typed_parameters(run: Mapping[str, Any], env: str | None) -> dict[str, Any]:
             for key, value in run["data_options"].items()
             if value != options[key].default
         },
-        **({"pretrained": run["pretrained"]} if run["pretrained"] else {}),
+        **{key: run[key] for key in ("pretrained", "bias_labels") if run[key]},
         **({"env": env} if env else {}),
         "recipe": run["recipe"],
     }

@@ -154,6 +154,53 @@ class Metrics(TypedDict):
     conflict_detection_auroc: OverSeeds
 
 
+class FirstSuspects(TypedDict):
+    """How many of the first suspects are bias-conflicting.
+
+    `images` is their number, `known` how many of them are known to be conflicting or aligned,
+    `conflicting_fraction` the fraction of conflicting images among all images of which it is known.
+    """
+
+    conflicting: int
+    known: int
+    images: int
+    conflicting_fraction: float
+
+
+class Estimate(TypedDict):
+    """A value estimated from labelled images, and the ends of its 95 % interval.
+
+    `images` is the number of labelled images that it rests on, `right` how many of them are
+    predicted correctly (null if it is not an accuracy).
+    """
+
+    value: float
+    images: int
+    right: int | None
+    low: float
+    high: float
+
+
+class LabelEstimates(TypedDict):
+    """The catalog's `label_estimates`: group accuracies estimated from images labelled by hand.
+
+    `labelled` is the number of images whose kind (aligned or conflicting) is known, `drawn` how
+    many labelled images are those of `to_label`, `represented` the number of images that the
+    estimates are about: those of the validation and test split. Estimates are null without labelled
+    images of the kind. `worst_group` is the name of the group, such as "cow, sand". `auroc` is that
+    of the ranking.
+    """
+
+    labelled: int
+    drawn: int
+    represented: int
+    aligned_accuracy: Estimate | None
+    conflicting_accuracy: Estimate | None
+    worst_group_accuracy: Estimate | None
+    worst_group: str | None
+    auroc: Estimate | None
+
+
 class Outcome(TypedDict):
     """The catalog's `outcome`: how a trial of the grid ended, and its cost.
 

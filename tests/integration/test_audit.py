@@ -76,8 +76,43 @@ def _raw_dir(project: Project) -> str:
 
 def test_the_page_shows_images_with_escaped_names(outcome: Outcome, project: Project) -> None:
     page = project.file(f"{FOLDER}/report.html/*/report.html").read_text()
-    assert page.count("data:image/png") == 2 * 16
+    # 16 images of two labels, four images that are explained, and perhaps mean images.
+    assert page.count("<li><img") == 2 * 16
+    assert page.count('alt="Where the bias branch looks in ') == 4
     assert "<b>.png" not in page
+
+
+def test_a_few_labels_give_group_accuracies(outcome: Outcome, project: Project, tmp_path) -> None:
+    params = {"dataset": "folder", "raw_dir": _raw_dir(project), **SHORT}
+    to_label = project.load("audit.to_label", **params)
+    assert list(to_label) == ["file", "split", "label", "bias"] and len(to_label) == 20
+    assert set(to_label["split"]) == {"valid", "test"} and set(to_label["bias"]) == {""}
+    before = project.files("06_models/folder/**/*.safetensors")
+    filled = tmp_path / "filled.csv"
+    again = ("--pipeline=audit", "--from-nodes=audit.estimate_from_labels")
+
+    to_label.assign(bias=["aligned", "conflicting"] * 10).to_csv(filled, index=False)
+    done = project.run(*again, **params, bias_labels=filled)
+    assert done.exit_code == 0, done.stderr
+    said = " ".join(done.stdout.split())
+    assert "20 images with a bias label" in said and "of 10 right" in said
+    assert before == project.files("06_models/folder/**/*.safetensors")
+    page = project.file(f"{FOLDER}/report.html/*/report.html").read_text()
+    assert "20 images with a bias label" in page and "of 10 right" in page
+
+    to_label.assign(file="none.png", bias="aligned").to_csv(filled, index=False)
+    refused = project.run(*again, **params, bias_labels=filled)
+    assert refused.exit_code == 1
+    assert "none.png" in refused.stderr and len(refused.stderr.strip().splitlines()) == 1
+
+
+def test_labels_that_cannot_be_read_are_refused_before_training(
+    outcome: Outcome, project: Project, photos: Path
+) -> None:
+    params = {"dataset": "folder", "raw_dir": photos, "bias_labels": "nowhere.csv"}
+    refused = project.run("--pipeline=audit", **params, **SHORT)
+    assert refused.exit_code == 1 and "bias_labels=nowhere.csv" in refused.stderr
+    assert "steps" not in refused.stdout
 
 
 def test_its_model_predicts_new_images(outcome: Outcome, project: Project, photos: Path) -> None:

@@ -12,6 +12,7 @@ from debias_pipeline.reporting import (
     write_comparison_report,
     write_method_report,
 )
+from debias_pipeline.reporting.suspect_section import SuspectSection
 
 BEST_ON_TEST = (
     "chosen on the test set, as published code does: for comparison with published tables only"
@@ -45,6 +46,7 @@ def method_report(
     figures: dict[str, str] | None = None,
     published: Sequence[PublishedAccuracy] = (),
     recipe_changes: Sequence[RecipeChange] = (),
+    suspects: SuspectSection | None = None,
 ) -> str:
     figures = figures or {}
     return write_method_report(
@@ -57,6 +59,8 @@ def method_report(
         "kedro run --pipeline=disent --params 'raw_dir=my photos'",
         published,
         recipe_changes,
+        suspects,
+        "weight W",
     )
 
 

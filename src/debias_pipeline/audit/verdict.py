@@ -15,6 +15,7 @@ import pandas as pd
 from scipy.stats import binomtest, fisher_exact
 
 from debias_pipeline.intervals import wilson
+from debias_pipeline.records import FirstSuspects
 
 Finding: TypeAlias = Literal["shortcut", "no sign", "unclear"]
 
@@ -69,6 +70,8 @@ class Verdict(TypedDict):
         bias_on_aligned, bias_on_conflicting: predictions of the bias branch that equal the label,
             on images whose bias label is known to be aligned or conflicting; absent without them.
         labelled_p_value: of Fisher's exact test that the two are equal.
+        first_suspects: how many of the first suspects of all splits are conflicting; absent without
+            bias labels.
     """
 
     finding: Finding
@@ -87,6 +90,7 @@ class Verdict(TypedDict):
     bias_on_aligned: NotRequired[Count]
     bias_on_conflicting: NotRequired[Count]
     labelled_p_value: NotRequired[float]
+    first_suspects: NotRequired[FirstSuspects]
 
 
 def decide(predictions: pd.DataFrame) -> Verdict:

@@ -1,11 +1,13 @@
 """Prediction and the metrics of biased data."""
 
+from debias_pipeline.evaluation.labelling import estimate_groups, images_to_label
 from debias_pipeline.evaluation.metrics import (
     accuracies,
     conflict_detection_auroc,
     group_accuracy_table,
 )
 from debias_pipeline.evaluation.predict import Predictions, predict
+from debias_pipeline.evaluation.saliency import explain
 from debias_pipeline.evaluation.selection import Selections
 from debias_pipeline.evaluation.summary import (
     final_metrics,
@@ -13,16 +15,20 @@ from debias_pipeline.evaluation.summary import (
     prediction_table,
     summarise,
 )
-from debias_pipeline.evaluation.suspects import rank_suspects
+from debias_pipeline.evaluation.suspects import first_suspects, rank_suspects
 
 __all__ = [
     "Predictions",
     "Selections",
     "accuracies",
     "conflict_detection_auroc",
+    "estimate_groups",
+    "explain",
     "final_metrics",
+    "first_suspects",
     "group_accuracy",
     "group_accuracy_table",
+    "images_to_label",
     "predict",
     "prediction_table",
     "rank_suspects",

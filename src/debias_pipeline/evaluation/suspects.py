@@ -1,6 +1,7 @@
 """Rank the images of all splits by how much they seem to go against the bias."""
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,10 @@ from debias_pipeline.images import ImageData
 from debias_pipeline.losses import cross_entropy
 from debias_pipeline.methods import Method
 from debias_pipeline.names import LOSS_AVERAGES, SPLITS
-from debias_pipeline.records import DataCard
+from debias_pipeline.records import DataCard, FirstSuspects
+
+# Number of suspects of which the precision is shown.
+FIRST: Final = 20
 
 
 def rank_suspects(
@@ -67,14 +71,34 @@ def rank_suspects(
             "rank": np.arange(1, len(ranked) + 1),
             "file": rows["source"].to_numpy(),
             "split": rows["split"].to_numpy(),
-            "label": _names(labels, rows["label"]),
-            "bias": _names(biases, rows["bias"]),
+            "label": names_of(labels, rows["label"]),
+            "bias": names_of(biases, rows["bias"]),
             "weight": ranked["weight"].to_numpy().round(6),
-            "prediction": _names(labels, ranked["prediction"]),
+            "prediction": names_of(labels, ranked["prediction"]),
             "confidence": ranked["confidence"].to_numpy().round(6),
-            "bias_prediction": _names(labels, ranked["bias_prediction"]),
+            "bias_prediction": names_of(labels, ranked["bias_prediction"]),
         }
     )
+
+
+def first_suspects(suspects: pd.DataFrame, manifest: pd.DataFrame) -> FirstSuspects | None:
+    """Return how many of the first 20 suspects are conflicting; None if that is not known of any.
+
+    Args:
+        suspects: see `rank_suspects`.
+        manifest: of the data set.
+    """
+    known = manifest[manifest["conflicting"].notna()]
+    files = suspects["file"].head(FIRST)
+    first = known[known["source"].isin(files)]
+    if first.empty:
+        return None
+    return {
+        "conflicting": int(first["conflicting"].sum()),
+        "known": len(first),
+        "images": len(files),
+        "conflicting_fraction": float(known["conflicting"].mean()),
+    }
 
 
 @torch.inference_mode()
@@ -125,7 +149,7 @@ def _largest_averages(
     return tensor.contiguous().to(next(method.parameters()).device)
 
 
-def _names(names: Sequence[str], values: "pd.Series[int]") -> npt.NDArray[np.object_]:
+def names_of(names: Sequence[str], values: "pd.Series[int]") -> npt.NDArray[np.object_]:
     """Return the name of each value, its number if it has no name, None if it is unknown (−1)."""
     name_of: dict[int, str | None] = {
         number: names[number] if number < len(names) else str(number)

@@ -38,6 +38,7 @@ from debias_pipeline.recipes import check_decays, check_overrides, no_recipe
 from debias_pipeline.registry import unknown
 from debias_pipeline.runners import ON_OTHER_MACHINES
 from debias_pipeline.training import choose_device
+from debias_pipeline.use import read_bias_labels
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +72,8 @@ class PreflightHooks:
         Raises:
             UserError: if a method has no recipe, no method of the run has a given recipe field,
                 the device is not available, an input is missing or belongs to other data, results
-                cannot be saved, or a method needs bias labels and the data has none.
+                cannot be saved, a method needs bias labels and the data has none, or the file
+                `bias_labels` cannot be used.
         """
         _check_load_versions(run_params["load_versions"] or {}, pipeline, catalog)
         parameters: dict[str, Any] = catalog.load("parameters")
@@ -105,6 +107,8 @@ class PreflightHooks:
                 )
         self._check_inputs(pipeline, catalog, parameters)
         if runs_here:
+            if "params:bias_labels" in pipeline.inputs():
+                read_bias_labels(parameters["bias_labels"])
             for method in trained:
                 _check_bias_labels(method, parameters, parameters, "", pipeline, catalog)
             for trial in trials:

@@ -19,6 +19,7 @@ from debias_pipeline.records import Metrics
 from debias_pipeline.reporting import (
     RecipeChange,
     default_recipe,
+    estimates_text,
     find_recipe_changes,
     headline_table,
     leaderboard_tables,
@@ -53,12 +54,16 @@ class SummaryHooks:
             Console().print(headline_table(metrics, published, card, changes_of))
         if f"{AUDIT}.verdict" in outputs:
             Console().print(verdict_text(catalog.load(f"{AUDIT}.verdict")))
+        for name in (*evaluated, f"{AUDIT}.metrics"):
+            entry = f"{name.removesuffix('metrics')}label_estimates"
+            if entry in outputs and (estimates := catalog.load(entry))["labelled"]:
+                Console().print(estimates_text(entry.split(".")[0], estimates))
         if "leaderboard_json" in outputs:
             Console().print(leaderboard_tables(catalog.load("leaderboard_json")))
         reports = sorted(
             name
             for name in outputs
-            if name.endswith(("report", "_page", "image_predictions", "suspects"))
+            if name.endswith(("report", "_page", "image_predictions", "suspects", "to_label"))
         )
         # For published networks, and where there is no report, show the path of the metrics.
         files = [*reports, *(name for name in evaluated if not reports or PRETRAINED in name)]

@@ -127,13 +127,13 @@ def _failed_results(trial: str, catalog: Catalog) -> set[str]:
 def _always_made(pipeline: Pipeline) -> set[str]:
     """Return the outputs that every run makes, even if they exist.
 
-    These are the leaderboard, the metrics that ordinary runs log to MLflow, and the tables that
-    have no versions, so that their age is not known.
+    These are the leaderboard, the metrics that ordinary runs log to MLflow, estimates from a file
+    outside of the project, and the tables that have no versions, so that their age is not known.
     """
     final = {
         f"{method}.{name}"
         for method in method_names()
-        for name in ("final_metrics", "suspects", "to_label")
+        for name in ("final_metrics", "suspects", "to_label", "label_estimates")
     }
     leaderboard = (node.outputs for node in pipeline.nodes if ALL_DONE in node.tags)
     return (final & pipeline.all_outputs()).union(*leaderboard)

@@ -25,7 +25,9 @@ from debias_pipeline.reporting.recipe_changes import (
     default_recipe,
     find_recipe_changes,
 )
+from debias_pipeline.reporting.suspect_section import first_suspects_in_words, suspect_section
 from debias_pipeline.reporting.terminal import (
+    estimates_text,
     headline_table,
     leaderboard_tables,
     plain_table,
@@ -52,13 +54,16 @@ __all__ = [
     "draw_figures",
     "draw_leaderboard_figures",
     "duration",
+    "estimates_text",
     "find_recipe_changes",
+    "first_suspects_in_words",
     "headline_table",
     "leaderboard_frame",
     "leaderboard_tables",
     "make_leaderboard",
     "plain_table",
     "run_command",
+    "suspect_section",
     "training_command",
     "verdict_text",
     "write_audit_report",

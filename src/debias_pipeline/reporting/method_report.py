@@ -27,6 +27,7 @@ from debias_pipeline.reporting.pages import (
     shared_bias_in_words,
 )
 from debias_pipeline.reporting.recipe_changes import RecipeChange
+from debias_pipeline.reporting.suspect_section import SuspectSection
 from debias_pipeline.reporting.text import (
     DASH,
     attribute_name,
@@ -113,6 +114,8 @@ def write_method_report(
     command: str,
     published_accuracy: Sequence[PublishedAccuracy] = (),
     recipe_changes: Sequence[RecipeChange] = (),
+    suspects: SuspectSection | None = None,
+    weight_name: str = "",
 ) -> str:
     """Return one method's report, an HTML page that loads no other files.
 
@@ -125,6 +128,8 @@ def write_method_report(
         recipe: hyper-parameters by name.
         command: reproduces the results, see `run_command`.
         published_accuracy: accuracies published in papers; the table shows the first one.
+        suspects: the section about suspicious images; None if the method does not rank images.
+        weight_name: what the method calls the weight of an image.
     """
     groups = _group_rows(group_accuracy, manifest, data_card)
     shown = published_accuracy[0] if published_accuracy else None
@@ -162,6 +167,8 @@ def write_method_report(
             for key, value in recipe.items()
         },
         command=command,
+        suspects=suspects,
+        weight_name=weight_name,
         recipe_banner=recipe_banner(
             {metrics["method"]: recipe_changes}, {metrics["method"]} if shown else set()
         ),

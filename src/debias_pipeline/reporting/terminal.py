@@ -10,7 +10,7 @@ from rich.text import Text
 
 from debias_pipeline.names import DONE, Metric
 from debias_pipeline.published import PublishedAccuracy, source_in_words, sources_by_method
-from debias_pipeline.records import DataCard, Metrics, RuleMetrics
+from debias_pipeline.records import DataCard, LabelEstimates, Metrics, RuleMetrics
 from debias_pipeline.reporting.leaderboard import Leaderboard, LeaderboardRow
 from debias_pipeline.reporting.leaderboard_sections import (
     Section,
@@ -34,6 +34,7 @@ from debias_pipeline.reporting.pages import (
     test_split_warning,
 )
 from debias_pipeline.reporting.recipe_changes import RecipeChange
+from debias_pipeline.reporting.suspect_section import estimate_rows, estimates_in_words
 from debias_pipeline.reporting.text import (
     DASH,
     FEW_IMAGES,
@@ -306,3 +307,14 @@ def verdict_text(verdict: Mapping[str, Any]) -> Group:
     """
     evidence = [Text(f"- {line}") for line in verdict["evidence"]]
     return Group(Text(verdict["sentence"], style="bold"), *evidence)
+
+
+def estimates_text(name: str, estimates: LabelEstimates) -> Group:
+    """Return group accuracies that are estimated from labelled images for the terminal.
+
+    Args:
+        name: of the method.
+        estimates: of at least one labelled image.
+    """
+    rows = [Text(f"- {what}: {value} ({of})") for what, value, of in estimate_rows(estimates)]
+    return Group(Text(f"{name}: {estimates_in_words(estimates)}", style="bold"), *rows)

@@ -168,8 +168,8 @@ def _characters_of_font() -> frozenset[int]:
 # --- Commands -------------------------------------------------------------------------------------
 
 
-# Keys of `typed_parameters` that belong to training and not to the data set.
-_OF_TRAINING: Final = ("device", "precision", "threads", "recipe", "pretrained")
+# Keys of `typed_parameters` that belong to training or evaluation and not to the data set.
+_OF_TRAINING: Final = ("device", "precision", "threads", "recipe", "pretrained", "bias_labels")
 
 
 def run_command(
@@ -192,6 +192,8 @@ def run_command(
         parameters["pretrained"] = typed["pretrained"]
     else:
         parameters |= {"seed": record["seeds"][0], "seeds": len(record["seeds"])}
+    if "bias_labels" in typed:
+        parameters["bias_labels"] = typed["bias_labels"]
     # `auto` depends on the machine, and the number of threads changes the order of sums.
     for key in ("device", "threads"):
         if key in record:

@@ -17,11 +17,16 @@ from debias_pipeline.audit import (
     plan_audit,
     predict_all,
 )
-from debias_pipeline.evaluation import rank_suspects
+from debias_pipeline.evaluation import first_suspects, rank_suspects
 from debias_pipeline.images import ImageData
 from debias_pipeline.pipelines.training import TrainingSettings, run_training
-from debias_pipeline.records import DataCard, TrainingRecord
-from debias_pipeline.reporting import duration, write_audit_report
+from debias_pipeline.records import DataCard, LabelEstimates, TrainingRecord
+from debias_pipeline.reporting import (
+    duration,
+    first_suspects_in_words,
+    suspect_section,
+    write_audit_report,
+)
 from debias_pipeline.selection_rules import LAST
 from debias_pipeline.training import SnapshotStore, choose_device, restore_method
 
@@ -138,9 +143,15 @@ def train_audit(
     return checkpoint.to_catalog(), weights, suspects, predictions, trained.record
 
 
-def reach_verdict(predictions: pd.DataFrame) -> Verdict:
-    """Return the verdict; see `decide`."""
-    return decide(predictions)
+def reach_verdict(
+    predictions: pd.DataFrame, suspects: pd.DataFrame, manifest: pd.DataFrame
+) -> Verdict:
+    """Return the verdict, see `decide`, and how many of the first suspects are conflicting."""
+    verdict = decide(predictions)
+    if first := first_suspects(suspects, manifest):
+        verdict["first_suspects"] = first
+        verdict["evidence"].append(f"By the bias labels, {first_suspects_in_words(first)}")
+    return verdict
 
 
 def report(
@@ -150,18 +161,27 @@ def report(
     manifest: pd.DataFrame,
     data_card: DataCard,
     audit_plan: AuditPlan,
+    saliency: dict[str, Any],
+    label_estimates: LabelEstimates,
 ) -> str:
     """Write the HTML report of the audit."""
     return write_audit_report(
         verdict["sentence"],
         verdict["evidence"],
-        suspects,
-        images,
-        manifest,
+        suspect_section(
+            suspects,
+            images,
+            manifest,
+            data_card,
+            saliency,
+            verdict.get("first_suspects"),
+            label_estimates,
+        ),
         data_card,
         {
             "network": audit_plan["recipe"]["network"],
             "steps": f"{audit_plan['recipe']['steps']:,}",
             "folds": str(audit_plan["folds"]),
+            "images": f"{len(manifest):,}",
         },
     )

@@ -5,6 +5,7 @@ from typing import Final
 from kedro.pipeline import Pipeline, node, pipeline
 
 from debias_pipeline.pipelines.audit.nodes import plan, reach_verdict, report, train_audit
+from debias_pipeline.pipelines.evaluation import FROM_SUSPECTS
 
 AUDIT: Final = "audit"
 _OF_RUN = ("params:seed", "params:device", "params:precision", "params:threads")
@@ -41,16 +42,25 @@ def create_pipeline() -> Pipeline:
                 ],
                 name="train",
             ),
-            node(reach_verdict, inputs="held_out_predictions", outputs="verdict", name="decide"),
+            node(
+                reach_verdict,
+                inputs=["held_out_predictions", "suspects", "manifest"],
+                outputs="verdict",
+                name="decide",
+            ),
+            *FROM_SUSPECTS,
             node(
                 report,
-                inputs=["verdict", "suspects", "images", "manifest", "data_card", "plan"],
+                inputs=[
+                    *("verdict", "suspects", "images", "manifest", "data_card", "plan"),
+                    *("saliency", "label_estimates"),
+                ],
                 outputs="report",
                 name="report",
             ),
         ]
     )
-    own = ("params:recipe", "params:budget", "params:resume", *_OF_RUN)
+    own = ("params:recipe", "params:budget", "params:resume", "params:bias_labels", *_OF_RUN)
     return pipeline(
         audit,
         namespace=AUDIT,

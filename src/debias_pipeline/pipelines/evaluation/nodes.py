@@ -9,15 +9,18 @@ import pandas as pd
 
 from debias_pipeline.errors import UserError
 from debias_pipeline.evaluation import (
+    estimate_groups,
+    explain,
     final_metrics,
     group_accuracy,
+    images_to_label,
     predict,
     prediction_table,
     rank_suspects,
     summarise,
 )
 from debias_pipeline.images import ImageData
-from debias_pipeline.records import DataCard, Metrics, TrainingRecord
+from debias_pipeline.records import DataCard, LabelEstimates, Metrics, TrainingRecord
 from debias_pipeline.selection_rules import LAST
 from debias_pipeline.training import (
     Checkpoint,
@@ -28,6 +31,7 @@ from debias_pipeline.training import (
     read_published,
     restore_method,
 )
+from debias_pipeline.use import read_bias_labels
 
 
 def predict_test(
@@ -81,6 +85,42 @@ def list_suspects(
     data = ImageData.from_catalog(images, manifest, choose_device(device))
     method = restore_method(trained, LAST.key, data.device)
     return rank_suspects(method, data, manifest, sample_weights, data_card, precision)
+
+
+def explain_suspects(
+    images: npt.NDArray[np.uint8],
+    manifest: pd.DataFrame,
+    suspects: pd.DataFrame,
+    checkpoint: dict[str, Any],
+    device: str,
+) -> dict[str, Any]:
+    """Return where the branches of the first seed's networks look, see `evaluation.explain`."""
+    trained = Checkpoint.from_catalog(checkpoint)
+    data = ImageData.from_catalog(images, manifest, choose_device(device))
+    of_seed = trained.of_seed(LAST.key, trained.seeds[0])
+    return explain(restore_method(of_seed, LAST.key, data.device), data, manifest, suspects)
+
+
+def draw_to_label(suspects: pd.DataFrame) -> pd.DataFrame:
+    """Draw images whose bias to label by hand, see `evaluation.images_to_label`."""
+    return images_to_label(suspects)
+
+
+def estimate_from_labels(
+    suspects: pd.DataFrame,
+    to_label: pd.DataFrame,
+    manifest: pd.DataFrame,
+    data_card: DataCard,
+    bias_labels: str,
+) -> LabelEstimates:
+    """Estimate group accuracies from bias labels of a few images, see `estimate_groups`.
+
+    Raises:
+        UserError: if the file `bias_labels` cannot be used.
+    """
+    labels = read_bias_labels(bias_labels)
+    where = f"bias_labels={bias_labels}"
+    return estimate_groups(suspects, to_label, labels, manifest, data_card, where)
 
 
 def import_published(

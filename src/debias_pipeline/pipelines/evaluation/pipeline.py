@@ -4,7 +4,10 @@ from kedro.pipeline import Pipeline, node, pipeline
 
 from debias_pipeline.methods import get_method, method_names
 from debias_pipeline.pipelines.evaluation.nodes import (
+    draw_to_label,
+    estimate_from_labels,
     evaluate,
+    explain_suspects,
     import_published,
     list_suspects,
     predict_test,
@@ -28,6 +31,23 @@ EVALUATION = [
     ),
 ]
 
+# What is made from the list of suspicious images; the audit makes it, too.
+FROM_SUSPECTS = [
+    node(
+        explain_suspects,
+        inputs=["images", "manifest", "suspects", "checkpoint", "params:device"],
+        outputs="saliency",
+        name="explain",
+    ),
+    node(draw_to_label, inputs="suspects", outputs="to_label", name="draw_to_label"),
+    node(
+        estimate_from_labels,
+        inputs=["suspects", "to_label", "manifest", "data_card", "params:bias_labels"],
+        outputs="label_estimates",
+        name="estimate_from_labels",
+    ),
+]
+
 # Not part of EVALUATION, as trials of a grid do not list suspicious images.
 SUSPECTS = [
     node(
@@ -42,7 +62,8 @@ SUSPECTS = [
         ],
         outputs="suspects",
         name="list_suspects",
-    )
+    ),
+    *FROM_SUSPECTS,
 ]
 
 
@@ -84,10 +105,11 @@ def create_pipeline(method: str) -> Pipeline:
 
     Methods that rank images also list the suspicious images of all splits.
     """
+    with_suspects = lists_suspects(method)
     return pipeline(
-        [*EVALUATION, *(SUSPECTS if lists_suspects(method) else [])],
+        [*EVALUATION, *(SUSPECTS if with_suspects else [])],
         namespace=method,
         inputs={"images", "manifest", "data_card"},
-        parameters=set(RUN_PARAMETERS),
+        parameters={*RUN_PARAMETERS, *(["params:bias_labels"] if with_suspects else [])},
         tags=["evaluation"],
     )

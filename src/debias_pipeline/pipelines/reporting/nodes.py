@@ -3,11 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from debias_pipeline.biased_data import get_dataset
+from debias_pipeline.evaluation import first_suspects
+from debias_pipeline.methods import get_method
 from debias_pipeline.published import PublishedAccuracy
-from debias_pipeline.records import DataCard, Metrics, TrainingRecord
+from debias_pipeline.records import DataCard, LabelEstimates, Metrics, TrainingRecord
 from debias_pipeline.reporting import (
     RecipeChange,
     data_command,
@@ -16,6 +20,7 @@ from debias_pipeline.reporting import (
     draw_figures,
     find_recipe_changes,
     run_command,
+    suspect_section,
     write_comparison_report,
     write_method_report,
 )
@@ -35,10 +40,28 @@ def report(
     replaced_defaults: dict[str, Any],
     typed: dict[str, Any],
     published_accuracy: list[PublishedAccuracy],
+    images: npt.NDArray[np.uint8] | None = None,
+    suspects: pd.DataFrame | None = None,
+    saliency: dict[str, Any] | None = None,
+    label_estimates: LabelEstimates | None = None,
 ) -> str:
-    """Write the HTML report of one method."""
+    """Write the HTML report of one method.
+
+    The last four arguments are given if the method ranks images.
+    """
     pipeline = "evaluation" if training_record.get("pretrained") else metrics["method"]
     recipe_changes = _recipe_changes(training_record, recipe, replaced_defaults)
+    section = None
+    if (
+        images is not None
+        and suspects is not None
+        and saliency is not None
+        and label_estimates is not None
+    ):
+        first = first_suspects(suspects, manifest)
+        section = suspect_section(
+            suspects, images, manifest, data_card, saliency, first, label_estimates
+        )
     return write_method_report(
         metrics,
         {**figures, **data_figures},
@@ -49,6 +72,8 @@ def report(
         run_command(pipeline, typed, training_record, recipe_changes),
         published_accuracy,
         [*recipe_changes, *_data_changes(data_card, typed, published_accuracy)],
+        section,
+        get_method(metrics["method"]).weight_name,
     )
 
 

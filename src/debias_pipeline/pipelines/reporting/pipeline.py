@@ -4,12 +4,15 @@ from collections.abc import Sequence
 
 from kedro.pipeline import Pipeline, node, pipeline
 
+from debias_pipeline.pipelines.evaluation import lists_suspects
 from debias_pipeline.pipelines.reporting.nodes import (
     compare,
     draw_comparison,
     draw_figures,
     report,
 )
+
+_OF_SUSPECTS = ("images", "suspects", "saliency", "label_estimates")
 
 
 def create_pipeline(method: str, parameters_of: str | None = None) -> Pipeline:
@@ -51,6 +54,7 @@ def create_pipeline(method: str, parameters_of: str | None = None) -> Pipeline:
                     "params:replaced_defaults",
                     "params:typed",
                     "params:published_accuracy",
+                    *(_OF_SUSPECTS if lists_suspects(method) else ()),
                 ],
                 outputs="report",
                 name="report",
