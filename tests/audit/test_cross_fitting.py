@@ -58,6 +58,25 @@ def test_a_replica_is_trained_on_all_images_but_those_it_leaves_out(trained):
     assert (seen == ~held_out).all()
 
 
+@pytest.mark.parametrize("name", ["lc", "debian"])
+def test_methods_with_several_optimisers_and_streams_leave_images_out_too(name):
+    recipe, data = tiny_recipe(name), tiny_data()
+    held_out = held_out_folds(data.splits["train"].labels, 2, 0)
+    method = get_method(name)(recipe, Task(SHAPE, 3, range(3)))
+    leave_out(method, held_out)
+    updates, seen = method.updates, []
+
+    def noted(batches, step):
+        seen.append([batch.index for batch in batches])
+        return updates(batches, step)
+
+    method.updates = noted
+    train(method, recipe, data)
+    for stream in zip(*seen, strict=True):
+        for replica, index in enumerate(torch.cat(stream, 1)):
+            assert set(index.tolist()) == set(np.flatnonzero(~held_out[replica]).tolist())
+
+
 def test_predictions_have_a_row_per_image_and_replica(trained):
     method, data, held_out, _ = trained
     table = predict_all(method, data, held_out, "fp32")

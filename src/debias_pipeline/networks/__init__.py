@@ -1,6 +1,6 @@
 """Encoders and heads whose parameters carry a leading replica axis, one replica per seed."""
 
-from debias_pipeline.networks.encoder import Encoder, check_same_tensors
+from debias_pipeline.networks.encoder import Encoder, as_floats, check_same_tensors
 from debias_pipeline.networks.registry import (
     TORCHVISION_NETWORKS,
     build_encoder,
@@ -15,6 +15,7 @@ __all__ = [
     "TORCHVISION_NETWORKS",
     "Encoder",
     "StackedLinear",
+    "as_floats",
     "build_encoder",
     "check_same_tensors",
     "check_weights",
