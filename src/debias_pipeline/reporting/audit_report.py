@@ -13,6 +13,7 @@ from PIL import Image
 
 from debias_pipeline.records import DataCard
 from debias_pipeline.reporting.pages import render
+from debias_pipeline.reporting.text import left_out_in_words
 
 # Images per label, and labels, that the page shows.
 _MOST_IMAGES: Final = 8
@@ -77,7 +78,12 @@ def write_audit_report(
         evidence=evidence,
         galleries=galleries,
         left_out=len(labels) - len(labels[:_MOST_LABELS]),
-        facts={**facts, "images": f"{len(manifest):,}", "origin": data_card["origin"]},
+        facts={
+            **facts,
+            "images": f"{len(manifest):,}",
+            "origin": data_card["origin"],
+            "left out": left_out_in_words(data_card) or "nothing",
+        },
     )
 
 

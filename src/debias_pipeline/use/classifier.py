@@ -113,9 +113,10 @@ class Classifier(nn.Module):
             UserError: if files cannot be decoded; it names the first ten.
         """
         places = [str(file) for file in files] if names is None else list(names)
-        problems: list[str] = []
-        images = decode_images(files, places, problems, self.image_size, resize=True)
-        if problems:
+        bad: dict[int, str] = {}
+        images = decode_images(files, bad, self.image_size, resize=True)
+        if bad:
+            problems = [f"{places[row]}: {reason}" for row, reason in bad.items()]
             raise problems_error(Path(), problems, "Repair or remove what is named.")
         return self.table(places, self.probabilities(images))
 

@@ -21,7 +21,7 @@ from debias_pipeline.evaluation import rank_suspects
 from debias_pipeline.images import ImageData
 from debias_pipeline.pipelines.training import TrainingSettings, run_training
 from debias_pipeline.records import DataCard, TrainingRecord
-from debias_pipeline.reporting import duration, write_audit_report
+from debias_pipeline.reporting import duration, left_out_in_words, write_audit_report
 from debias_pipeline.selection_rules import LAST
 from debias_pipeline.training import SnapshotStore, choose_device, restore_method
 
@@ -102,6 +102,8 @@ def _say_what_was_found(manifest: pd.DataFrame, data_card: DataCard) -> None:
         ", ".join(f"{name} {splits[name]:,}" for name in ("train", "valid", "test")),
         data_card["origin"],
     )
+    if left_out := left_out_in_words(data_card):
+        logger.info("Left out %s", left_out)
 
 
 def train_audit(
