@@ -34,8 +34,8 @@ from debias_pipeline.biased_data.sources.raw_dir import (
     SYSTEM,
     FileNotes,
     check_raw_dir,
-    problems_error,
 )
+from debias_pipeline.errors import UserError
 from debias_pipeline.names import SPLITS, Headline
 
 logger = logging.getLogger(__name__)
@@ -113,7 +113,9 @@ class ImageFolder(BiasedDataset):
         chosen = options if isinstance(options, FolderOptions) else FolderOptions()
         check_raw_dir(raw_dir)
         if not raw_dir.is_dir():
-            raise problems_error(raw_dir, ["it does not exist"], "Set raw_dir=… to your images.")
+            raise UserError(
+                f"{raw_dir} does not exist; set raw_dir=… to the folder of your images."
+            )
         listing = list_folder(raw_dir, chosen.table)
         everything = listing
         others = with_unnamed_images(listing.others, raw_dir)

@@ -139,7 +139,9 @@ def _problem_of_image(kind: str) -> str:
         return "is a JPEG XL image, which is not supported; save it as JPEG or PNG"
     if kind == "AVIF" and ".avif" not in image_suffixes():
         return "is an AVIF image, which the installed Pillow cannot read; update Pillow"
-    return f"cannot be decoded: this {kind} image is damaged, or of a kind that Pillow does not read"
+    return (
+        f"cannot be decoded: this {kind} image is damaged, or of a kind that Pillow does not read"
+    )
 
 
 def _all_formats() -> tuple[str, ...]:

@@ -1,19 +1,16 @@
 """The node of the ingestion pipeline: build a data set from raw data."""
 
 import logging
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from kedro.io import DatasetError
 
 from debias_pipeline.biased_data import get_dataset
 from debias_pipeline.biased_data.hashes import content_hash
-from debias_pipeline.biased_data.sources.raw_dir import ProblemsError
-from debias_pipeline.errors import UserError, one_line
+from debias_pipeline.pipelines.bad_files import WriteBadFiles, named_bad_files, write_bad_files
 from debias_pipeline.records import DataCard
 from debias_pipeline.reporting import draw_contact_sheet
 
@@ -26,12 +23,12 @@ def build_data(
     raw_dir: str,
     data_seed: int,
     data_options: dict[str, Any],
-    write_bad_files: Callable[[Sequence[tuple[str, str]]], str],
+    bad_files: WriteBadFiles,
 ) -> tuple[npt.NDArray[np.uint8], pd.DataFrame, DataCard, dict[str, str]]:
     """Build or read a biased data set.
 
     Args:
-        write_bad_files: writes pairs of a file and its problem to a table, and returns its path.
+        bad_files: writes the table of files that cannot be used.
 
     Returns:
         images and manifest (see `BiasedData`), data_card, data_figures (name → SVG).
@@ -43,12 +40,9 @@ def build_data(
     options = biased.options_type.model_validate(data_options)
     # Hash before reading, so that files that change meanwhile are detected later.
     raw_hash = biased.raw_hash(percent, Path(raw_dir), options)
-    try:
+    with named_bad_files(bad_files):
         data = biased.build(percent, Path(raw_dir), data_seed, options)
-    except ProblemsError as error:
-        table = _path_of_table(write_bad_files, error.listed)
-        raise UserError(f"{error} {table} has all of them." if table else str(error)) from error
-    table = _path_of_table(write_bad_files, list(data.bad_files.items()))
+    table = write_bad_files(bad_files, list(data.bad_files.items()))
     if data.bad_files:
         logger.warning(
             "Skipped %s files that cannot be used; %s names them",
@@ -66,14 +60,3 @@ def build_data(
     if sheet := data.contact_sheet:
         figures["contact_sheet"] = draw_contact_sheet(sheet.pixels, sheet.rows, sheet.columns)
     return data.images, data.manifest, card, figures
-
-
-def _path_of_table(
-    write: Callable[[Sequence[tuple[str, str]]], str], listed: Sequence[tuple[str, str]]
-) -> str:
-    """Write the table and return its path, or "" if it cannot be written."""
-    try:
-        return write(listed)
-    except (OSError, DatasetError) as error:
-        logger.warning("The table of bad files cannot be written: %s", one_line(error))
-        return ""
