@@ -31,7 +31,8 @@ class DataDescription(TypedDict):
 
     `image_shape` is H, W, 3. `bias_names` is empty if no image has a bias label. `aligned_bias`
     is, for each label, the bias value that counts as aligned (null if unknown), where it was
-    determined from the data.
+    determined from the data. `left_out` counts the files in the folder that are not among the
+    images, by reason, for a data set that lists a folder.
     """
 
     dataset: str
@@ -47,6 +48,7 @@ class DataDescription(TypedDict):
     splits: dict[Split, SplitSummary]
     test_split: LabelBiasAssociation
     aligned_bias: NotRequired[list[int | None]]
+    left_out: NotRequired[dict[str, int]]
 
 
 class DataCard(DataDescription):

@@ -25,6 +25,8 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
             pixels = random.integers(0, 120, (24, 24, 3), dtype=np.uint8)
             pixels[..., 0 if label == "cow" else 1] += 100
             Image.fromarray(pixels).save(path)
+        (folder / label / "@eaDir").mkdir()
+        (folder / label / "@eaDir" / "0.jpg").touch()
     return folder
 
 
@@ -45,6 +47,7 @@ def test_it_says_what_it_found_how_long_it_takes_and_what_the_verdict_is(
 ) -> None:
     said = " ".join(outcome.stdout.split())
     assert "120 images" in said and "cow 60" in said
+    assert "Left out 2 files" in said and "2 made by the system" in said
     assert "budget=10min" in said
     verdict = json.loads(project.file(f"{FOLDER}/verdict.json/*/verdict.json").read_text())
     assert verdict["sentence"] in said

@@ -30,6 +30,13 @@ def test_headline_table_shows_mean_and_std(method_page: str) -> None:
     assert best[0] == f"best on test {BEST_ON_TEST}"
 
 
+def test_files_that_are_left_out_are_counted_by_reason(disent: Run) -> None:
+    card = {**disent.data_card, "left_out": {"hidden": 1200, "<video>": 1}}
+    html = method_report(replace(disent, data_card=card))
+    assert "1,201 files: 1,200 hidden, 1 &lt;video&gt;" in html
+    assert "Left out</dt>" not in method_report(disent)
+
+
 def test_a_published_accuracy_is_only_in_the_row_of_the_comparable_rule(method_page: str) -> None:
     table = Table(method_page, "headline")
     head, last, selected, pseudo_groups, best = table.rows

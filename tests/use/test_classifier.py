@@ -105,15 +105,23 @@ def error_of(model: Path) -> str:
 
 
 def test_images_are_found_by_folder_table_pattern_and_name(tmp_path: Path) -> None:
-    for name in ("b.JPG", "sub/a.png", "notes.txt", "sub/@eaDir/a.png", ".hidden.png"):
+    for name in (
+        "b.JPG",
+        "sub/a.png",
+        "notes.txt",
+        "sub/@eaDir/a.png",
+        ".hidden.png",
+        "sub/c.jfif",
+    ):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     table = tmp_path / "list.csv"
     table.write_text("path,note\nsub/a.png,x\nb.JPG,y\n")
-    assert list_images(str(tmp_path))[1] == ["b.JPG", "sub/a.png"]
+    assert list_images(str(tmp_path))[1] == ["b.JPG", "sub/a.png", "sub/c.jfif"]
     assert list_images(str(table))[1] == ["sub/a.png", "b.JPG"]
-    assert list_images(f"{tmp_path}/sub/*.png")[0] == [tmp_path / "sub/a.png"]
+    for pattern in ("sub/*.png", "sub/**/*.png"):
+        assert list_images(f"{tmp_path}/{pattern}")[0] == [tmp_path / "sub/a.png"]
     assert list_images(str(tmp_path / "b.JPG"))[0] == [tmp_path / "b.JPG"]
 
 
@@ -124,6 +132,14 @@ def test_a_linked_folder_is_named_and_not_passed_over(tmp_path: Path) -> None:
     (photos / "link").symlink_to(photos / "b")
     with pytest.raises(UserError, match="link"):
         list_images(str(photos))
+
+
+@pytest.mark.parametrize("images", [".", "*"])
+def test_images_without_the_suffix_of_one_are_named(tmp_path: Path, images: str) -> None:
+    for name in ("a.png", "photo.dat"):
+        Image.new("RGB", (4, 4)).save(tmp_path / name, "PNG")
+    with pytest.raises(UserError, match=r"photo\.dat: is a PNG image"):
+        list_images(f"{tmp_path}/{images}")
 
 
 @pytest.mark.parametrize("images", ["nowhere", "*.bmp", "list.csv", "empty", "empty.csv"])

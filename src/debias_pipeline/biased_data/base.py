@@ -1,7 +1,8 @@
 """Base class of the biased data sets, and what they return."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
@@ -50,12 +51,14 @@ class BiasedData:
         manifest: one row per image, row i describes images[i] (see `manifest.Manifest`).
         data_card: facts about the data set, see `manifest.make_data_card`.
         contact_sheet: example images, or None if the data set has no such grid.
+        bad_files: files that were skipped because they cannot be used → why.
     """
 
     images: npt.NDArray[np.uint8]
     manifest: pd.DataFrame
     data_card: DataDescription
     contact_sheet: ContactSheet | None = None
+    bad_files: Mapping[str, str] = field(default_factory=dict)
 
 
 class DataOptions(BaseModel):

@@ -61,7 +61,7 @@ def resolve_catalog(
     for trial in trials:
         if trial.setting not in settings:
             settings.add(trial.setting)
-            for name in SETTING_ENTRIES:
+            for name in (*SETTING_ENTRIES, "bad_files"):
                 entry = factories[name].entry(trial.data_folder)
                 entries[f"{trial.setting}.{name}"] = _with_own_artifacts(trial.setting, entry)
         for name in (*TRIAL_ENTRIES, "snapshots"):

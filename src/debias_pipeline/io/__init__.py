@@ -6,6 +6,7 @@ from debias_pipeline.io.atomic import (
     AtomicTextDataset,
     SpreadsheetDataset,
 )
+from debias_pipeline.io.bad_files_dataset import BadFilesDataset
 from debias_pipeline.io.figures_dataset import FiguresDataset
 from debias_pipeline.io.image_array_dataset import ImageArrayDataset
 from debias_pipeline.io.safetensors_dataset import SafetensorsDataset
@@ -16,6 +17,7 @@ __all__ = [
     "AtomicJSONDataset",
     "AtomicParquetDataset",
     "AtomicTextDataset",
+    "BadFilesDataset",
     "FiguresDataset",
     "ImageArrayDataset",
     "SafetensorsDataset",

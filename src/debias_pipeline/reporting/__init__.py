@@ -37,6 +37,7 @@ from debias_pipeline.reporting.text import (
     command,
     data_command,
     duration,
+    left_out_in_words,
     run_command,
     training_command,
 )
@@ -60,6 +61,7 @@ __all__ = [
     "headline_table",
     "leaderboard_frame",
     "leaderboard_tables",
+    "left_out_in_words",
     "make_leaderboard",
     "plain_table",
     "run_command",

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from debias_pipeline.records import DataCard
 from debias_pipeline.reporting.pages import render
 from debias_pipeline.reporting.suspect_section import SuspectSection
+from debias_pipeline.reporting.text import left_out_in_words
 
 
 def write_audit_report(
@@ -29,5 +30,9 @@ def write_audit_report(
         sentence=sentence,
         evidence=evidence,
         suspects=suspects,
-        facts={**facts, "origin": data_card["origin"]},
+        facts={
+            **facts,
+            "origin": data_card["origin"],
+            "left out": left_out_in_words(data_card) or "nothing",
+        },
     )

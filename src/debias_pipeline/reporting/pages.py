@@ -18,6 +18,7 @@ from debias_pipeline.reporting.text import (
     FEW_IMAGES,
     Attribute,
     attribute_name,
+    left_out_in_words,
     percentage,
     title_of,
 )
@@ -136,6 +137,7 @@ def _facts(data_card: DataCard) -> dict[str, str]:
         "Bias attribute": _names_in_words(data_card, "bias"),
         "Images": f"{height} pixels high, {width} wide",
         "Origin": data_card["origin"],
+        "Left out": left_out_in_words(data_card),
         "Seed of the data": str(data_card["seed"]),
     }
     return {name: text for name, text in facts.items() if text not in ("", "None")}

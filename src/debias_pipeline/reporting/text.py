@@ -134,6 +134,14 @@ def title_of(record: DataCard | Metrics) -> str:
     return record.get("title") or f"{record['dataset']}, {record['percent']}"
 
 
+def left_out_in_words(data_card: DataCard) -> str:
+    """Return how many files of a folder are not among the images and why, "" if there are none."""
+    counts = data_card.get("left_out", {})
+    total = sum(counts.values())
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in counts.items())
+    return f"{total:,} {'file' if total == 1 else 'files'}: {reasons}" if counts else ""
+
+
 def attribute_name(data_card: DataCard, attribute: Attribute, value: int) -> str:
     """Return the name of a label or bias value, or its number if it has no name."""
     names = data_card["label_names"] if attribute == "label" else data_card["bias_names"]

@@ -113,10 +113,12 @@ class Classifier(nn.Module):
             UserError: if files cannot be decoded; it names the first ten.
         """
         places = [str(file) for file in files] if names is None else list(names)
-        problems: list[str] = []
-        images = decode_images(files, places, problems, self.image_size, resize=True)
-        if problems:
-            raise problems_error(Path(), problems, "Repair or remove what is named.")
+        bad: dict[int, str] = {}
+        images = decode_images(files, bad, self.image_size, resize=True)
+        if bad:
+            listed = [(places[row], reason) for row, reason in bad.items()]
+            problems = [f"{file}: {reason}" for file, reason in listed]
+            raise problems_error(Path(), problems, "Repair or remove what is named.", listed)
         return self.table(places, self.probabilities(images))
 
     def table(self, names: Sequence[str], probabilities: npt.NDArray[np.float32]) -> pd.DataFrame:

@@ -1,15 +1,27 @@
 """List the image files to predict: of a folder, a table or a pattern."""
 
 import glob
+import logging
+from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 
 import pandas as pd
 
+from debias_pipeline.biased_data.folder.bad_files import with_unnamed_images
 from debias_pipeline.biased_data.folder.class_folders import images_below
 from debias_pipeline.biased_data.folder.tables import read_csv
-from debias_pipeline.biased_data.sources.decoding import IMAGE_SUFFIXES
-from debias_pipeline.biased_data.sources.raw_dir import children, is_inside, problems_error
+from debias_pipeline.biased_data.sources.image_files import has_image_suffix, reason_to_leave_out
+from debias_pipeline.biased_data.sources.raw_dir import (
+    FileNotes,
+    children,
+    is_inside,
+    problems_error,
+    reason_to_ignore,
+)
 from debias_pipeline.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 _GLOB = frozenset("*?[")
 
@@ -26,7 +38,8 @@ def list_images(images: str) -> tuple[list[Path], list[str]]:
         The files, and their names in tables: relative to the folder, or as in the CSV.
 
     Raises:
-        UserError: if nothing is found or a path is outside of the folder.
+        UserError: if nothing is found, a path is outside of the folder, or an image lacks the
+            suffix of one.
     """
     path = Path(images).expanduser()
     if path.is_dir():
@@ -36,33 +49,63 @@ def list_images(images: str) -> tuple[list[Path], list[str]]:
     if path.is_file():
         return [path], [str(path)]
     if _GLOB & set(images):
-        # pathlib's own globs are relative to a folder and do not support absolute patterns.
-        found = sorted(Path(each) for each in glob.glob(str(path), recursive=True))  # noqa: PTH207
-        files = [each for each in found if each.suffix.lower() in IMAGE_SUFFIXES]
-        if files:
-            return files, [str(each) for each in files]
-        raise UserError(f"images={images} matches no image file")
+        return _matching(path)
     raise UserError(
         f"images={images} does not exist; give a folder, a CSV with a column path, or a pattern "
         "such as photos/*.jpg"
     )
 
 
+def _matching(pattern: Path) -> tuple[list[Path], list[str]]:
+    # Only the part of the path that is found may not be hidden.
+    named = Path(*takewhile(lambda part: not _GLOB & set(part), pattern.parts))
+    files, others = [], FileNotes()
+    # pathlib's own globs are relative to a folder and do not support absolute patterns.
+    for path in sorted(map(Path, glob.glob(str(pattern), recursive=True))):  # noqa: PTH207
+        reason = reason_to_ignore(path.relative_to(named))
+        if not reason and not has_image_suffix(path):
+            reason = reason_to_leave_out(path)
+        if reason and path.is_file():
+            others.left_out[str(path)] = reason
+        elif path.is_file():
+            files.append(path)
+    _check(pattern, Path(), files, others)
+    return files, [str(each) for each in files]
+
+
 def _in_folder(folder: Path) -> tuple[list[Path], list[str]]:
     problems: list[str] = []
+    others = FileNotes()
 
     def place(path: Path) -> str:
         return path.relative_to(folder).as_posix()
 
     def visible(each: Path) -> list[Path]:
-        return list(children(each, folder, place, problems))
+        return list(children(each, folder, place, problems, others))
 
-    files = sorted(images_below(folder, visible, place, problems, skipped=[]))
+    files = sorted(images_below(folder, visible, place, problems, others))
     if problems:
         raise problems_error(folder, problems, "Move the files into the folder.")
-    if not files:
-        raise UserError(f"images={folder} has no image files")
+    _check(folder, folder, files, others)
     return files, [place(path) for path in files]
+
+
+def _check(images: Path, folder: Path, files: Sequence[Path], others: FileNotes) -> None:
+    """Check that there are images and that none is left out for its name; log what is left out.
+
+    Args:
+        images: as given by the user.
+        folder: to which the files in `others` are relative.
+    """
+    others = with_unnamed_images(others, folder)
+    if others.bad:
+        problems = [f"{file}: {reason}" for file, reason in others.bad.items()]
+        listed = list(others.bad.items())
+        raise problems_error(images, problems, "Repair, rename or remove these.", listed)
+    if others.left_out:
+        logger.info("Left out of %s: %s", images, others.describe_left_out())
+    if not files:
+        raise UserError(f"images={images} has no image files")
 
 
 def _in_table(table: Path) -> tuple[list[Path], list[str]]:

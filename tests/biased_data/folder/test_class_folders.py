@@ -16,9 +16,16 @@ def test_class_folders(tmp_path, caplog):
     (tmp_path / "cat" / "notes.txt").touch()
     (tmp_path / "README.md").touch()
     (tmp_path / ".git").mkdir()
+    (tmp_path / ".git" / "config").touch()
     with caplog.at_level(logging.WARNING):
         data = build(tmp_path)
-    assert "Skipped 2 files" in caplog.text
+    assert data.data_card["left_out"] == {
+        "hidden": 1,
+        "outside of class folders": 1,
+        "not an image": 1,
+    }
+    assert "Left out 3 of 43 files" in caplog.text
+    assert "cat/notes.txt" in caplog.text
     assert data.images.shape == (40, 6, 8, 3)
     assert data.data_card["label_names"] == ["cat", "dog"]
     names = data.manifest["source"].str.split("/").str[0]
@@ -92,16 +99,6 @@ def test_classes_may_have_folders_of_their_own_and_be_called_train(tmp_path):
     assert build(tmp_path / "some").data_card["label_names"] == ["cat", "dog"]
     assert build(tmp_path / "one").data_card["label_names"] == ["a", "b"]
     assert build(tmp_path / "train").data_card["label_names"] == ["bus", "train"]
-
-
-def test_thumbnails_of_a_network_disk_are_no_images(tmp_path):
-    write_images(tmp_path, 24, lambda i: "ab"[i % 2])
-    write_images(tmp_path, 6, lambda i: f"{'ab'[i % 2]}/@eaDir/{i}")
-    write_image(tmp_path / "@eaDir" / "x", "jpg", 0, (8, 6))
-    (tmp_path / "a" / "THUMBS.DB").touch()
-    data = build(tmp_path)
-    assert len(data.images) == 24
-    assert data.data_card["label_names"] == ["a", "b"]
 
 
 @pytest.mark.parametrize(

@@ -19,4 +19,4 @@ def test_nothing_there(tmp_path):
     assert "does not exist" in refusal(tmp_path / "none")
     (tmp_path / "file.txt").touch()
     assert "neither a table nor class folders" in refusal(tmp_path)
-    assert "it does not exist" in refusal(tmp_path / "data/01_raw")
+    assert "does not exist" in refusal(tmp_path / "data/01_raw")

@@ -244,7 +244,7 @@ def test_broken_images_are_named_with_the_rows_of_a_parquet_file(small_dir, recw
     message = refusal(put(small_dir, rows_of(), "table.parquet"))
     assert "3 problems" in message
     assert "row 1 (images/0.png): is empty (0 bytes)" in message
-    assert "row 2 (images/1.png): cannot be decoded" in message
+    assert "row 2 (images/1.png): is not an image but text" in message
     assert "row 3 (images/2.png): has more than 80 megapixels" in message
     assert not [warning for warning in recwarn if "Decompression" in str(warning.category)]
 

@@ -2,38 +2,44 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Final
 
 from debias_pipeline.biased_data.folder.listing import Listing, mentions_split, split_of
-from debias_pipeline.biased_data.sources.decoding import IMAGE_SUFFIXES
-from debias_pipeline.biased_data.sources.raw_dir import children
+from debias_pipeline.biased_data.sources.image_files import has_image_suffix, reason_to_leave_out
+from debias_pipeline.biased_data.sources.raw_dir import FileNotes, children
 from debias_pipeline.errors import UserError
+
+_OUTSIDE: Final = "outside of class folders"
 
 
 def list_class_folders(raw_dir: Path) -> Listing:
     """List the images of a folder with <class>/…, or <split>/<class>/….
 
     Args:
-        raw_dir: folder of the class or split folders; files directly in it are skipped.
+        raw_dir: folder of the class or split folders; files directly in it are left out.
 
     Raises:
         UserError: if there are no class folders, or the layout of the split folders is unclear.
     """
     problems: list[str] = []
-    skipped: list[str] = []
+    notes = FileNotes()
 
     def place(path: Path) -> str:
         return path.relative_to(raw_dir).as_posix()
 
     def visible(folder: Path) -> list[Path]:
-        return list(children(folder, raw_dir, place, problems))
+        return list(children(folder, raw_dir, place, problems, notes))
 
     found: list[tuple[Path, str, str]] = []
-    for split, folder in _split_folders(raw_dir, visible, place, problems):
+    splits = _split_folders(raw_dir, visible, place, problems)
+    for folder in (raw_dir, *(folder for _, folder in splits)):
+        loose = [path for path in visible(folder) if not path.is_dir()]
+        notes.left_out.update((place(path), _OUTSIDE) for path in loose)
+    for split, folder in splits:
         for path in visible(folder):
             if not path.is_dir():
-                skipped.append(place(path))
                 continue
-            images = list(images_below(path, visible, place, problems, skipped))
+            images = list(images_below(path, visible, place, problems, notes))
             if not images:
                 problems.append(f"{place(path)}: no images")
             found += [(image, path.name, split) for image in images]
@@ -54,7 +60,7 @@ def list_class_folders(raw_dir: Path) -> Listing:
         split=[split for _, _, split in found],
         extra=None,
         problems=list(dict.fromkeys(problems)),  # some folders are listed twice
-        skipped=skipped,
+        others=notes,
     )
 
 
@@ -125,7 +131,7 @@ def images_below(
     visible: Callable[[Path], list[Path]],
     place: Callable[[Path], str],
     problems: list[str],
-    skipped: list[str],
+    notes: FileNotes,
 ) -> Iterator[Path]:
     """Yield the image files of a folder and its subfolders.
 
@@ -133,14 +139,14 @@ def images_below(
         visible: returns the contents of a folder.
         place: returns the name of a path in messages.
         problems: linked folders are added here.
-        skipped: files that are not images by their name are added here.
+        notes: files that do not have the suffix of an image are added here.
     """
     for path in visible(folder):
         if path.is_dir() and path.is_symlink():  # could be a loop
             problems.append(f"{place(path)}: is a link to a folder; copy the folder there")
         elif path.is_dir():
-            yield from images_below(path, visible, place, problems, skipped)
-        elif path.suffix.lower() in IMAGE_SUFFIXES:
+            yield from images_below(path, visible, place, problems, notes)
+        elif has_image_suffix(path):
             yield path
         else:
-            skipped.append(place(path))
+            notes.left_out[place(path)] = reason_to_leave_out(path)

@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import pandas as pd
+
+from debias_pipeline.biased_data.sources.raw_dir import FileNotes
 
 # In lower case; look up a name with `split_of`.
 _SPLIT_NAMES: Final = {
@@ -35,7 +37,7 @@ class Listing:
         split: N of "train", "valid", "test"; "" if not given.
         extra: additional columns of the table, N rows.
         problems: messages so far.
-        skipped: files that are not in a class folder or do not have the suffix of an image.
+        others: files that are not among these images; names as in `source`.
     """
 
     where: Path
@@ -48,7 +50,7 @@ class Listing:
     split: Sequence[str]
     extra: pd.DataFrame | None
     problems: Sequence[str]
-    skipped: Sequence[str] = ()
+    others: FileNotes = field(default_factory=FileNotes)
 
 
 def split_of(name: str) -> str:

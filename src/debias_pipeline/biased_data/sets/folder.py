@@ -13,6 +13,12 @@ from pydantic import Field
 
 from debias_pipeline.biased_data.base import BiasedData, BiasedDataset, DataOptions
 from debias_pipeline.biased_data.folder import Listing, list_folder
+from debias_pipeline.biased_data.folder.bad_files import (
+    BadFiles,
+    lost_values,
+    with_unnamed_images,
+    without_rows,
+)
 from debias_pipeline.biased_data.folder.labels import (
     Numbers,
     aligned_bias,
@@ -23,7 +29,13 @@ from debias_pipeline.biased_data.folder.splitting import make_missing_splits
 from debias_pipeline.biased_data.hashes import files_hash
 from debias_pipeline.biased_data.manifest import UNKNOWN_BIAS, make_data_card, make_manifest
 from debias_pipeline.biased_data.sources.decoding import Size, decode_images, image_sizes
-from debias_pipeline.biased_data.sources.raw_dir import check_raw_dir, problems_error
+from debias_pipeline.biased_data.sources.raw_dir import (
+    HIDDEN,
+    SYSTEM,
+    FileNotes,
+    check_raw_dir,
+)
+from debias_pipeline.errors import UserError
 from debias_pipeline.names import SPLITS, Headline
 
 logger = logging.getLogger(__name__)
@@ -31,7 +43,7 @@ logger = logging.getLogger(__name__)
 # Images that all have the same size up to this keep it; photos of a camera would fill the disk.
 _MAX_OWN_SIDE: Final = 256
 _MAX_DEFAULT_SIDE: Final = 224
-_SHOWN_SKIPPED: Final = 5
+_BAD: Final = "unusable (skip_bad=true)"
 
 
 class FolderOptions(DataOptions):
@@ -43,10 +55,13 @@ class FolderOptions(DataOptions):
         image_size: height and width to resize all images to, in pixels. 0 keeps the size if all
             images have the same and neither side is above 256, and otherwise takes the median of
             the shorter sides, at most 224.
+        skip_bad: whether to go on without files that cannot be used, such as damaged images,
+            instead of stopping; they are counted as left out.
     """
 
     table: str = ""
     image_size: int = Field(default=0, ge=0, le=4096)
+    skip_bad: bool = False
 
 
 class ImageFolder(BiasedDataset):
@@ -88,27 +103,44 @@ class ImageFolder(BiasedDataset):
 
         Returns:
             images uint8, N × H × W × 3, in the order of train, valid, test. The data card has
-            `aligned_bias` in addition.
+            `aligned_bias` and `left_out` in addition: every file in class folders, or row of a
+            table, is an image or counted there.
 
         Raises:
             UserError: if there is nothing to read, or anything is wrong with the table, a row or
-                a file; the message counts all problems and shows the first ten.
+                a file (see `skip_bad`); the message counts all problems and shows the first ten.
         """
         chosen = options if isinstance(options, FolderOptions) else FolderOptions()
         check_raw_dir(raw_dir)
         if not raw_dir.is_dir():
-            raise problems_error(raw_dir, ["it does not exist"], "Set raw_dir=… to your images.")
+            raise UserError(
+                f"{raw_dir} does not exist; set raw_dir=… to the folder of your images."
+            )
         listing = list_folder(raw_dir, chosen.table)
-        _warn_of_skipped(listing)
-        problems = list(listing.problems)
-        label, label_names = number_values(listing, "label", problems)
-        bias, bias_names = number_values(listing, "bias", problems)
-        split, drawn = _splits(listing, label, bias, np.random.default_rng(seed))
-        problems += _split_problems(label, label_names, split)
-        order = np.argsort([SPLITS.index(name) for name in split], kind="stable")
-        images, note = _images(listing, order, chosen.image_size, problems)
-        if problems:
-            raise problems_error(listing.where, problems, "Repair or remove these.")
+        everything = listing
+        others = with_unnamed_images(listing.others, raw_dir)
+        bad = BadFiles(dict(others.bad), [f"{file}: {why}" for file, why in others.bad.items()])
+        sizes, invalid = _read_sizes(listing)
+        bad.add(listing, invalid)
+        while True:
+            if chosen.skip_bad:
+                listing = without_rows(listing, invalid)
+                sizes = [size for row, size in enumerate(sizes) if row not in invalid]
+            problems = [*listing.problems, *lost_values(everything, listing)]
+            label, label_names = number_values(listing, "label", problems)
+            bias, bias_names = number_values(listing, "bias", problems)
+            split, drawn = _splits(listing, label, bias, np.random.default_rng(seed))
+            problems += _split_problems(label, label_names, split)
+            order = np.argsort([SPLITS.index(name) for name in split], kind="stable")
+            images, note, invalid = _images(listing, sizes, order, chosen.image_size)
+            bad.add(listing, invalid)
+            # Some damage shows only now. Then labels and splits are made again without it.
+            if not (invalid and chosen.skip_bad):
+                break
+        if problems or (bad.reasons and not chosen.skip_bad):
+            raise bad.error(listing.where, problems, offer=not chosen.skip_bad)
+        others.left_out.update(dict.fromkeys(bad.reasons, _BAD))
+        _log_left_out(listing.where, len(images), others)
 
         split, label, bias = split[order], label[order], bias[order]
         aligned = aligned_bias(label, bias, split, len(label_names))
@@ -131,7 +163,8 @@ class ImageFolder(BiasedDataset):
             bias_names=bias_names,
         )
         card["aligned_bias"] = aligned
-        return BiasedData(images, manifest, card)
+        card["left_out"] = others.left_out_counts()
+        return BiasedData(images, manifest, card, bad_files=bad.reasons)
 
     def raw_hash(self, percent: str, raw_dir: Path, options: DataOptions) -> str | None:
         """Hash the listed images (with modification times) and the content of the table."""
@@ -165,15 +198,28 @@ class ImageFolder(BiasedDataset):
         )
 
 
-def _warn_of_skipped(listing: Listing) -> None:
-    if listing.skipped:
-        logger.warning(
-            "Skipped %s files in %s that are not in a class folder or not images: %s%s",
-            f"{len(listing.skipped):,}",
-            listing.where,
-            ", ".join(listing.skipped[:_SHOWN_SKIPPED]),
-            ", …" if len(listing.skipped) > _SHOWN_SKIPPED else "",
+def _log_left_out(where: Path, images: int, others: FileNotes) -> None:
+    if others.left_out:
+        is_normal = {*others.left_out.values()} <= {HIDDEN, SYSTEM}
+        logger.log(
+            logging.INFO if is_normal else logging.WARNING,
+            "Left out %s of %s files in %s: %s",
+            f"{len(others.left_out):,}",
+            f"{images + len(others.left_out):,}",
+            where,
+            others.describe_left_out(),
         )
+
+
+def _read_sizes(listing: Listing) -> tuple[list[Size | None], dict[int, str]]:
+    """Return the size of each image (None if unknown), and why files cannot be opened, by row."""
+    rows = [row for row, source in enumerate(listing.source) if source]
+    bad: dict[int, str] = {}
+    found = image_sizes([listing.path[row] for row in rows], bad)
+    sizes: list[Size | None] = [None] * len(listing.source)
+    for row, size in zip(rows, found, strict=True):
+        sizes[row] = size
+    return sizes, {rows[position]: reason for position, reason in bad.items()}
 
 
 def _splits(
@@ -205,24 +251,19 @@ def _split_problems(
 
 
 def _images(
-    listing: Listing, order: npt.NDArray[np.intp], image_size: int, problems: list[str]
-) -> tuple[npt.NDArray[np.uint8], str]:
-    """Decode the images in this order; also return a note about their size."""
-    rows = [row for row in order if listing.source[row]]
-    paths = [listing.path[row] for row in rows]
-    places = [listing.rows[row] for row in rows]
-    sizes = image_sizes(paths, places, problems)
+    listing: Listing, sizes: Sequence[Size | None], order: npt.NDArray[np.intp], image_size: int
+) -> tuple[npt.NDArray[np.uint8], str, dict[int, str]]:
+    """Decode the images of known size in this order.
+
+    Returns:
+        The images, a note about their size, and why files cannot be decoded, by row.
+    """
     # Decode the others even if some are broken, to report all problems at once.
-    good = [position for position, size in enumerate(sizes) if size]
-    size, note = _choose_size([size for size in sizes if size], image_size)
-    images = decode_images(
-        [paths[position] for position in good],
-        [places[position] for position in good],
-        problems,
-        size,
-        resize=True,
-    )
-    return images, note
+    rows = [row for row in order if sizes[row]]
+    size, note = _choose_size([size for row in rows if (size := sizes[row])], image_size)
+    bad: dict[int, str] = {}
+    images = decode_images([listing.path[row] for row in rows], bad, size, resize=True)
+    return images, note, {int(rows[position]): reason for position, reason in bad.items()}
 
 
 def _choose_size(sizes: Sequence[Size], image_size: int) -> tuple[Size, str]:

@@ -221,7 +221,9 @@ def _read_half(root: Path, split: str, problems: list[str]) -> LabelledImages:
         paths += inner
         label += [number] * len(inner)
     source = [place(path) for path in paths]
-    images = decode_images(paths, source, problems, _SIZE)
+    bad: dict[int, str] = {}
+    images = decode_images(paths, bad, _SIZE)
+    problems += [f"{source[row]}: {reason}" for row, reason in bad.items()]
     return LabelledImages(images, np.array(label, np.int16), source)
 
 

@@ -10,25 +10,21 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffImageFile
 
+from debias_pipeline.biased_data.sources.image_files import formats_of, problem_of
 from debias_pipeline.errors import UserError
 
 Images = npt.NDArray[np.uint8]
 Size = tuple[int, int]  # height, width
 
-# Some other formats of Pillow run programs (EPS).
-_FORMATS: Final = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "PPM")
-IMAGE_SUFFIXES: Final = frozenset(
-    {".png", ".jpg", ".jpeg", ".jpe", ".gif", ".webp", ".bmp", ".tif", ".tiff"}
-    | {".ppm", ".pgm", ".pbm"}
-)
 # Below the size at which Pillow warns; images of cameras are smaller.
 MAX_PIXELS: Final = 80_000_000
 
@@ -39,6 +35,7 @@ _SAMPLE: Final = 100
 _MAX_IN_MEMORY: Final = 256 * 1024**2
 _WHITE: Final = (255, 255, 255, 255)
 _ORIENTATION: Final = 0x0112
+_WHITE_IS_ZERO: Final = 0  # value of the TIFF tag
 _TURNS: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -68,52 +65,43 @@ class _ImageError(Exception):
     """An image cannot be used; the message follows its name."""
 
 
-def image_sizes(
-    paths: Sequence[Path], places: Sequence[str], problems: list[str]
-) -> list[Size | None]:
+def image_sizes(paths: Sequence[Path], bad: dict[int, str]) -> list[Size | None]:
     """Return the size of each image as it is displayed, without decoding it.
 
     Args:
         paths: N files.
-        places: N names for messages.
-        problems: messages on invalid or too large files are appended.
+        bad: row → what is wrong; invalid and too large files are added.
 
     Returns:
         N times (height, width), or None for an invalid file.
     """
     sizes: list[Size | None] = [None] * len(paths)
 
-    def read(row: int) -> str | None:
-        try:
-            with _opened(paths[row]) as image:
-                sizes[row] = _shown_size(image)
-        except _ImageError as error:
-            return f"{places[row]}: {error}"
-        return None
+    def read(row: int) -> None:
+        with _opened(paths[row]) as image:
+            sizes[row] = _shown_size(image)
 
-    problems.extend(_on_all_cores(read, len(paths)))
+    bad.update(_on_all_cores(read, len(paths)))
     return sizes
 
 
 def decode_images(
     paths: Sequence[Path],
-    places: Sequence[str],
-    problems: list[str],
+    bad: dict[int, str],
     size: Size | None = None,
     *,
     resize: bool = False,
 ) -> Images:
     """Decode images to RGB with all cores.
 
-    16-bit images are reduced to their upper eight bits, transparent pixels are shown on white,
-    images are rotated by their EXIF orientation, and animations give their first frame. Colour
+    16-bit images are scaled to 8 bits, transparent pixels are shown on white, images are rotated
+    by their EXIF orientation, and files with several frames or pages give the first one. Colour
     profiles are not applied.
 
     Args:
         paths: N files.
-        places: N names for messages.
-        problems: messages on files that cannot be decoded, or have another size, are appended;
-            their pixels are undefined.
+        bad: row → what is wrong; files that cannot be decoded, or have another size, are added.
+            Their pixels are undefined.
         size: H and W; None for the most common size.
         resize: whether to resize images of other sizes to `size` (bicubic, antialiased, without
             keeping the aspect ratio).
@@ -129,26 +117,22 @@ def decode_images(
     expected = f"{height}x{width} is expected" if size else f"others are {height}x{width}"
     images = _new_array((len(paths), height, width, 3))
 
-    def decode(row: int) -> str | None:
-        try:
-            with _opened(paths[row]) as image:
-                # Check the size in the header first, without decoding.
-                if not resize:
-                    _check_size(_shown_size(image), (height, width), expected)
-                pixels = _pixels(image, (height, width), resize)
-                _check_size(pixels.shape[:2], (height, width), expected)
-                images[row] = pixels
-        except _ImageError as error:
-            return f"{places[row]}: {error}"
-        return None
+    def decode(row: int) -> None:
+        with _opened(paths[row]) as image:
+            # Check the size in the header first, without decoding.
+            if not resize:
+                _check_size(_shown_size(image), (height, width), expected)
+            pixels = _pixels(image, (height, width), resize)
+            _check_size(pixels.shape[:2], (height, width), expected)
+            images[row] = pixels
 
-    problems.extend(_on_all_cores(decode, len(paths), lambda: _release_pages(images)))
+    bad.update(_on_all_cores(decode, len(paths), lambda: _release_pages(images)))
     return images
 
 
 def _common_size(paths: Sequence[Path]) -> Size:
     sample = paths[:: max(1, len(paths) // _SAMPLE)]
-    sizes = [size for size in image_sizes(sample, [""] * len(sample), []) if size]
+    sizes = [size for size in image_sizes(sample, {}) if size]
     return Counter(sizes).most_common(1)[0][0] if sizes else (0, 0)
 
 
@@ -158,23 +142,30 @@ def _check_size(found: tuple[int, ...], size: Size, expected: str) -> None:
 
 
 def _on_all_cores(
-    work: Callable[[int], str | None], count: int, after_chunk: Callable[[], None] | None = None
-) -> Iterator[str]:
-    """Call `work` for every row with all cores; yield its messages in the order of the rows."""
+    work: Callable[[int], None], count: int, after_chunk: Callable[[], None] | None = None
+) -> dict[int, str]:
+    """Call `work` for every row with all cores; return the messages of its errors by row."""
 
-    def work_chunk(chunk: Iterable[int]) -> list[str]:
-        messages = [message for row in chunk if (message := work(row))]
+    def work_chunk(chunk: Iterable[int]) -> dict[int, str]:
+        failed = {}
+        for row in chunk:
+            try:
+                work(row)
+            except _ImageError as error:
+                failed[row] = str(error)
         if after_chunk:
             after_chunk()
-        return messages
+        return failed
 
     chunks = [range(count)[start : start + _CHUNK] for start in range(0, count, _CHUNK)]
+    bad: dict[int, str] = {}
     # Pillow releases the GIL while decoding. The filter of warnings is not thread-safe, so it is
     # set once here.
     with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
         warnings.simplefilter("ignore")
-        for messages in pool.map(work_chunk, chunks):
-            yield from messages
+        for failed in pool.map(work_chunk, chunks):
+            bad |= failed
+    return bad
 
 
 @contextmanager
@@ -185,7 +176,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         _ImageError: if it cannot be opened, or on errors while it is open.
     """
     try:
-        with Image.open(path, formats=_FORMATS) as image:
+        with Image.open(path, formats=formats_of(path)) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise Image.DecompressionBombError
             yield image
@@ -204,10 +195,7 @@ def _finding(path: Path, error: Exception) -> str:
         return "is a folder, not an image"
     if isinstance(error, PermissionError):
         return "cannot be read (permission denied)"
-    with suppress(OSError):
-        if path.stat().st_size == 0:
-            return "is empty (0 bytes)"
-    return "cannot be decoded as an image"
+    return problem_of(path)
 
 
 def _shown_size(image: Image.Image) -> Size:
@@ -247,7 +235,11 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
         return _rgb_of_deep_grey(image)
     if image.mode in ("I", "F"):
-        raise _ImageError("has 32-bit pixels without a standard brightness; save it with 8 bits")
+        raise _ImageError(
+            "has signed or 32-bit pixels, so that its white is not known; save it with 8 bits"
+        )
+    if image.mode in ("LAB", "HSV"):
+        raise _ImageError(f"has {image.mode} colours; save it with RGB colours")
     if not image.has_transparency_data:
         return image.convert("RGB")
     backdrop = Image.new("RGBA", image.size, _WHITE)
@@ -257,7 +249,17 @@ def _rgb(image: Image.Image) -> Image.Image:
 def _rgb_of_deep_grey(image: Image.Image) -> Image.Image:
     # Pillow's own conversion clips at 255.
     grey = np.asarray(image).astype(np.uint32)
-    return Image.fromarray(((grey * 255 + 32_767) // 65_535).astype(np.uint8)).convert("RGB")
+    bits, is_inverted = 16, False
+    if isinstance(image, TiffImageFile):
+        bits = image.tag_v2.get(BITSPERSAMPLE, (16,))[0]
+        is_inverted = image.tag_v2.get(PHOTOMETRIC_INTERPRETATION) == _WHITE_IS_ZERO
+    most = 2**bits - 1
+    shown = ((grey * 255 + most // 2) // most).clip(max=255).astype(np.uint8)
+    if is_inverted:
+        shown = 255 - shown
+    if (clear := image.info.get("transparency")) is not None:
+        shown[grey == clear] = 255
+    return Image.fromarray(shown).convert("RGB")
 
 
 def _new_array(shape: tuple[int, ...]) -> Images:

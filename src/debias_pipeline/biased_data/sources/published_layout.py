@@ -171,9 +171,9 @@ def _read(dataset: BiasedDataset, published: PublishedSet, percent: str, seed: i
         )
     problems: list[str] = []
     entries = _list_set(dataset, published, percent, problems)
-    images = decode_images(
-        [entry.path for entry in entries], [entry.source for entry in entries], problems
-    )
+    bad: dict[int, str] = {}
+    images = decode_images([entry.path for entry in entries], bad)
+    problems += [f"{entries[row].source}: {reason}" for row, reason in bad.items()]
     if problems:
         raise problems_error(published.where, problems, _REMEDY)
 

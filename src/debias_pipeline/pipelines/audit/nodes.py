@@ -24,6 +24,7 @@ from debias_pipeline.records import DataCard, LabelEstimates, TrainingRecord
 from debias_pipeline.reporting import (
     duration,
     first_suspects_in_words,
+    left_out_in_words,
     suspect_section,
     write_audit_report,
 )
@@ -107,6 +108,8 @@ def _say_what_was_found(manifest: pd.DataFrame, data_card: DataCard) -> None:
         ", ".join(f"{name} {splits[name]:,}" for name in ("train", "valid", "test")),
         data_card["origin"],
     )
+    if left_out := left_out_in_words(data_card):
+        logger.info("Left out %s", left_out)
 
 
 def train_audit(
@@ -179,6 +182,7 @@ def report(
         ),
         data_card,
         {
+            "images": f"{len(manifest):,}",
             "network": audit_plan["recipe"]["network"],
             "steps": f"{audit_plan['recipe']['steps']:,}",
             "folds": str(audit_plan["folds"]),

@@ -17,6 +17,7 @@ def create_pipeline() -> Pipeline:
                     "params:raw_dir",
                     "params:data_seed",
                     "params:data_options",
+                    "bad_files",
                 ],
                 outputs=["images", "manifest", "data_card", "data_figures"],
                 name="build_data",
