@@ -247,7 +247,8 @@ def _mean_images(
 def _explained(
     saliency: Mapping[str, Any], suspects: pd.DataFrame, data_card: DataCard
 ) -> list[list[Picture]]:
-    tensors, files = saliency["tensors"], saliency["metadata"]["files"]
+    tensors = saliency["tensors"]
+    files: list[str] = saliency["metadata"]["files"]
     rows = suspects.set_index("file")
     explained = []
     for file, pixels, maps, predicted in zip(

@@ -186,6 +186,5 @@ def report(
             "network": audit_plan["recipe"]["network"],
             "steps": f"{audit_plan['recipe']['steps']:,}",
             "folds": str(audit_plan["folds"]),
-            "images": f"{len(manifest):,}",
         },
     )
