@@ -259,7 +259,7 @@ def _explained(
         strict=True,
     ):
         debiased, bias = (attribute_name(data_card, "label", label) for label in predicted)
-        label, weight = str(rows.at[file, "label"]), rows.at[file, "weight"]
+        label, weight = rows["label"][file], rows["weight"][file]
         explained.append(
             [
                 Picture(image_address(pixels), file, f"{file}: {label}, weight {weight:.2f}"),
