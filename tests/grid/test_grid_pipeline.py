@@ -39,7 +39,10 @@ def test_data_is_built_once_per_setting_and_a_trial_has_the_ordinary_nodes(bench
         step = node.name.split(".")[-1]
         assert node.func is functions.get(step, node.func)
     given = {name for name in benchmark.inputs() if not name.startswith("param")}
-    assert given == {f"{trial.name}.snapshots" for trial in TRIALS}
+    assert given == {
+        *(f"{trial.name}.snapshots" for trial in TRIALS),
+        *(f"{trial.setting}.bad_files" for trial in TRIALS),
+    }
 
 
 def test_a_trial_takes_data_of_its_setting_and_its_own_recipe(benchmark):
@@ -113,7 +116,7 @@ def test_factories_are_resolved_for_the_run_and_for_every_trial():
     }
     of_data = {
         "<{folder}>." + name: {"type": "T", "filepath": "{folder}/" + name, "versioned": True}
-        for name in ("images", "manifest", "data_card", "data_figures")
+        for name in ("images", "manifest", "data_card", "data_figures", "bad_files")
     }
     plain = {"leaderboard": {"type": "T", "filepath": "leaderboard"}}
     first = TRIALS[0]

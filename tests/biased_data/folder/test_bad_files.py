@@ -137,13 +137,16 @@ def test_bad_rows_of_a_table_are_skipped_with_their_columns(small_dir):
     rows = rows_of(number=range(40))
     for i, content in ((0, HTML), (7, truncated_png())):
         (small_dir / f"images/{i}.png").write_bytes(content)
-    data = build(put(small_dir, rows), skip_bad=True)
-    kept = [i for i in range(40) if i not in (0, 7)]
+    (small_dir / "images/3.png").unlink()
+    assert "row 5 (images/3.png): does not exist" in refusal(put(small_dir, rows))
+    data = build(small_dir, skip_bad=True)
+    kept = [i for i in range(40) if i not in (0, 3, 7)]
     assert sorted(data.manifest["number"].astype(int)) == kept
     assert (
         data.manifest["source"] == "images/" + data.manifest["number"].astype(str) + ".png"
     ).all()
-    assert [*data.bad_files] == ["images/0.png", "images/7.png"]
+    assert sorted(data.bad_files) == ["images/0.png", "images/3.png", "images/7.png"]
+    assert data.data_card["left_out"] == {"unusable (skip_bad=true)": 3}
 
 
 def test_a_label_or_split_without_usable_files_is_not_skipped(photos):

@@ -113,9 +113,7 @@ class ImageFolder(BiasedDataset):
         chosen = options if isinstance(options, FolderOptions) else FolderOptions()
         check_raw_dir(raw_dir)
         if not raw_dir.is_dir():
-            raise UserError(
-                f"{raw_dir} does not exist; set raw_dir=… to the folder of your images."
-            )
+            raise UserError(f"{raw_dir} does not exist; set raw_dir=… to your images.")
         listing = list_folder(raw_dir, chosen.table)
         everything = listing
         others = with_unnamed_images(listing.others, raw_dir)

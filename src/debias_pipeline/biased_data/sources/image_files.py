@@ -139,9 +139,7 @@ def _problem_of_image(kind: str) -> str:
         return "is a JPEG XL image, which is not supported; save it as JPEG or PNG"
     if kind == "AVIF" and ".avif" not in image_suffixes():
         return "is an AVIF image, which the installed Pillow cannot read; update Pillow"
-    return (
-        f"cannot be decoded: this {kind} image is damaged, or of a kind that Pillow does not read"
-    )
+    return f"cannot be decoded: this {kind} image is damaged, or Pillow does not read its kind"
 
 
 def _all_formats() -> tuple[str, ...]:
@@ -201,6 +199,8 @@ def _other_kind(head: bytes) -> str:
         return "an SVG drawing; export it as PNG"
     if text.startswith(b"<?xml"):
         return "an XML file; download the image again"
+    if text.startswith((b"{", b"[")) and _is_text(head):
+        return "JSON text; download the image again"
     return "text; download the image again" if _is_text(head) else ""
 
 

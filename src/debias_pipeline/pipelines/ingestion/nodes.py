@@ -1,20 +1,26 @@
 """The node of the ingestion pipeline: build a data set from raw data."""
 
 import logging
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from kedro.io import DatasetError
 
 from debias_pipeline.biased_data import get_dataset
 from debias_pipeline.biased_data.hashes import content_hash
-from debias_pipeline.pipelines.bad_files import WriteBadFiles, named_bad_files, write_bad_files
+from debias_pipeline.biased_data.sources.raw_dir import ProblemsError
+from debias_pipeline.errors import UserError, one_line
 from debias_pipeline.records import DataCard
 from debias_pipeline.reporting import draw_contact_sheet
 
 logger = logging.getLogger(__name__)
+
+# Writes pairs of a file and its problem, and returns the path; see `io.BadFilesDataset`.
+WriteBadFiles = Callable[[Sequence[tuple[str, str]]], str]
 
 
 def build_data(
@@ -40,9 +46,13 @@ def build_data(
     options = biased.options_type.model_validate(data_options)
     # Hash before reading, so that files that change meanwhile are detected later.
     raw_hash = biased.raw_hash(percent, Path(raw_dir), options)
-    with named_bad_files(bad_files):
+    try:
         data = biased.build(percent, Path(raw_dir), data_seed, options)
-    table = write_bad_files(bad_files, list(data.bad_files.items()))
+    except ProblemsError as error:
+        table = _write_table(bad_files, error.listed)
+        shown = f" The full list is in {table}." if table else ""
+        raise UserError(f"{error}{shown}") from error
+    table = _write_table(bad_files, list(data.bad_files.items()))
     if data.bad_files:
         logger.warning(
             "Skipped %s files that cannot be used; %s names them",
@@ -60,3 +70,12 @@ def build_data(
     if sheet := data.contact_sheet:
         figures["contact_sheet"] = draw_contact_sheet(sheet.pixels, sheet.rows, sheet.columns)
     return data.images, data.manifest, card, figures
+
+
+def _write_table(write: WriteBadFiles, listed: Sequence[tuple[str, str]]) -> str:
+    """Write the table and return its path, or log a warning and return "" if that fails."""
+    try:
+        return write(listed)
+    except (OSError, DatasetError) as error:
+        logger.warning("The table of bad files cannot be written: %s", one_line(error))
+        return ""

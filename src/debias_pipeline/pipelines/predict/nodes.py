@@ -4,7 +4,6 @@ import logging
 
 import pandas as pd
 
-from debias_pipeline.pipelines.bad_files import WriteBadFiles, named_bad_files, write_bad_files
 from debias_pipeline.training import choose_device
 from debias_pipeline.use import list_images, load_classifier
 
@@ -12,12 +11,7 @@ logger = logging.getLogger(__name__)
 
 
 def predict_images(
-    model: str,
-    images: str,
-    rule: str,
-    model_seed: int | None,
-    device: str,
-    bad_files: WriteBadFiles,
+    model: str, images: str, rule: str, model_seed: int | None, device: str
 ) -> pd.DataFrame:
     """Predict the labels of new images.
 
@@ -27,23 +21,19 @@ def predict_images(
         rule: selection rule of the networks.
         model_seed: seed of the networks; None takes the first.
         device: see conf/base/parameters.yml.
-        bad_files: writes the table of files that cannot be used.
 
     Returns:
         See `use.Classifier.predict`.
     """
     classifier = load_classifier(model, rule, model_seed).to(choose_device(device))
-    with named_bad_files(bad_files):
-        files, names = list_images(images)
+    files, names = list_images(images)
     logger.info(
         "Predicting %s images with the networks of seed %d, selection rule %s",
         f"{len(files):,}",
         classifier.seed,
         rule,
     )
-    with named_bad_files(bad_files):
-        table = classifier.predict(files, names)
-    write_bad_files(bad_files, [])
+    table = classifier.predict(files, names)
     for label, group in table.groupby("prediction", sort=False):
         logger.info(
             "%s: %s images, mean confidence %.0f %%",

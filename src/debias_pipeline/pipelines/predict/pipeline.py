@@ -17,7 +17,6 @@ def create_pipeline() -> Pipeline:
                     "params:rule",
                     "params:model_seed",
                     "params:device",
-                    "image_bad_files",
                 ],
                 outputs="image_predictions",
                 name="predict_images",
