@@ -1,6 +1,8 @@
 """`kedro run --pipeline=audit`, from images to the verdict."""
 
 import json
+import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -132,3 +134,19 @@ def test_a_budget_that_is_no_time_is_refused(project: Project, photos: Path) -> 
     done = project.run("--pipeline=audit", dataset="folder", raw_dir=photos, budget="soon")
     assert done.exit_code == 1
     assert "budget=soon" in done.stderr and "10min" in done.stderr
+
+
+def test_an_audit_that_was_killed_continues_with_its_recipe(photos: Path, tmp_path: Path) -> None:
+    project, log = make_project(tmp_path / "project"), tmp_path / "log"
+    params = {"dataset": "folder", "raw_dir": photos, "recipe__network": "mlp", "budget": "1h"}
+    process = project.start_kedro("--pipeline=audit", output=log, **params)
+    while not project.files("06_models/folder/*/audit/snapshots/*/*.safetensors"):
+        assert process.poll() is None, log.read_text()
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = project.run("--pipeline=audit", **params)
+    assert done.exit_code == 0, done.stderr
+    said = " ".join(done.stdout.split())
+    assert "Continuing an interrupted audit" in said and "continues after step" in said
+    assert not project.files("06_models/folder/*/audit/snapshots/*/*.safetensors")

@@ -1,7 +1,12 @@
 """Is there a shortcut in a data set, and which images show it?"""
 
 from debias_pipeline.audit.cross_fitting import held_out_folds, predict_all
-from debias_pipeline.audit.planning import AuditPlan, parse_budget, plan_audit
+from debias_pipeline.audit.planning import (
+    AuditPlan,
+    interrupted_audit,
+    parse_budget,
+    plan_audit,
+)
 from debias_pipeline.audit.verdict import Verdict, decide
 
 __all__ = [
@@ -9,6 +14,7 @@ __all__ = [
     "Verdict",
     "decide",
     "held_out_folds",
+    "interrupted_audit",
     "parse_budget",
     "plan_audit",
     "predict_all",

@@ -3,13 +3,13 @@
 import logging
 import re
 from collections.abc import Mapping
-from typing import Any, Final, TypedDict
+from typing import Any, Final, Literal, TypedDict
 
 from debias_pipeline.audit.cross_fitting import held_out_folds
 from debias_pipeline.errors import UserError
 from debias_pipeline.images import ImageData
 from debias_pipeline.methods import Recipe, Task, get_method
-from debias_pipeline.training import leave_out, limited_threads, seconds_per_step
+from debias_pipeline.training import SnapshotStore, leave_out, limited_threads, seconds_per_step
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +28,7 @@ _FEWEST_STEPS, _MOST_STEPS = 300, 1500
 _FEWEST_PASSES: Final = 12
 # At least so many steps per pass, where a batch of the usual size would leave fewer.
 _STEPS_OF_PASS: Final = 4
+_EVALUATIONS: Final = 10
 # The rest of the budget is for reading the images, predictions and the report.
 _SHARE_OF_TRAINING: Final = 0.8
 _SECONDS: Final = {"s": 1, "min": 60, "h": 3600}
@@ -36,11 +37,13 @@ _SECONDS: Final = {"s": 1, "min": 60, "h": 3600}
 class AuditPlan(TypedDict):
     """The catalog's `audit.plan`.
 
-    `seconds_per_step` was measured, for all replicas together; `seconds` is the estimate of the
-    training; `enough` is false if the budget is too small for the fewest useful steps.
+    `threads` is the faster of one thread and the number that was asked for. `seconds_per_step` was
+    measured, for all replicas together; `seconds` is the estimate of the training; `enough` is
+    false if the budget is too small for the fewest useful steps.
     """
 
     recipe: dict[str, Any]
+    threads: int | Literal["auto"]
     folds: int
     budget: float
     seconds_per_step: float
@@ -96,13 +99,14 @@ def plan_audit(
     best: AuditPlan | None = None
     for choice in choices:
         fields = _with_steps({**recipe, **choice, **typed}, most, typed)
-        seconds = _measure(fields, data, classes, seed, precision, threads)
+        seconds, faster = _measure(fields, data, classes, seed, precision, threads)
         possible = int(_SHARE_OF_TRAINING * budget / seconds)
         steps = most if "steps" in typed else max(1, min(most, possible))
         enough = steps >= min(fewest, most)
         if best is None or enough:
             best = {
                 "recipe": _with_steps(fields, steps, typed),
+                "threads": faster,
                 "folds": FOLDS,
                 "budget": budget,
                 "seconds_per_step": seconds,
@@ -113,6 +117,26 @@ def plan_audit(
             break
     assert best is not None
     return best
+
+
+def interrupted_audit(
+    store: SnapshotStore, seed: int, settings: Mapping[str, Any], typed: Mapping[str, Any]
+) -> Mapping[str, Any] | None:
+    """Return the fingerprint of an audit that was interrupted, or None if there is none.
+
+    Args:
+        store: snapshots of audits on the same data set.
+        seed: of the first replica.
+        settings: entries of the fingerprint that must be the same, see `run_training`.
+        typed: recipe fields that must be the same.
+    """
+    for fingerprint in store.other_fingerprints("").values():
+        same = all(fingerprint.get(name) == value for name, value in settings.items())
+        recipe = fingerprint["recipe"]
+        is_typed = all(recipe.get(name) == value for name, value in typed.items())
+        if same and is_typed and fingerprint["seeds"][0] == seed:
+            return fingerprint
+    return None
 
 
 def _choices(
@@ -136,7 +160,13 @@ def _choices(
 
 def _with_steps(fields: Mapping[str, Any], steps: int, typed: Mapping[str, Any]) -> dict[str, Any]:
     """Return a recipe with a number of steps, and the start of swapping scaled to it."""
-    scaled = {"steps": steps, "swap_start": steps // 4, "decay_every": steps, "eval_every": steps}
+    scaled = {
+        "steps": steps,
+        "swap_start": steps // 4,
+        "decay_every": steps,
+        # Snapshots, from which an interrupted run continues, are saved at evaluations.
+        "eval_every": max(1, steps // _EVALUATIONS),
+    }
     return {**fields, **scaled, **{key: typed[key] for key in typed if key != "steps"}}
 
 
@@ -147,8 +177,11 @@ def _measure(
     seed: int,
     precision: str,
     threads: Any,
-) -> float:
-    """Return the seconds of one step of all replicas, with the faster number of threads."""
+) -> tuple[float, Any]:
+    """Return the seconds of one step of all replicas, and the number of threads it was made with.
+
+    With `auto` that is one thread if it is faster than all, else `auto`.
+    """
     method_type = get_method(METHOD)
     recipe: Recipe = method_type.recipe_type.model_validate(fields)
     height, width = data.images.shape[1:3]
@@ -161,15 +194,16 @@ def _measure(
     counts: tuple[Any, ...] = (
         (1, "auto") if threads == "auto" and data.device.type == "cpu" else (threads,)
     )
-    seconds = []
+    seconds = {}
     for count in counts:
         with limited_threads(count):
-            seconds.append(seconds_per_step(method, recipe, data, precision))
+            seconds[count] = seconds_per_step(method, recipe, data, precision)
+    faster = min(seconds, key=seconds.__getitem__)
     logger.info(
         "%s on images of %d × %d pixels: %.2f s per step of %d replicas",
         recipe.network,
         *task.image_shape[:2],
-        min(seconds),
+        seconds[faster],
         task.replicas,
     )
-    return min(seconds)
+    return seconds[faster], faster

@@ -10,8 +10,10 @@ from debias_pipeline.grid import Catalog
 
 logger = logging.getLogger(__name__)
 
-# The catalog entry with the folder for snapshots, which is an input of the training node.
+# The catalog entry with the folder for snapshots, which is an input of the training node, and the
+# last output of this node.
 SNAPSHOTS = "snapshots"
+LAST_OUTPUT = "training_record"
 
 
 class SnapshotHooks:
@@ -28,7 +30,7 @@ class SnapshotHooks:
     def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
         """Remove the snapshots of a training node after its last output is saved."""
         store = next((name for name in node.inputs if name.split(".")[-1] == SNAPSHOTS), None)
-        if store is None or dataset_name != node.outputs[-1]:
+        if store is None or dataset_name.split(".")[-1] != LAST_OUTPUT:
             return
         # A trial that failed keeps its snapshots.
         if data["settings_digest"]:

@@ -13,6 +13,7 @@ from debias_pipeline.audit import (
     Verdict,
     decide,
     held_out_folds,
+    interrupted_audit,
     parse_budget,
     plan_audit,
     predict_all,
@@ -38,6 +39,7 @@ def plan(
     images: npt.NDArray[np.uint8],
     manifest: pd.DataFrame,
     data_card: DataCard,
+    snapshots: SnapshotStore,
     recipe: dict[str, Any],
     typed: dict[str, Any],
     budget: str,
@@ -45,16 +47,19 @@ def plan(
     device: str,
     precision: str,
     threads: Any,
+    resume: bool,
 ) -> AuditPlan:
     """Log a summary of the data, and choose a recipe whose training fits the budget.
 
     The number of steps is chosen for every data set; network and image size only for a folder of
-    the user's images. If the budget is too small for a reliable verdict, log a warning.
+    the user's images. If the budget is too small for a reliable verdict, log a warning. An
+    interrupted audit continues with the recipe that was chosen for it.
 
     Args:
         images: uint8, N × H × W × 3.
         manifest: row i describes images[i].
         data_card: facts about the data set.
+        snapshots: stores snapshots of interrupted audits.
         recipe: recipe of DisEnt for this data set.
         typed: recipe fields that the user has set; they are kept.
         budget: time for the training, such as 10min.
@@ -62,18 +67,34 @@ def plan(
         device: auto, cpu, cuda or mps.
         precision: fp32 or bf16.
         threads: `auto`, or the number of threads on the CPU.
+        resume: whether an interrupted audit continues.
 
     Raises:
         UserError: if `budget` is not a time.
     """
     _say_what_was_found(manifest, data_card)
+    data = ImageData.from_catalog(images, manifest, choose_device(device))
+    # Other data sets have recipes of their own.
+    chooses_network = data_card["dataset"] == "folder"
+    settings = {
+        "data": data_card.get("content_hash"),
+        "device": str(data.device),
+        "precision": precision,
+        **({} if threads == "auto" else {"threads": threads}),
+    }
+    interrupted = interrupted_audit(snapshots, seed, settings, typed) if resume else None
+    if interrupted is not None:
+        logger.info(
+            "Continuing an interrupted audit with its recipe; resume=false starts a new one"
+        )
+        typed, threads = interrupted["recipe"], interrupted["threads"]
+        chooses_network = False
     chosen = plan_audit(
-        ImageData.from_catalog(images, manifest, choose_device(device)),
+        data,
         recipe,
         typed,
         classes=len(data_card["label_names"]),
-        # Other data sets have recipes of their own.
-        chooses_network=data_card["dataset"] == "folder",
+        chooses_network=chooses_network,
         budget=parse_budget(budget),
         seed=seed,
         precision=precision,
@@ -121,7 +142,6 @@ def train_audit(
     seed: int,
     device: str,
     precision: str,
-    threads: Any,
     resume: bool,
 ) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame, pd.DataFrame, TrainingRecord]:
     """Train DisEnt once on all training images, and once without each fold of them.
@@ -135,7 +155,9 @@ def train_audit(
     train = manifest[manifest["split"] == "train"]
     held_out = held_out_folds(train["label"].to_numpy(np.int64), audit_plan["folds"], seed)
     seeds = range(seed, seed + len(held_out))
-    settings = TrainingSettings(audit_plan["recipe"], seeds, device, precision, threads, resume)
+    settings = TrainingSettings(
+        audit_plan["recipe"], seeds, device, precision, audit_plan["threads"], resume
+    )
     trained = run_training(images, manifest, data_card, snapshots, settings, held_out)
     weights = trained.run.sample_weights
     weights = weights[weights["seed"] == seed].reset_index(drop=True)

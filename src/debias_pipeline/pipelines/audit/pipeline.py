@@ -8,7 +8,7 @@ from debias_pipeline.pipelines.audit.nodes import plan, reach_verdict, report, t
 from debias_pipeline.pipelines.evaluation import FROM_SUSPECTS
 
 AUDIT: Final = "audit"
-_OF_RUN = ("params:seed", "params:device", "params:precision", "params:threads")
+_OF_RUN = ("params:seed", "params:device", "params:precision")
 
 
 def create_pipeline() -> Pipeline:
@@ -18,9 +18,10 @@ def create_pipeline() -> Pipeline:
             node(
                 plan,
                 inputs=[
-                    *("images", "manifest", "data_card"),
+                    *("images", "manifest", "data_card", "snapshots"),
                     *("params:recipe_of_method", "params:recipe", "params:budget"),
                     *_OF_RUN,
+                    *("params:threads", "params:resume"),
                 ],
                 outputs="plan",
                 name="plan",
@@ -60,7 +61,11 @@ def create_pipeline() -> Pipeline:
             ),
         ]
     )
-    own = ("params:recipe", "params:budget", "params:resume", "params:bias_labels", *_OF_RUN)
+    own = (
+        *("params:recipe", "params:budget", "params:threads", "params:resume"),
+        "params:bias_labels",
+        *_OF_RUN,
+    )
     return pipeline(
         audit,
         namespace=AUDIT,
