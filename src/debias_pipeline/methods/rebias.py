@@ -9,8 +9,9 @@ set and encoder, a choice of this project: it sees single pixels only, so that i
 colours but not from shapes. For biases other than colour g is not suitable.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, ClassVar, Final, Literal
+from typing import ClassVar, Final, Literal
 
 import torch
 from pydantic import Field
@@ -35,9 +36,9 @@ from debias_pipeline.networks import StackedLinear, as_floats
 from debias_pipeline.randomness import generators
 
 BIAS: Final = "bias"
-# Widths of g's layers, and about the number of pixels per row and column that it sees.
+# Widths of g's layers, and the largest number of rows and columns of pixels that it sees.
 WIDTHS: Final = (16, 32)
-PIXELS: Final = 32
+PIXELS: Final = 16
 
 
 class RebiasRecipe(Recipe):
@@ -46,14 +47,16 @@ class RebiasRecipe(Recipe):
     Attributes:
         lambda_f: weight of HSIC in the loss of f.
         lambda_g: weight of HSIC in the loss of g, which maximises it.
-        sigma: σ of the kernel of features, or median: σ² is the median of squared distances in
-            the batch, for the features of each network.
+        bandwidth: fixed: the kernel of features has the width σ = `sigma`; median: σ² is the
+            median of the squared distances in the batch, for each network's features.
+        sigma: of bandwidth=fixed only.
         batch_size: images per step and seed; HSIC needs 4.
     """
 
     lambda_f: float = Field(default=1.0, ge=0, allow_inf_nan=False)
     lambda_g: float = Field(default=1.0, ge=0, allow_inf_nan=False)
-    sigma: Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["median"] = 1.0
+    bandwidth: Literal["fixed", "median"] = "fixed"
+    sigma: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     batch_size: int = Field(ge=4)
 
 
@@ -127,14 +130,15 @@ class Rebias(Vanilla):
         return logits[:, 0]
 
     def _dependence(self, features: Tensor, bias_features: Tensor) -> Tensor:
-        sigma = None if self.recipe.sigma == "median" else self.recipe.sigma
+        sigma = self.recipe.sigma if self.recipe.bandwidth == "fixed" else None
         return hsic(rbf_kernel(features, sigma), rbf_kernel(bias_features, sigma))
 
 
 class PixelNetwork(nn.Module):
     """The network g: 1 × 1 convolutions with ReLUs, the mean over pixels and a linear head.
 
-    Of large images it sees the pixels of a regular grid, so that its cost does not grow with them.
+    It sees at most 16 × 16 pixels, those of a regular grid, so that its cost does not grow with the
+    size of images.
     """
 
     def __init__(self, task: Task) -> None:
@@ -142,7 +146,7 @@ class PixelNetwork(nn.Module):
         super().__init__()
         initial = generators(task.seeds, f"initial weights {BIAS}")
         height, width, channels = task.image_shape
-        self._strides = max(1, height // PIXELS), max(1, width // PIXELS)
+        self._strides = math.ceil(height / PIXELS), math.ceil(width / PIXELS)
         self.first = StackedLinear(channels, WIDTHS[0], 1, initial)
         self.second = StackedLinear(*WIDTHS, 1, initial)
         self.head = StackedLinear(WIDTHS[1], task.classes, 1, initial)
