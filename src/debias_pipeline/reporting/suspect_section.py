@@ -258,7 +258,7 @@ def _explained(
         strict=True,
     ):
         debiased, bias = (attribute_name(data_card, "label", label) for label in predicted)
-        label, weight = rows.at[file, "label"], rows.at[file, "weight"]
+        label, weight = str(rows.at[file, "label"]), float(rows.loc[file, "weight"])
         explained.append(
             [
                 Picture(image_address(pixels), file, f"{file}: {label}, weight {weight:.2f}"),
