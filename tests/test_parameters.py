@@ -197,6 +197,7 @@ def test_an_environment_that_is_not_the_default_is_typed(env, typed):
 def test_every_parameter_is_typed_or_known_to_have_no_part_in_results():
     elsewhere = {"dataset", "percent", "seed", "seeds", "recipe", "pretrained", "resume"}
     elsewhere |= {"model", "images", "rule", "model_seed"}  # of --pipeline=predict
+    elsewhere |= {"bias_labels"}  # typed if it is not empty
     elsewhere |= {"budget"}  # of --pipeline=audit, which records what it was spent on
     assert {*RunParameters.model_fields} == {*RUN_DEFAULTS} | elsewhere
 

@@ -88,7 +88,7 @@ def test_the_page_shows_images_with_escaped_names(outcome: Outcome, project: Pro
 
 
 def test_a_few_labels_give_group_accuracies(outcome: Outcome, project: Project, tmp_path) -> None:
-    params = {"dataset": "folder", "raw_dir": _raw_dir(project), **SHORT}
+    params = {"dataset": "folder", "raw_dir": _raw_dir(project)}
     to_label = project.load("audit.to_label", **params)
     assert list(to_label) == ["file", "split", "label", "bias"] and len(to_label) == 20
     assert set(to_label["split"]) == {"valid", "test"} and set(to_label["bias"]) == {""}
@@ -97,7 +97,7 @@ def test_a_few_labels_give_group_accuracies(outcome: Outcome, project: Project, 
     again = ("--pipeline=audit", "--from-nodes=audit.estimate_from_labels")
 
     to_label.assign(bias=["aligned", "conflicting"] * 10).to_csv(filled, index=False)
-    done = project.run(*again, **params, bias_labels=filled)
+    done = project.run(*again, **params, **SHORT, bias_labels=filled)
     assert done.exit_code == 0, done.stderr
     said = " ".join(done.stdout.split())
     assert "20 images with a bias label" in said and "of 10 right" in said
@@ -106,7 +106,7 @@ def test_a_few_labels_give_group_accuracies(outcome: Outcome, project: Project, 
     assert "20 images with a bias label" in page and "of 10 right" in page
 
     to_label.assign(file="none.png", bias="aligned").to_csv(filled, index=False)
-    refused = project.run(*again, **params, bias_labels=filled)
+    refused = project.run(*again, **params, **SHORT, bias_labels=filled)
     assert refused.exit_code == 1
     assert "none.png" in refused.stderr and len(refused.stderr.strip().splitlines()) == 1
 

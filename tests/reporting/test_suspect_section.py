@@ -60,7 +60,7 @@ def section_of(
             "bias_prediction": [names[bias] for bias in rows["bias"]],
         }
     )
-    pixels = torch.from_numpy(run.images[:explained])
+    pixels = torch.from_numpy(run.images[:explained].copy())
     maps = torch.zeros(explained, 2, *pixels.shape[1:3])
     maps[:, 1, :3, :3] = 1
     saliency = {
