@@ -284,7 +284,6 @@ def test_a_png_that_does_not_decode(refusal: Callable[..., str], tmp_path: Path)
     message = refusal(dataset="cmnist", raw_dir=tmp_path)
     assert "cmnist/2pct/align/0/0_0_0.png: cannot be decoded" in message
     assert "Repair or remove" in message
-    assert "data/03_primary/cmnist/2pct/bad_files.csv" in message
 
 
 def test_a_file_name_that_does_not_parse(refusal: Callable[..., str], tmp_path: Path):

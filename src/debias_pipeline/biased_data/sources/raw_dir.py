@@ -18,9 +18,10 @@ _SYSTEM_NAMES: Final = frozenset(
     | {"@eadir", "@tmp", "#recycle", "#snapshot", "@recycle", "@recently-snapshot"}
     | {"network trash folder", "temporary items"}
 )
-_SHOWN_PROBLEMS: Final = 10
 _SHOWN_EXAMPLES: Final = 3
 
+# The number of problems that an error shows.
+SHOWN_PROBLEMS: Final = 10
 HIDDEN: Final = "hidden"
 SYSTEM: Final = "made by the system"
 
@@ -175,8 +176,8 @@ def problems_error(
         listed: see `ProblemsError`; None for the messages.
     """
     count = len(problems)
-    shown = "; ".join(problems[:_SHOWN_PROBLEMS])
-    rest = f"; and {count - _SHOWN_PROBLEMS} more" if count > _SHOWN_PROBLEMS else ""
+    shown = "; ".join(problems[:SHOWN_PROBLEMS])
+    rest = f"; and {count - SHOWN_PROBLEMS} more" if count > SHOWN_PROBLEMS else ""
     return ProblemsError(
         f"{folder} has {count} problem{'s' if count > 1 else ''}: {shown}{rest}. {remedy}",
         [("", problem) for problem in problems] if listed is None else listed,

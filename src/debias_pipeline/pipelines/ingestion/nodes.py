@@ -12,7 +12,7 @@ from kedro.io import DatasetError
 
 from debias_pipeline.biased_data import get_dataset
 from debias_pipeline.biased_data.hashes import content_hash
-from debias_pipeline.biased_data.sources.raw_dir import ProblemsError
+from debias_pipeline.biased_data.sources.raw_dir import SHOWN_PROBLEMS, ProblemsError
 from debias_pipeline.errors import UserError, one_line
 from debias_pipeline.records import DataCard
 from debias_pipeline.reporting import draw_contact_sheet
@@ -49,7 +49,9 @@ def build_data(
     try:
         data = biased.build(percent, Path(raw_dir), data_seed, options)
     except ProblemsError as error:
-        table = _write_table(bad_files, error.listed)
+        # Of published sets there is a table only if the message does not show all problems.
+        is_needed = any(file for file, _ in error.listed) or len(error.listed) > SHOWN_PROBLEMS
+        table = _write_table(bad_files, error.listed) if is_needed else ""
         shown = f" The full list is in {table}." if table else ""
         raise UserError(f"{error}{shown}") from error
     table = _write_table(bad_files, list(data.bad_files.items()))
