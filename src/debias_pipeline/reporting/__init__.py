@@ -37,6 +37,7 @@ from debias_pipeline.reporting.text import (
     duration,
     run_command,
     training_command,
+    with_shown_name,
 )
 
 __all__ = [
@@ -61,6 +62,7 @@ __all__ = [
     "run_command",
     "training_command",
     "verdict_text",
+    "with_shown_name",
     "write_audit_report",
     "write_comparison_report",
     "write_leaderboard_page",

@@ -134,6 +134,19 @@ def title_of(record: DataCard | Metrics) -> str:
     return record.get("title") or f"{record['dataset']}, {record['percent']}"
 
 
+def with_shown_name(metrics: Metrics, namespace: str) -> Metrics:
+    """Return metrics with the name of the method for people.
+
+    Args:
+        metrics: metrics of a method.
+        namespace: prefix of their catalog entry; it is not the method for published networks,
+            whose name becomes, for example, "disent (published checkpoint)".
+    """
+    method = metrics["method"]
+    name = method if namespace == method else f"{method} (published checkpoint)"
+    return {**metrics, "method": name}
+
+
 def attribute_name(data_card: DataCard, attribute: Attribute, value: int) -> str:
     """Return the name of a label or bias value, or its number if it has no name."""
     names = data_card["label_names"] if attribute == "label" else data_card["bias_names"]
