@@ -100,9 +100,7 @@ def test_files_that_are_no_checkpoint_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_networks_that_are_not_finite_are_refused(
-    tmp_path: Path, value: float
-) -> None:
+def test_networks_that_are_not_finite_are_refused(tmp_path: Path, value: float) -> None:
     file, checkpoint = tmp_path / "checkpoint.safetensors", make_checkpoint()
     states = [{**state} for state in checkpoint.states["last"]]
     name, tensor = next(iter(states[1].items()))

@@ -23,9 +23,11 @@ from debias_pipeline.grid import (
     check_typed,
     chosen_trials,
     create_pipelines,
+    grid_command,
     load_or_none,
     trials_of,
 )
+from debias_pipeline.hooks.stored_trials import stored_trials
 from debias_pipeline.io import unwritable_folder, versions_of
 from debias_pipeline.methods import get_method, method_names
 from debias_pipeline.networks import check_weights
@@ -82,6 +84,8 @@ class PreflightHooks:
         if set(run_params["pipeline_names"] or ["__default__"]) <= set(GRID_PIPELINES):
             check_typed(run_params["runtime_params"] or {})
         trials = chosen_trials(trials_of(parameters), pipeline)
+        if not trials and run_params["runner"] != ON_OTHER_MACHINES:
+            _check_leaderboard(pipeline, catalog, parameters)
         check_trials(trials, pipeline, catalog, parameters)
         # Workers of a cluster may have other devices and files than this machine.
         runs_here = run_params["runner"] != ON_OTHER_MACHINES
@@ -143,6 +147,23 @@ class PreflightHooks:
             f"{', '.join(missing)} of {title} must exist before this run; "
             f"run this first: {remedy(method, parameters)}"
         )
+
+
+def _check_leaderboard(pipeline: Pipeline, catalog: Catalog, parameters: Mapping[str, Any]) -> None:
+    """Check that there is a result to compare, if the pipeline runs no trial itself.
+
+    Raises:
+        UserError: if there is none; it lists the trials of other settings that are stored.
+    """
+    needed = [name for name in pipeline.inputs() if name.endswith(".outcome")]
+    if not needed or any(catalog.exists(name) for name in needed):
+        return
+    stored = stored_trials(catalog)
+    others = f"stored are trials of other settings: {'; '.join(stored)}; use their --params, or "
+    raise UserError(
+        f"No trial of the grid was run, so the leaderboard is empty; {others if stored else ''}run "
+        f"this first: {grid_command('benchmark', parameters)}"
+    )
 
 
 def _comparable_methods(catalog: Catalog) -> list[str]:

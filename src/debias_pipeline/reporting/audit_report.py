@@ -12,6 +12,7 @@ import pandas as pd
 from PIL import Image
 
 from debias_pipeline.records import DataCard
+from debias_pipeline.reporting.index_page import AUDIT
 from debias_pipeline.reporting.pages import render
 
 # Images per label, and labels, that the page shows.
@@ -70,9 +71,16 @@ def write_audit_report(
         most = of_label.head(_MOST_IMAGES)
         least = of_label.iloc[len(most) :].tail(_MOST_IMAGES)[::-1]
         galleries.append((name, tiles(most), tiles(least)))
+    title = data_card.get("title") or data_card["dataset"]
     return render(
         "audit_report.html.jinja",
-        title=data_card.get("title") or data_card["dataset"],
+        about={
+            "name": AUDIT,
+            "title": title,
+            "steps": facts.get("steps", ""),
+            "result": sentence,
+        },
+        title=title,
         sentence=sentence,
         evidence=evidence,
         galleries=galleries,
