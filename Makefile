@@ -78,10 +78,14 @@ clean: ## Remove caches and build files, but no data and not the environment
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find $(wildcard src tests benchmarks .ci notebooks) \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
 
-clean-runs: ## Remove all results of runs (checkpoints, reports, MLflow runs); keep raw data
+clean-runs: $(if $(KEEP),$(STAMP)) ## Remove all results of runs, but no raw data; KEEP=3 keeps the newest 3 versions
+ifdef KEEP
+	$(BIN)/kedro clean-runs --keep '$(KEEP)' $(ARGS)
+else
 	rm -rf mlflow.db mlflow.db-* mlruns mlartifacts mlflow_pending sessions info.log
 	find $(wildcard data) -path 'data/0[2-9]_*' -type f ! -name .gitkeep -delete
 	find $(wildcard data) -path 'data/0[2-9]_*/*' -type d -empty -delete
+endif
 
 # Only environments that `make setup` created have the stamp; others are not removed.
 clean-venv: ## Remove the environment

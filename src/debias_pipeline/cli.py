@@ -21,6 +21,7 @@ from kedro.utils import find_kedro_project
 from kedro.validation.exceptions import DataValidationError
 from omegaconf import OmegaConf
 from rich.console import Console
+from rich.logging import RichHandler
 from yaml import YAMLError
 
 from debias_pipeline.config_loader import ProjectConfigLoader
@@ -34,7 +35,9 @@ from debias_pipeline.grid import (
     plan_table,
     trials_of,
 )
+from debias_pipeline.hooks.report_index import update_existing_indexes
 from debias_pipeline.methods import method_names
+from debias_pipeline.old_versions import find_old_versions
 from debias_pipeline.outdated import find_outdated
 from debias_pipeline.pipeline_registry import PUBLISHED_METHOD
 from debias_pipeline.registry import unknown
@@ -86,31 +89,47 @@ def _check_pipelines(names: Iterable[str]) -> None:
             raise UserError(unknown("pipeline", name, known))
 
 
-class _WithoutKedrosWarnings(logging.Filter):
-    """Drop Kedro's log lines about a failed node if the error is shown in one line."""
+class _WithoutKedrosNoise(logging.Filter):
+    """Drop Kedro's hint at --async, and lines about a failed node if the error is one line."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        kedro_warns = record.name.startswith("kedro") and record.levelno >= logging.WARNING
-        return not kedro_warns or explanation(sys.exc_info()[1]) is None
+        if not record.name.startswith("kedro"):
+            return True
+        if record.levelno >= logging.WARNING:
+            return explanation(sys.exc_info()[1]) is None
+        # The hint is all that this module logs; the lines about nodes are from runner.py.
+        return record.module != "sequential_runner"
 
 
 @contextmanager
-def _without_kedros_warnings() -> Iterator[None]:
-    without_warnings, handlers = _WithoutKedrosWarnings(), list(logging.getLogger().handlers)
-    for handler in handlers:
-        handler.addFilter(without_warnings)
+def _readable_logs() -> Iterator[None]:
+    """Drop noise, and log a message per line where there is no terminal: Rich would wrap it."""
+    root, quiet = logging.getLogger(), _WithoutKedrosNoise()
+    before = list(root.handlers)
+    root.handlers = [_unwrapped(handler) for handler in before]
+    for handler in root.handlers:
+        handler.addFilter(quiet)
     try:
         yield
     finally:
-        for handler in handlers:
-            handler.removeFilter(without_warnings)
+        for handler in root.handlers:
+            handler.removeFilter(quiet)
+        root.handlers = before
+
+
+def _unwrapped(handler: logging.Handler) -> logging.Handler:
+    if not isinstance(handler, RichHandler) or handler.console.is_terminal:
+        return handler
+    plain = logging.StreamHandler(handler.console.file)
+    plain.setFormatter(logging.Formatter("[%(asctime)s] %(levelname)-8s %(message)s", "%X"))
+    return plain
 
 
 def _with_one_line_errors(callback: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(callback)
     def run(*args: Any, **kwargs: Any) -> Any:
         try:
-            with stopping_at_once(), killed_when_interrupted(), _without_kedros_warnings():
+            with stopping_at_once(), killed_when_interrupted(), _readable_logs():
                 return callback(*args, **kwargs)
         except Stopped as stopped:
             click.echo(stopped, err=True)
@@ -318,6 +337,49 @@ def mlflow_sync(env: str | None) -> None:
         click.echo("Nothing to send")
         return
     click.echo(f"{sent.runs} run{'s' * (sent.runs > 1)} sent to {destination.uri}")
+
+
+@cli.command("clean-runs")
+@click.option(
+    "--keep", type=click.IntRange(min=1), required=True, help="Number of versions to keep."
+)
+@click.option("--dry-run", is_flag=True, help="List what would be deleted; nothing is deleted.")
+@click.option("--env", help="As for kedro run.")
+@_with_one_line_errors
+def clean_runs(keep: int, dry_run: bool, env: str | None) -> None:
+    """Delete all but the newest versions of every result: checkpoints, tables, reports.
+
+    Data sets, snapshots of interrupted trainings and MLflow runs stay. Models of MLflow stay
+    usable, as they have links to the files of their own.
+    """
+    with KedroSession.create(env=env) as session:
+        context = cast(KedroSession, session).load_context()
+        root = str(cast(ProjectConfigLoader, context.config_loader)["globals"]["root"])
+        if "://" in root:
+            raise UserError(
+                f"root={root} of globals.yml is not a local folder; delete versions with the tools "
+                "of the store"
+            )
+        old = find_old_versions(Path(context.project_path) / root, keep)
+        for each in old:
+            if dry_run:
+                click.echo(each.folder)
+                continue
+            try:
+                each.delete()
+            except OSError as error:
+                raise UserError(
+                    f"{each.folder} cannot be deleted: {one_line(error)}; make it writable"
+                ) from error
+        if old and not dry_run:
+            update_existing_indexes(context.catalog)
+    files, size = sum(len(each.files) for each in old), sum(each.size for each in old)
+    linked = sum(each.linked for each in old)
+    click.echo(
+        f"{'Would delete' if dry_run else 'Deleted'} {len(old):,} versions: {files:,} files, "
+        f"{size:,} bytes"
+        + (f", of which {linked:,} stay on disk, as other files link to them" if linked else "")
+    )
 
 
 _DRY_RUN = click.Option(

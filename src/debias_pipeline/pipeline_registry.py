@@ -53,12 +53,23 @@ def baseline_first(methods: Iterable[str]) -> list[str]:
     return sorted(methods, key=lambda name: (name.split(".")[0] != DEFAULT_METHODS[0], name))
 
 
-def pipelines_of_pretrained() -> dict[str, Pipeline]:
-    """Return the pipelines that evaluate published networks instead of trained ones."""
-    return {
-        "evaluation": evaluation.create_pretrained_pipeline(PUBLISHED_METHOD)
-        + reporting.create_pipeline(evaluation.PRETRAINED, parameters_of=PUBLISHED_METHOD)
-    }
+def pipelines_of_pretrained(trained: Iterable[str], *, has_data: bool) -> dict[str, Pipeline]:
+    """Return the pipelines that evaluate published networks instead of trained ones.
+
+    Args:
+        trained: methods with results on the same data, with which the networks are compared.
+        has_data: whether the data set exists; otherwise the pipeline makes it.
+    """
+    published, owner = evaluation.PRETRAINED, {evaluation.PRETRAINED: PUBLISHED_METHOD}
+    parts = [
+        evaluation.create_pretrained_pipeline(PUBLISHED_METHOD),
+        reporting.create_pipeline(published, parameters_of=PUBLISHED_METHOD),
+    ]
+    if not has_data:
+        parts.append(ingestion.create_pipeline())
+    if methods := baseline_first(trained):
+        parts.append(reporting.create_comparison([*methods, published], owner))
+    return {"evaluation": _sum(parts)}
 
 
 def _all_stages(methods: Iterable[str]) -> Pipeline:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from metric_names import ACCURACIES
 from test_errors import told_in_one_line, unchanged
-from throwaway_project import Project
+from throwaway_project import Project, make_project
 
 FILES = ("best_model_l.th", "best_model_b.th")
 # The second seed of the run: what is exported must be what was asked for, not the first.
@@ -67,9 +67,15 @@ def test_what_was_exported_is_judged_the_same(project: Project, exported: Path):
     assert f"pretrained={exported}" in report
     (path,) = re.findall(r"^pretrained metrics: (\S+)$", outcome.stdout, re.MULTILINE)
     assert (project.path / path).name == "metrics.json"
-    now = project.results()
-    assert {name: now[name] for name in before} == before
-    assert all("/cmnist_mini/2pct/pretrained/" in name for name in now.keys() - before.keys())
+    # A row of the table, not wrapped letter by letter.
+    assert re.search(r"^disent +last ", outcome.stdout, re.MULTILINE)
+    _joins_the_comparison(project, exported)
+    now, index = project.results(), "data/08_reporting/cmnist_mini/2pct/index.html"
+    assert {name: now[name] for name in before if name != index} == {
+        name: facts for name, facts in before.items() if name != index
+    }
+    new = ("/2pct/pretrained/", "/2pct/comparison_")
+    assert not [name for name in now.keys() - before.keys() if not any(n in name for n in new)]
     left = project.catalog().load
     ours, theirs = left("disent.metrics"), left("pretrained.metrics")
     assert (theirs["method"], theirs["headline"]) == ("disent", ours["headline"])
@@ -88,6 +94,29 @@ def test_what_was_exported_is_judged_the_same(project: Project, exported: Path):
     assert logged.data.metrics["last/accuracy"] == pytest.approx(
         theirs["checkpoints"]["last"]["accuracy"]["mean"]
     )
+
+
+def _joins_the_comparison(project: Project, exported: Path) -> None:
+    page = project.file("08_reporting/cmnist_mini/2pct/comparison_report.html/*/*").read_text()
+    assert "<h1>vanilla, disent, disent (published checkpoint) on cmnist_mini, 2pct</h1>" in page
+    (commands,) = re.findall("<pre><code>(.*?)</code></pre>", page, re.S)
+    assert [line.split()[2] for line in commands.splitlines()] == [
+        "--pipeline=vanilla", "--pipeline=disent", "--pipeline=evaluation",
+    ]  # fmt: skip
+    assert f"pretrained={exported}" in commands.splitlines()[-1]
+    assert "disent (published checkpoint)" in project.load("report_index")
+
+
+def test_data_that_does_not_exist_is_made(exported: Path, tmp_path: Path):
+    fresh = make_project(tmp_path / "fresh")
+    refused = fresh.run("--pipeline=evaluation", pretrained=tmp_path)
+    assert f"pretrained={tmp_path} has no files" in told_in_one_line(refused)
+    assert not fresh.files("03_primary/**/*.npy")
+    outcome = fresh.run("--pipeline=evaluation", pretrained=exported)
+    assert outcome.exit_code == 0, outcome.stderr
+    assert fresh.files("03_primary/cmnist_mini/2pct/images.npy")
+    assert fresh.load("pretrained.metrics")["checkpoints"]["last"]["accuracy"]["mean"] > 0
+    assert not fresh.files("08_reporting/**/comparison_report.html/*/*")
 
 
 # --- What is refused ------------------------------------------------------------------------------

@@ -106,6 +106,7 @@ def test_files_that_cannot_be_used_are_refused_in_one_line(published, tmp_path):
         saved([1, 2], tmp_path, "b.pth"): "not a state dict",
         saved(without(published, "conv1.0.weight"), tmp_path, "c.pth"): "missing.*conv1.0.weight",
         saved({**published, "odd": nan}, tmp_path, "d.pth"): "not expected: odd",
+        saved({**published, "module.odd": nan}, tmp_path, "g.pth"): "not expected: module.odd",
         saved({**published, "conv1.0.weight": nan}, tmp_path, "e.pth"): "conv1.0.weight has shape",
         saved({**published, "stage2.0.branch2.0.weight": nan}, tmp_path, "f.pth"): (
             r"tensor stage2\.0\.branch2\.0\.weight has values that are not finite"

@@ -196,6 +196,7 @@ def _metrics(
         "percent": "2pct",
         "method": method,
         "headline": headline,
+        "seeds": [*seeds],
         "checkpoints": {
             "last": _checkpoint(seeds, bias_labels, weights, conflicting, STEPS[-1]),
             "selected": selected,

@@ -1,6 +1,7 @@
 """Trained networks predict as they did in evaluation, and say what is wrong with their input."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,21 @@ def test_files_that_are_no_checkpoint_are_refused(tmp_path: Path) -> None:
     other.unlink()
     assert "checkpoint.safetensors" in error_of(tmp_path)
     assert "does not exist" in error_of(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_networks_that_are_not_finite_are_refused(tmp_path: Path, value: float) -> None:
+    file, checkpoint = tmp_path / "checkpoint.safetensors", make_checkpoint()
+    states = [{**state} for state in checkpoint.states["last"]]
+    name, tensor = next(iter(states[1].items()))
+    states[1][name] = torch.full_like(tensor, value)
+    spoilt = replace(checkpoint, states={**checkpoint.states, "last": states})
+    write_checkpoint(spoilt, file)
+    assert load_classifier(file).seed == 3
+    with pytest.raises(UserError, match="not finite") as error:
+        load_classifier(file, seed=4)
+    assert name in str(error.value) and str(file) in str(error.value)
+    assert load_classifier(file, "selected", seed=4).seed == 4
 
 
 def error_of(model: Path) -> str:

@@ -9,6 +9,7 @@ from debias_pipeline.grid.checks import (
     chosen_trials,
 )
 from debias_pipeline.grid.execution import ALL_DONE, LenientCatalog, explained, run_trial
+from debias_pipeline.grid.leaderboard import grid_command
 from debias_pipeline.grid.parameters import OVERRIDES, GridParameters, resolve_grid
 from debias_pipeline.grid.pipeline import GRID_TAG, create_pipelines
 from debias_pipeline.grid.plan import plan, plan_table
@@ -38,6 +39,7 @@ __all__ = [
     "chosen_trials",
     "create_pipelines",
     "explained",
+    "grid_command",
     "load_or_none",
     "plan",
     "plan_table",

@@ -17,14 +17,17 @@ from debias_pipeline.grid import (
     ALL_DONE,
     GRID_PIPELINES,
     OVERRIDES,
+    SETTING_ENTRIES,
     Catalog,
     check_trials,
     check_typed,
     chosen_trials,
     create_pipelines,
+    grid_command,
     load_or_none,
     trials_of,
 )
+from debias_pipeline.hooks.stored_trials import stored_trials
 from debias_pipeline.io import unwritable_folder, versions_of
 from debias_pipeline.methods import get_method, method_names
 from debias_pipeline.networks import check_weights
@@ -37,7 +40,7 @@ from debias_pipeline.pipeline_registry import (
 from debias_pipeline.recipes import check_decays, check_overrides, no_recipe
 from debias_pipeline.registry import unknown
 from debias_pipeline.runners import ON_OTHER_MACHINES
-from debias_pipeline.training import choose_device
+from debias_pipeline.training import check_published, choose_device, data_difference
 from debias_pipeline.use import read_bias_labels
 
 logger = logging.getLogger(__name__)
@@ -52,13 +55,16 @@ class PreflightHooks:
 
         These are the pipelines of the grid, and `evaluation` and `reporting` for the methods that
         have a checkpoint, or for the default methods if none has. With the parameter `pretrained`,
-        `evaluation` is the one of the published networks instead.
+        `evaluation` is the one of the published networks instead, which makes the data set if it
+        does not exist.
         """
         pipelines.update(create_pipelines(trials_of(context.params)))
-        if context.params.get("pretrained"):
-            pipelines.update(pipelines_of_pretrained())
-            return
         catalog = context.catalog
+        if context.params.get("pretrained"):
+            has_data = all(catalog.exists(name) for name in SETTING_ENTRIES)
+            comparable = _comparable_methods(catalog) if has_data else []
+            pipelines.update(pipelines_of_pretrained(comparable, has_data=has_data))
+            return
         trained = [name for name in method_names() if catalog.exists(f"{name}.checkpoint")]
         pipelines.update(pipelines_of_trained(trained or DEFAULT_METHODS))
 
@@ -80,6 +86,8 @@ class PreflightHooks:
         if set(run_params["pipeline_names"] or ["__default__"]) <= set(GRID_PIPELINES):
             check_typed(run_params["runtime_params"] or {})
         trials = chosen_trials(trials_of(parameters), pipeline)
+        if not trials and run_params["runner"] != ON_OTHER_MACHINES:
+            _check_leaderboard(pipeline, catalog, parameters)
         check_trials(trials, pipeline, catalog, parameters)
         # Workers of a cluster may have other devices and files than this machine.
         runs_here = run_params["runner"] != ON_OTHER_MACHINES
@@ -88,6 +96,8 @@ class PreflightHooks:
             _check_writable(pipeline, catalog)
             for trial in trials:
                 _check_weights(trial.recipe or {}, OVERRIDES)
+            if "params:pretrained" in pipeline.inputs() and "images" in pipeline.all_outputs():
+                check_published(Path(parameters["pretrained"]))
         trained = _methods_of(pipeline, "params:{}.recipe")
         for method in trained:
             if "recipe" not in parameters[method]:
@@ -141,6 +151,36 @@ class PreflightHooks:
             f"{', '.join(missing)} of {title} must exist before this run; "
             f"run this first: {remedy(method, parameters)}"
         )
+
+
+def _check_leaderboard(pipeline: Pipeline, catalog: Catalog, parameters: Mapping[str, Any]) -> None:
+    """Check that there is a result to compare, if the pipeline runs no trial itself.
+
+    Raises:
+        UserError: if there is none; it lists the trials of other settings that are stored.
+    """
+    needed = [name for name in pipeline.inputs() if name.endswith(".outcome")]
+    if not needed or any(catalog.exists(name) for name in needed):
+        return
+    stored = stored_trials(catalog)
+    others = f"stored are trials of other settings: {'; '.join(stored)}; use their --params, or "
+    raise UserError(
+        f"No trial of the grid was run, so the leaderboard is empty; {others if stored else ''}run "
+        f"this first: {grid_command('benchmark', parameters)}"
+    )
+
+
+def _comparable_methods(catalog: Catalog) -> list[str]:
+    """Return the methods with results on the data set on disk, for a comparison."""
+    card = load_or_none(catalog, "data_card")
+    found = []
+    for method in method_names():
+        needed = ("metrics", "history", "group_accuracy", "training_record")
+        if card is not None and all(catalog.exists(f"{method}.{name}") for name in needed):
+            record = load_or_none(catalog, f"{method}.training_record")
+            if record and not data_difference(record.get("data", {}), card):
+                found.append(method)
+    return found
 
 
 def _check_bias_labels(

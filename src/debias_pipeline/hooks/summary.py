@@ -1,15 +1,19 @@
 """Print the headline table and the paths of the reports at the end of a run."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from kedro.framework.hooks import hook_impl
 from kedro.pipeline import Pipeline
 from rich.console import Console
+from rich.style import Style
+from rich.table import Table
+from rich.text import Text
 
 from debias_pipeline.grid import Catalog, check_outcomes, chosen_trials, load_or_none, trials_of
+from debias_pipeline.hooks.report_index import update_index
 from debias_pipeline.io import location
 from debias_pipeline.methods import method_names
 from debias_pipeline.pipeline_registry import baseline_first
@@ -24,6 +28,7 @@ from debias_pipeline.reporting import (
     headline_table,
     leaderboard_tables,
     verdict_text,
+    with_shown_name,
 )
 
 
@@ -33,7 +38,7 @@ class SummaryHooks:
     # Runs after all other hooks, so that the MLflow run has ended when this hook raises.
     @hook_impl(trylast=True)
     def after_pipeline_run(self, pipeline: Pipeline, catalog: Catalog) -> None:
-        """Print the tables of the run and the paths of its reports.
+        """Print the tables of the run, the paths of its reports, and the URL of the index page.
 
         Raises:
             UserError: if trials of the grid failed.
@@ -42,18 +47,11 @@ class SummaryHooks:
         names = (f"{name}.metrics" for name in (*method_names(), PRETRAINED))
         evaluated = baseline_first(name for name in names if name in outputs)
         if evaluated:
-            metrics = [catalog.load(name) for name in evaluated]
-            published = {
-                each["method"]: parameters[each["method"]]["published_accuracy"] for each in metrics
-            }
-            changes_of = {
-                each["method"]: _recipe_changes(catalog, name.split(".")[0], parameters, each)
-                for name, each in zip(evaluated, metrics, strict=True)
-            }
-            card = catalog.load("data_card")
-            Console().print(headline_table(metrics, published, card, changes_of))
+            table = _headline_table([name.split(".")[0] for name in evaluated], catalog, parameters)
+            Console().print(table)
         if f"{AUDIT}.verdict" in outputs:
-            Console().print(verdict_text(catalog.load(f"{AUDIT}.verdict")))
+            console, verdict = Console(), catalog.load(f"{AUDIT}.verdict")
+            console.print(verdict_text(verdict), soft_wrap=not console.is_terminal)
         for name in (*evaluated, f"{AUDIT}.metrics"):
             entry = f"{name.removesuffix('metrics')}label_estimates"
             if entry in outputs and (estimates := catalog.load(entry))["labelled"]:
@@ -71,11 +69,28 @@ class SummaryHooks:
             path = location(catalog.get(name)).removeprefix(f"{Path.cwd()}{os.sep}")
             # Printed instead of logged, as a log handler would wrap the path.
             print(f"{name.replace('.', ' ').replace('_', ' ')}: {path}")
+        if index := update_index(pipeline, catalog):
+            # Not wrapped, so that it can be copied; a link where the output is a terminal.
+            Console().print(Text(index, Style(link=index)), soft_wrap=True)
         trials = chosen_trials(trials_of(parameters), pipeline)
         check_outcomes(
             trials,
             {trial.name: load_or_none(catalog, f"{trial.name}.outcome") for trial in trials},
         )
+
+
+def _headline_table(
+    namespaces: Sequence[str], catalog: Catalog, parameters: Mapping[str, Any]
+) -> Table:
+    metrics, published, changes_of = [], {}, {}
+    for namespace in namespaces:
+        of_method = catalog.load(f"{namespace}.metrics")
+        shown = with_shown_name(of_method, namespace)
+        metrics.append(shown)
+        published[shown["method"]] = parameters[of_method["method"]]["published_accuracy"]
+        changes = _recipe_changes(catalog, namespace, parameters, of_method)
+        changes_of[shown["method"]] = changes
+    return headline_table(metrics, published, catalog.load("data_card"), changes_of)
 
 
 def _recipe_changes(

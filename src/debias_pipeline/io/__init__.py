@@ -11,9 +11,17 @@ from debias_pipeline.io.figures_dataset import FiguresDataset
 from debias_pipeline.io.image_array_dataset import ImageArrayDataset
 from debias_pipeline.io.safetensors_dataset import SafetensorsDataset
 from debias_pipeline.io.snapshots import SnapshotsDataset
-from debias_pipeline.io.storage import local_file, location, unwritable_folder, versions_of
+from debias_pipeline.io.storage import (
+    LOCAL,
+    appearing,
+    local_file,
+    location,
+    unwritable_folder,
+    versions_of,
+)
 
 __all__ = [
+    "LOCAL",
     "AtomicJSONDataset",
     "AtomicParquetDataset",
     "AtomicTextDataset",
@@ -23,6 +31,7 @@ __all__ = [
     "SafetensorsDataset",
     "SnapshotsDataset",
     "SpreadsheetDataset",
+    "appearing",
     "local_file",
     "location",
     "unwritable_folder",

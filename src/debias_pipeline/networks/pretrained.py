@@ -11,7 +11,11 @@ from torch import Tensor
 
 from debias_pipeline.errors import RecipeError, one_line
 from debias_pipeline.networks.encoder import check_same_tensors
-from debias_pipeline.networks.state_files import first_not_finite, read_without_code
+from debias_pipeline.networks.state_files import (
+    first_not_finite,
+    read_without_code,
+    without_module_prefix,
+)
 
 
 def read_weights(
@@ -23,7 +27,7 @@ def read_weights(
         architecture: torchvision's name of the network.
         weights: imagenet (torchvision's IMAGENET1K_V1, downloaded to the folder of torch.hub if
             necessary), or a file with a state dict in torchvision's names: .safetensors, or
-            written by `torch.save`. The state dict may be under the key `state_dict`, and names
+            written by `torch.save`. The state dict may be under the key `state_dict`, and all names
             may begin with `module.`.
         expected: name → tensor of the required shape.
         head: name of the head in the full network; its tensors are ignored.
@@ -93,9 +97,9 @@ def _read(path: Path) -> dict[str, Tensor]:
         saved = saved["state_dict"]
     if not isinstance(saved, dict) or not all(isinstance(each, Tensor) for each in saved.values()):
         raise ValueError("it is not a state dict (tensors by name)")
-    return saved
+    return without_module_prefix(saved)
 
 
 def _current_name(name: str) -> str:
     """Return the present name of a tensor; old files of DenseNets have `norm.1` for `norm1`."""
-    return re.sub(r"\b(norm|conv)\.([12])\.", r"\1\2.", name.removeprefix("module."))
+    return re.sub(r"\b(norm|conv)\.([12])\.", r"\1\2.", name)

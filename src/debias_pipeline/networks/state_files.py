@@ -43,3 +43,11 @@ def read_without_code(path: Path) -> object:
 def first_not_finite(state: Mapping[str, Tensor]) -> str | None:
     """Return the name of the first tensor with a NaN or an infinity, or None."""
     return next((name for name, each in state.items() if not each.isfinite().all()), None)
+
+
+def without_module_prefix(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors by name, without the prefix that DataParallel adds to every name."""
+    prefix = "module."
+    if not all(name.startswith(prefix) for name in state):
+        prefix = ""
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items()}

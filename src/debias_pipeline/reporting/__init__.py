@@ -7,6 +7,16 @@ from debias_pipeline.reporting.comparison_figures import (
 )
 from debias_pipeline.reporting.comparison_report import write_comparison_report
 from debias_pipeline.reporting.image_grids import draw_contact_sheet
+from debias_pipeline.reporting.index_page import (
+    ABOUT_BYTES,
+    AUDIT,
+    COMPARISON,
+    LEADERBOARD,
+    PageGroup,
+    StoredPage,
+    read_about,
+    write_index_page,
+)
 from debias_pipeline.reporting.leaderboard import (
     Leaderboard,
     TrialResult,
@@ -40,11 +50,18 @@ from debias_pipeline.reporting.text import (
     left_out_in_words,
     run_command,
     training_command,
+    with_shown_name,
 )
 
 __all__ = [
+    "ABOUT_BYTES",
+    "AUDIT",
+    "COMPARISON",
+    "LEADERBOARD",
     "Leaderboard",
+    "PageGroup",
     "RecipeChange",
+    "StoredPage",
     "TrialResult",
     "changes_in_words",
     "command",
@@ -64,12 +81,15 @@ __all__ = [
     "left_out_in_words",
     "make_leaderboard",
     "plain_table",
+    "read_about",
     "run_command",
     "suspect_section",
     "training_command",
     "verdict_text",
+    "with_shown_name",
     "write_audit_report",
     "write_comparison_report",
+    "write_index_page",
     "write_leaderboard_page",
     "write_leaderboard_table",
     "write_method_report",

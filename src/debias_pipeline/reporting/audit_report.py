@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from debias_pipeline.records import DataCard
+from debias_pipeline.reporting.index_page import AUDIT
 from debias_pipeline.reporting.pages import render
 from debias_pipeline.reporting.suspect_section import SuspectSection
 from debias_pipeline.reporting.text import left_out_in_words
@@ -24,9 +25,16 @@ def write_audit_report(
         data_card: facts about the data set.
         facts: further facts about the audit, by name.
     """
+    title = data_card.get("title") or data_card["dataset"]
     return render(
         "audit_report.html.jinja",
-        title=data_card.get("title") or data_card["dataset"],
+        about={
+            "name": AUDIT,
+            "title": title,
+            "steps": facts.get("steps", ""),
+            "result": sentence,
+        },
+        title=title,
         sentence=sentence,
         evidence=evidence,
         suspects=suspects,

@@ -6,6 +6,7 @@ from typing import Final
 from debias_pipeline.names import Metric
 from debias_pipeline.published import PublishedAccuracy, source_in_words, sources_by_method
 from debias_pipeline.records import DataCard, Metrics, OverSeeds
+from debias_pipeline.reporting.index_page import COMPARISON, about_methods
 from debias_pipeline.reporting.metric_table import (
     AUROC,
     TableCell,
@@ -79,6 +80,7 @@ def write_comparison_report(
     baseline, changes_of = metrics[0], changes_of or {}
     return render(
         "comparison_report.html.jinja",
+        about=about_methods(COMPARISON, metrics),
         metrics=baseline,
         methods=[of_method["method"] for of_method in metrics],
         columns=metrics_with_headline_first(baseline["headline"], baseline.get("unbiased_test")),

@@ -8,6 +8,7 @@ from urllib.parse import quote, urlsplit
 
 from debias_pipeline.errors import UserError
 from debias_pipeline.names import DONE
+from debias_pipeline.reporting.index_page import LEADERBOARD
 from debias_pipeline.reporting.leaderboard import Leaderboard, LeaderboardRow
 from debias_pipeline.reporting.leaderboard_sections import (
     RuleTable,
@@ -88,10 +89,15 @@ def write_leaderboard_page(
         UserError: if `mlflow_ui` is not the address of a web server.
     """
     base = _web_address(mlflow_ui) if mlflow_ui else ""
+    progress, parts = progress_in_words(leaderboard["rows"]), sections(leaderboard)
     return render(
         "leaderboard_page.html.jinja",
-        progress=progress_in_words(leaderboard["rows"]),
-        sections=[_section_of_page(each, figures, base) for each in sections(leaderboard)],
+        about={
+            "name": LEADERBOARD,
+            "result": f"{', '.join(each.name for each in parts)}: {progress}",
+        },
+        progress=progress,
+        sections=[_section_of_page(each, figures, base) for each in parts],
         test=explain_test(leaderboard["test"]),
         auroc_explained=AUROC,
         mlflow_ui=base,

@@ -10,6 +10,7 @@ from debias_pipeline.intervals import wilson
 from debias_pipeline.names import BIAS_BRANCH_ACCURACY
 from debias_pipeline.published import PublishedAccuracy, source_in_words
 from debias_pipeline.records import DataCard, Evidence, Metrics
+from debias_pipeline.reporting.index_page import about_methods
 from debias_pipeline.reporting.metric_table import (
     AUROC,
     auroc_cell,
@@ -135,6 +136,7 @@ def write_method_report(
     shown = published_accuracy[0] if published_accuracy else None
     return render(
         "method_report.html.jinja",
+        about=about_methods(metrics["method"], [metrics]),
         metrics=metrics,
         columns=metrics_with_headline_first(metrics["headline"], metrics.get("unbiased_test")),
         rows=[

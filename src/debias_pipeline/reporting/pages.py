@@ -23,6 +23,8 @@ from debias_pipeline.reporting.text import (
     title_of,
 )
 
+# Name of the <meta> element in which a page says what it shows, see `index_page.About`.
+ABOUT: Final = "debias-pipeline"
 NO_BIAS_LABELS: Final = "Left out: the test images have no bias labels, so there are no groups."
 
 
@@ -31,7 +33,7 @@ def render(template: str, **values: Any) -> str:
 
     Args:
         template: name of a file in templates/.
-        values: variables of the template.
+        values: variables of the template; all have `about`, see `index_page.About`.
     """
     environment = Environment(
         loader=PackageLoader("debias_pipeline.reporting", "templates"),
@@ -40,7 +42,7 @@ def render(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(template).render(**values)
+    return environment.get_template(template).render(about_name=ABOUT, **values)
 
 
 @dataclass(frozen=True)

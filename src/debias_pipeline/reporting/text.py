@@ -140,6 +140,17 @@ def left_out_in_words(data_card: DataCard) -> str:
     total = sum(counts.values())
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in counts.items())
     return f"{total:,} {'file' if total == 1 else 'files'}: {reasons}" if counts else ""
+def with_shown_name(metrics: Metrics, namespace: str) -> Metrics:
+    """Return metrics with the name of the method for people.
+
+    Args:
+        metrics: metrics of a method.
+        namespace: prefix of their catalog entry; it is not the method for published networks,
+            whose name becomes, for example, "disent (published checkpoint)".
+    """
+    method = metrics["method"]
+    name = method if namespace == method else f"{method} (published checkpoint)"
+    return {**metrics, "method": name}
 
 
 def attribute_name(data_card: DataCard, attribute: Attribute, value: int) -> str:

@@ -11,7 +11,11 @@ from debias_pipeline.training.device import choose_device
 from debias_pipeline.training.leaving_out import leave_out
 from debias_pipeline.training.loop import Listener, TrainingRun, train
 from debias_pipeline.training.progress import Progress, training_name, training_named
-from debias_pipeline.training.published_checkpoint import read_published, write_published
+from debias_pipeline.training.published_checkpoint import (
+    check_published,
+    read_published,
+    write_published,
+)
 from debias_pipeline.training.run import TrainingServices
 from debias_pipeline.training.snapshot import Snapshots, SnapshotStore
 from debias_pipeline.training.threads import RequestedThreads, TrainingThreads, limited_threads
@@ -29,6 +33,7 @@ __all__ = [
     "TrainingServices",
     "TrainingThreads",
     "check_data",
+    "check_published",
     "choose_device",
     "data_difference",
     "data_identity",

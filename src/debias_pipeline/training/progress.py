@@ -3,14 +3,18 @@
 import logging
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Final
 
 from tqdm import tqdm
 
 logger = logging.getLogger(__name__)
+
+# Least time between two log lines at evaluations, and longest time without a line.
+SECONDS_BETWEEN_LINES: Final = 10.0
+SECONDS_WITHOUT_LINE: Final = 30.0
 
 _name: ContextVar[str | None] = ContextVar("name of the training", default=None)
 
@@ -31,17 +35,17 @@ def training_name(default: str) -> str:
 
 
 class Progress:
-    """A progress bar on a terminal; log lines at evaluations otherwise."""
+    """A progress bar on a terminal; otherwise log lines at evaluations and, if rare, at steps."""
 
-    def __init__(self, name: str, steps: int, seconds_between_lines: float = 10.0) -> None:
+    def __init__(self, name: str, steps: int, clock: Callable[[], float] = time.monotonic) -> None:
         """Set up.
 
         Args:
             name: shown in front.
             steps: number of steps of the run.
-            seconds_between_lines: least time between two log lines, except the last one.
+            clock: returns seconds.
         """
-        self._name, self._steps, self._resumed_at = name, steps, 0
+        self._name, self._steps, self._step, self._resumed_at = name, steps, 0, 0
         self._bar = tqdm(
             total=steps,
             desc=name,
@@ -50,19 +54,22 @@ class Progress:
             dynamic_ncols=True,
             smoothing=0.05,
         )
-        self._started = self._last_line = time.monotonic()
-        self._seconds_between_lines = seconds_between_lines
+        self._clock = clock
+        self._started = self._last_line = clock()
 
     def on_resume(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
         """Start at the step of the snapshot."""
         del rows
-        self._resumed_at = step
+        self._step = self._resumed_at = step
         self._bar.update(step)
         self._bar.unpause()
 
     def on_step(self) -> None:
-        """Move the bar by one step."""
+        """Move the bar by one step, or log a line if the last one is too old."""
+        self._step += 1
         self._bar.update()
+        if self._bar.disable and self._clock() - self._last_line >= SECONDS_WITHOUT_LINE:
+            self._log("")
 
     def on_evaluation(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
         """Show the latest accuracies, averaged over seeds."""
@@ -70,18 +77,18 @@ class Progress:
             sum(row[f"{split}_accuracy"] for row in rows) / len(rows) for split in ("valid", "test")
         )
         accuracy = f"valid {valid:.1%}, test {test:.1%}"
-        if not self._bar.disable:
-            self._bar.set_postfix_str(accuracy)
-            return
-        now = time.monotonic()
-        if step < self._steps and now - self._last_line < self._seconds_between_lines:
-            return
-        self._last_line = now
-        rate = (step - self._resumed_at) / (now - self._started)
-        left = tqdm.format_interval((self._steps - step) / rate)
+        self._bar.set_postfix_str(accuracy)
+        is_due = self._clock() - self._last_line >= SECONDS_BETWEEN_LINES
+        if self._bar.disable and (is_due or step == self._steps):
+            self._log(f", {accuracy}")
+
+    def _log(self, accuracy: str) -> None:
+        self._last_line = self._clock()
+        rate = (self._step - self._resumed_at) / (self._last_line - self._started)
         logger.info(
-            "%s: step %d of %d, %.0f steps/s, %s left, %s",
-            self._name, step, self._steps, rate, left, accuracy,
+            "%s: step %d of %d, %s steps/s, %s left%s",
+            self._name, self._step, self._steps, f"{rate:.2g}" if rate < 10 else f"{rate:.0f}",
+            tqdm.format_interval((self._steps - self._step) / rate), accuracy,
         )  # fmt: skip
 
     def close(self) -> None:

@@ -14,7 +14,11 @@ from torch import Tensor
 from debias_pipeline.errors import UserError
 from debias_pipeline.files import replacing
 from debias_pipeline.methods import Recipe, Task, get_method
-from debias_pipeline.networks.state_files import first_not_finite, read_without_code
+from debias_pipeline.networks.state_files import (
+    first_not_finite,
+    read_without_code,
+    without_module_prefix,
+)
 from debias_pipeline.training.checkpoint import Checkpoint, restore_method
 
 
@@ -59,6 +63,21 @@ def read_published(
         states={"last": [method.replica_state(0)]},
         origin={"pretrained": folder.name},
     )
+
+
+def check_published(folder: Path) -> None:
+    """Check the values in files of published networks, without knowing the data set.
+
+    Raises:
+        UserError: if there are none, or one is damaged or has other values than finite tensors.
+    """
+    files = sorted(folder.glob("best_model_*.th"))
+    if not files:
+        raise UserError(
+            f"pretrained={folder} has no files best_model_*.th; give the folder that contains them"
+        )
+    for file in files:
+        _read(file)
 
 
 def write_published(checkpoint: Checkpoint, rule: str, seed: int, folder: Path) -> list[Path]:
@@ -108,7 +127,7 @@ def _read(path: Path) -> dict[str, Any]:
             f"{path} is not a published checkpoint; it must be a dict with steps (a number) and "
             "state_dict (tensors by name)"
         )
-    state = _without_module_prefix(saved["state_dict"])
+    state = without_module_prefix(saved["state_dict"])
     bad = first_not_finite(state)
     if bad is not None:
         raise UserError(
@@ -116,14 +135,6 @@ def _read(path: Path) -> dict[str, Any]:
             "failed; use a checkpoint of an earlier step"
         )
     return {**saved, "state_dict": state}
-
-
-def _without_module_prefix(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return tensors by name, without the prefix that DataParallel adds to every name."""
-    prefix = "module."
-    if not all(name.startswith(prefix) for name in state):
-        prefix = ""
-    return {name.removeprefix(prefix): tensor for name, tensor in state.items()}
 
 
 def _is_published(saved: object) -> TypeGuard[dict[str, Any]]:

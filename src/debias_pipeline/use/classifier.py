@@ -16,6 +16,7 @@ from debias_pipeline.biased_data.sources.decoding import decode_images
 from debias_pipeline.biased_data.sources.raw_dir import problems_error
 from debias_pipeline.errors import UserError
 from debias_pipeline.files import METADATA_KEY, read_tensors, replacing, write_tensors
+from debias_pipeline.networks.state_files import first_not_finite
 from debias_pipeline.training import Checkpoint, restore_method
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
@@ -162,10 +163,18 @@ def load_classifier(model: str | Path, rule: str = "last", seed: int | None = No
         seed: see `Classifier`.
 
     Raises:
-        UserError: if there is no checkpoint, several methods have one, or it is damaged.
+        UserError: if there is no checkpoint, several methods have one, it is damaged, or the
+            network has values that are not finite.
     """
-    saved = read_checkpoint(find_checkpoint(model))
-    return Classifier(Checkpoint.from_catalog(saved), rule, seed)
+    path = find_checkpoint(model)
+    classifier = Classifier(Checkpoint.from_catalog(read_checkpoint(path)), rule, seed)
+    bad = first_not_finite(classifier.checkpoint.states[rule][0])
+    if bad is not None:
+        raise UserError(
+            f"{path}: {bad} of the network of rule={rule}, seed {classifier.seed} has values that "
+            "are not finite (NaN or infinity); use another rule or seed, or train again"
+        )
+    return classifier
 
 
 def find_checkpoint(model: str | Path) -> Path:

@@ -10,6 +10,7 @@ import pandas as pd
 from debias_pipeline.biased_data import get_dataset
 from debias_pipeline.evaluation import first_suspects
 from debias_pipeline.methods import get_method
+from debias_pipeline.pipelines.evaluation import PRETRAINED
 from debias_pipeline.published import PublishedAccuracy
 from debias_pipeline.records import DataCard, LabelEstimates, Metrics, TrainingRecord
 from debias_pipeline.reporting import (
@@ -21,6 +22,7 @@ from debias_pipeline.reporting import (
     find_recipe_changes,
     run_command,
     suspect_section,
+    with_shown_name,
     write_comparison_report,
     write_method_report,
 )
@@ -49,8 +51,8 @@ def report(
 
     The last four arguments are given if the method ranks images.
     """
-    pipeline = "evaluation" if training_record.get("pretrained") else metrics["method"]
     recipe_changes = _recipe_changes(training_record, recipe, replaced_defaults)
+    namespace = PRETRAINED if training_record.get("pretrained") else metrics["method"]
     section = None
     if (
         images is not None
@@ -63,18 +65,23 @@ def report(
             suspects, images, manifest, data_card, saliency, first, label_estimates
         )
     return write_method_report(
-        metrics,
+        with_shown_name(metrics, namespace),
         {**figures, **data_figures},
         group_accuracy,
         manifest,
         data_card,
         training_record["recipe"],
-        run_command(pipeline, typed, training_record, recipe_changes),
+        run_command(_pipeline(training_record), typed, training_record, recipe_changes),
         published_accuracy,
         [*recipe_changes, *_data_changes(data_card, typed, published_accuracy)],
         section,
         get_method(metrics["method"]).weight_name,
     )
+
+
+def _pipeline(record: TrainingRecord) -> str:
+    """Return the name of the pipeline that makes the results of a method."""
+    return "evaluation" if record.get("pretrained") else str(record["recipe"]["method"])
 
 
 def _recipe_changes(
@@ -103,11 +110,11 @@ def draw_comparison(
     Args:
         manifest: manifest of the data set.
         data_card: data card of the data set.
-        of_methods: metrics, history and group_accuracy of each method, as `<entry>_<method>`, the
-            baseline first.
+        of_methods: metrics, history and group_accuracy of each method, as `<entry>_<namespace>`,
+            the baseline first.
     """
     return draw_comparison_figures(
-        list(_per_method(of_methods, "metrics").values()),
+        _metrics(of_methods),
         _per_method(of_methods, "history"),
         _per_method(of_methods, "group_accuracy"),
         manifest,
@@ -126,7 +133,7 @@ def compare(
         typed: parameters that a command needs to repeat the run, see
             `parameters.typed_parameters`.
         of_methods: metrics, training_record, recipe, replaced_defaults and published_accuracy of
-            each method, as `<entry>_<method>`, the baseline first.
+            each method, as `<entry>_<namespace>`, the baseline first.
     """
     recipes = _per_method(of_methods, "recipe")
     replaced_defaults = _per_method(of_methods, "replaced_defaults")
@@ -137,12 +144,16 @@ def compare(
         for method, record in records.items()
     }
     commands = [
-        run_command(method, typed, record, changes_of[method]) for method, record in records.items()
+        run_command(_pipeline(record), typed, record, changes_of[method])
+        for method, record in records.items()
     ]
+    # The evaluation of published networks writes this comparison, too.
+    if not any(record.get("pretrained") for record in records.values()):
+        commands.append(data_command("reporting", typed))
     return write_comparison_report(
-        list(_per_method(of_methods, "metrics").values()),
+        _metrics(of_methods),
         figures,
-        [*commands, data_command("reporting", typed)],
+        commands,
         data_card,
         published,
         {
@@ -152,11 +163,21 @@ def compare(
     )
 
 
+def _metrics(of_methods: Mapping[str, Any]) -> list[Metrics]:
+    """Return the metrics of every method, with the names that the page shows."""
+    return [
+        with_shown_name(of_methods[f"metrics_{namespace}"], namespace)
+        for namespace in _namespaces(of_methods)
+    ]
+
+
 def _per_method(of_methods: Mapping[str, Any], entry: str) -> dict[str, Any]:
-    """Return method → value for the arguments `<entry>_<method>`."""
-    prefix = f"{entry}_"
-    return {
-        key.removeprefix(prefix): value
-        for key, value in of_methods.items()
-        if key.startswith(prefix)
-    }
+    """Return shown name of the method → value, for the arguments `<entry>_<namespace>`."""
+    values = [of_methods[f"{entry}_{namespace}"] for namespace in _namespaces(of_methods)]
+    names = (metrics["method"] for metrics in _metrics(of_methods))
+    return dict(zip(names, values, strict=True))
+
+
+def _namespaces(of_methods: Mapping[str, Any]) -> list[str]:
+    prefix = "metrics_"
+    return [key.removeprefix(prefix) for key in of_methods if key.startswith(prefix)]

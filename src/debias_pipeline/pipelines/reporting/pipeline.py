@@ -1,6 +1,6 @@
 """The reporting pipeline, created once per method, and the comparison of methods."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from kedro.pipeline import Pipeline, node, pipeline
 
@@ -76,12 +76,17 @@ def create_pipeline(method: str, parameters_of: str | None = None) -> Pipeline:
     )
 
 
-def create_comparison(methods: Sequence[str]) -> Pipeline:
+def create_comparison(
+    methods: Sequence[str], parameters_of: Mapping[str, str] | None = None
+) -> Pipeline:
     """Return the pipeline that draws comparison figures and writes the comparison report.
 
     Args:
         methods: namespaces of the methods, the baseline first.
+        parameters_of: for a namespace that is not a method, the method whose recipe and published
+            accuracies are shown.
     """
+    owners = {**{method: method for method in methods}, **(parameters_of or {})}
     return pipeline(
         [
             node(
@@ -89,7 +94,7 @@ def create_comparison(methods: Sequence[str]) -> Pipeline:
                 inputs={
                     "manifest": "manifest",
                     "data_card": "data_card",
-                    **_inputs_of_methods(methods, "metrics", "history", "group_accuracy"),
+                    **_inputs_of_methods(owners, "metrics", "history", "group_accuracy"),
                 },
                 outputs="comparison_figures",
                 name="draw_comparison",
@@ -101,7 +106,7 @@ def create_comparison(methods: Sequence[str]) -> Pipeline:
                     "data_card": "data_card",
                     "typed": "params:typed",
                     **_inputs_of_methods(
-                        methods,
+                        owners,
                         *("metrics", "training_record"),
                         *("params:recipe", "params:replaced_defaults"),
                         "params:published_accuracy",
@@ -115,12 +120,17 @@ def create_comparison(methods: Sequence[str]) -> Pipeline:
     )
 
 
-def _inputs_of_methods(methods: Sequence[str], *names: str) -> dict[str, str]:
-    """Return node inputs: argument `<entry>_<method>` → dataset name, for every method."""
+def _inputs_of_methods(owners: Mapping[str, str], *names: str) -> dict[str, str]:
+    """Return node inputs: argument `<entry>_<namespace>` → dataset name, for every namespace.
+
+    Args:
+        owners: namespace → method that its parameters belong to.
+        names: entries of every namespace.
+    """
     inputs = {}
     for name in names:
         kind, _, entry = name.rpartition(":")
-        for method in methods:
-            dataset = f"{method}.{entry}"
-            inputs[f"{entry}_{method}"] = f"{kind}:{dataset}" if kind else dataset
+        for namespace, owner in owners.items():
+            dataset = f"{kind}:{owner}.{entry}" if kind else f"{namespace}.{entry}"
+            inputs[f"{entry}_{namespace}"] = dataset
     return inputs
