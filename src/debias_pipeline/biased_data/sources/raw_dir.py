@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from debias_pipeline.errors import UserError
+from debias_pipeline.errors import UserError, printable
 
 DEFAULT_RAW_DIR: Final = Path("data/01_raw")
 
@@ -53,6 +53,8 @@ def children(
 ) -> Iterator[Path]:
     """Yield the files and folders in a folder, sorted by name, without hidden and system files.
 
+    Names that are not UTF-8 are reported and not yielded.
+
     Args:
         folder: may be missing.
         raw_dir: links that lead out of it are reported and not yielded.
@@ -70,10 +72,18 @@ def children(
         if name.startswith(".") or name.lower() in _IGNORED_NAMES:
             continue
         path = folder / name
+        if not is_utf8(name):
+            problems.append(f"{printable(place(path))}: its name is not UTF-8; rename it")
+            continue
         if is_link and not is_inside(path, raw_dir):
             problems.append(f"{place(path)}: leads out of raw_dir")
             continue
         yield path
+
+
+def is_utf8(name: str) -> bool:
+    """Return whether the name of a file can be written as UTF-8."""
+    return name.encode(errors="replace").decode() == name
 
 
 def is_inside(path: Path, raw_dir: Path) -> bool:
