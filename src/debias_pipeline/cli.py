@@ -20,6 +20,7 @@ from kedro.io import DatasetError
 from kedro.utils import find_kedro_project
 from kedro.validation.exceptions import DataValidationError
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from yaml import YAMLError
 
@@ -36,6 +37,7 @@ from debias_pipeline.grid import (
 )
 from debias_pipeline.methods import method_names
 from debias_pipeline.outdated import find_outdated
+from debias_pipeline.parameters import text_parameters
 from debias_pipeline.pipeline_registry import PUBLISHED_METHOD
 from debias_pipeline.registry import unknown
 from debias_pipeline.selection_rules import SELECTION_RULES
@@ -66,7 +68,7 @@ def explanation(error: BaseException | None) -> str | None:
         return str(user_error)
     if isinstance(error, DataValidationError):
         return f"{one_line(error)}; make the data again with kedro run --pipeline=ingestion"
-    if isinstance(error, DatasetError | MissingConfigException | YAMLError):
+    if isinstance(error, DatasetError | MissingConfigException | YAMLError | OmegaConfBaseException):
         return one_line(error)
     if isinstance(error, ValueError) and _is_raised_by_a_filter(error):
         return one_line(error)
@@ -202,8 +204,29 @@ class _ParamsOption(click.Option):
 
 
 def _merge_params(ctx: click.Context, option: click.Parameter, values: Any) -> dict[str, Any]:
-    parts = [_split_params(ctx, option, value) for value in values]
+    parts = [_typed_params(ctx, option, value) for value in values]
     return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.merge(*parts)) if parts else {})
+
+
+def _typed_params(ctx: click.Context, option: click.Parameter, value: Any) -> Any:
+    """Return the values of one --params. Text is taken as it is typed, also 0123 or yes."""
+    if not isinstance(value, str):
+        return value
+    items = [item.partition("=") for item in value.split(",")]
+    # Text in quotation marks is YAML.
+    texts = {
+        key.strip(): text.strip()
+        for key, sign, text in items
+        if sign and key.strip() in text_parameters() and not text.lstrip().startswith(("'", '"'))
+    }
+    others = ",".join("".join(item) for item in items if item[0].strip() not in texts)
+    try:
+        return {**_split_params(ctx, option, others), **texts}
+    except YAMLError as error:
+        raise click.ClickException(
+            f"--params {others}: {one_line(error)}; put the value in quotation marks, as in "
+            "--params 'key=\"value\"'"
+        ) from error
 
 
 @cli.command("export-checkpoint")

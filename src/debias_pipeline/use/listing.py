@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from debias_pipeline.biased_data.folder.class_folders import images_below
-from debias_pipeline.biased_data.folder.tables import read_csv
+from debias_pipeline.biased_data.folder.tables import TEXT_TABLES, find_file, read_csv
 from debias_pipeline.biased_data.sources.decoding import IMAGE_SUFFIXES
 from debias_pipeline.biased_data.sources.raw_dir import children, is_inside, problems_error
 from debias_pipeline.errors import UserError
@@ -31,7 +31,7 @@ def list_images(images: str) -> tuple[list[Path], list[str]]:
     path = Path(images).expanduser()
     if path.is_dir():
         return _in_folder(path)
-    if path.is_file() and path.suffix.lower() == ".csv":
+    if path.is_file() and path.name.lower().endswith(TEXT_TABLES):
         return _in_table(path)
     if path.is_file():
         return [path], [str(path)]
@@ -75,4 +75,4 @@ def _in_table(table: Path) -> tuple[list[Path], list[str]]:
         raise UserError(
             f"images={table}: {outside[0]} is outside of {table.parent}; move the image there"
         )
-    return [table.parent / name for name in names], names
+    return [table.parent / (find_file(table.parent, name) or name) for name in names], names

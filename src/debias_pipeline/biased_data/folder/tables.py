@@ -17,8 +17,10 @@ from debias_pipeline.biased_data.folder.listing import Listing, splits_of
 from debias_pipeline.biased_data.sources.raw_dir import is_inside
 from debias_pipeline.errors import UserError, printable
 
+TEXT_TABLES: Final = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
+
 _PARQUET: Final = ".parquet"
-_TABLES: Final = (".csv", ".tsv", ".csv.gz", ".tsv.gz", _PARQUET)
+_TABLES: Final = (*TEXT_TABLES, _PARQUET)
 _OTHER_TABLES: Final = (
     *(".xlsx", ".xls", ".xlsm", ".xlsb", ".ods", ".numbers"),
     *(".json", ".jsonl", ".ndjson", ".json.gz", ".jsonl.gz"),
@@ -35,6 +37,7 @@ _SEPARATORS: Final = (",", ";", "\t")
 _UPWARDS: Final = re.compile(r"^([/\\]|[A-Za-z]:[/\\])|(^|[/\\])\.\.([/\\]|$)")
 # Text of a number that reads the same after conversion; 007 and 1e5 do not.
 _NUMBER: Final = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?")
+_NULLABLE: Final = {"int64": "Int64", "uint64": "UInt64"}
 
 
 def find_tables(raw_dir: Path) -> tuple[list[str], list[str]]:
@@ -312,10 +315,12 @@ def _as_numbers(column: "pd.Series[str]") -> "pd.Series[str]":
     """Convert text to numbers if the numbers read the same; empty text is missing."""
     gaps = column.mask(column == "")
     present = gaps.dropna()
-    if present.empty or not present.map(_NUMBER.fullmatch).all():
+    if present.empty or not present.str.fullmatch(_NUMBER).all():
         return gaps
     numbers = pd.to_numeric(present)
     if numbers.astype(str).ne(present).any():
         return gaps
-    # Without this, whole numbers in a column with gaps would be floats.
-    return numbers.convert_dtypes().reindex(column.index) if len(present) < len(gaps) else numbers
+    # With gaps, whole numbers would become floats.
+    if len(present) < len(gaps) and numbers.dtype.name in _NULLABLE:
+        numbers = numbers.astype(_NULLABLE[numbers.dtype.name])
+    return numbers.reindex(column.index)
