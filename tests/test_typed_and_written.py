@@ -79,7 +79,10 @@ def test_values_that_are_not_yaml_are_one_line(text):
 
 
 @pytest.mark.parametrize("key", ["raw_dir", "pretrained", "model", "images"])
-@pytest.mark.parametrize(("value", "word"), [(1e5, "quote it"), (True, "quote it"), (None, "quote it"), ("\udce9", "not UTF-8")])
+@pytest.mark.parametrize(
+    ("value", "word"),
+    [(1e5, "quote it"), (True, "quote it"), (None, "quote it"), ("\udce9", "not UTF-8")],
+)
 def test_paths_that_are_not_text_are_refused(key, value, word):
     with pytest.raises(UserError, match=word) as refused:
         loader(**{key: value})["parameters"]
@@ -135,8 +138,13 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("name", ["parameters.yml", "mlflow.yml", "catalog_x.yml", "globals.yml"])
-@pytest.mark.parametrize("case", BROKEN)
+OTHER_FILES = ("mlflow.yml", "catalog_x.yml", "globals.yml")
+
+
+@pytest.mark.parametrize(
+    ("name", "case"),
+    [*(("parameters.yml", case) for case in BROKEN), *((name, "list") for name in OTHER_FILES)],
+)
 def test_a_file_that_is_not_valid_is_named_with_the_line(conf, name, case):
     content, line, word = BROKEN[case]
     (conf / "local" / name).write_bytes(content)

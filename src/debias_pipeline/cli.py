@@ -68,7 +68,9 @@ def explanation(error: BaseException | None) -> str | None:
         return str(user_error)
     if isinstance(error, DataValidationError):
         return f"{one_line(error)}; make the data again with kedro run --pipeline=ingestion"
-    if isinstance(error, DatasetError | MissingConfigException | YAMLError | OmegaConfBaseException):
+    if isinstance(
+        error, DatasetError | MissingConfigException | YAMLError | OmegaConfBaseException
+    ):
         return one_line(error)
     if isinstance(error, ValueError) and _is_raised_by_a_filter(error):
         return one_line(error)

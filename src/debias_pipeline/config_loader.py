@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from kedro.config import MissingConfigException, OmegaConfigLoader
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
@@ -139,11 +139,12 @@ def invalid_files(folders: Iterable[Path]) -> Iterator[str]:
             mark = getattr(error, "problem_mark", None)
             start = mark.index if mark else getattr(error, "position", 0)
             line = content.decode().count("\n", 0, start) + 1
-            reason = getattr(error, "problem", None) or getattr(error, "reason", "")
+            words = (getattr(error, name, None) for name in ("context", "problem", "reason"))
+            reason = ": ".join(word for word in words if word)
             remedy = "indent by spaces, not by tabs" if b"\t" in content else "correct the file"
             yield f"{path}, line {line}, is not valid YAML ({reason}); {remedy}"
         else:
-            if not all(isinstance(key, str) for key in config):
+            if not isinstance(config, DictConfig) or not all(isinstance(key, str) for key in config):
                 yield f"{path} has no names of values at its top; write each as name: value"
 
 

@@ -95,7 +95,10 @@ class RunParameters(BaseModel):
 @cache
 def text_parameters() -> frozenset[str]:
     """Return the parameters and options of data sets whose value is any text."""
-    models = [RunParameters, *(get_dataset(name).options_type for name in dataset_names())]
+    models: list[type[BaseModel]] = [
+        RunParameters,
+        *(get_dataset(name).options_type for name in dataset_names()),
+    ]
     return frozenset(
         name
         for model in models
@@ -136,7 +139,8 @@ def resolve_parameters(config: Mapping[str, Any], env: str | None = None) -> dic
         "data_options": validated(options_type, options, what="parameter").model_dump(),
     }
     resolved["typed"] = typed_parameters(resolved, env)
-    resolved |= {key: expanduser(resolved[key]) for key in PATHS}
+    # A Path would change the slashes of a URI.
+    resolved |= {key: expanduser(resolved[key]) for key in PATHS}  # noqa: PTH111
     for name in methods:
         resolved[name] = resolve_method(name, config, run.dataset, run.percent, run.recipe)
     check_overrides(run.recipe, methods)

@@ -19,7 +19,7 @@ def test_choice_of_table(small_dir, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", "t.xlsx T.XLS t.ods t.json t.jsonl t.csv.zip t.feather t.pkl".split()
+    "name", ["t.xlsx", "T.XLS", "t.ods", "t.json", "t.jsonl", "t.csv.zip", "t.feather", "t.pkl"]
 )
 def test_tables_that_are_not_read_are_named_before_folders_become_labels(tmp_path, name):
     for label in "ab":

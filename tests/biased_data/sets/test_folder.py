@@ -180,7 +180,9 @@ def test_a_bias_of_minus_one_among_others_is_counted(small_dir, caplog, written,
     assert f"{count} rows have the bias -1, which is {words}" in caplog.text
     assert data.data_card["bias_names"] == names
     unknown = data.manifest["bias"] == -1
-    assert unknown.sum() == 10 * sum(str(value).removesuffix(".0") not in names for value in written)
+    assert unknown.sum() == 10 * sum(
+        str(value).removesuffix(".0") not in names for value in written
+    )
     assert (data.manifest["conflicting"].isna() == unknown).all()
 
 
@@ -221,7 +223,12 @@ def test_conflicting_is_any_bias_but_the_aligned_one(small_dir):
 
 
 def test_column_names_of_the_manifest_are_set_apart(small_dir):
-    own = {"image_id": range(7, 47), "conflicting": ["no"], "table_source": ["a"], "source": ["web"]}
+    own = {
+        "image_id": range(7, 47),
+        "conflicting": ["no"],
+        "table_source": ["a"],
+        "source": ["web"],
+    }
     manifest = build(put(small_dir, rows_of(**own))).manifest
     assert sorted(manifest["table_image_id"]) == list(range(7, 47))
     assert manifest["table_conflicting"].eq("no").all()

@@ -8,7 +8,7 @@ import unicodedata
 import warnings
 import zlib
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -37,7 +37,6 @@ _SEPARATORS: Final = (",", ";", "\t")
 _UPWARDS: Final = re.compile(r"^([/\\]|[A-Za-z]:[/\\])|(^|[/\\])\.\.([/\\]|$)")
 # Text of a number that reads the same after conversion; 007 and 1e5 do not.
 _NUMBER: Final = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?")
-_NULLABLE: Final = {"int64": "Int64", "uint64": "UInt64"}
 
 
 def find_tables(raw_dir: Path) -> tuple[list[str], list[str]]:
@@ -278,9 +277,7 @@ def _labels(rows: list[str], texts: list[str], problems: list[str]) -> list[str]
     return texts
 
 
-def _splits(
-    rows: list[str], texts: list[str], problems: list[str], notes: list[str]
-) -> list[str]:
+def _splits(rows: list[str], texts: list[str], problems: list[str], notes: list[str]) -> list[str]:
     values = {text for text in texts if text}
     if not values:
         return texts
@@ -311,16 +308,16 @@ def _extra(frame: pd.DataFrame, is_csv: bool) -> pd.DataFrame | None:
     return extra.apply(_as_numbers) if is_csv else extra
 
 
-def _as_numbers(column: "pd.Series[str]") -> "pd.Series[str]":
+def _as_numbers(column: "pd.Series[str]") -> "pd.Series[Any]":
     """Convert text to numbers if the numbers read the same; empty text is missing."""
     gaps = column.mask(column == "")
     present = gaps.dropna()
     if present.empty or not present.str.fullmatch(_NUMBER).all():
         return gaps
     numbers = pd.to_numeric(present)
-    if numbers.astype(str).ne(present).any():
+    # Numbers beyond 64 bits are objects, which parquet does not store.
+    if numbers.dtype.name not in ("int64", "float64") or numbers.astype(str).ne(present).any():
         return gaps
     # With gaps, whole numbers would become floats.
-    if len(present) < len(gaps) and numbers.dtype.name in _NULLABLE:
-        numbers = numbers.astype(_NULLABLE[numbers.dtype.name])
-    return numbers.reindex(column.index)
+    has_gaps = len(present) < len(gaps) and numbers.dtype.name == "int64"
+    return (numbers.astype("Int64") if has_gaps else numbers).reindex(column.index)
