@@ -144,7 +144,9 @@ def invalid_files(folders: Iterable[Path]) -> Iterator[str]:
             remedy = "indent by spaces, not by tabs" if b"\t" in content else "correct the file"
             yield f"{path}, line {line}, is not valid YAML ({reason}); {remedy}"
         else:
-            if not isinstance(config, DictConfig) or not all(isinstance(key, str) for key in config):
+            if not isinstance(config, DictConfig) or not all(
+                isinstance(key, str) for key in config
+            ):
                 yield f"{path} has no names of values at its top; write each as name: value"
 
 
