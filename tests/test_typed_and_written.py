@@ -78,6 +78,12 @@ def test_values_that_are_not_yaml_are_one_line(text):
     assert "\n" not in str(refused.value)
 
 
+def test_a_config_file_that_is_not_yaml_is_one_line(tmp_path):
+    (tmp_path / "run.yml").write_text("run:\n  env: [x\n")
+    with pytest.raises(click.ClickException, match="--config is not YAML"):
+        run.make_context("run", ["--config", str(tmp_path / "run.yml")])
+
+
 @pytest.mark.parametrize("key", ["raw_dir", "pretrained", "model", "images"])
 @pytest.mark.parametrize(
     ("value", "word"),

@@ -358,8 +358,21 @@ _OWN_OPTIONS = {
     "dry_run": _DRY_RUN,
 }
 
+
+
+class _RunCommand(click.Command):
+    """Report a file of --config that is not YAML in one line."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Parse the command line."""
+        try:
+            return super().make_context(*args, **kwargs)
+        except YAMLError as error:
+            raise click.ClickException(f"--config is not YAML: {one_line(error)}") from error
+
+
 # Kedro imports this name when the packaged project is run.
-run = click.Command(
+run = _RunCommand(
     name="run",
     callback=_with_one_line_errors(_run_known_pipelines),
     params=[

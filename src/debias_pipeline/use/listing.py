@@ -8,7 +8,7 @@ import pandas as pd
 from debias_pipeline.biased_data.folder.class_folders import images_below
 from debias_pipeline.biased_data.folder.tables import TEXT_TABLES, find_file, read_csv
 from debias_pipeline.biased_data.sources.decoding import IMAGE_SUFFIXES
-from debias_pipeline.biased_data.sources.raw_dir import children, is_inside, problems_error
+from debias_pipeline.biased_data.sources.raw_dir import children, is_inside, is_utf8, problems_error
 from debias_pipeline.errors import UserError
 
 _GLOB = frozenset("*?[")
@@ -18,15 +18,15 @@ def list_images(images: str) -> tuple[list[Path], list[str]]:
     """List image files to predict.
 
     Args:
-        images: a folder (with its subfolders), a CSV with a column `path` whose paths are
-            relative to the CSV's folder and lie in it, an image file, or a pattern such as
-            `photos/*.jpg`.
+        images: a folder (with its subfolders), a CSV (.csv, .tsv, also as .gz) with a column
+            `path` whose paths are relative to the CSV's folder and lie in it, an image file, or a
+            pattern such as `photos/*.jpg`.
 
     Returns:
         The files, and their names in tables: relative to the folder, or as in the CSV.
 
     Raises:
-        UserError: if nothing is found or a path is outside of the folder.
+        UserError: if nothing is found, a path is outside of the folder, or a name is not UTF-8.
     """
     path = Path(images).expanduser()
     if path.is_dir():
@@ -39,6 +39,8 @@ def list_images(images: str) -> tuple[list[Path], list[str]]:
         # pathlib's own globs are relative to a folder and do not support absolute patterns.
         found = sorted(Path(each) for each in glob.glob(str(path), recursive=True))  # noqa: PTH207
         files = [each for each in found if each.suffix.lower() in IMAGE_SUFFIXES]
+        if unclear := [each for each in files if not is_utf8(str(each))]:
+            raise UserError(f"images={images}: {unclear[0]}: its name is not UTF-8; rename it")
         if files:
             return files, [str(each) for each in files]
         raise UserError(f"images={images} matches no image file")

@@ -169,6 +169,7 @@ def test_further_columns_read_as_they_were_written(small_dir):
         (b"file,label\na.png,1\n", "no column path, it has 'file', 'label'"),
         (b"a,b\n1,2\n", "no column path and label"),
         (b"path,label, label\na,1,2\n", "has the column label twice"),
+        (b"path,label,x,x\na,1,2,3\n", "has the column x twice"),
         (b"path,label\n", "has no rows"),
         (b"path,label\n,\n\n", "has no rows"),
         (b"", "is empty"),

@@ -146,13 +146,16 @@ def read_csv(path: Path) -> pd.DataFrame:
     The separator is a comma, a semicolon or a tab; the file may be compressed by gzip.
 
     Raises:
-        UserError: if it cannot be read, or is not CSV in UTF-8.
+        UserError: if it cannot be read, is not CSV in UTF-8, or has two columns of one name.
     """
     try:
         opened = gzip.open if path.suffix.lower() == ".gz" else open
         with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
             header = file.readline()
         separator = max(_SEPARATORS, key=header.count)
+        names = [name.strip() for name in next(csv.reader([header], delimiter=separator), [])]
+        # pandas would rename the second one.
+        _check_distinct(path, [name for name in names if name])
         with warnings.catch_warnings():
             # pandas only warns if it drops fields of a row that is longer than the header.
             warnings.simplefilter("error", pd.errors.ParserWarning)
@@ -218,6 +221,10 @@ def _check_columns(table: Path, frame: pd.DataFrame) -> None:
     if any(name not in columns for name in _REQUIRED):
         missing = " and ".join(name for name in _REQUIRED if name not in columns)
         raise UserError(f"{table} has no column {missing}, {present}; {_columns()}.")
+    _check_distinct(table, columns)
+
+
+def _check_distinct(table: Path, columns: list[str]) -> None:
     twice = sorted({name for name in columns if columns.count(name) > 1})
     if twice:
         raise UserError(f"{table} has the column {', '.join(twice)} twice; rename one of them.")
