@@ -359,7 +359,6 @@ _OWN_OPTIONS = {
 }
 
 
-
 class _RunCommand(click.Command):
     """Report a file of --config that is not YAML in one line."""
 
