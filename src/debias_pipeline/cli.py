@@ -20,6 +20,7 @@ from kedro.io import DatasetError
 from kedro.utils import find_kedro_project
 from kedro.validation.exceptions import DataValidationError
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from rich.logging import RichHandler
 from yaml import YAMLError
@@ -39,6 +40,7 @@ from debias_pipeline.hooks.report_index import update_existing_indexes
 from debias_pipeline.methods import method_names
 from debias_pipeline.old_versions import find_old_versions
 from debias_pipeline.outdated import find_outdated
+from debias_pipeline.parameters import text_parameters
 from debias_pipeline.pipeline_registry import PUBLISHED_METHOD
 from debias_pipeline.registry import unknown
 from debias_pipeline.selection_rules import SELECTION_RULES
@@ -69,7 +71,9 @@ def explanation(error: BaseException | None) -> str | None:
         return str(user_error)
     if isinstance(error, DataValidationError):
         return f"{one_line(error)}; make the data again with kedro run --pipeline=ingestion"
-    if isinstance(error, DatasetError | MissingConfigException | YAMLError):
+    if isinstance(
+        error, DatasetError | MissingConfigException | YAMLError | OmegaConfBaseException
+    ):
         return one_line(error)
     if isinstance(error, ValueError) and _is_raised_by_a_filter(error):
         return one_line(error)
@@ -221,8 +225,29 @@ class _ParamsOption(click.Option):
 
 
 def _merge_params(ctx: click.Context, option: click.Parameter, values: Any) -> dict[str, Any]:
-    parts = [_split_params(ctx, option, value) for value in values]
+    parts = [_typed_params(ctx, option, value) for value in values]
     return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.merge(*parts)) if parts else {})
+
+
+def _typed_params(ctx: click.Context, option: click.Parameter, value: Any) -> Any:
+    """Return the values of one --params. Text is taken as it is typed, also 0123 or yes."""
+    if not isinstance(value, str):
+        return value
+    items = [item.partition("=") for item in value.split(",")]
+    # Text in quotation marks is YAML.
+    texts = {
+        key.strip(): text.strip()
+        for key, sign, text in items
+        if sign and key.strip() in text_parameters() and not text.lstrip().startswith(("'", '"'))
+    }
+    others = ",".join("".join(item) for item in items if item[0].strip() not in texts)
+    try:
+        return {**_split_params(ctx, option, others), **texts}
+    except YAMLError as error:
+        raise click.ClickException(
+            f"--params {others}: {one_line(error)}; put the value in quotation marks, as in "
+            "--params 'key=\"value\"'"
+        ) from error
 
 
 @cli.command("export-checkpoint")
@@ -395,8 +420,20 @@ _OWN_OPTIONS = {
     "dry_run": _DRY_RUN,
 }
 
+
+class _RunCommand(click.Command):
+    """Report a file of --config that is not YAML in one line."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Parse the command line."""
+        try:
+            return super().make_context(*args, **kwargs)
+        except YAMLError as error:
+            raise click.ClickException(f"--config is not YAML: {one_line(error)}") from error
+
+
 # Kedro imports this name when the packaged project is run.
-run = click.Command(
+run = _RunCommand(
     name="run",
     callback=_with_one_line_errors(_run_known_pipelines),
     params=[

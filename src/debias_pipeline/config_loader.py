@@ -1,14 +1,18 @@
 """Read conf/ and resolve recipes, the trials of the grid and the catalog."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from kedro.config import MissingConfigException, OmegaConfigLoader
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from debias_pipeline.errors import UserError
 from debias_pipeline.grid import resolve_catalog, resolve_grid, trials_of
-from debias_pipeline.parameters import data_folder, resolve_parameters
+from debias_pipeline.parameters import PATHS, data_folder, resolve_parameters
 from debias_pipeline.registry import unknown
 from debias_pipeline.tracking import DEFAULT_STORE, SQLITE
 
@@ -63,8 +67,17 @@ class ProjectConfigLoader(OmegaConfigLoader):
         """Return the configuration of one kind, such as `parameters`.
 
         Raises:
-            UserError: if a parameter is invalid.
+            UserError: if a file is not valid YAML, or a parameter is invalid.
         """
+        try:
+            return self._read(key)
+        except (YAMLError, UnicodeDecodeError, AttributeError, OmegaConfBaseException) as error:
+            environments = (self.base_env, self.env or self.default_run_env)
+            for problem in invalid_files(Path(self.conf_source, each) for each in environments):
+                raise UserError(problem) from error
+            raise
+
+    def _read(self, key: str) -> dict[str, Any]:
         if key == "parameters":
             return self._parameters()
         if key == "catalog":
@@ -78,11 +91,19 @@ class ProjectConfigLoader(OmegaConfigLoader):
         config: dict[str, Any] = super().__getitem__("parameters")
         grid = config.pop("benchmark", None)
         run = resolve_parameters(config, None if self.env == self.default_run_env else self.env)
+        run |= {key: self._in_project(key, run[key]) for key in PATHS}
         if grid is None:
             return run
         resolved = resolve_grid(grid, config, run)
         resolved["benchmark"]["mlflow_ui"] = resolved["benchmark"]["mlflow_ui"] or self._server()
         return {**run, **resolved}
+
+    def _in_project(self, key: str, path: str) -> str:
+        """Return a path of the project's files relative to the project, as typed ones are not."""
+        is_typed = not path or key in (self.runtime_params or {})
+        if is_typed or ":/" in path or self.project in (None, Path.cwd()):
+            return path
+        return str(Path(self.project or "", path))
 
     def _server(self) -> str:
         """Return the address of the MLflow server, without a password; "" if there is none."""
@@ -101,6 +122,32 @@ class ProjectConfigLoader(OmegaConfigLoader):
         )
         config: dict[str, Any] = super().__getitem__("catalog")
         return resolve_catalog(config, folder, trials_of(parameters))
+
+
+def invalid_files(folders: Iterable[Path]) -> Iterator[str]:
+    """Yield a message with file and line number for each configuration file that cannot be read."""
+    for path in (path for folder in folders for path in sorted(folder.rglob("*"))):
+        if path.suffix not in (".yml", ".yaml", ".json"):
+            continue
+        content = path.read_bytes()
+        try:
+            config = OmegaConf.create(content.decode())
+        except UnicodeDecodeError as error:
+            line = content.count(b"\n", 0, error.start) + 1
+            yield f"{path}, line {line}, is not UTF-8; save the file as UTF-8"
+        except YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            start = mark.index if mark else getattr(error, "position", 0)
+            line = content.decode().count("\n", 0, start) + 1
+            words = (getattr(error, name, None) for name in ("context", "problem", "reason"))
+            reason = ": ".join(word for word in words if word)
+            remedy = "indent by spaces, not by tabs" if b"\t" in content else "correct the file"
+            yield f"{path}, line {line}, is not valid YAML ({reason}); {remedy}"
+        else:
+            if not isinstance(config, DictConfig) or not all(
+                isinstance(key, str) for key in config
+            ):
+                yield f"{path} has no names of values at its top; write each as name: value"
 
 
 def with_store_in(project: Path, config: dict[str, Any]) -> dict[str, Any]:

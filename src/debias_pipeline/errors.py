@@ -1,6 +1,11 @@
 """Errors whose messages tell users what to do."""
 
+import unicodedata
 from dataclasses import dataclass
+from typing import Final
+
+# Control characters, lone surrogates (bytes of a file name that are not UTF-8), line separators.
+_NOT_SHOWN: Final = ("Cc", "Cs", "Zl", "Zp")
 
 
 class UserError(Exception):
@@ -47,8 +52,22 @@ def user_error_behind(error: BaseException | None) -> UserError | None:
     return None
 
 
+def printable(text: str) -> str:
+    r"""Escape line breaks, control characters and bytes that are not UTF-8, as in \n or \xe9."""
+    return "".join(
+        _escaped(character) if unicodedata.category(character) in _NOT_SHOWN else character
+        for character in text
+    )
+
+
+def _escaped(character: str) -> str:
+    # Python decodes a byte of a file name that is not UTF-8 to U+DC80 … U+DCFF.
+    is_byte = "\udc80" <= character <= "\udcff"
+    return f"\\x{ord(character) - 0xDC00:02x}" if is_byte else ascii(character)[1:-1]
+
+
 def _joined(text: str) -> str:
-    return " ".join(text.split())
+    return printable(" ".join(text.split()))
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,16 @@
 """Validate the parameters of a run, which `--params` and the parameters files set."""
 
 from collections.abc import Mapping
+from functools import cache
+from os.path import expanduser
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationInfo, field_validator
 
-from debias_pipeline.biased_data import get_dataset
+from debias_pipeline.biased_data import dataset_names, get_dataset
 from debias_pipeline.biased_data.percent import parse_percent
+from debias_pipeline.biased_data.sources.raw_dir import is_utf8
 from debias_pipeline.methods import method_names
 from debias_pipeline.recipes import (
     DEFAULTS,
@@ -27,6 +30,9 @@ RUN_DEFAULTS: Final = {
     "precision": "fp32",
     "threads": "auto",
 }
+
+# Parameters that name a folder or a file.
+PATHS: Final = ("raw_dir", "pretrained", "model", "images", "bias_labels")
 
 
 def _threads(value: object) -> object:
@@ -73,11 +79,33 @@ class RunParameters(BaseModel):
             raise ValueError(f"choose from {', '.join(SELECTION_RULES)}")
         return value
 
-    @field_validator("raw_dir", "pretrained", "model", "images", "bias_labels", mode="before")
+    @field_validator(*PATHS, mode="before")
     @classmethod
-    def _number_to_folder(cls, value: object) -> object:
-        # Kedro reads --params raw_dir=2024 as a number.
-        return str(value) if type(value) in (int, float) else value
+    def _is_a_name(cls, value: object, info: ValidationInfo) -> str:
+        if type(value) is int:
+            value = str(value)
+        if not isinstance(value, str):
+            raise ValueError(f"is not text; quote it: {info.field_name}: '{value}'")
+        if not is_utf8(value):
+            raise ValueError("is not UTF-8; rename the folder or file")
+        if not value.strip() and info.field_name == "raw_dir":
+            raise ValueError("is empty; name a folder, or leave it out")
+        return value
+
+
+@cache
+def text_parameters() -> frozenset[str]:
+    """Return the parameters and options of data sets whose value is any text."""
+    models: list[type[BaseModel]] = [
+        RunParameters,
+        *(get_dataset(name).options_type for name in dataset_names()),
+    ]
+    return frozenset(
+        name
+        for model in models
+        for name, field in model.model_fields.items()
+        if field.annotation is str
+    )
 
 
 def resolve_parameters(config: Mapping[str, Any], env: str | None = None) -> dict[str, Any]:
@@ -89,7 +117,8 @@ def resolve_parameters(config: Mapping[str, Any], env: str | None = None) -> dic
         env: Kedro environment of the run; None for the default one.
 
     Returns:
-        The fields of RunParameters, `data_options`, `typed` (see `typed_parameters`), and
+        The fields of RunParameters with `~` expanded in PATHS, `data_options`, `typed` (see
+        `typed_parameters`), and
         `recipe`, `replaced_defaults`, `published_accuracy` per method (see
         `recipes.resolve_method`); the first two only if the method has a recipe for the data set.
 
@@ -111,6 +140,8 @@ def resolve_parameters(config: Mapping[str, Any], env: str | None = None) -> dic
         "data_options": validated(options_type, options, what="parameter").model_dump(),
     }
     resolved["typed"] = typed_parameters(resolved, env)
+    # A Path would change the slashes of a URI.
+    resolved |= {key: expanduser(resolved[key]) for key in PATHS}  # noqa: PTH111
     for name in methods:
         resolved[name] = resolve_method(name, config, run.dataset, run.percent, run.recipe)
     check_overrides(run.recipe, methods)

@@ -50,10 +50,11 @@ def rows_of(n: int = 40, **columns: Sequence[object]) -> list[dict[str, object]]
 
 def put(raw_dir: Path, rows, name: str = "table.csv") -> Path:
     frame = pd.DataFrame(rows)
-    if name.endswith(".csv"):
-        frame.to_csv(raw_dir / name, index=False)
-    else:
+    if name.endswith(".parquet"):
         frame.to_parquet(raw_dir / name)
+    else:
+        separator = "\t" if ".tsv" in name.lower() else ","
+        frame.to_csv(raw_dir / name, index=False, sep=separator)
     return raw_dir
 
 

@@ -24,7 +24,7 @@ def small_manifest() -> pd.DataFrame:
         label=[0, 1, 2, 3],
         bias=[0, 2, 2, -1],
         conflicting=[False, True, False, None],
-        source=["a/0.png", "a/1.png", "b#2", "c..d.png"],
+        source=["a/0.png", "a:1.png", "b#2", "c..d.png"],
     )
 
 

@@ -239,7 +239,7 @@ def test_another_recipe_than_the_published_one_is_listed_and_not_compared(disent
 def test_labels_that_share_the_aligned_bias_are_named(disent: Run, method_page: str) -> None:
     card = {**disent.data_card, "aligned_bias": [1, 1, 2, 3, 4, 5, 6, 7, 8, 9]}
     html = method_report(replace(disent, data_card=card))
-    assert "yellow is the most frequent colour of several labels (0, 1)" in html
+    assert "yellow is the aligned colour of several labels (0, 1)" in html
     assert "by definition only" in html
     assert "a classifier that uses only the bias" not in html
     assert "by definition only" not in method_page

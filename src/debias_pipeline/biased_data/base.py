@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
+from debias_pipeline.errors import printable
 from debias_pipeline.names import Headline
 from debias_pipeline.records import DataDescription
 
@@ -145,7 +146,7 @@ class BiasedDataset(ABC):
         """
         if self.has_percents:
             return f"{self.name}, {percent}"
-        return raw_dir.resolve().name or self.name
+        return printable(raw_dir.resolve().name) or self.name
 
     def folder(self, percent: str, raw_dir: Path, seed: int, options: DataOptions) -> str:
         """Return the folder for results on this data, relative, with forward slashes.

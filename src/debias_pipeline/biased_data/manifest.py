@@ -21,7 +21,7 @@ UNKNOWN_BIAS: Final = -1
 _NEGLIGIBLE_ASSOCIATION: Final = 0.1
 _MAX_CHANCE_ASSOCIATION: Final = 0.15
 
-_ABSOLUTE = re.compile(r"[/\\]|[A-Za-z]:")
+_ABSOLUTE = re.compile(r"[/\\]|[A-Za-z]:[/\\]")
 
 
 class Manifest(pa.DataFrameModel):
@@ -62,7 +62,7 @@ class Manifest(pa.DataFrameModel):
     @pa.check("source", name="relative_path")
     @classmethod
     def _relative_path(cls, source: "pd.Series[str]") -> "pd.Series[bool]":
-        return source.map(_is_relative).astype(bool)
+        return source.map(is_relative).astype(bool)
 
 
 def make_manifest(
@@ -84,7 +84,7 @@ def make_manifest(
             all images.
         source: where the image comes from, relative.
         extra: additional columns, a row per image; a column that has the name of a manifest
-            column is renamed to `table_<name>`.
+            column is renamed to `table_<name>`, with `table_` repeated if that exists too.
 
     Returns:
         A frame that is valid by `Manifest`.
@@ -107,7 +107,10 @@ def make_manifest(
     )
     if extra is not None:
         for name in extra.columns:
-            frame[f"table_{name}" if name in frame else name] = extra[name].array
+            free = name
+            while free in frame or (free != name and free in extra):
+                free = f"table_{free}"
+            frame[free] = extra[name].array
     return pd.DataFrame(Manifest.validate(frame, lazy=True))
 
 
@@ -188,7 +191,8 @@ def _summary(manifest: pd.DataFrame, split: Split) -> SplitSummary:
     }
 
 
-def _is_relative(source: str) -> bool:
+def is_relative(source: str) -> bool:
+    """Return whether a path is relative and without "..", on POSIX and on Windows."""
     if not source or _ABSOLUTE.match(source):
         return False
     return ".." not in re.split(r"[/\\]", source)

@@ -215,8 +215,8 @@ def shared_bias_in_words(data_card: DataCard) -> list[str]:
         if bias is not None:
             labels.setdefault(bias, []).append(attribute_name(data_card, "label", label))
     return [
-        f"{attribute_name(data_card, 'bias', bias)} is the most frequent {data_card['bias_name']} "
-        f"of several labels ({', '.join(names)}), so it does not tell them apart. Their other "
+        f"{attribute_name(data_card, 'bias', bias)} is the aligned {data_card['bias_name']} of "
+        f"several labels ({', '.join(names)}), so it does not tell them apart. Their other "
         "images are bias-conflicting by definition only: a high accuracy on them, or a low one, "
         "does not show whether a model uses a shortcut."
         for bias, names in labels.items()

@@ -140,6 +140,8 @@ def left_out_in_words(data_card: DataCard) -> str:
     total = sum(counts.values())
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in counts.items())
     return f"{total:,} {'file' if total == 1 else 'files'}: {reasons}" if counts else ""
+
+
 def with_shown_name(metrics: Metrics, namespace: str) -> Metrics:
     """Return metrics with the name of the method for people.
 

@@ -10,16 +10,17 @@ import pandas as pd
 
 from debias_pipeline.biased_data.folder.bad_files import with_unnamed_images
 from debias_pipeline.biased_data.folder.class_folders import images_below
-from debias_pipeline.biased_data.folder.tables import read_csv
+from debias_pipeline.biased_data.folder.tables import TEXT_TABLES, find_file, read_csv
 from debias_pipeline.biased_data.sources.image_files import has_image_suffix, reason_to_leave_out
 from debias_pipeline.biased_data.sources.raw_dir import (
     FileNotes,
     children,
     is_inside,
+    is_utf8,
     problems_error,
     reason_to_ignore,
 )
-from debias_pipeline.errors import UserError
+from debias_pipeline.errors import UserError, printable
 
 logger = logging.getLogger(__name__)
 
@@ -30,21 +31,21 @@ def list_images(images: str) -> tuple[list[Path], list[str]]:
     """List image files to predict.
 
     Args:
-        images: a folder (with its subfolders), a CSV with a column `path` whose paths are
-            relative to the CSV's folder and lie in it, an image file, or a pattern such as
-            `photos/*.jpg`.
+        images: a folder (with its subfolders), a CSV (.csv, .tsv, also as .gz) with a column
+            `path` whose paths are relative to the CSV's folder and lie in it, an image file, or a
+            pattern such as `photos/*.jpg`.
 
     Returns:
         The files, and their names in tables: relative to the folder, or as in the CSV.
 
     Raises:
-        UserError: if nothing is found, a path is outside of the folder, or an image lacks the
-            suffix of one.
+        UserError: if nothing is found, a path is outside of the folder, an image lacks the suffix
+            of one, or a name is not UTF-8.
     """
     path = Path(images).expanduser()
     if path.is_dir():
         return _in_folder(path)
-    if path.is_file() and path.suffix.lower() == ".csv":
+    if path.is_file() and path.name.lower().endswith(TEXT_TABLES):
         return _in_table(path)
     if path.is_file():
         return [path], [str(path)]
@@ -67,6 +68,8 @@ def _matching(pattern: Path) -> tuple[list[Path], list[str]]:
             reason = reason_to_leave_out(path)
         if reason and path.is_file():
             others.left_out[str(path)] = reason
+        elif not is_utf8(str(path)):
+            others.bad[printable(str(path))] = "its name is not UTF-8; rename it"
         elif path.is_file():
             files.append(path)
     _check(pattern, Path(), files, others)
@@ -118,4 +121,4 @@ def _in_table(table: Path) -> tuple[list[Path], list[str]]:
         raise UserError(
             f"images={table}: {outside[0]} is outside of {table.parent}; move the image there"
         )
-    return [table.parent / name for name in names], names
+    return [table.parent / (find_file(table.parent, name) or name) for name in names], names

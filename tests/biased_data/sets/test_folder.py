@@ -22,6 +22,7 @@ from small_folders import (
 )
 
 from debias_pipeline.biased_data import BiasedData, get_dataset
+from debias_pipeline.biased_data.folder.labels import aligned_bias
 from debias_pipeline.biased_data.manifest import Manifest
 from debias_pipeline.biased_data.sets.folder import FolderOptions
 from debias_pipeline.errors import UserError
@@ -160,18 +161,54 @@ def test_a_bias_of_minus_one_or_one_has_two_values(small_dir, written, caplog):
     assert "unknown" not in caplog.text
 
 
-def test_bias_unknown_in_places_is_counted(small_dir, caplog):
-    rows = rows_of(bias=[0, 1, -1, None], label=[0] * 4 + [1] * 4)
+@pytest.mark.parametrize(
+    ("written", "names", "words"),
+    [
+        ([0, 1, -1, None], ["0", "1"], "treated as unknown"),
+        (["0.0", "1.0", "-1.0", ""], ["0", "1"], "treated as unknown"),
+        ([-1, -1, "", ""], [], "treated as unknown"),
+        (["a", "b", "-1", ""], ["a", "b"], "treated as unknown"),
+        ([-1, 0, None, None], ["-1", "0"], "treated as a value"),
+        ([-1, -2, 1, None], ["-2", "-1", "1"], "treated as a value"),
+    ],
+)
+def test_a_bias_of_minus_one_among_others_is_counted(small_dir, caplog, written, names, words):
+    rows = rows_of(bias=written, label=[0] * 4 + [1] * 4)
     with caplog.at_level(logging.WARNING):
         data = build(put(small_dir, rows))
-    assert "10 rows have the bias -1" in caplog.text
-    assert data.data_card["bias_names"] == ["0", "1"]
+    count = 10 * sum(str(value).startswith("-1") for value in written)
+    assert f"{count} rows have the bias -1, which is {words}" in caplog.text
+    assert data.data_card["bias_names"] == names
     unknown = data.manifest["bias"] == -1
-    assert unknown.sum() == 20
+    assert unknown.sum() == 10 * sum(
+        str(value).removesuffix(".0") not in names for value in written
+    )
     assert (data.manifest["conflicting"].isna() == unknown).all()
 
 
-def test_conflicting_is_any_bias_but_the_most_frequent_in_training(small_dir):
+@pytest.mark.parametrize(
+    ("counts", "aligned"),
+    [
+        ([[95, 5], [5, 95]], [0, 1]),
+        ([[95, 5], [60, 40]], [0, 1]),  # the first is the most frequent of both
+        ([[20, 980], [1, 99]], [0, 1]),
+        ([[90, 9, 1], [5, 90, 0]], [0, 1]),  # the third is only with the first label, once
+        ([[98, 1, 1], [1, 98, 1], [1, 1, 98]], [0, 1, 2]),
+        ([[80, 20], [20, 80], [25, 75]], [0, 1, 1]),  # more labels than values
+        ([[30, 10], [60, 20]], [0, 0]),  # independent
+        ([[50, 0], [50, 0]], [0, 0]),
+        ([[9, 1], [0, 0]], [0, None]),
+    ],
+)
+def test_the_aligned_bias_is_over_represented(counts, aligned):
+    label, bias = np.repeat(list(np.ndindex(np.shape(counts))), np.ravel(counts), axis=0).T
+    others = np.full(500, 0), np.full(500, -1), np.full(500, "train")
+    test = np.full(999, 0), np.full(999, np.shape(counts)[1] - 1), np.full(999, "test")
+    columns = zip((label, bias, np.full(len(label), "train")), others, test, strict=True)
+    assert aligned_bias(*map(np.concatenate, columns), len(counts)) == aligned
+
+
+def test_conflicting_is_any_bias_but_the_aligned_one(small_dir):
     # In training label 0 goes with x (6 : 4), label 1 with y; the test split says otherwise.
     rows = rows_of(
         label=[0] * 10 + [1] * 10 + [0, 1] * 10,
@@ -186,9 +223,17 @@ def test_conflicting_is_any_bias_but_the_most_frequent_in_training(small_dir):
 
 
 def test_column_names_of_the_manifest_are_set_apart(small_dir):
-    manifest = build(put(small_dir, rows_of(source=["web"], image_id=range(7, 47)))).manifest
-    assert manifest["table_source"].eq("web").all()
+    own = {
+        "image_id": range(7, 47),
+        "conflicting": ["no"],
+        "table_source": ["a"],
+        "source": ["web"],
+    }
+    manifest = build(put(small_dir, rows_of(**own))).manifest
     assert sorted(manifest["table_image_id"]) == list(range(7, 47))
+    assert manifest["table_conflicting"].eq("no").all()
+    assert manifest["table_source"].eq("a").all()
+    assert manifest["table_table_source"].eq("web").all()
 
 
 @given(counts=st.lists(st.integers(3, 12), min_size=2, max_size=4), seed=st.integers(0, 9))
@@ -261,7 +306,7 @@ def test_all_problems_are_counted_and_ten_shown(small_dir, tmp_path):
     rows[7]["path"] = "./images/8.png"
     rows[9]["path"] = ""
     rows[10]["label"] = ""
-    rows[11]["split"] = "dev"
+    rows[11]["split"] = "eval"
     rows[12]["split"] = ""
     message = refusal(put(small_dir, rows))
     assert message.startswith(str(small_dir / "table.csv"))
@@ -273,7 +318,7 @@ def test_all_problems_are_counted_and_ten_shown(small_dir, tmp_path):
         "row 10: images/8.png is in row 9 already",
         "row 11: no path",
         "row 12: no label",
-        "row 13: split 'dev' is not train, valid or test",
+        "row 13: split 'eval' is not train, valid or test",
         "row 14: no split, but other rows have one",
         "row 2 (images/0.png): is empty (0 bytes)",
         "row 3 (images/1.png): is not an image but text",

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from debias_pipeline.biased_data.folder.class_folders import list_class_folders
 from debias_pipeline.biased_data.folder.listing import Listing
-from debias_pipeline.biased_data.folder.tables import TABLE_SUFFIXES, list_table, named_table
+from debias_pipeline.biased_data.folder.tables import find_tables, list_table, named_table
 from debias_pipeline.errors import UserError
 
 __all__ = ["Listing", "list_folder"]
@@ -18,21 +18,21 @@ def list_folder(raw_dir: Path, table: str) -> Listing:
             is none.
 
     Raises:
-        UserError: if there is neither a table nor class folders, there are several tables, or the
-            table cannot be read or has missing columns.
+        UserError: if there is neither a table nor class folders, there are several tables or only
+            tables of a kind that is not read, or the table cannot be read or has missing columns.
     """
     if table:
         return list_table(raw_dir, named_table(raw_dir, table))
-    tables = sorted(
-        path
-        for path in raw_dir.iterdir()
-        if path.suffix.lower() in TABLE_SUFFIXES and not path.name.startswith(".")
-    )
+    tables, others = find_tables(raw_dir)
     if len(tables) > 1:
         raise UserError(
-            f"{raw_dir} has several tables ({', '.join(path.name for path in tables)}); select one "
-            f"with table=…"
+            f"{raw_dir} has several tables ({', '.join(tables)}); select one with table=…"
         )
     if tables:
-        return list_table(raw_dir, named_table(raw_dir, tables[0].name))
+        return list_table(raw_dir, named_table(raw_dir, tables[0]))
+    if others:
+        raise UserError(
+            f"{raw_dir} has {', '.join(others)}, which is not read; save the table as CSV (UTF-8), "
+            f"or move it out of {raw_dir} if the folders are the labels."
+        )
     return list_class_folders(raw_dir)

@@ -1,13 +1,21 @@
 """List the images in class folders."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from debias_pipeline.biased_data.folder.listing import Listing, mentions_split, split_of
+from debias_pipeline.biased_data.folder.listing import (
+    Listing,
+    mentions_split,
+    names_split,
+    splits_of,
+)
+from debias_pipeline.biased_data.manifest import is_relative
 from debias_pipeline.biased_data.sources.image_files import has_image_suffix, reason_to_leave_out
 from debias_pipeline.biased_data.sources.raw_dir import FileNotes, children
-from debias_pipeline.errors import UserError
+from debias_pipeline.errors import UserError, printable
+
+_SHOWN: Final = 5
 
 _OUTSIDE: Final = "outside of class folders"
 
@@ -24,8 +32,11 @@ def list_class_folders(raw_dir: Path) -> Listing:
     problems: list[str] = []
     notes = FileNotes()
 
-    def place(path: Path) -> str:
+    def source(path: Path) -> str:
         return path.relative_to(raw_dir).as_posix()
+
+    def place(path: Path) -> str:
+        return printable(source(path))
 
     def visible(folder: Path) -> list[Path]:
         return list(children(folder, raw_dir, place, problems, notes))
@@ -42,19 +53,22 @@ def list_class_folders(raw_dir: Path) -> Listing:
             images = list(images_below(path, visible, place, problems, notes))
             if not images:
                 problems.append(f"{place(path)}: no images")
-            found += [(image, path.name, split) for image in images]
+            for image in images:
+                if is_relative(source(image)):
+                    found.append((image, path.name, split))
+                else:
+                    problems.append(f"{place(image)}: is like a path of Windows; rename it")
     if not found and not problems:
         raise UserError(
             f"{raw_dir} has neither a table nor class folders; add a .csv or .parquet table with "
             f"path and label, or one folder of images per class (unpack archives first)."
         )
-    source = [place(path) for path, _, _ in found]
     return Listing(
         where=raw_dir,
         is_table=False,
-        rows=source,
+        rows=[place(path) for path, _, _ in found],
         path=[path for path, _, _ in found],
-        source=source,
+        source=[source(path) for path, _, _ in found],
         label=[label for _, label, _ in found],
         bias=[""] * len(found),
         split=[split for _, _, split in found],
@@ -71,46 +85,57 @@ def _split_folders(
     problems: list[str],
 ) -> list[tuple[str, Path]]:
     """Return the split folders, or `raw_dir` if its folders are classes (e.g. one named train)."""
-    tops = [path for path in visible(raw_dir) if path.is_dir()]
-    inner = {path: {each.name.lower() for each in visible(path) if each.is_dir()} for path in tops}
-    splits = [(split_of(path.name), path) for path in tops if split_of(path.name)]
-    if not any(inner[path] for _, path in splits):
+    inner = {
+        path: [each.name for each in visible(path) if each.is_dir()]
+        for path in visible(raw_dir)
+        if path.is_dir()
+    }
+    read = splits_of(path.name for path in inner)
+    splits = [(read[path.name], path) for path in inner if read[path.name]]
+    # A single folder such as bullet_train is a class.
+    clear = len(splits) > 1 or any(names_split(path.name) for _, path in splits)
+    if not clear or not any(inner[path] for _, path in splits):
         _check_tops_are_classes(raw_dir, inner)
         return [("", raw_dir)]
     problems.extend(
         f"{place(path)}: is not train, valid or test, but other folders are"
-        for path in tops
-        if not split_of(path.name)
+        for path in inner
+        if not read[path.name]
     )
     for split, path in splits:
         if not inner[path]:
             problems.append(f"{place(path)}: the {split} split has no class folders")
+        elif len(inner[path]) == 1 and mentions_split(inner[path][0]):
+            problems.append(f"{place(path)}: contains only {inner[path][0]}; move its folders up")
     return splits
 
 
-def _check_tops_are_classes(raw_dir: Path, inner: Mapping[Path, set[str]]) -> None:
+def _check_tops_are_classes(raw_dir: Path, inner: Mapping[Path, list[str]]) -> None:
     """Check that no folder looks like a split, since it would silently become a class.
 
     Args:
         raw_dir: for the message.
-        inner: the folders in `raw_dir`, each with the names of the folders in it, in lower case.
+        inner: the folders in `raw_dir`, each with the names of the folders in it.
     """
-    around = [top for top, names in inner.items() if sum(map(bool, map(split_of, names))) > 1]
-    if around:
-        inside = sorted(inner[around[0]])
-        remedy = (
-            f"pass raw_dir={around[0]}"
-            if len(inner) == 1
-            else "move the split folders up: train/<class>/, valid/<class>/, test/<class>/"
+    around = [top for top, names in inner.items() if sum(map(bool, splits_of(names).values())) > 1]
+    if len(inner) == 1 and (around or len(next(iter(inner.values()))) > 1):
+        only, inside = next(iter(inner.items()))
+        raise UserError(
+            f"{raw_dir} has only the folder {only.name}, which contains {_listed(inside)}; pass "
+            f"raw_dir={only}."
         )
-        raise UserError(f"{_names(around)} in {raw_dir} contains {', '.join(inside)}; {remedy}.")
+    if around:
+        raise UserError(
+            f"{_names(around)} in {raw_dir} contains {_listed(inner[around[0]])}; move the split "
+            f"folders up: train/<class>/, valid/<class>/, test/<class>/."
+        )
     named = [top for top in inner if mentions_split(top.name)]
     if len(named) > 1 and not any(inner[top] for top in named) and len(named) == len(inner):
         raise UserError(
             f"{_names(named)} in {raw_dir} look like splits, but have no class folders; move the "
             f"images to train/<class>/, valid/<class>/ and test/<class>/, or list them in a table."
         )
-    contents = list(inner.values())
+    contents = [{name.lower() for name in names} for names in inner.values()]
     # A split has at least two classes; a single folder in each class is e.g. cat/images/.
     alike = len(contents) > 1 and len(contents[0]) > 1 and contents.count(contents[0]) == len(inner)
     if alike or (len(named) > 1 and any(inner[top] for top in named)):
@@ -121,8 +146,12 @@ def _check_tops_are_classes(raw_dir: Path, inner: Mapping[Path, set[str]]) -> No
         )
 
 
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(sorted(names)[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
+
+
 def _names(folders: Iterable[Path]) -> str:
-    *others, last = [folder.name for folder in folders]
+    *others, last = [printable(folder.name) for folder in folders]
     return f"{', '.join(others)} and {last}" if others else last
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import re
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Literal
@@ -17,7 +18,7 @@ logger = logging.getLogger(__name__)
 # Python converts at most 4,300 digits to int.
 _WHOLE_NUMBER: Final = re.compile(r"-?[0-9]{1,4000}(\.0*)?")
 # A column of whole numbers with missing values is often saved as 0.0, 1.0.
-_FLOAT: Final = re.compile(r"^(-?[0-9]+)\.0$")
+_FLOAT: Final = re.compile(r"^(-?(?:0|[1-9][0-9]*))\.0$")
 # The manifest stores int16.
 _MAX_LABELS: Final = int(np.iinfo(np.int16).max) + 1
 
@@ -30,7 +31,8 @@ def number_values(
     """Number the distinct labels or bias values in sorted order.
 
     01 and 1 are different names. Only in a table, where programs write whole numbers as floats,
-    1.0 is the same as 1.
+    1.0 is the same as 1. Letters that are composed in one name and decomposed in another
+    (Unicode's NFC and NFD) are the same.
 
     Args:
         problems: messages are appended.
@@ -38,7 +40,8 @@ def number_values(
     Returns:
         int16, N, -1 if missing; and the name of each number.
     """
-    texts = list(listing.label if what == "label" else listing.bias)
+    written = listing.label if what == "label" else listing.bias
+    texts = [unicodedata.normalize("NFC", text) for text in written]
     if listing.is_table:
         texts = [_FLOAT.sub(r"\1", text) for text in texts]
         if what == "bias":
@@ -58,22 +61,32 @@ def number_values(
 def aligned_bias(
     label: Numbers, bias: Numbers, split: npt.NDArray[np.str_], labels: int
 ) -> list[int | None]:
-    """Return each label's most frequent bias value in the training split.
+    """Return the bias value that goes with each label in the training split.
+
+    It is the value whose share among the label's images exceeds its share among all images by
+    most. The most frequent value would be the same for every label if most images have it. Of
+    several such values it is the most frequent one among the label's images, then the first. If
+    there are fewer values than labels, some labels have the same one.
 
     Args:
         label: N.
-        bias: N, -1 if unknown.
+        bias: N, -1 if unknown; such images are not counted.
         split: N, "train", "valid" or "test".
         labels: number of labels.
 
     Returns:
         A value per label, None if no training image of the label has a known bias.
     """
-    aligned: list[int | None] = []
-    for value in range(labels):
-        known = bias[(label == value) & (split == "train") & (bias != UNKNOWN_BIAS)]
-        aligned.append(int(np.bincount(known).argmax()) if len(known) else None)
-    return aligned
+    known = (split == "train") & (bias != UNKNOWN_BIAS)
+    counts = np.zeros((labels, int(bias.max(initial=0)) + 1), np.int64)
+    np.add.at(counts, (label[known], bias[known]), 1)
+    of_label, of_bias = counts.sum(1, keepdims=True), counts.sum(0)
+    # The difference of shares, times the numbers of images, so that equal ones are equal.
+    excess = counts * counts.sum() - of_label * of_bias
+    return [
+        int(np.lexsort((-own, -more))[0]) if own.any() else None
+        for own, more in zip(counts, excess, strict=True)
+    ]
 
 
 def conflicting_flags(
@@ -103,20 +116,30 @@ def _sorted(names: set[str]) -> list[str]:
 
 
 def _without_unknown(texts: list[str], where: Path) -> list[str]:
-    """Replace a bias of -1 by "", unless there is exactly one other number, as in -1 and 1."""
+    """Replace a bias of -1 by "" if it stands for unknown, and warn unless the values are -1 and 1.
+
+    -1 is a value if there is exactly one other value, a whole number, or if other values are
+    negative.
+    """
     unknown = str(UNKNOWN_BIAS)
     others = set(texts) - {"", unknown}
     count = texts.count(unknown)
-    if not count or (len(others) == 1 and _WHOLE_NUMBER.fullmatch(next(iter(others)))):
+    if not count or others == {"1"}:
         return texts
+    whole = all(_WHOLE_NUMBER.fullmatch(text) for text in others)
+    is_value = whole and (len(others) == 1 or any(text.startswith("-") for text in others))
+    if is_value:
+        how = "a value; leave it empty if it stands for unknown"
+    else:
+        how = "unknown; leave it empty, or give it a name if it is a value"
     logger.warning(
-        "%s: %s rows have the bias -1, which is treated as unknown since there are %s other "
-        "values; leave it empty, or give it a name if it is a value",
+        "%s: %s rows have the bias -1, which is treated as %s (other values: %s)",
         where,
         f"{count:,}",
-        f"{len(others):,}" if others else "no",
+        how,
+        f"{len(others):,}",
     )
-    return ["" if text == unknown else text for text in texts]
+    return texts if is_value else ["" if text == unknown else text for text in texts]
 
 
 def _mixed(rows: Sequence[str], texts: Sequence[str], what: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,8 +51,8 @@ class FolderOptions(DataOptions):
     """Options of the data set `folder`.
 
     Attributes:
-        table: name of the table in raw_dir; "" for the only .csv or .parquet there, or class
-            folders if there is none.
+        table: name of the table in raw_dir; "" for the only table there, or class folders if there
+            is none.
         image_size: height and width to resize all images to, in pixels. 0 keeps the size if all
             images have the same and neither side is above 256, and otherwise takes the median of
             the shorter sides, at most 224.
@@ -67,18 +68,20 @@ class FolderOptions(DataOptions):
 class ImageFolder(BiasedDataset):
     """Images in `raw_dir` with labels and optional bias labels; `percent` has no effect.
 
-    Either a table (CSV in UTF-8, or parquet) with the columns path (relative to raw_dir) and
-    label, and optionally bias and split (train, valid, test); other columns are copied to the
-    manifest. Or class folders: <class>/…, or train/<class>/…, valid/<class>/…, test/<class>/….
+    Either a table with the columns path (relative to raw_dir) and label, and optionally bias and
+    split; other columns are copied to the manifest. Or class folders: <class>/…, or
+    train/<class>/…, valid/<class>/…, test/<class>/…. docs/your_photos.md says what is read.
 
     Label and bias are names or whole numbers; sorted, they become 0, 1, 2, …, and the data card
-    has their names. An empty bias is unknown, and so is -1, with a warning, unless -1 and another
-    number are the only two values. Splits without any image are drawn from the training images
-    (70/10/20), stratified.
+    has their names. An empty bias is unknown. A bias of -1 is a value if there is exactly one other
+    value, a whole number, or if other values are negative too; otherwise it is unknown. Unless the
+    values are -1 and 1, a warning counts it. Splits without any image are drawn from the training
+    images (70/10/20), stratified.
 
-    The aligned bias of a label is the most frequent one in the training split (the first of
-    several). An image with another bias is bias-conflicting. Without a bias label it is unknown
-    whether an image is bias-conflicting.
+    The aligned bias of a label is the value that is over-represented most among its training
+    images, compared with all training images (see `labels.aligned_bias`). An image with another
+    bias is bias-conflicting. Without a bias label it is unknown whether an image is
+    bias-conflicting.
     """
 
     name: ClassVar[str] = "folder"
@@ -115,6 +118,8 @@ class ImageFolder(BiasedDataset):
         if not raw_dir.is_dir():
             raise UserError(f"{raw_dir} does not exist; set raw_dir=… to your images.")
         listing = list_folder(raw_dir, chosen.table)
+        for each in listing.notes:
+            logger.info("%s: %s", listing.where, each)
         everything = listing
         others = with_unnamed_images(listing.others, raw_dir)
         bad = BadFiles(dict(others.bad), [f"{file}: {why}" for file, why in others.bad.items()])
@@ -182,14 +187,14 @@ class ImageFolder(BiasedDataset):
         if not raw_dir.is_dir():
             return False
         listing = list_folder(raw_dir, getattr(options, "table", ""))
-        return {*listing.bias} <= {"", str(UNKNOWN_BIAS)}
+        return {text.removesuffix(".0") for text in listing.bias} <= {"", str(UNKNOWN_BIAS)}
 
     def folder(self, percent: str, raw_dir: Path, seed: int, options: DataOptions) -> str:
         """Return the name of `raw_dir` with a short hash of its path and of the table's name."""
         chosen = options if isinstance(options, FolderOptions) else FolderOptions()
         path = raw_dir.resolve()
         # The name of the table may have characters that are not allowed in the name of a folder.
-        digest = hashlib.sha256(f"{path.as_posix()}\0{chosen.table}".encode()).hexdigest()[:8]
+        digest = hashlib.sha256(os.fsencode(f"{path.as_posix()}\0{chosen.table}")).hexdigest()[:8]
         slug = re.sub(r"[^A-Za-z0-9-]+", "-", path.name).strip("-")[:40] or "images"
         return super().folder(
             f"{slug}-{digest}", raw_dir, seed, chosen.model_copy(update={"table": ""})
@@ -288,5 +293,5 @@ def _origin(listing: Listing, drawn: Sequence[str], note: str) -> str:
     if note:
         parts.append(note)
     if any(listing.bias):
-        parts.append("conflicting: any bias but the most frequent of the label in training")
+        parts.append("conflicting: any bias but the one over-represented most in the label")
     return "; ".join(parts)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from debias_pipeline.errors import UserError
+from debias_pipeline.errors import UserError, printable
 
 DEFAULT_RAW_DIR: Final = Path("data/01_raw")
 
@@ -105,6 +105,8 @@ def children(
 ) -> Iterator[Path]:
     """Yield the files and folders in a folder, sorted by name, without hidden and system files.
 
+    Names that are not UTF-8 are reported and not yielded.
+
     Args:
         folder: may be missing.
         raw_dir: links that lead out of it are reported and not yielded.
@@ -126,12 +128,19 @@ def children(
         if reason := reason_to_ignore(Path(name)):
             if notes is not None:
                 notes.left_out.update((place(file), reason) for file in _files_in(path))
-        elif not is_link or is_inside(path, raw_dir):
-            yield path
-        elif notes is not None and not path.is_dir():
-            notes.bad[place(path)] = "leads out of raw_dir"
+            continue
+        if is_utf8(name):
+            if not is_link or is_inside(path, raw_dir):
+                yield path
+                continue
+            problem = "leads out of raw_dir"
         else:
-            problems.append(f"{place(path)}: leads out of raw_dir")
+            problem = "its name is not UTF-8; rename it"
+        shown = printable(place(path))
+        if notes is not None and not path.is_dir():
+            notes.bad[shown] = problem
+        else:
+            problems.append(f"{shown}: {problem}")
 
 
 def reason_to_ignore(path: Path) -> str:
@@ -152,6 +161,11 @@ def _files_in(path: Path) -> Iterator[Path]:
         return
     for folder, _, names in os.walk(path):
         yield from (Path(folder, name) for name in names)
+
+
+def is_utf8(name: str) -> bool:
+    """Return whether the name of a file can be written as UTF-8."""
+    return name.encode(errors="replace").decode() == name
 
 
 def is_inside(path: Path, raw_dir: Path) -> bool:
