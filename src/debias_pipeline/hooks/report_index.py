@@ -110,8 +110,10 @@ class _Folder:
         if self._path != self._leaderboard.parent:
             comparison = self._versions(self._path / "comparison_report.html")
             groups = [PageGroup(COMPARISON, comparison), *self._methods(), leaderboard]
+        # Method reports link to the comparison, also if there is none.
+        shown = [each for each in groups if each.pages or each.files or each.name == COMPARISON]
         title = "/".join(self._path.relative_to(self._leaderboard.parents[1]).parts)
-        return write_index_page(title, [each for each in groups if each.pages or each.files])
+        return write_index_page(title, shown)
 
     def _methods(self) -> list[PageGroup]:
         names = (*baseline_first(method_names()), PRETRAINED, AUDIT_NAMESPACE)
