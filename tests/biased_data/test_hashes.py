@@ -62,7 +62,9 @@ def test_every_column_pixels_shape_and_label_names_count():
 
 def test_the_data_card_has_both_hashes_and_is_the_same_for_the_same_data(small_dir):
     put(small_dir, rows_of())
-    built = [build_data("folder", "2pct", str(small_dir), seed, {}) for seed in (0, 0, 1)]
+    built = [
+        build_data("folder", "2pct", str(small_dir), seed, {}, lambda bad: "") for seed in (0, 0, 1)
+    ]
     images, manifest, card, _ = built[0]
     assert card["content_hash"] == content_hash(images, manifest, card["label_names"])
     assert card["raw_hash"] == folder_hash(small_dir)

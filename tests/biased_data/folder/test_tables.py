@@ -55,7 +55,7 @@ def test_two_forms_of_a_path_are_one_file(small_dir):
     more = [{"path": path, "label": "cow"} for path in ("e\u0301.png", "\xe9.png", "u\u0308.png")]
     message = refusal(put(small_dir, [*rows_of(), *more]))
     assert "row 43: \xe9.png is in row 42 already" in message
-    assert "row 44: u\u0308.png does not exist" in message
+    assert "row 44 (u\u0308.png): does not exist" in message
 
 
 def test_given_splits_are_kept_and_sorted(small_dir):
