@@ -75,8 +75,17 @@ def test_what_is_hard_to_learn_is_no_shortcut():
 
 
 def test_a_debiased_branch_that_learned_nothing_cannot_tell():
-    verdict = decide(predictions((90, False, True, True), (10, True, False, False)))
+    half_right = [(45, True, True, True), (45, False, True, True)]
+    verdict = decide(predictions(*half_right, (5, True, False, False), (5, False, False, False)))
     assert verdict["finding"] == "unclear"
+
+
+def test_a_debiased_branch_that_learned_the_opposite_is_a_shortcut_or_wrong_labels():
+    verdict = decide(predictions((90, False, True, True), (10, True, False, False)))
+    assert verdict["finding"] == "shortcut"
+    assert "labels are wrong" in verdict["sentence"]
+    # Fisher's exact test: all 10 right ones of 100 among 10.
+    assert verdict["p_value"] == pytest.approx(1 / comb(100, 10))
 
 
 def test_networks_that_learned_nothing_cannot_tell():

@@ -24,8 +24,9 @@ _CHOICES: Final = (("conv4", 32), ("conv4", 64), ("resnet18", 64))
 _FAST_ENOUGH_FOR_MORE: Final = 8
 _PRETRAINED_CHOICE: Final = ("resnet18", 224)
 _FEWEST_STEPS, _MOST_STEPS = 300, 1500
-# Passes over the training images.
-_FEWEST_PASSES: Final = 12
+# Passes over the training images. After more, networks know images by heart, also those that go
+# against a shortcut.
+_FEWEST_PASSES, _MOST_PASSES = 12, 60
 # At least so many steps per pass, where a batch of the usual size would leave fewer.
 _STEPS_OF_PASS: Final = 4
 _EVALUATIONS: Final = 10
@@ -94,7 +95,8 @@ def plan_audit(
     recipe = {**recipe, "batch_size": batch}
     passes = len(data.splits["train"]) / batch
     fewest = min(max(_FEWEST_STEPS, round(_FEWEST_PASSES * passes)), _MOST_STEPS)
-    most = typed.get("steps") or (_MOST_STEPS if chooses_network else recipe["steps"])
+    useful = min(max(_FEWEST_STEPS, round(_MOST_PASSES * passes)), _MOST_STEPS)
+    most = typed.get("steps") or (useful if chooses_network else recipe["steps"])
     choices = _choices(recipe, typed, data) if chooses_network else [{}]
     best: AuditPlan | None = None
     for choice in choices:

@@ -5,6 +5,10 @@ The bias branch learns it, and contradicts the few images that go against it eve
 on them. The debiased branch predicts such images about as well as others. Images that are merely
 hard, or mislabelled, are contradicted by both branches. So the evidence is how often the debiased
 branch is right on held-out images that the bias branch persistently gets wrong.
+
+With few such images the debiased branch first learns the opposite of the shortcut from them, as they
+have nearly all the weight: it predicts them, and is wrong on most others. This is also evidence,
+but wrong labels that follow a rule would look the same.
 """
 
 from collections.abc import Sequence
@@ -63,7 +67,9 @@ class Verdict(TypedDict):
         debiased_on_against, debiased_on_others: predictions of the debiased branch that equal the
             label, on these images and on the others.
         p_value: probability of at least so many right predictions on `against` if the debiased
-            branch were right there a quarter as often as on the others.
+            branch were right there a quarter as often as on the others. If the debiased branch is
+            not better than chance on the others: if it were right there as often (Fisher's exact
+            test).
         bias_on_others: the same of the bias branch, on the others.
         largest_share_of_label: share of the images of a label that are `against`, the largest.
         disagreements: images for which the branches predict different labels, of all.
@@ -105,7 +111,7 @@ def decide(predictions: pd.DataFrame) -> Verdict:
     against = images["against"]
     on_against, on_others = count(right[against]), count(right[~against])
     chance = float(images["label"].value_counts(normalize=True).max())
-    p_value = _p_value(on_against, on_others)
+    p_value = _p_value(on_against, on_others, chance)
     bias_branch = count(bias_right)
     verdict: Verdict = {
         "finding": "unclear",
@@ -160,14 +166,17 @@ def _per_image(predictions: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _p_value(on_against: Count, on_others: Count) -> float:
+def _p_value(on_against: Count, on_others: Count, chance: float) -> float:
+    """See `Verdict.p_value`; 1 without images."""
     if not on_against["images"]:
         return 1.0
-    accuracy = on_others["right"] / on_others["images"] if on_others["images"] else 0.0
+    if not _above_chance(on_others, chance):
+        table = [[each["right"], each["images"] - each["right"]] for each in (on_against, on_others)]
+        return float(fisher_exact(table, alternative="greater").pvalue)
     test = binomtest(
         on_against["right"],
         on_against["images"],
-        _SHARE_OF_ACCURACY * accuracy,
+        _SHARE_OF_ACCURACY * on_others["right"] / on_others["images"],
         alternative="greater",
     )
     return float(test.pvalue)
@@ -187,16 +196,20 @@ def _finding(verdict: Verdict) -> Finding:
             return "shortcut"
     if against < FEWEST_IMAGES:
         return "no sign"
-    is_ignored = verdict["largest_share_of_label"] >= _IGNORED
-    if is_ignored or not _above_chance(verdict["debiased_branch"], verdict["chance"]):
+    if verdict["largest_share_of_label"] >= _IGNORED:
         return "unclear"
     on_others = verdict["bias_on_others"]
-    if on_others["right"] < _EASY * on_others["images"] or verdict["p_value"] >= WEAK_ALPHA:
+    if on_others["right"] < _EASY * on_others["images"]:
         return "no sign"
+    if verdict["p_value"] >= WEAK_ALPHA:
+        has_learned = _above_chance(verdict["debiased_branch"], verdict["chance"])
+        return "no sign" if has_learned else "unclear"
     return "shortcut" if verdict["p_value"] < ALPHA else "unclear"
 
 
 def _above_chance(branch: Count, chance: float) -> bool:
+    if not branch["images"]:
+        return False
     test = binomtest(branch["right"], branch["images"], chance, alternative="greater")
     return bool(test.pvalue < ALPHA)
 
@@ -206,7 +219,9 @@ def _sentence(verdict: Verdict) -> str:
     images = f"{against['images']:,} training images"
     if verdict["finding"] == "shortcut":
         if against["right"]:
-            return f"A shortcut is likely: {_of(against)} training images go against it."
+            inverted = not _above_chance(verdict["debiased_on_others"], verdict["chance"])
+            unless = ", or their labels are wrong" if inverted else ""
+            return f"A shortcut is likely: {_of(against)} training images go against it{unless}."
         return f"A shortcut is likely in these {images}, as the bias labels show."
     if verdict["finding"] == "no sign":
         return f"No sign of a shortcut in {images}."
