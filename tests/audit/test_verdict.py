@@ -51,8 +51,15 @@ def test_images_that_only_the_debiased_branch_predicts_are_a_shortcut():
     assert verdict["p_value"] == pytest.approx(expected)
 
 
-def test_hard_images_are_none():
-    assert decide(predictions(ALIGNED, (20, False, False, False)))["finding"] == "no sign"
+def test_a_few_hard_images_are_none():
+    few = predictions(ALIGNED, (180, True, True, True), (6, False, False, False))
+    assert decide(few)["finding"] == "no sign"
+
+
+def test_many_images_that_no_branch_predicts_although_all_others_are_easy_are_unclear():
+    verdict = decide(predictions(ALIGNED, (20, False, False, False)))
+    assert verdict["finding"] == "unclear"
+    assert "wrong labels" in verdict["sentence"] and "20 of 200" in verdict["sentence"]
 
 
 def test_images_that_the_bias_branch_learns_when_trained_on_them_are_none():

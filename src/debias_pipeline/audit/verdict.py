@@ -37,6 +37,9 @@ _LEARNED_BY: Final = 0.3
 _SHARE_OF_ACCURACY: Final = 1 / 4
 # A shortcut is easy to learn: the bias branch predicts this share of the other images.
 _EASY: Final = 0.85
+# If nearly all other images are easy, so many images against the bias branch need an explanation.
+_NEARLY_ALL: Final = 0.95
+_MANY: Final = 0.02
 # A bias branch that contradicts this share of the images of a label has not learned the label.
 _IGNORED: Final = 0.5
 # Difference of the bias branch's accuracies on aligned and conflicting images that matters.
@@ -171,7 +174,9 @@ def _p_value(on_against: Count, on_others: Count, chance: float) -> float:
     if not on_against["images"]:
         return 1.0
     if not _above_chance(on_others, chance):
-        table = [[each["right"], each["images"] - each["right"]] for each in (on_against, on_others)]
+        table = [
+            [each["right"], each["images"] - each["right"]] for each in (on_against, on_others)
+        ]
         return float(fisher_exact(table, alternative="greater").pvalue)
     test = binomtest(
         on_against["right"],
@@ -203,8 +208,15 @@ def _finding(verdict: Verdict) -> Finding:
         return "no sign"
     if verdict["p_value"] >= WEAK_ALPHA:
         has_learned = _above_chance(verdict["debiased_branch"], verdict["chance"])
-        return "no sign" if has_learned else "unclear"
+        return "unclear" if _stands_out(verdict) or not has_learned else "no sign"
     return "shortcut" if verdict["p_value"] < ALPHA else "unclear"
+
+
+def _stands_out(verdict: Verdict) -> bool:
+    """Return whether many images are against the bias branch, which predicts nearly all others."""
+    against, on_others = verdict["against"], verdict["bias_on_others"]
+    is_easy = on_others["right"] >= _NEARLY_ALL * on_others["images"]
+    return is_easy and against["right"] >= max(FEWEST_IMAGES, _MANY * against["images"])
 
 
 def _above_chance(branch: Count, chance: float) -> bool:
@@ -225,6 +237,11 @@ def _sentence(verdict: Verdict) -> str:
         return f"A shortcut is likely in these {images}, as the bias labels show."
     if verdict["finding"] == "no sign":
         return f"No sign of a shortcut in {images}."
+    if _stands_out(verdict):
+        return (
+            f"Unclear: {_of(against)} training images go against what is easy to learn; they go "
+            "against a shortcut, are hard, or have wrong labels. Look at the first suspects."
+        )
     return f"Unclear: {images} do not show whether there is a shortcut."
 
 
