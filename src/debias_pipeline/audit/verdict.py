@@ -6,9 +6,9 @@ on them. The debiased branch predicts such images about as well as others. Image
 hard, or mislabelled, are contradicted by both branches. So the evidence is how often the debiased
 branch is right on held-out images that the bias branch persistently gets wrong.
 
-With few such images the debiased branch first learns the opposite of the shortcut from them, as they
-have nearly all the weight: it predicts them, and is wrong on most others. This is also evidence,
-but wrong labels that follow a rule would look the same.
+With few such images the debiased branch first learns the opposite of the shortcut from them, as
+they have nearly all the weight: it predicts them, and is wrong on most others. This is also
+evidence, but wrong labels that follow a rule would look the same.
 """
 
 from collections.abc import Sequence

@@ -10,7 +10,7 @@ WIDTHS = (16, 32, 64, 128)
 
 
 class Conv4(SeparateEncoder):
-    """Four 3 × 3 convolutions of stride 2 with batch normalisation, ReLU, and a mean over positions.
+    """Four 3 × 3 convolutions of stride 2 with batch normalisation and ReLU, then a mean.
 
     It needs a tenth of the multiplications of ResNet-20 on images of 64 × 64 pixels, and a
     fortieth on 32 × 32.
