@@ -78,7 +78,7 @@ clean: ## Remove caches and build files, but no data and not the environment
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find $(wildcard src tests benchmarks .ci notebooks) \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
 
-clean-runs: $(if $(KEEP),$(STAMP)) ## Remove all results of runs, but no raw data; KEEP=3 keeps the newest 3 versions
+clean-runs: $(if $(KEEP),$(STAMP)) ## Remove what runs made, but no raw data; with KEEP=3 only results older than the newest 3
 ifdef KEEP
 	$(BIN)/kedro clean-runs --keep '$(KEEP)' $(ARGS)
 else

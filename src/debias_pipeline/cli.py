@@ -374,8 +374,9 @@ def mlflow_sync(env: str | None) -> None:
 def clean_runs(keep: int, dry_run: bool, env: str | None) -> None:
     """Delete all but the newest versions of every result: checkpoints, tables, reports.
 
-    Data sets, snapshots of interrupted trainings and MLflow runs stay. Models of MLflow stay
-    usable, as they have links to the files of their own.
+    These stay: data sets, results without versions (suspects.csv, to_label.csv), snapshots of
+    interrupted trainings, MLflow runs, and what a training saved together with a checkpoint that
+    is kept. MLflow models stay usable. Index pages are updated.
     """
     with KedroSession.create(env=env) as session:
         context = cast(KedroSession, session).load_context()

@@ -49,7 +49,8 @@ def test_it_says_what_it_found_how_long_it_takes_and_what_the_verdict_is(
 ) -> None:
     said = " ".join(outcome.stdout.split())
     assert "120 images" in said and "cow 60" in said
-    assert "Left out 2 files" in said and "2 made by the system" in said
+    assert "Left out 2 of 122 files" in said and "2 made by the system" in said
+    assert said.count("Left out") == 1
     assert "budget=10min" in said
     verdict = json.loads(project.file(f"{FOLDER}/verdict.json/*/verdict.json").read_text())
     assert verdict["sentence"] in said

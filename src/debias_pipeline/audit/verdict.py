@@ -33,7 +33,7 @@ FEWEST_IMAGES: Final = 5
 # trained on it predict its label.
 _LEARNED_BY: Final = 0.3
 # On hard or mislabelled images the debiased branch is right less often than on others by far: at
-# most this share of its accuracy there was measured (docs/audit.md).
+# most this share of its accuracy there was measured.
 _SHARE_OF_ACCURACY: Final = 1 / 4
 # A shortcut is easy to learn: the bias branch predicts this share of the other images.
 _EASY: Final = 0.85

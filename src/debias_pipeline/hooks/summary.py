@@ -49,13 +49,15 @@ class SummaryHooks:
         if evaluated:
             table = _headline_table([name.split(".")[0] for name in evaluated], catalog, parameters)
             Console().print(table)
+        console = Console()
         if f"{AUDIT}.verdict" in outputs:
-            console, verdict = Console(), catalog.load(f"{AUDIT}.verdict")
+            verdict = catalog.load(f"{AUDIT}.verdict")
             console.print(verdict_text(verdict), soft_wrap=not console.is_terminal)
         for name in (*evaluated, f"{AUDIT}.metrics"):
             entry = f"{name.removesuffix('metrics')}label_estimates"
             if entry in outputs and (estimates := catalog.load(entry))["labelled"]:
-                Console().print(estimates_text(entry.split(".")[0], estimates))
+                text = estimates_text(entry.split(".")[0], estimates)
+                console.print(text, soft_wrap=not console.is_terminal)
         if "leaderboard_json" in outputs:
             Console().print(leaderboard_tables(catalog.load("leaderboard_json")))
         reports = sorted(

@@ -70,18 +70,10 @@ class End(Vanilla):
         parts = zip(self.loss_terms, (entropy, disentangling, entangling), strict=True)
         return Losses(total, {name: each.detach() for name, each in parts})
 
-    def predict(self, images: Tensor) -> Tensor:
-        """See `Method`."""
-        return self._classify(self._features(images))
-
     def _features(self, images: Tensor) -> Tensor:
         """Return features of length 1, [R, B, F], not in bfloat16."""
-        features: Tensor = self.encoder(images)[:, 0]
+        features = super()._features(images)
         return nn.functional.normalize(features.to(self.head.weight.dtype), dim=-1)
-
-    def _classify(self, features: Tensor) -> Tensor:
-        logits: Tensor = self.head(features.unsqueeze(1))
-        return logits[:, 0]
 
     def _regularisers(
         self, features: Tensor, labels: Tensor, bias: Tensor

@@ -121,14 +121,6 @@ class Rebias(Vanilla):
         _, bias_logits = self.biased(images)
         return self.predict(images), bias_logits
 
-    def _features(self, images: Tensor) -> Tensor:
-        features: Tensor = self.encoder(images)
-        return features[:, 0]
-
-    def _classify(self, features: Tensor) -> Tensor:
-        logits: Tensor = self.head(features.unsqueeze(1))
-        return logits[:, 0]
-
     def _dependence(self, features: Tensor, bias_features: Tensor) -> Tensor:
         sigma = self.recipe.sigma if self.recipe.bandwidth == "fixed" else None
         return hsic(rbf_kernel(features, sigma), rbf_kernel(bias_features, sigma))

@@ -31,5 +31,14 @@ class Vanilla(Method):
 
     def predict(self, images: Tensor) -> Tensor:
         """See `Method`."""
-        logits: Tensor = self.head(self.encoder(images))
+        return self._classify(self._features(images))
+
+    def _features(self, images: Tensor) -> Tensor:
+        """Return the features of images, [R, B, F]."""
+        features: Tensor = self.encoder(images)
+        return features[:, 0]
+
+    def _classify(self, features: Tensor) -> Tensor:
+        """Return the logits of features, [R, B, C]."""
+        logits: Tensor = self.head(features.unsqueeze(1))
         return logits[:, 0]

@@ -45,9 +45,9 @@ from debias_pipeline.reporting.terminal import (
 )
 from debias_pipeline.reporting.text import (
     command,
+    counted,
     data_command,
     duration,
-    left_out_in_words,
     run_command,
     training_command,
     with_shown_name,
@@ -65,6 +65,7 @@ __all__ = [
     "TrialResult",
     "changes_in_words",
     "command",
+    "counted",
     "data_command",
     "default_recipe",
     "draw_comparison_figures",
@@ -78,7 +79,6 @@ __all__ = [
     "headline_table",
     "leaderboard_frame",
     "leaderboard_tables",
-    "left_out_in_words",
     "make_leaderboard",
     "plain_table",
     "read_about",

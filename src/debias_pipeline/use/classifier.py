@@ -117,9 +117,8 @@ class Classifier(nn.Module):
         bad: dict[int, str] = {}
         images = decode_images(files, bad, self.image_size, resize=True)
         if bad:
-            listed = [(places[row], reason) for row, reason in bad.items()]
-            problems = [f"{file}: {reason}" for file, reason in listed]
-            raise problems_error(Path(), problems, "Repair or remove what is named.", listed)
+            problems = [f"{places[row]}: {reason}" for row, reason in bad.items()]
+            raise problems_error(Path(), problems, "Repair or remove what is named.")
         return self.table(places, self.probabilities(images))
 
     def table(self, names: Sequence[str], probabilities: npt.NDArray[np.float32]) -> pd.DataFrame:

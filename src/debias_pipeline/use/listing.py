@@ -103,8 +103,7 @@ def _check(images: Path, folder: Path, files: Sequence[Path], others: FileNotes)
     others = with_unnamed_images(others, folder)
     if others.bad:
         problems = [f"{file}: {reason}" for file, reason in others.bad.items()]
-        listed = list(others.bad.items())
-        raise problems_error(images, problems, "Repair, rename or remove these.", listed)
+        raise problems_error(images, problems, "Repair, rename or remove these.")
     if others.left_out:
         logger.info("Left out of %s: %s", images, others.describe_left_out())
     if not files:

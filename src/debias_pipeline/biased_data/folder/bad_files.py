@@ -42,7 +42,9 @@ class BadFiles:
             problems: messages.
             offer: whether to offer skip_bad, if there are no other problems.
         """
-        also = f", or add skip_bad=true to go on without {len(self.reasons):,} files"
+        count = len(self.reasons)
+        files = f"{count:,} files" if count > 1 else "this file"
+        also = f", or add skip_bad=true to go on without {files}"
         return problems_error(
             where,
             [*problems, *self.messages],

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from debias_pipeline.biased_data.folder.listing import Listing, splits_of
+from debias_pipeline.biased_data.manifest import is_relative
 from debias_pipeline.biased_data.sources.raw_dir import is_inside
 from debias_pipeline.errors import UserError, printable
 
@@ -34,7 +35,6 @@ _METADATA: Final = {"img_filename": "path", "filename": "path", "y": "label"}
 _METADATA_BIAS: Final = ("place", "a")
 _SPLIT_NUMBERS: Final = {"0": "train", "1": "valid", "2": "test"}
 _SEPARATORS: Final = (",", ";", "\t")
-_UPWARDS: Final = re.compile(r"^([/\\]|[A-Za-z]:[/\\])|(^|[/\\])\.\.([/\\]|$)")
 # Text of a number that reads the same after conversion; 007 and 1e5 do not.
 _NUMBER: Final = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?")
 
@@ -61,7 +61,7 @@ def named_table(raw_dir: Path, name: str) -> Path:
             `raw_dir`.
     """
     path = raw_dir / (find_file(raw_dir, name) or name)
-    if _UPWARDS.search(name) or not is_inside(path, raw_dir):
+    if not is_relative(name) or not is_inside(path, raw_dir):
         raise UserError(f"table={name} leads out of raw_dir; move the table to {raw_dir}.")
     if not path.is_file():
         raise UserError(f"table={name} is not a file in {raw_dir}; correct the name.")
@@ -270,7 +270,7 @@ def _path(text: str, raw_dir: Path) -> tuple[PurePosixPath, str | None]:
     if not text:
         return PurePosixPath(), "no path"
     shown = printable(text)
-    if _UPWARDS.search(text):
+    if not is_relative(text):
         problem = f"{shown} leads out of raw_dir; write it relative to raw_dir, without .."
         return PurePosixPath(text), problem
     place = find_file(raw_dir, text)

@@ -25,7 +25,6 @@ from debias_pipeline.records import DataCard, LabelEstimates, TrainingRecord
 from debias_pipeline.reporting import (
     duration,
     first_suspects_in_words,
-    left_out_in_words,
     suspect_section,
     write_audit_report,
 )
@@ -129,8 +128,6 @@ def _say_what_was_found(manifest: pd.DataFrame, data_card: DataCard) -> None:
         ", ".join(f"{name} {splits[name]:,}" for name in ("train", "valid", "test")),
         data_card["origin"],
     )
-    if left_out := left_out_in_words(data_card):
-        logger.info("Left out %s", left_out)
 
 
 def train_audit(

@@ -13,7 +13,6 @@ from debias_pipeline.evaluation import (
     explain,
     final_metrics,
     group_accuracy,
-    images_to_label,
     predict,
     prediction_table,
     rank_suspects,
@@ -99,11 +98,6 @@ def explain_suspects(
     data = ImageData.from_catalog(images, manifest, choose_device(device))
     of_seed = trained.of_seed(LAST.key, trained.seeds[0])
     return explain(restore_method(of_seed, LAST.key, data.device), data, manifest, suspects)
-
-
-def draw_to_label(suspects: pd.DataFrame) -> pd.DataFrame:
-    """Draw images whose bias to label by hand, see `evaluation.images_to_label`."""
-    return images_to_label(suspects)
 
 
 def estimate_from_labels(

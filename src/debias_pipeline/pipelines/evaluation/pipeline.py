@@ -2,9 +2,9 @@
 
 from kedro.pipeline import Pipeline, node, pipeline
 
+from debias_pipeline.evaluation import images_to_label
 from debias_pipeline.methods import get_method, method_names
 from debias_pipeline.pipelines.evaluation.nodes import (
-    draw_to_label,
     estimate_from_labels,
     evaluate,
     explain_suspects,
@@ -39,7 +39,7 @@ FROM_SUSPECTS = [
         outputs="saliency",
         name="explain",
     ),
-    node(draw_to_label, inputs="suspects", outputs="to_label", name="draw_to_label"),
+    node(images_to_label, inputs="suspects", outputs="to_label", name="draw_to_label"),
     node(
         estimate_from_labels,
         inputs=["suspects", "to_label", "manifest", "data_card", "params:bias_labels"],

@@ -15,7 +15,7 @@ from debias_pipeline.biased_data.hashes import content_hash
 from debias_pipeline.biased_data.sources.raw_dir import SHOWN_PROBLEMS, ProblemsError
 from debias_pipeline.errors import UserError, one_line
 from debias_pipeline.records import DataCard
-from debias_pipeline.reporting import draw_contact_sheet
+from debias_pipeline.reporting import counted, draw_contact_sheet
 
 logger = logging.getLogger(__name__)
 
@@ -57,8 +57,8 @@ def build_data(
     table = _write_table(bad_files, list(data.bad_files.items()))
     if data.bad_files:
         logger.warning(
-            "Skipped %s files that cannot be used; %s names them",
-            f"{len(data.bad_files):,}",
+            "Skipped %s that cannot be used: the list is in %s",
+            counted(len(data.bad_files), "file"),
             table,
         )
     card: DataCard = {
