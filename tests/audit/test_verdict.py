@@ -76,6 +76,13 @@ def test_a_label_that_the_bias_branch_has_not_learned_cannot_tell():
     assert decide(table)["finding"] == "unclear"
 
 
+def test_too_few_steps_are_no_evidence_that_there_is_none():
+    verdict = decide(predictions(ALIGNED, WRONG), enough_steps=False)
+    assert verdict["finding"] == "unclear"
+    assert any("budget" in line for line in verdict["evidence"])
+    assert decide(predictions(ALIGNED, WRONG))["finding"] == "no sign"
+
+
 def test_what_is_hard_to_learn_is_no_shortcut():
     table = predictions((120, True, True, True), (40, True, False, True), (10, True, False, False))
     assert decide(table)["finding"] == "no sign"

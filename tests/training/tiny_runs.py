@@ -52,6 +52,8 @@ def tiny_recipe(method, **changes):
         }  # fmt: skip
     if method == "jtt":
         fields |= {"first_steps": 8, "up": 3}
+    if method in ("afr", "denetdm"):
+        fields |= {"first_steps": 8}
     if method == "debian":
         # Its loss amplifies rounding, which differs between runs of one seed and of several.
         fields |= {"lr": 0.0001}

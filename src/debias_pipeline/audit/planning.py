@@ -71,6 +71,7 @@ def plan_audit(
     *,
     classes: int,
     chooses_network: bool,
+    chooses_steps: bool,
     budget: float,
     seed: int,
     precision: str,
@@ -84,6 +85,7 @@ def plan_audit(
         typed: recipe fields that the user has set; they are kept.
         classes: number of labels.
         chooses_network: whether network and image size are chosen; else those of `recipe` are used.
+        chooses_steps: whether the user has not set the number of steps.
         budget: seconds.
         seed: of replica 0.
         precision: fp32 or bf16.
@@ -104,7 +106,7 @@ def plan_audit(
         seconds, faster = _measure(fields, data, classes, seed, precision, threads)
         possible = int(_SHARE_OF_TRAINING * budget / seconds)
         steps = most if "steps" in typed else max(1, min(most, possible))
-        enough = steps >= min(fewest, most)
+        enough = not chooses_steps or steps >= min(fewest, recipe["steps"])
         if best is None or enough:
             best = {
                 "recipe": _with_steps(fields, steps, typed),

@@ -102,12 +102,14 @@ class Verdict(TypedDict):
     first_suspects: NotRequired[FirstSuspects]
 
 
-def decide(predictions: pd.DataFrame) -> Verdict:
+def decide(predictions: pd.DataFrame, *, enough_steps: bool = True) -> Verdict:
     """Return the verdict.
 
     Args:
         predictions: see `cross_fitting.predict_all`. Only training images are used, each of which
             exactly one replica leaves out.
+        enough_steps: whether the networks were trained for as many steps as are useful; else the
+            finding is not "no sign".
     """
     images = _per_image(predictions)
     right, bias_right = images["debiased_right"], images["bias_right"]
@@ -140,8 +142,11 @@ def decide(predictions: pd.DataFrame) -> Verdict:
         )
         table = [[sum(each), len(each) - sum(each)] for each in (aligned, against_bias)]
         verdict["labelled_p_value"] = float(fisher_exact(table, alternative="greater").pvalue)
-    verdict["finding"] = _finding(verdict)
+    found = _finding(verdict)
+    verdict["finding"] = "unclear" if found == "no sign" and not enough_steps else found
     verdict["sentence"] = _sentence(verdict)
+    if not enough_steps:
+        verdict["evidence"].append("The budget was too small for enough training steps.")
     verdict["evidence"] = _evidence(verdict)
     return verdict
 

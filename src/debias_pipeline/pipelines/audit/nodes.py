@@ -81,6 +81,7 @@ def plan(
         "precision": precision,
         **({} if threads == "auto" else {"threads": threads}),
     }
+    chooses_steps = "steps" not in typed
     interrupted = interrupted_audit(snapshots, seed, settings, typed) if resume else None
     if interrupted is not None:
         logger.info(
@@ -94,6 +95,7 @@ def plan(
         typed,
         classes=len(data_card["label_names"]),
         chooses_network=chooses_network,
+        chooses_steps=chooses_steps,
         budget=parse_budget(budget),
         seed=seed,
         precision=precision,
@@ -166,10 +168,13 @@ def train_audit(
 
 
 def reach_verdict(
-    predictions: pd.DataFrame, suspects: pd.DataFrame, manifest: pd.DataFrame
+    predictions: pd.DataFrame,
+    suspects: pd.DataFrame,
+    manifest: pd.DataFrame,
+    audit_plan: AuditPlan,
 ) -> Verdict:
     """Return the verdict, see `decide`, and how many of the first suspects are conflicting."""
-    verdict = decide(predictions)
+    verdict = decide(predictions, enough_steps=audit_plan["enough"])
     if first := first_suspects(suspects, manifest):
         verdict["first_suspects"] = first
         verdict["evidence"].append(f"By the bias labels, {first_suspects_in_words(first)}")

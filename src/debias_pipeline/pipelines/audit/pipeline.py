@@ -45,7 +45,7 @@ def create_pipeline() -> Pipeline:
             ),
             node(
                 reach_verdict,
-                inputs=["held_out_predictions", "suspects", "manifest"],
+                inputs=["held_out_predictions", "suspects", "manifest", "plan"],
                 outputs="verdict",
                 name="decide",
             ),
