@@ -61,7 +61,7 @@ def test_weights_have_the_values_of_the_published_arithmetic():
 
 def test_without_gamma_and_lambda_the_head_is_trained_on_the_mean_cross_entropy():
     method = run(weight_gamma=0, lambda_head=0, steps=3).method
-    logits = method.head(method._features.unsqueeze(1))[:, 0]
+    logits = method.head(method._stored.unsqueeze(1))[:, 0]
     plain = cross_entropy(logits, method._labels).mean(1)
     torch.testing.assert_close(method._head_loss(), plain)
 
@@ -102,7 +102,7 @@ def test_features_are_those_in_eval_mode_without_augmentation():
     images = method.recipe.transform.for_evaluation(data.gather(method._index[0]))
     with torch.no_grad():
         features = method.encoder(images.unsqueeze(0))[:, 0]
-    torch.testing.assert_close(features, method._features)
+    torch.testing.assert_close(features, method._stored)
 
 
 def test_features_and_weights_are_no_part_of_a_checkpoint():

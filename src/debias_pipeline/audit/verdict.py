@@ -66,13 +66,16 @@ class Verdict(TypedDict):
         evidence: one sentence each.
         chance: share of the most frequent label.
         bias_branch, debiased_branch: predictions that equal the label.
-        against: images that the bias branch persistently gets wrong, of all.
+        inverted: whether the debiased branch learned the opposite of the bias branch: it is not
+            better than chance where the bias branch is right, and is right more often where the
+            bias branch is wrong (Fisher's exact test).
+        against: images that the bias branch persistently gets wrong, of all; if `inverted`, those
+            it gets wrong.
         debiased_on_against, debiased_on_others: predictions of the debiased branch that equal the
             label, on these images and on the others.
         p_value: probability of at least so many right predictions on `against` if the debiased
-            branch were right there a quarter as often as on the others. If the debiased branch is
-            not better than chance on the others: if it were right there as often (Fisher's exact
-            test).
+            branch were right there a quarter as often as on the others; if `inverted`, as often as
+            on the others (Fisher's exact test).
         bias_on_others: the same of the bias branch, on the others.
         largest_share_of_label: share of the images of a label that are `against`, the largest.
         disagreements: images for which the branches predict different labels, of all.
@@ -89,6 +92,7 @@ class Verdict(TypedDict):
     chance: float
     bias_branch: Count
     debiased_branch: Count
+    inverted: bool
     against: Count
     debiased_on_against: Count
     debiased_on_others: Count
@@ -113,10 +117,12 @@ def decide(predictions: pd.DataFrame, *, enough_steps: bool = True) -> Verdict:
     """
     images = _per_image(predictions)
     right, bias_right = images["debiased_right"], images["bias_right"]
-    against = images["against"]
+    # Networks may know by heart the few images from which the debiased branch learned the opposite.
+    inverted = _is_inverted(right, bias_right, images["label"])
+    against = ~bias_right if inverted else images["against"]
     on_against, on_others = count(right[against]), count(right[~against])
-    chance = float(images["label"].value_counts(normalize=True).max())
-    p_value = _p_value(on_against, on_others, chance)
+    chance = _chance(images["label"])
+    p_value = _p_value(on_against, on_others, inverted=inverted)
     bias_branch = count(bias_right)
     verdict: Verdict = {
         "finding": "unclear",
@@ -125,6 +131,7 @@ def decide(predictions: pd.DataFrame, *, enough_steps: bool = True) -> Verdict:
         "chance": chance,
         "bias_branch": bias_branch,
         "debiased_branch": count(right),
+        "inverted": inverted,
         "against": count(against),
         "debiased_on_against": on_against,
         "debiased_on_others": on_others,
@@ -145,9 +152,9 @@ def decide(predictions: pd.DataFrame, *, enough_steps: bool = True) -> Verdict:
     found = _finding(verdict)
     verdict["finding"] = "unclear" if found == "no sign" and not enough_steps else found
     verdict["sentence"] = _sentence(verdict)
+    verdict["evidence"] = _evidence(verdict)
     if not enough_steps:
         verdict["evidence"].append("The budget was too small for enough training steps.")
-    verdict["evidence"] = _evidence(verdict)
     return verdict
 
 
@@ -174,19 +181,33 @@ def _per_image(predictions: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _p_value(on_against: Count, on_others: Count, chance: float) -> float:
+def _chance(labels: "pd.Series[int]") -> float:
+    return float(labels.value_counts(normalize=True).max())
+
+
+def _is_inverted(
+    right: "pd.Series[bool]", bias_right: "pd.Series[bool]", labels: "pd.Series[int]"
+) -> bool:
+    """See `Verdict.inverted`."""
+    on_wrong, on_right = count(right[~bias_right]), count(right[bias_right])
+    is_better_there = _p_value(on_wrong, on_right, inverted=True) < ALPHA
+    return is_better_there and not _above_chance(on_right, _chance(labels))
+
+
+def _p_value(on_against: Count, on_others: Count, *, inverted: bool) -> float:
     """See `Verdict.p_value`; 1 without images."""
     if not on_against["images"]:
         return 1.0
-    if not _above_chance(on_others, chance):
+    if inverted:
         table = [
             [each["right"], each["images"] - each["right"]] for each in (on_against, on_others)
         ]
         return float(fisher_exact(table, alternative="greater").pvalue)
+    accuracy = on_others["right"] / on_others["images"] if on_others["images"] else 0.0
     test = binomtest(
         on_against["right"],
         on_against["images"],
-        _SHARE_OF_ACCURACY * on_others["right"] / on_others["images"],
+        _SHARE_OF_ACCURACY * accuracy,
         alternative="greater",
     )
     return float(test.pvalue)
@@ -206,14 +227,18 @@ def _finding(verdict: Verdict) -> Finding:
             return "shortcut"
     if against < FEWEST_IMAGES:
         return "no sign"
-    if verdict["largest_share_of_label"] >= _IGNORED:
+    is_ignored = verdict["largest_share_of_label"] >= _IGNORED
+    has_learned = verdict["inverted"] or _above_chance(
+        verdict["debiased_branch"], verdict["chance"]
+    )
+    if is_ignored or not has_learned:
         return "unclear"
-    on_others = verdict["bias_on_others"]
-    if on_others["right"] < _EASY * on_others["images"]:
+    # If inverted, the bias branch is right on all others by definition.
+    easy = verdict["bias_branch" if verdict["inverted"] else "bias_on_others"]
+    if easy["right"] < _EASY * easy["images"]:
         return "no sign"
     if verdict["p_value"] >= WEAK_ALPHA:
-        has_learned = _above_chance(verdict["debiased_branch"], verdict["chance"])
-        return "unclear" if _stands_out(verdict) or not has_learned else "no sign"
+        return "unclear" if _stands_out(verdict) else "no sign"
     return "shortcut" if verdict["p_value"] < ALPHA else "unclear"
 
 
@@ -236,8 +261,7 @@ def _sentence(verdict: Verdict) -> str:
     images = f"{against['images']:,} training images"
     if verdict["finding"] == "shortcut":
         if against["right"]:
-            inverted = not _above_chance(verdict["debiased_on_others"], verdict["chance"])
-            unless = ", or their labels are wrong" if inverted else ""
+            unless = ", or their labels are wrong" if verdict["inverted"] else ""
             return f"A shortcut is likely: {_of(against)} training images go against it{unless}."
         return f"A shortcut is likely in these {images}, as the bias labels show."
     if verdict["finding"] == "no sign":
@@ -260,8 +284,9 @@ def _evidence(verdict: Verdict) -> list[str]:
     ]
     against = verdict["against"]["right"]
     if against:
+        when = "that were held out" if verdict["inverted"] else "even when trained on them"
         lines.append(
-            f"The bias branch contradicts {against:,} images even when trained on them. Of "
+            f"The bias branch contradicts {against:,} images {when}. Of "
             f"these the debiased branch predicts {_of(verdict['debiased_on_against'])}, of the "
             f"others {_of(verdict['debiased_on_others'])} (p = {verdict['p_value']:.2g})."
         )

@@ -64,7 +64,7 @@ class Afr(Vanilla):
     recipe: AfrRecipe
     _index: Tensor
     _labels: Tensor
-    _features: Tensor
+    _stored: Tensor
     _weights: Tensor
     _zeros: Tensor
 
@@ -102,8 +102,8 @@ class Afr(Vanilla):
         if stage.name == FIRST:
             features = run.sweep(lambda images: self.encoder(images)[:, 0])
             rows = self._index.unsqueeze(2).expand(-1, -1, features.shape[2])
-            self._features.copy_(features.gather(1, rows))
-            logits = self.first_head(self._features.unsqueeze(1))[:, 0]
+            self._stored.copy_(features.gather(1, rows))
+            logits = self.first_head(self._stored.unsqueeze(1))[:, 0]
             self._weights.copy_(self._weigh(logits, self._labels))
             self.head.load_state_dict(self.first_head.state_dict())
 
@@ -134,7 +134,7 @@ class Afr(Vanilla):
         features = zeros.new_zeros(*index.shape, self.encoder.features)
         self.register_buffer("_index", index.to(device), persistent=False)
         self.register_buffer("_labels", labels[index].to(device), persistent=False)
-        self.register_buffer("_features", features, persistent=False)
+        self.register_buffer("_stored", features, persistent=False)
         self.register_buffer("_weights", zeros[:, :size].clone(), persistent=False)
         self.register_buffer("_zeros", zeros.detach(), persistent=False)
         return index
@@ -145,7 +145,7 @@ class Afr(Vanilla):
         return torch.softmax(-self.recipe.weight_gamma * of_label, 1)
 
     def _head_loss(self) -> Tensor:
-        logits = self.head(self._features.unsqueeze(1))[:, 0]
+        logits = self.head(self._stored.unsqueeze(1))[:, 0]
         entropy = (self._weights * cross_entropy(logits, self._labels)).sum(1)
         pairs = zip(self.head.parameters(), self.first_head.parameters(), strict=True)
         distances = [(now - first).square().flatten(1).sum(1) for now, first in pairs]
