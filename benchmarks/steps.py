@@ -70,7 +70,12 @@ def bare_products(method: Method, batch_size: int, precision: str) -> Callable[[
     They are those of all encoders of `method.encoder`, without heads, transforms, losses and
     update: every matrix product of multi-layer perceptrons on its own, or the forward and backward
     passes of convolutional networks.
+
+    Raises:
+        ValueError: if the method has no `encoder`.
     """
+    if not hasattr(method, "encoder"):
+        raise ValueError(f"{method.name} has no encoder whose products can be timed")
     state = method.encoder.branch_state(0, 0)
     if any(each.ndim == 4 for each in state.values()):
         return _passes(method, batch_size, precision)
