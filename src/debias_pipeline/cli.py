@@ -423,7 +423,7 @@ _OWN_OPTIONS = {
 
 
 class _RunCommand(click.Command):
-    """Report a file of --config that is not YAML in one line."""
+    """The command `run`, which prints a one-line error if the file of --config is not YAML."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         """Parse the command line."""

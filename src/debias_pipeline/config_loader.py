@@ -99,7 +99,10 @@ class ProjectConfigLoader(OmegaConfigLoader):
         return {**run, **resolved}
 
     def _in_project(self, key: str, path: str) -> str:
-        """Return a path of the project's files relative to the project, as typed ones are not."""
+        """Resolve a path from a file in conf/ against the project; leave a typed path unchanged.
+
+        A typed path is relative to the folder in which the command was typed.
+        """
         is_typed = not path or key in (self.runtime_params or {})
         if is_typed or ":/" in path or self.project in (None, Path.cwd()):
             return path

@@ -1,7 +1,7 @@
 """Write local files atomically, and read and write tensors without pickle."""
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 # The header of a safetensors file maps text to text, so all metadata is one text, in JSON.
 METADATA_KEY: Final = "metadata"
+
+# Takes pairs of a file and its problem, and returns the path or URL of the table that it wrote.
+WriteBadFiles = Callable[[Sequence[tuple[str, str]]], str]
 
 
 @contextmanager

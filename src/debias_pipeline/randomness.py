@@ -1,7 +1,8 @@
 """Create independent random streams by name."""
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -24,3 +25,17 @@ def generator(seed: int, purpose: str) -> torch.Generator:
 def generators(seeds: Sequence[int], purpose: str) -> list[torch.Generator]:
     """Return one `generator` per seed."""
     return [generator(seed, purpose) for seed in seeds]
+
+
+@contextmanager
+def global_generator_seeded_by(generator: torch.Generator) -> Iterator[None]:
+    """Seed PyTorch's global generator in the body of `with`, and restore it afterwards.
+
+    For layers that draw their initial weights from the global generator.
+
+    Args:
+        generator: the seed is drawn from it.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+        yield

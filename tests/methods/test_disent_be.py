@@ -48,7 +48,7 @@ def test_fifty_steps_of_each_stage_equal_a_literal_transcription():
         if stage.name == "main":
             return copy_main(method, literal)
         biased = literal.voting.ensemble[STAGES.index(stage.name)]
-        return copy_network(method.voter["encoder"], method.voter["head"], 0, *biased)
+        return copy_network(method.voter.encoder, method.voter.head, 0, *biased)
 
     ours = double_run(recipe(), on_begin=copy_fresh_networks)
     shufflers = [generator(0, f"shuffle {name}".strip()) for name in ("", *STAGES[1:])]

@@ -41,7 +41,7 @@ def test_fifty_steps_of_each_stage_equal_a_literal_transcription():
         if stage.name == "main":
             return copy_main(method, literal)
         number = STAGES.index(stage.name)
-        copy_network(method.voter["encoder"], method.voter["head"], 0, *literal.ensemble[number])
+        copy_network(method.voter.encoder, method.voter.head, 0, *literal.ensemble[number])
         return None
 
     ours = run(on_begin=copy_fresh_networks)

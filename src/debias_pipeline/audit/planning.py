@@ -96,8 +96,10 @@ def plan_audit(
     batch = typed.get("batch_size") or max(1, min(recipe["batch_size"], trained // _STEPS_OF_PASS))
     recipe = {**recipe, "batch_size": batch}
     passes = len(data.splits["train"]) / batch
-    fewest = min(max(_FEWEST_STEPS, round(_FEWEST_PASSES * passes)), _MOST_STEPS)
-    useful = min(max(_FEWEST_STEPS, round(_MOST_PASSES * passes)), _MOST_STEPS)
+    fewest, useful = (
+        min(max(_FEWEST_STEPS, round(wanted * passes)), _MOST_STEPS)
+        for wanted in (_FEWEST_PASSES, _MOST_PASSES)
+    )
     most = typed.get("steps") or (useful if chooses_network else recipe["steps"])
     choices = _choices(recipe, typed, data) if chooses_network else [{}]
     best: AuditPlan | None = None

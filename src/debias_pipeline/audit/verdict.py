@@ -142,13 +142,9 @@ def decide(predictions: pd.DataFrame, *, enough_steps: bool = True) -> Verdict:
     }
     conflicting = images["conflicting"]
     if (conflicting >= 0).any():
-        aligned, against_bias = bias_right[conflicting == 0], bias_right[conflicting == 1]
-        verdict["bias_on_aligned"], verdict["bias_on_conflicting"] = (
-            count(aligned),
-            count(against_bias),
-        )
-        table = [[sum(each), len(each) - sum(each)] for each in (aligned, against_bias)]
-        verdict["labelled_p_value"] = float(fisher_exact(table, alternative="greater").pvalue)
+        aligned, against_bias = (count(bias_right[conflicting == each]) for each in (0, 1))
+        verdict["bias_on_aligned"], verdict["bias_on_conflicting"] = aligned, against_bias
+        verdict["labelled_p_value"] = _fisher_p_value(aligned, against_bias)
     found = _finding(verdict)
     verdict["finding"] = "unclear" if found == "no sign" and not enough_steps else found
     verdict["sentence"] = _sentence(verdict)
@@ -185,6 +181,12 @@ def _chance(labels: "pd.Series[int]") -> float:
     return float(labels.value_counts(normalize=True).max())
 
 
+def _fisher_p_value(first: Count, second: Count) -> float:
+    """Return the p-value of Fisher's exact test of whether the first share is the larger one."""
+    table = [[each["right"], each["images"] - each["right"]] for each in (first, second)]
+    return float(fisher_exact(table, alternative="greater").pvalue)
+
+
 def _is_inverted(
     right: "pd.Series[bool]", bias_right: "pd.Series[bool]", labels: "pd.Series[int]"
 ) -> bool:
@@ -199,10 +201,7 @@ def _p_value(on_against: Count, on_others: Count, *, inverted: bool) -> float:
     if not on_against["images"]:
         return 1.0
     if inverted:
-        table = [
-            [each["right"], each["images"] - each["right"]] for each in (on_against, on_others)
-        ]
-        return float(fisher_exact(table, alternative="greater").pvalue)
+        return _fisher_p_value(on_against, on_others)
     accuracy = on_others["right"] / on_others["images"] if on_others["images"] else 0.0
     test = binomtest(
         on_against["right"],
@@ -243,7 +242,7 @@ def _finding(verdict: Verdict) -> Finding:
 
 
 def _stands_out(verdict: Verdict) -> bool:
-    """Return whether many images are against the bias branch, which predicts nearly all others."""
+    """Return whether the bias branch gets many images wrong but nearly all others right."""
     against, on_others = verdict["against"], verdict["bias_on_others"]
     is_easy = on_others["right"] >= _NEARLY_ALL * on_others["images"]
     return is_easy and against["right"] >= max(FEWEST_IMAGES, _MANY * against["images"])

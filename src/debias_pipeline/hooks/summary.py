@@ -46,10 +46,10 @@ class SummaryHooks:
         outputs, parameters = pipeline.all_outputs(), catalog.load("parameters")
         names = (f"{name}.metrics" for name in (*method_names(), PRETRAINED))
         evaluated = baseline_first(name for name in names if name in outputs)
+        console = Console()
         if evaluated:
             table = _headline_table([name.split(".")[0] for name in evaluated], catalog, parameters)
-            Console().print(table)
-        console = Console()
+            console.print(table)
         if f"{AUDIT}.verdict" in outputs:
             verdict = catalog.load(f"{AUDIT}.verdict")
             console.print(verdict_text(verdict), soft_wrap=not console.is_terminal)
@@ -59,7 +59,7 @@ class SummaryHooks:
                 text = estimates_text(entry.split(".")[0], estimates)
                 console.print(text, soft_wrap=not console.is_terminal)
         if "leaderboard_json" in outputs:
-            Console().print(leaderboard_tables(catalog.load("leaderboard_json")))
+            console.print(leaderboard_tables(catalog.load("leaderboard_json")))
         reports = sorted(
             name
             for name in outputs
@@ -73,7 +73,7 @@ class SummaryHooks:
             print(f"{name.replace('.', ' ').replace('_', ' ')}: {path}")
         if index := update_index(pipeline, catalog):
             # Not wrapped, so that it can be copied; a link where the output is a terminal.
-            Console().print(Text(index, Style(link=index)), soft_wrap=True)
+            console.print(Text(index, Style(link=index)), soft_wrap=True)
         trials = chosen_trials(trials_of(parameters), pipeline)
         check_outcomes(
             trials,

@@ -1,16 +1,14 @@
 """Let a node write a table of raw files that cannot be used, before it fails."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 from kedro.io import AbstractDataset, DatasetError
 
+from debias_pipeline.files import WriteBadFiles
 from debias_pipeline.io.atomic import SpreadsheetDataset
 from debias_pipeline.io.storage import location
-
-# Takes pairs of a file and its problem, and returns the path or URL of the table.
-WriteBadFiles = Callable[[Sequence[tuple[str, str]]], str]
 
 
 class BadFilesDataset(AbstractDataset[None, WriteBadFiles]):

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from debias_pipeline.losses import cross_entropy, generalised_cross_entropy_factor
 from debias_pipeline.methods.base import (
@@ -29,9 +29,8 @@ from debias_pipeline.methods.base import (
     Stage,
     Task,
 )
+from debias_pipeline.methods.classifier import Classifier
 from debias_pipeline.methods.two_branches import TwoBranchMethod, TwoBranchRecipe
-from debias_pipeline.networks import StackedLinear, build_encoder
-from debias_pipeline.randomness import generators
 
 
 class BiasEnsembleRecipe(TwoBranchRecipe):
@@ -131,12 +130,8 @@ class BiasEnsemble(TwoBranchMethod):
         return (aligned * (index.shape[1] / count)).expand_as(losses)
 
     def _voter_logits(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.voter["head"](self.voter["encoder"](images))
-        return logits[:, 0]
+        logits: Tensor = self.voter(images)
+        return logits
 
-    def _new_voter(self, stage: Stage) -> nn.ModuleDict:
-        initial = generators(self.task.seeds, f"initial weights {stage.name}")
-        recipe = self.recipe
-        encoder = build_encoder(recipe.network, self.task.image_shape, 1, initial, recipe.weights)
-        head = StackedLinear(encoder.features, self.task.classes, 1, initial)
-        return nn.ModuleDict({"encoder": encoder, "head": head})
+    def _new_voter(self, stage: Stage) -> Classifier:
+        return Classifier(self.recipe, self.task, stage.name)

@@ -39,7 +39,7 @@ from debias_pipeline.methods.base import (
     Task,
 )
 from debias_pipeline.networks import StackedLinear, as_floats, build_encoder
-from debias_pipeline.randomness import generators
+from debias_pipeline.randomness import generators, global_generator_seeded_by
 
 FIRST: Final = "branches"
 # Layers of 100 units for the encoder `mlp`, and widths of the shallow network's convolutions.
@@ -48,7 +48,7 @@ WIDTHS: Final = (32, 64)
 
 
 class DenetdmRecipe(Recipe):
-    """Hyper-parameters of DeNetDM; those of `Recipe` are of the second stage.
+    """Hyper-parameters of DeNetDM; the fields inherited from `Recipe` apply to the second stage.
 
     Attributes:
         first_steps: number of updates of the deep and the shallow network.
@@ -224,9 +224,7 @@ class Convolutions(nn.Module):
         return torch.stack([network(mine).mean((2, 3)) for network, mine in pairs]).unsqueeze(1)
 
     def _new(self, generator: torch.Generator) -> nn.Module:
-        # Layers draw initial weights from the global generator, which is restored afterwards.
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+        with global_generator_seeded_by(generator):
             layers = [
                 (nn.Conv2d(*each, 3, stride=2, padding=1), nn.ReLU())
                 for each in pairwise(self._channels)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from debias_pipeline.networks.encoder import Encoder, as_floats, check_same_tensors
+from debias_pipeline.randomness import global_generator_seeded_by
 
 
 class SeparateEncoder(Encoder):
@@ -57,7 +58,5 @@ class SeparateEncoder(Encoder):
         return cast(nn.ModuleList, self.replicas[replica])[branch]
 
     def _initialised(self, generator: torch.Generator) -> nn.Module:
-        # Layers draw initial weights from the global generator, which is restored afterwards.
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+        with global_generator_seeded_by(generator):
             return self.backbone().to(memory_format=torch.channels_last)

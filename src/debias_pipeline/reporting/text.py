@@ -139,7 +139,7 @@ def left_out_in_words(data_card: DataCard) -> str:
     counts = data_card.get("left_out", {})
     total = sum(counts.values())
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in counts.items())
-    return f"{total:,} {'file' if total == 1 else 'files'}: {reasons}" if counts else ""
+    return f"{counted(total, 'file')}: {reasons}" if counts else ""
 
 
 def with_shown_name(metrics: Metrics, namespace: str) -> Metrics:

@@ -35,7 +35,10 @@ def training_name(default: str) -> str:
 
 
 class Progress:
-    """A progress bar on a terminal; otherwise log lines at evaluations and, if rare, at steps."""
+    """Show progress: a bar on a terminal, otherwise log lines.
+
+    Lines are logged at evaluations, and at steps if the last line is too old.
+    """
 
     def __init__(self, name: str, steps: int, clock: Callable[[], float] = time.monotonic) -> None:
         """Set up.

@@ -14,7 +14,7 @@ _REMEDY = "Repair or remove these"
 
 @dataclass(frozen=True)
 class BadFiles:
-    """Files that cannot be used.
+    """Collect the files of a folder or table that cannot be used, with the reasons.
 
     Attributes:
         reasons: file, relative to the folder → why it cannot be used.

@@ -95,5 +95,5 @@ def names_split(name: str) -> bool:
 
 
 def _words(name: str) -> list[str]:
-    """Return the words of a name in lower case, also of camelCase, without digits."""
+    """Split a name such as 02_trainImages into words in lower case, without digits."""
     return [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+", name)]

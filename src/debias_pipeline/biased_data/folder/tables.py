@@ -198,7 +198,16 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 
 
 def _with_known_names(table: Path, frame: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
-    """Rename the columns of a metadata.csv of WILDS or SubpopBench; `notes` says so."""
+    """Rename the columns of a metadata.csv of WILDS or SubpopBench to path, label and bias.
+
+    Args:
+        table: for the message.
+        frame: the table.
+        notes: a sentence about the renamed columns is appended.
+
+    Raises:
+        UserError: if two columns may be the bias.
+    """
     columns = set(frame.columns)
     names = {old: new for old, new in _METADATA.items() if old in columns}
     if columns & {*_REQUIRED} or sorted(names.values()) != ["label", "path"]:
@@ -317,7 +326,10 @@ def _extra(frame: pd.DataFrame, is_csv: bool) -> pd.DataFrame | None:
 
 
 def _as_numbers(column: "pd.Series[str]") -> "pd.Series[Any]":
-    """Convert text to numbers if the numbers read the same; empty text is missing."""
+    """Convert a column of text to numbers if their text would be the same, else leave it.
+
+    Empty text becomes a missing value.
+    """
     gaps = column.mask(column == "")
     present = gaps.dropna()
     if present.empty or not present.str.fullmatch(_NUMBER).all():

@@ -215,7 +215,11 @@ def _log_left_out(where: Path, images: int, others: FileNotes) -> None:
 
 
 def _read_sizes(listing: Listing) -> tuple[list[Size | None], dict[int, str]]:
-    """Return the size of each image (None if unknown), and why files cannot be opened, by row."""
+    """Read the sizes of all images from their headers.
+
+    Returns:
+        The size of each image, None if it is unknown; and row → why its file cannot be opened.
+    """
     rows = [row for row, source in enumerate(listing.source) if source]
     bad: dict[int, str] = {}
     found = image_sizes([listing.path[row] for row in rows], bad)

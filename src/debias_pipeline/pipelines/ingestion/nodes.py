@@ -1,7 +1,7 @@
 """The node of the ingestion pipeline: build a data set from raw data."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,11 @@ from debias_pipeline.biased_data import get_dataset
 from debias_pipeline.biased_data.hashes import content_hash
 from debias_pipeline.biased_data.sources.raw_dir import SHOWN_PROBLEMS, ProblemsError
 from debias_pipeline.errors import UserError, one_line
+from debias_pipeline.files import WriteBadFiles
 from debias_pipeline.records import DataCard
 from debias_pipeline.reporting import counted, draw_contact_sheet
 
 logger = logging.getLogger(__name__)
-
-# Writes pairs of a file and its problem, and returns the path; see `io.BadFilesDataset`.
-WriteBadFiles = Callable[[Sequence[tuple[str, str]]], str]
 
 
 def build_data(
