@@ -19,6 +19,8 @@ settings.load_profile("suite")
 
 # Tests in these folders start processes, clusters or notebooks.
 _SLOW_FOLDERS = {"docs", "integration", "runners"}
+# What is promised of every method is tested of these among the fast tests.
+_FAST_METHODS = {"vanilla", "disent"}
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -27,9 +29,10 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark slow tests by their folder; others that are slow are marked one by one."""
+    """Mark slow tests by their folder or method; others that are slow are marked one by one."""
     for item in items:
-        if _is_slow(item.path):
+        method = item.callspec.params.get("method") if hasattr(item, "callspec") else None
+        if _is_slow(item.path) or not (method is None or method in _FAST_METHODS):
             item.add_marker(pytest.mark.slow)
 
 

@@ -36,6 +36,7 @@ def save(refresh: ModuleType, version: str, cells: list[TrialResult]) -> None:
     path.write_text(json.dumps(make_leaderboard(cells)), encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_latest_leaderboard_of_a_data_set_goes_between_its_marks(refresh: ModuleType) -> None:
     other = done("vanilla", [0.1, 0.2, 0.3], dataset="bffhq")
     save(refresh, "2026-01-01", [done("vanilla", [0.9, 0.9, 0.8])])

@@ -118,6 +118,7 @@ def statuses(client: mlflow.MlflowClient, parent: ParentRun, name: str) -> list[
 # --- Trials of a grid -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_trial_is_a_child_with_recipe_curve_and_metrics(
     parent: ParentRun, client: mlflow.MlflowClient
 ):
@@ -143,6 +144,7 @@ def test_a_trial_is_a_child_with_recipe_curve_and_metrics(
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("error", "status"), [(ValueError, "FAILED"), (KeyboardInterrupt, "KILLED")]
 )
@@ -534,6 +536,7 @@ def hanging_server() -> Iterator[str]:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
+@pytest.mark.slow
 def test_a_server_that_hangs_costs_seconds_and_no_values(
     tmp_path: Path, empty_store: Path, hanging_server: str, caplog: pytest.LogCaptureFixture
 ):

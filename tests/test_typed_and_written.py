@@ -84,10 +84,14 @@ def test_a_config_file_that_is_not_yaml_is_one_line(tmp_path):
         run.make_context("run", ["--config", str(tmp_path / "run.yml")])
 
 
-@pytest.mark.parametrize("key", ["raw_dir", "pretrained", "model", "images"])
 @pytest.mark.parametrize(
-    ("value", "word"),
-    [(1e5, "quote it"), (True, "quote it"), (None, "quote it"), ("\udce9", "not UTF-8")],
+    ("key", "value", "word"),
+    [
+        *((key, 1e5, "quote it") for key in ("raw_dir", "pretrained", "model", "images")),
+        ("images", True, "quote it"),
+        ("images", None, "quote it"),
+        ("images", "\udce9", "not UTF-8"),
+    ],
 )
 def test_paths_that_are_not_text_are_refused(key, value, word):
     with pytest.raises(UserError, match=word) as refused:
@@ -111,6 +115,7 @@ def test_a_tilde_is_the_home_folder_and_stays_in_commands(key):
     assert loader(**{key: "a~b"})["parameters"][key] == "a~b"
 
 
+@pytest.mark.slow
 def test_typed_paths_are_relative_to_the_current_folder_others_to_the_project(conf, monkeypatch):
     project = conf.parent
     inside = project / "notebooks"
@@ -147,6 +152,7 @@ BROKEN = {
 OTHER_FILES = ("mlflow.yml", "catalog_x.yml", "globals.yml")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "case"),
     [*(("parameters.yml", case) for case in BROKEN), *((name, "list") for name in OTHER_FILES)],

@@ -39,6 +39,7 @@ rows = st.tuples(
 )
 
 
+@pytest.mark.slow
 @given(st.lists(rows, min_size=1, max_size=20))
 def test_whatever_is_put_in_is_found_again(values):
     split, label, bias, conflicting, source = zip(*values, strict=True)

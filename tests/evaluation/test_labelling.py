@@ -77,6 +77,7 @@ def test_too_few_images_of_a_kind_are_made_up_for(contradicted, others, drawn):
     assert (files < contradicted).sum() == drawn
 
 
+@pytest.mark.slow
 def test_estimates_are_not_biased_by_the_choice_of_images():
     suspects = make_suspects(1000, conflicting=0.3)
     unseen = suspects[suspects["split"] != "train"]

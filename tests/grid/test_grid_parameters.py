@@ -94,6 +94,7 @@ def test_without_a_grid_there_are_no_trials():
     assert trials_of({"dataset": "cmnist"}) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -142,6 +143,7 @@ def test_other_settings_make_another_digest(change):
     assert only_trial(**change).digest != only_trial().digest
 
 
+@pytest.mark.slow
 def test_data_of_other_options_or_another_seed_makes_another_digest():
     cifar = {"datasets": "cifar10c", "percents": "1pct", "methods": "vanilla"}
     weaker = only_trial(**cifar, data_options={"cifar10c": {"severity": 1}})

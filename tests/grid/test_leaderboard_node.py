@@ -92,6 +92,7 @@ def test_what_is_there_is_ranked_and_the_rest_is_not_run() -> None:
     assert list(outputs["leaderboard_figures"]) == ["cmnist"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("data_card", "status"),
     [

@@ -22,7 +22,7 @@ def short_run() -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def trained_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """What one `kedro run` of both methods leaves. It is shared: tests only look at it."""
-    project = make_project(tmp_path_factory.mktemp("trained") / "project")
+    project = make_project(tmp_path_factory.mktemp("trained") / "project", draws=True)
     outcome = project.run(**SHORT_RUN)
     assert outcome.exit_code == 0, outcome.stdout + outcome.stderr
     return project

@@ -15,10 +15,11 @@ from typing import Any
 
 import mlflow
 from click.testing import CliRunner
-from forked_kedro import ForkedKedro
+from forked_kedro import ForkedKedro, draw_nothing
 from kedro.framework.project import configure_project
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from mlflow.entities import Run
 
 from debias_pipeline.cli import cli
@@ -41,9 +42,16 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Project:
-    """A copy of this project's configuration in a folder of its own."""
+    """A copy of this project's configuration in a folder of its own.
+
+    Attributes:
+        path: of the folder.
+        draws: whether runs draw figures; else the figures are empty, unless Dask's workers or the
+            real executable draw them.
+    """
 
     path: Path
+    draws: bool = False
 
     def run(self, *arguments: str, start_in: str = ".", **params: Any) -> Outcome:
         """`kedro run` in this process: seconds faster than the executable."""
@@ -63,7 +71,9 @@ class Project:
         with tempfile.TemporaryDirectory() as folder:
             output, errors = Path(folder, "output"), Path(folder, "errors")
             command = ["run", *self._arguments(arguments, params)]
-            process = ForkedKedro(command, self.path, self._environment(), output, errors)
+            process = ForkedKedro(
+                command, self.path, self._environment(), output, errors, self.draws
+            )
             exit_code = process.wait(600)
             return Outcome(exit_code, output.read_text(), errors.read_text())
 
@@ -93,7 +103,8 @@ class Project:
             params: for --params.
         """
         command = ["run", *self._arguments(arguments, params)]
-        return ForkedKedro(command, self.path, self._environment(), output or Path(os.devnull))
+        output = output or Path(os.devnull)
+        return ForkedKedro(command, self.path, self._environment(), output, draws=self.draws)
 
     def load(self, name: str, **params: Any) -> Any:
         """What the catalog holds under a name: the latest version, for a run of these `params`."""
@@ -151,11 +162,15 @@ class Project:
         # Kedro changes the one; MLflow the other, which a later run would take for the user's.
         variables = {name: os.environ.get(name) for name in ("PYTHONPATH", "MLFLOW_TRACKING_URI")}
         tracking_uri = mlflow.get_tracking_uri()
+        print_svg = FigureCanvasSVG.print_svg
         with contextlib.chdir(self.path):
             try:
+                if not self.draws:
+                    FigureCanvasSVG.print_svg = draw_nothing
                 bootstrap_project(self.path)
                 yield
             finally:
+                FigureCanvasSVG.print_svg = print_svg
                 while mlflow.active_run():
                     mlflow.end_run()
                 set_tracking_uri(tracking_uri)
@@ -180,12 +195,13 @@ class Project:
         return {**os.environ, "DO_NOT_TRACK": "1", "COLUMNS": "200"}
 
 
-def make_project(path: Path, *, with_database: bool = True) -> Project:
+def make_project(path: Path, *, with_database: bool = True, draws: bool = False) -> Project:
     """A project without any results, in a new folder.
 
     Args:
         path: of the folder.
         with_database: whether MLflow's database exists already, which takes MLflow seconds.
+        draws: whether runs draw figures.
     """
     path.mkdir(parents=True)
     if with_database:
@@ -198,7 +214,7 @@ def make_project(path: Path, *, with_database: bool = True) -> Project:
     # Kedro insists on the folder; what is imported is the installed package.
     (path / "src").mkdir()
     _commit_all(path)
-    return Project(path)
+    return Project(path, draws)
 
 
 @functools.cache

@@ -43,6 +43,7 @@ def assert_same(first, second):
         assert torch.equal(tensor, second["tensors"][name])
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(metadata=st.dictionaries(st.text(), json_values, max_size=4))
 def test_metadata_round_trips(folder, metadata):

@@ -34,6 +34,7 @@ class Order:
         return drawn
 
 
+@pytest.mark.slow
 def test_fifty_steps_equal_a_literal_transcription():
     """Draws of both streams, losses of both networks and their parameters."""
     of_recipe = recipe(penalty=0.5)
@@ -71,6 +72,7 @@ def test_fifty_steps_equal_a_literal_transcription():
             torch.testing.assert_close(tensor, expected[name], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_seeds_train_together_as_alone_in_double_precision():
     together = double_run(recipe(), seeds=(0, 1)).method
     for replica in range(2):

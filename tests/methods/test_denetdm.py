@@ -29,6 +29,7 @@ def copy(method, literal, *names):
             other.bias.copy_(one.bias[0, 0])
 
 
+@pytest.mark.slow
 def test_fifty_steps_of_each_stage_equal_a_literal_transcription():
     """Losses and the parameters of all networks."""
     of_recipe = recipe(lambda_experts=2, lambda_distillation=3, temperature=1.5)

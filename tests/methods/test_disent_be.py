@@ -39,6 +39,7 @@ def copy_main(method, literal):
     copy_branch(method, 1, literal.encoder_b, literal.head_b)
 
 
+@pytest.mark.slow
 def test_fifty_steps_of_each_stage_equal_a_literal_transcription():
     """Draws, losses, votes and parameters, across the start of swapping and two decays."""
     labels = aligned_data().splits["train"].labels

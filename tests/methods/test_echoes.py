@@ -22,6 +22,7 @@ def copy(method, literal):
     copy_network(method.biased.encoder, method.biased.head, 0, *literal.biased)
 
 
+@pytest.mark.slow
 def test_fifty_steps_equal_a_literal_transcription():
     """Losses, both weights and the parameters of both networks."""
     data = aligned_data()

@@ -22,6 +22,7 @@ def copy(method, network):
     copy_network(method.encoder, method.head, 0, *network)
 
 
+@pytest.mark.slow
 def test_fifty_steps_equal_a_literal_transcription():
     random = np.random.default_rng(0)
     labels, bias = labels_of(random).numpy(), random.integers(0, 4, IMAGES)

@@ -28,6 +28,7 @@ def copy_networks(method, literal):
     copy_network(method.encoder, method.head, 0, *literal.second)
 
 
+@pytest.mark.slow
 def test_fifty_steps_of_each_stage_equal_a_literal_transcription():
     """Draws, losses, the error set and parameters of both networks."""
     literal, trained = LiteralJtt(recipe()), LiteralJtt(recipe())
@@ -104,6 +105,7 @@ def test_each_stage_moves_its_own_network_only():
         assert torch.equal(between[name], after[name]) == changed_in_first
 
 
+@pytest.mark.slow
 def test_seeds_with_error_sets_of_their_own_train_together_as_alone():
     together = run(seeds=(0, 1), steps=20)
     sizes = together.method._errors.sum(1).tolist()

@@ -46,6 +46,7 @@ def gradients(method, branch):
     ]
 
 
+@pytest.mark.slow
 def test_fifty_steps_equal_a_literal_transcription():
     """Losses, weights W and parameters of both networks."""
     random = np.random.default_rng(0)

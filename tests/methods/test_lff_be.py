@@ -32,6 +32,7 @@ def run(seeds=(0,), on_begin=lambda stage, method: None, **changes):
     return double_run(recipe(**changes), seeds, on_begin)
 
 
+@pytest.mark.slow
 def test_fifty_steps_of_each_stage_equal_a_literal_transcription():
     """Draws, losses, votes and parameters of all networks."""
     labels = aligned_data().splits["train"].labels
@@ -149,6 +150,7 @@ def test_votes_are_cast_on_augmented_images_that_differ_from_network_to_network(
     assert not any(torch.equal(seen[0], each) for each in seen[1:])
 
 
+@pytest.mark.slow
 def test_seeds_with_aligned_images_of_their_own_train_together_as_alone():
     short = {"ensemble_steps": 10, "ensemble_confidence": 0.3, "steps": 10}
     together = run(seeds=(0, 1), **short)

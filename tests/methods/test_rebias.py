@@ -24,6 +24,7 @@ def copy(method, literal):
         theirs.bias.copy_(ours.bias[0, 0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bandwidth", ["fixed", "median"])
 def test_fifty_steps_equal_a_literal_transcription(bandwidth):
     """Losses and parameters of both networks."""

@@ -49,6 +49,7 @@ def test_resnet18_is_torchvisions_up_to_the_average_pooling():
     torch.testing.assert_close(encoder(images)[0, 0], theirs(images[0]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet20", "resnet18"])
 def test_initial_weights_do_not_depend_on_the_number_of_replicas(name):
     alone, among = build(name, seeds=[7], branches=2), build(name, seeds=[3, 7], branches=2)

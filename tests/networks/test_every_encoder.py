@@ -42,6 +42,7 @@ def backward(name, seeds):
     return logits, method
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_seed_trains_the_same_alone_and_among_others_and_draws_from_no_global_generator(name):
     torch.manual_seed(0)

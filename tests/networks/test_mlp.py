@@ -92,6 +92,7 @@ def test_a_gradient_penalty_is_refused_instead_of_computed_wrongly():
         penalty.backward()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("replicas", [1, 3])
 def test_pixels_that_require_a_gradient_get_it(replicas):
     encoder = mlp()

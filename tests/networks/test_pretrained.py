@@ -55,6 +55,7 @@ def test_all_seeds_and_branches_start_from_the_file_and_its_head_is_ignored(publ
     assert_starts_from(build(saved(published, tmp_path)), published)
 
 
+@pytest.mark.slow
 def test_other_usual_forms_of_a_file_are_read(published, tmp_path):
     forms = {
         "a dict around it": {"state_dict": published, "epoch": 3},
@@ -68,6 +69,7 @@ def test_other_usual_forms_of_a_file_are_read(published, tmp_path):
     assert_starts_from(build(tmp_path / "weights.safetensors", seeds=[0]), published)
 
 
+@pytest.mark.slow
 def test_names_of_published_densenets_are_understood(tmp_path):
     state = torchvision.models.densenet121(weights=None).state_dict()
     old = {re.sub(r"(norm|conv)([12])\.", r"\1.\2.", name): each for name, each in state.items()}

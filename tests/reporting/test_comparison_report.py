@@ -10,6 +10,7 @@ from debias_pipeline.reporting import write_comparison_report
 from debias_pipeline.reporting.comparison_report import findings
 
 
+@pytest.mark.slow
 def test_comparison_shows_differences_to_the_first(comparison_page: str) -> None:
     rows = Table(comparison_page, "headline").rows
     assert [row[0] for row in rows[2:4]] == ["vanilla", "disent"]
@@ -24,6 +25,7 @@ def test_best_on_test_is_labelled_in_the_comparison(comparison_page: str) -> Non
     assert any(BEST_ON_TEST in row[0] for row in Table(comparison_page, "headline").rows)
 
 
+@pytest.mark.slow
 def test_rules_based_on_few_images_are_named_with_the_method(vanilla: Run, disent: Run) -> None:
     page = comparison_report(based_on(vanilla, "pseudo_groups", 7, 7), disent)
     assert "pseudo-groups: unreliable, based on 7 (vanilla) pseudo-conflicting" in page
@@ -36,6 +38,7 @@ def test_finding_is_on_the_page(comparison_page: str) -> None:
     assert sentence in comparison_page
 
 
+@pytest.mark.slow
 def test_different_numbers_of_seeds_are_shown_by_method(one_seed: Run, disent: Run) -> None:
     alone = replace(one_seed, metrics={**one_seed.metrics, "method": "vanilla"})
     page = comparison_report(alone, disent)
@@ -48,6 +51,7 @@ def test_comparison_of_no_methods_raises(disent: Run) -> None:
         write_comparison_report([], {}, [], disent.data_card)
 
 
+@pytest.mark.slow
 def test_comparison_of_one_method_has_no_finding(disent: Run) -> None:
     assert 'class="finding"' not in comparison_report(disent)
 

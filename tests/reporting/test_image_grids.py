@@ -12,6 +12,7 @@ from debias_pipeline.reporting.method_report import FIGURE_TEXTS
 from debias_pipeline.reporting.pages import figure_blocks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(224, 224), (40, 90), (150, 60)])
 def test_photos_stay_small(disent: Run, shape: tuple[int, int]) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (len(disent.manifest), *shape, 3))
@@ -19,6 +20,7 @@ def test_photos_stay_small(disent: Run, shape: tuple[int, int]) -> None:
     assert sum(map(len, drawn.values())) < 2_400_000
 
 
+@pytest.mark.slow
 def test_only_the_rows_shown_are_read(disent: Run) -> None:
     class Counting(np.ndarray):
         read = 0
@@ -45,6 +47,7 @@ def test_the_highest_mean_weights_over_seeds_come_first() -> None:
     assert highest.to_list() == pytest.approx([0.6, 0.5, 0.3])
 
 
+@pytest.mark.slow
 def test_images_are_looked_up_by_id(disent: Run, figures: dict[str, str]) -> None:
     shuffled = disent.manifest.sample(frac=1, random_state=0)
     order = shuffled.index.to_numpy()
@@ -52,6 +55,7 @@ def test_images_are_looked_up_by_id(disent: Run, figures: dict[str, str]) -> Non
     assert draw(run)["most_conflicting"] == figures["most_conflicting"]
 
 
+@pytest.mark.slow
 def test_two_labels_fill_the_width_of_ten(disent: Run) -> None:
     manifest = disent.manifest.assign(
         label=disent.manifest["label"] % 2, bias=disent.manifest["bias"] % 2

@@ -38,6 +38,7 @@ def index(vanilla: Run, disent: Run) -> str:
     )
 
 
+@pytest.mark.slow
 def test_versions_have_date_seeds_step_and_accuracy_with_its_rule(index: str, disent: Run) -> None:
     text = unescape(re.sub(r"<[^>]+>", " ", index))
     for part in ("2026-11-26 14:49:46 UTC", "2026-11-25 09:00:00 UTC", "3+4"):
@@ -47,6 +48,7 @@ def test_versions_have_date_seeds_step_and_accuracy_with_its_rule(index: str, di
     assert "Reports of cmnist_mini, 2pct" in text
 
 
+@pytest.mark.slow
 def test_pages_link_to_each_other_by_way_of_the_index(
     index: str, vanilla: Run, disent: Run
 ) -> None:
@@ -76,6 +78,7 @@ def test_texts_and_paths_are_escaped(disent: Run) -> None:
     assert 'href="a%20%23%3F/b.html"' in index
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH")
 @pytest.mark.parametrize("width", [390, 1200])
 def test_browser_shows_the_index_without_a_scroll_bar(

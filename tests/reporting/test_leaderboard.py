@@ -252,6 +252,7 @@ def test_mlflow_may_be_served_elsewhere() -> None:
         page_of(leaderboard, mlflow_ui="javascript:alert(1)//http://x")
 
 
+@pytest.mark.slow
 def test_a_warning_names_settings_in_which_trials_differ() -> None:
     cells = [
         done("vanilla", [0.5, 0.6, 0.7]),
@@ -290,6 +291,7 @@ def test_markdown_is_the_same_table(leaderboard: dict[str, Any]) -> None:
     assert columns == {4}
 
 
+@pytest.mark.slow
 def test_data_sets_with_values_have_a_figure(leaderboard: dict[str, Any]) -> None:
     assert list(draw_leaderboard_figures(leaderboard)) == ["cmnist"]
     assert draw_leaderboard_figures(leaderboard) == draw_leaderboard_figures(leaderboard)
@@ -316,6 +318,7 @@ def test_percents_that_are_no_numbers_come_last() -> None:
     assert list(shown) == ["0.5pct", "2pct", "10pct", "own"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH")
 def test_browser_renders_the_page(page: str, tmp_path: Path) -> None:
     file = tmp_path / "leaderboard.html"

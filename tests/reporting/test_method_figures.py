@@ -24,18 +24,22 @@ def test_everything_is_drawn_where_everything_is_known(figures: dict[str, str]) 
     assert set(figures) == ALL_FIGURES
 
 
+@pytest.mark.slow
 def test_without_weights_no_weight_is_drawn(vanilla: Run) -> None:
     assert set(draw(vanilla)) == ALL_FIGURES - {"weight_histogram", "most_conflicting"}
 
 
+@pytest.mark.slow
 def test_without_bias_labels_no_group_is_drawn(without_bias_labels: Run) -> None:
     assert set(draw(without_bias_labels)) == ALL_FIGURES - {"group_heat_map"}
 
 
+@pytest.mark.slow
 def test_one_seed_is_enough(one_seed: Run) -> None:
     assert set(draw(one_seed)) == ALL_FIGURES
 
 
+@pytest.mark.slow
 def test_without_losses_no_losses_are_drawn(disent: Run) -> None:
     terms = [column for column in disent.history if column.startswith("loss")]
     assert "loss_curves" not in draw(
@@ -43,12 +47,14 @@ def test_without_losses_no_losses_are_drawn(disent: Run) -> None:
     )
 
 
+@pytest.mark.slow
 def test_weights_of_python_none_are_no_weights(vanilla: Run) -> None:
     nulls = pd.array([None] * len(vanilla.sample_weights), dtype="object")
     run = replace(vanilla, sample_weights=vanilla.sample_weights.assign(weight=nulls))
     assert "weight_histogram" not in draw(run)
 
 
+@pytest.mark.slow
 def test_many_classes_are_drawn(disent: Run) -> None:
     classes = 40
     groups = pd.DataFrame(
@@ -64,6 +70,7 @@ def test_many_classes_are_drawn(disent: Run) -> None:
     assert "group_heat_map" in draw(run)
 
 
+@pytest.mark.slow
 def test_names_in_other_scripts_raise_no_warning(
     disent: Run, recwarn: pytest.WarningsRecorder
 ) -> None:
@@ -88,6 +95,7 @@ def texts(figure: Figure) -> str:
     return "\n".join(each.get_text() for each in figure.findobj(Text))
 
 
+@pytest.mark.slow
 def test_loss_terms_and_weights_have_the_names_that_the_method_gives(
     disent: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -88,6 +88,7 @@ def test_null_shows_as_a_dash_and_says_why(without_bias_labels: Run) -> None:
     assert "None" not in html.split("<h2>Figures")[0]
 
 
+@pytest.mark.slow
 def test_what_is_left_out_is_explained(vanilla: Run, without_bias_labels: Run) -> None:
     html = method_report(vanilla, draw(vanilla))
     assert html.count("Left out: this run has no weights of training images") == 2
@@ -106,6 +107,7 @@ def test_a_biased_test_split_is_called_so(disent: Run, method_page: str) -> None
     assert 'class="warning"' not in method_page
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", [{"biased_test": True}, {"bias_labels": False}], ids=str)
 def test_no_part_of_a_report_says_unbiased_without_a_reason(case: dict[str, bool]) -> None:
     runs = [make_run(method, **case) for method in ("vanilla", "disent")]
@@ -170,6 +172,7 @@ def test_metrics_of_earlier_versions_without_a_bias_branch_are_shown(disent: Run
     assert "bias branch" not in method_report(replace(disent, metrics=metrics))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("conflicting", "why"),
     [
@@ -222,6 +225,7 @@ def test_the_auroc_of_few_conflicting_images_has_an_interval(method_page: str) -
     assert re.search(r"AUROC: 0\.971.*</b> \(\d+ conflicting images; 0\.9\d–0\.9\d\)", method_page)
 
 
+@pytest.mark.slow
 def test_another_recipe_than_the_published_one_is_listed_and_not_compared(disent: Run) -> None:
     changed = [RecipeChange("steps", 50000, 40)]
     html = method_report(disent, published=[published(0.8479)], recipe_changes=changed)
@@ -245,6 +249,7 @@ def test_labels_that_share_the_aligned_bias_are_named(disent: Run, method_page: 
     assert "by definition only" not in method_page
 
 
+@pytest.mark.slow
 def test_the_name_of_the_data_is_the_title(disent: Run) -> None:
     title = "my <photos>"
     run = replace(

@@ -12,6 +12,7 @@ from made_up_reports import comparison_report, draw, method_report
 from made_up_runs import Run, with_names
 
 
+@pytest.mark.slow
 def test_text_from_data_is_escaped(disent: Run) -> None:
     evil = "<script>alert(1)</script> & <b>"
     run = with_names(
@@ -51,11 +52,13 @@ def test_page_is_accessible_and_small(which: str, request: pytest.FixtureRequest
     assert len(ids) == len(set(ids))
 
 
+@pytest.mark.slow
 def test_same_inputs_give_the_same_page(method_page: str, disent: Run) -> None:
     accuracies = [published(0.8479), published_elsewhere(0.8286)]
     assert method_report(disent, draw(disent), accuracies) == method_page
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH")
 @pytest.mark.parametrize("which", ["method_page", "comparison_page"])
 def test_browser_renders_the_page(

@@ -4,10 +4,12 @@ import re
 from xml.etree import ElementTree
 
 import matplotlib as mpl
+import pytest
 from made_up_reports import compare, draw
 from made_up_runs import Run, with_names
 
 
+@pytest.mark.slow
 def test_same_inputs_give_the_same_figures(
     vanilla: Run, disent: Run, figures: dict[str, str], compared: dict[str, str]
 ) -> None:
@@ -15,6 +17,7 @@ def test_same_inputs_give_the_same_figures(
     assert compare(vanilla, disent) == compared
 
 
+@pytest.mark.slow
 def test_settings_of_the_user_change_nothing(disent: Run, figures: dict[str, str]) -> None:
     with mpl.rc_context({"font.size": 20, "axes.facecolor": "red", "svg.fonttype": "none"}):
         assert draw(disent) == figures
@@ -34,6 +37,7 @@ def test_nothing_outside_a_figure_is_named_but_its_namespaces(figures: dict[str,
         assert "<!" not in bare
 
 
+@pytest.mark.slow
 def test_figures_on_one_page_share_no_ids(
     vanilla: Run, figures: dict[str, str], compared: dict[str, str]
 ) -> None:
@@ -46,6 +50,7 @@ def test_figures_on_one_page_share_no_ids(
         assert used <= set(re.findall(r' id="([^"]+)"', svg))
 
 
+@pytest.mark.slow
 def test_names_from_data_reach_no_markup(disent: Run) -> None:
     run = with_names(disent, ["<script>$x$ & co"] * 10, ["</svg> $\\frac$"] * 10)
     for svg in draw(run).values():

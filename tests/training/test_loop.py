@@ -44,6 +44,7 @@ def test_the_same_seed_twice_is_equal_bit_for_bit(method):
     assert_equal(*(run(method, seeds=(0, 1)) for _ in range(2)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_the_same_seed_twice_is_equal_bit_for_bit_with_crops_flips_and_convolutions(method):
     assert_equal(augmented_run(method), run(method, seeds=(1, 2), **augmented(method)))
@@ -108,6 +109,7 @@ def test_history_has_the_accuracy_of_the_bias_branch(method):
         assert last[f"{split}_bias_branch_accuracy"].tolist() == expected.tolist()
 
 
+@pytest.mark.slow
 def test_something_is_learned():
     history = run("vanilla", steps=400, eval_every=400, lr=0.05).history
     assert history["test_accuracy"].iloc[-1] > 0.9

@@ -149,17 +149,17 @@ def guarded_steps(method, recipe, precision="fp32"):
 
 # Features are swapped from step 12 on; a pass over the training split ends every 4 steps.
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("name", method_names())
-def test_a_step_of_any_method_reads_nothing_from_the_device(name, precision):
-    recipe = tiny_recipe(name)
+@pytest.mark.parametrize("method", method_names())
+def test_a_step_of_any_method_reads_nothing_from_the_device(method, precision):
+    recipe = tiny_recipe(method)
     steps = guarded_steps(tiny_method(recipe, (0, 1)), recipe, precision)
     before = steps_before_main(recipe)
     assert steps[-10:] == list(range(before + 11, before + 21))
 
 
-@pytest.mark.parametrize("name", method_names())
-def test_nor_do_random_crops_and_convolutions(name):
-    recipe = tiny_recipe(name, **(augmented(name) | {"steps": 4, "eval_every": 2}))
+@pytest.mark.parametrize("method", method_names())
+def test_nor_do_random_crops_and_convolutions(method):
+    recipe = tiny_recipe(method, **(augmented(method) | {"steps": 4, "eval_every": 2}))
     before = steps_before_main(recipe)
     assert guarded_steps(tiny_method(recipe, (0,)), recipe)[-2:] == [before + 3, before + 4]
 

@@ -79,6 +79,7 @@ def test_older_scripts_read_our_files_and_see_the_same_predictions(tmp_path):
     np.testing.assert_array_equal(theirs, predictions(checkpoint)[0])
 
 
+@pytest.mark.slow
 def test_resnet18_files_have_torchvisions_names_and_a_wide_head(tmp_path):
     write_published(trained("resnet18"), "last", 3, tmp_path)
     state = torch.load(tmp_path / "best_model_l.th", weights_only=True)["state_dict"]

@@ -108,6 +108,7 @@ def test_a_run_stopped_again_and_again_ends_as_one_that_was_not(method, tmp_path
     assert listener.resumed_at == last
 
 
+@pytest.mark.slow
 def test_a_convolutional_run_with_augmentation_is_resumed_bit_for_bit(tmp_path):
     recipe = tiny_recipe("disent", **(augmented("disent") | {"steps": 4, "eval_every": 2}))
     with pytest.raises(Stopped):
@@ -262,6 +263,7 @@ with SnapshotStore(sys.argv[1], {}).exclusive("0123abcd"):
 """
 
 
+@pytest.mark.slow
 def test_a_second_process_with_the_same_settings_is_refused_until_the_first_ends(tmp_path):
     store = SnapshotStore(str(tmp_path), {})
     with subprocess.Popen(

@@ -43,6 +43,7 @@ def test_onnxruntime_agrees(
         np.testing.assert_allclose(found, classifier.probabilities(pictures), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_torchscript_agrees(
     classifier: Classifier, images: Callable[..., Any], tmp_path: Path
 ) -> None:

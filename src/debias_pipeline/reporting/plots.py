@@ -90,9 +90,9 @@ def to_svg(figure: Figure, name: str) -> str:
         name: unique on a page; ids in the element depend on it.
     """
     stream = io.StringIO()
-    FigureCanvasSVG(figure)  # Without a canvas, savefig would create one for a screen.
     with mpl.rc_context({"svg.hashsalt": "debias-pipeline"}):
-        figure.savefig(stream, format="svg", metadata={"Date": None})
+        # `savefig` would draw a figure with constrained layout twice.
+        FigureCanvasSVG(figure).print_svg(stream, metadata={"Date": None})
     svg = stream.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)

@@ -169,6 +169,7 @@ NAMES = st.sampled_from(["x.png", "y.jfif", "x.txt", "noise", ".z.png", "Thumbs.
 CONTENTS = st.sampled_from([None, b"", HTML, b"text"])
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.tuples(st.sampled_from(FOLDERS), NAMES), CONTENTS, max_size=12))
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_every_file_is_an_image_or_left_out(tmp_path_factory, drawn):

@@ -99,6 +99,7 @@ def test_missing_and_truncated_batches_are_all_named(batches):
     assert "data_batch_1, test_batch missing or changed" in refusal(batches)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("suffix", "within"), [(".zip", ""), (".tar.xz", "cifar10")])
 def test_archive_of_class_folders(tmp_path, pristine, suffix, within):
     raw_dir = tmp_path / "raw"
