@@ -133,6 +133,7 @@ def test_a_field_that_no_method_of_the_run_has_is_refused():
     [
         ({"dataset": "cminst"}, "Unknown dataset 'cminst'. Did you mean cmnist"),
         ({"percent": "abc"}, "percent='abc' is not a percent"),
+        ({"percent": "150pct"}, "percent=.150pct.*from 0 to 100"),
         ({"percent": 2}, "write 2pct"),
         ({"seeds": 0}, "seeds=0: .*greater than or equal to 1"),
         ({"seed": -1}, "seed=-1: "),

@@ -432,7 +432,7 @@ GRID = {
     "benchmark.percents": "2pct+5pct",
     "benchmark.seeds": 2,
     "benchmark.threads": 1,
-    "benchmark.overrides.steps": 400,
+    "benchmark.overrides.steps": 200,
     "benchmark.overrides.eval_every": 5,
     "benchmark.overrides.swap_start": 60,
 }
