@@ -390,7 +390,7 @@ def test_evaluation_alone_gives_the_same_metrics(project: Project, left: Callabl
 
 
 def test_reporting_alone(project: Project, left: Callable[[str], Any]):
-    outcome = project.run("--pipeline=reporting", device="cpu")
+    outcome = Project(project.path, draws=True).run("--pipeline=reporting", device="cpu")
     assert outcome.exit_code == 0
     again = project.catalog()
     for name in ("vanilla.report", "disent.report", "comparison_report"):
