@@ -1,11 +1,16 @@
-"""SelecMix: its pairs, the loss of its similarity network, and what it is without mixing."""
+"""SelecMix: its pairs, its losses, and whole steps against a literal transcription."""
 
 import numpy as np
 import pytest
 import torch
-from small_batches import BATCH, SHAPE, batch_of, images_of, labels_of
+from literal_lff import LiteralLff, network
+from literal_selecmix import LiteralMixing
+from small_batches import BATCH, SHAPE, batch_of, copy_network, images_of, labels_of
+from small_runs import aligned_data, double_precision, double_run
+from torch import nn
 
 from debias_pipeline.methods import Batch, Task, get_method
+from debias_pipeline.randomness import generator
 
 # Unit vectors of published arithmetic that was worked out apart from this project.
 VECTORS = torch.tensor([[[1, 0], [0.6, 0.8], [0, 1], [-0.8, 0.6]]])
@@ -86,3 +91,90 @@ def test_weights_of_a_step_are_those_of_the_whole_batch_in_its_last_update_of_lf
     assert [each.optimisers for each in updates] == [("main",), ("similarity",)] * 4
     assert [each.losses.weights is None for each in updates] == [True] * 6 + [False, True]
     assert updates[6].losses.weights.shape == (1, BATCH)
+
+
+class RecordedBatches:
+    """Remembers each step's images and the totals of its updates."""
+
+    def __init__(self):
+        self.steps = []
+
+    def __call__(self, stage, method):
+        updates = method.updates
+
+        def recorded(batches, step):
+            totals = []
+            self.steps.append((batches[0].index[0].tolist(), totals))
+            for update in updates(batches, step):
+                totals.append(update.losses.total[0].item())
+                yield update
+
+        method.updates = recorded
+
+
+def copy(method, literal, debiased, biased=None):
+    h = method.similarity
+    copy_network(h.encoder, h.first, 0, literal.h[0], literal.h[1])
+    with torch.no_grad():
+        literal.h[3].weight.copy_(h.second.weight[0, 0].T)
+        literal.h[3].bias.copy_(h.second.bias[0, 0])
+    head = method.head if biased is None else method.heads
+    for branch, each in enumerate([debiased] if biased is None else [debiased, biased]):
+        copy_network(method.encoder, head, branch, *each)
+
+
+@pytest.mark.parametrize("name", ["selecmix", "lff_selecmix"])
+def test_fifty_steps_equal_a_literal_transcription(name):
+    """Losses and parameters of all networks."""
+    of_recipe = recipe(name, mini_batches=2, similarity_lr=0.003, similarity_weight_decay=1e-4)
+    data, recorded = aligned_data(), RecordedBatches()
+    labels = torch.from_numpy(data.splits["train"].labels)
+    literal, trained = LiteralMixing(of_recipe), LiteralMixing(of_recipe)
+    lff = LiteralLff(labels.numpy(), of_recipe) if name == "lff_selecmix" else None
+    networks = [network()] if lff is None else [lff.debiased, lff.biased]
+
+    def on_begin(stage, method):
+        copy(method, literal, *networks)
+        recorded(stage, method)
+
+    run = double_run(of_recipe, on_begin=on_begin)
+    adams = [torch.optim.Adam(each.parameters(), lr=of_recipe.lr) for each in networks]
+    mixer, coins = generator(0, "selective mixing"), []
+    with double_precision():
+        for index, totals in recorded.steps:
+            # The package draws in double precision here as well.
+            uniform = torch.rand(BATCH + 1, generator=mixer)
+            mixed, targets = literal.mix(data.images[index], labels[index], uniform)
+            coins.append(literal.same)
+            expected = []
+            for part in torch.arange(BATCH).chunk(2):
+                own = [index[each] for each in part]
+                loss = nn.functional.cross_entropy(networks[0](mixed[part]), targets[part])
+                if lff is not None:
+                    loss = 0.1 * loss + lff_loss(lff, data.images[own], labels[own], own)
+                for adam in adams:
+                    adam.zero_grad()
+                loss.backward()
+                for adam in adams:
+                    adam.step()
+                expected += [loss.item(), literal.step_h(data.images[own], labels[own])]
+            assert totals == pytest.approx(expected, rel=1e-6)
+    assert len(recorded.steps) == 50
+    assert 10 < sum(coins) < 40
+    ours = [network() for _ in networks]
+    copy(run.method, trained, *ours)
+    for mine, theirs in zip([trained.h, *ours], [literal.h, *networks], strict=True):
+        for tensor, other in zip(mine.parameters(), theirs.parameters(), strict=True):
+            torch.testing.assert_close(tensor, other, rtol=1e-5, atol=1e-8)
+
+
+def lff_loss(lff, images, labels, own):
+    """LfF's loss, before the updates that its own transcription makes."""
+    ce, own = nn.CrossEntropyLoss(reduction="none"), np.array(own)
+    losses = [ce(each(images), labels) for each in (lff.debiased, lff.biased)]
+    averages = (lff.average_d, lff.average_b)
+    for average, loss in zip(averages, losses, strict=True):
+        average.update(own, loss.detach().numpy())
+    d, b = (average.normalised(own) for average in averages)
+    weights = torch.from_numpy(b / (b + d + 1e-8))
+    return (weights * losses[0]).mean() + lff.gce(lff.biased(images), labels).mean()
