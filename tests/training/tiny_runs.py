@@ -59,6 +59,8 @@ def tiny_recipe(method, **changes):
         fields |= {"lr": 0.0001}
     if method == "lc":
         fields |= {"mixup_steps": 12}
+    if method in ("selecmix", "lff_selecmix"):
+        fields |= {"mini_batches": 2}
     if method in ("lff_be", "disent_be"):
         fields |= {"ensemble_steps": 8, "ensemble_confidence": 0.4}
     return get_method(method).recipe_type(**{**fields, **changes})
