@@ -52,7 +52,7 @@ def tiny_recipe(method, **changes):
         }  # fmt: skip
     if method == "jtt":
         fields |= {"first_steps": 8, "up": 3}
-    if method in ("afr", "denetdm"):
+    if method in ("afr", "dfr", "denetdm"):
         fields |= {"first_steps": 8}
     if method == "debian":
         # Its loss amplifies rounding, which differs between runs of one seed and of several.
