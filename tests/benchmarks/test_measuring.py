@@ -21,7 +21,7 @@ METHODS = [case.method for case in cases(["cmnist"], precisions=["fp32"])]
 
 @pytest.fixture(scope="module")
 def data():
-    return random_data(8, 400)
+    return random_data(8, 1100)
 
 
 def test_every_registered_method_with_a_recipe_is_measured():

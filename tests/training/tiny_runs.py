@@ -52,13 +52,15 @@ def tiny_recipe(method, **changes):
         }  # fmt: skip
     if method == "jtt":
         fields |= {"first_steps": 8, "up": 3}
-    if method in ("afr", "denetdm"):
+    if method in ("afr", "dfr", "denetdm"):
         fields |= {"first_steps": 8}
     if method == "debian":
         # Its loss amplifies rounding, which differs between runs of one seed and of several.
         fields |= {"lr": 0.0001}
     if method == "lc":
         fields |= {"mixup_steps": 12}
+    if method in ("selecmix", "lff_selecmix"):
+        fields |= {"mini_batches": 2}
     if method in ("lff_be", "disent_be"):
         fields |= {"ensemble_steps": 8, "ensemble_confidence": 0.4}
     return get_method(method).recipe_type(**{**fields, **changes})

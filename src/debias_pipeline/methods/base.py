@@ -51,7 +51,8 @@ class Method(nn.Module, ABC):
     Attributes:
         name: as typed in `--pipeline=…`.
         recipe_type: class of the hyper-parameters.
-        bias_labels: which bias labels the method uses: `none`, `training` or `heldout`.
+        bias_labels: which bias labels the method uses: `none`, `training`, or `heldout` (of images
+            on which only a part of its networks is trained).
         loss_terms: `Losses.terms` by name → short text for reports. Other terms are shown by name.
         weight_name: what reports call the weight of a training image, or "" if there is none.
     """

@@ -34,6 +34,7 @@ from debias_pipeline.methods.base import (
     Update,
 )
 from debias_pipeline.methods.classifier import Classifier
+from debias_pipeline.methods.mixing import mix
 from debias_pipeline.methods.vanilla import Vanilla
 from debias_pipeline.networks import as_floats
 
@@ -119,8 +120,8 @@ class Lc(Vanilla):
             of_label = probabilities.gather(2, labels.unsqueeze(2)).squeeze(2)
             self._update_matrix(labels, attributes, of_label)
             partners, shares = self._draw_partners(labels, attributes, step)
-            mixed = _mix(as_floats(batch.images), partners, shares)
-            corrections = _mix(self._corrections(attributes), partners, shares)
+            mixed = mix(as_floats(batch.images), partners, shares)
+            corrections = mix(self._corrections(attributes), partners, shares)
             factors = generalised_cross_entropy_factor(bias_losses, self.recipe.q)
         logits = self.predict(mixed) + torch.log(corrections + EPSILON)
         intrinsic = cross_entropy(logits, labels).mean(1)
@@ -181,7 +182,8 @@ class Lc(Vanilla):
         a class without such images, partners are a permutation of the class.
 
         Returns:
-            Positions in the batch, int64, [R, B]; the share of the image itself in a mix, [R].
+            Positions in the batch, int64, [R, B]; the share of the image itself in a mix,
+            [R, 1].
         """
         size, limit = labels.shape[1], self.mixup_ramp(step)
         uniform = torch.stack([torch.rand(size + 1, generator=each) for each in self._mixers])
@@ -199,14 +201,5 @@ class Lc(Vanilla):
         )
         return (
             torch.where(found[:, :, -1] > 0, drawn, shuffled),
-            1 - 2 * limit + limit * uniform[:, 0],
+            1 - 2 * limit + limit * uniform[:, :1],
         )
-
-
-def _mix(values: Tensor, partners: Tensor, shares: Tensor) -> Tensor:
-    """Return share * own + (1 - share) * partner's values, for values of [R, B, ...]."""
-    replicas, size = partners.shape
-    starts = size * torch.arange(replicas, device=partners.device).unsqueeze(1)
-    of_partners = values.flatten(0, 1).index_select(0, (partners + starts).flatten())
-    shares = shares.view(-1, *[1] * (values.ndim - 1))
-    return torch.lerp(of_partners.view(values.shape), values, shares)

@@ -1,0 +1,33 @@
+"""Every method goes through the grid once."""
+
+import math
+from pathlib import Path
+
+from throwaway_project import make_project
+
+from debias_pipeline.methods import method_names
+
+# Of all stages, as few as show that nothing is missing: 300 steps of all methods take minutes.
+FEW = {"steps": 10, "eval_every": 5, "first_steps": 10, "ensemble_steps": 10, "swap_start": 5}
+
+
+def test_the_leaderboard_of_a_grid_has_a_row_with_accuracies_for_every_method(
+    tmp_path: Path,
+) -> None:
+    project = make_project(tmp_path / "project")
+    names = method_names()
+    overrides = {f"benchmark__overrides__{name}": value for name, value in FEW.items()}
+    overrides |= {"benchmark__percents": "2pct", "benchmark__seeds": 1, "device": "cpu"}
+    # As many images per step as other methods have, and one update.
+    for name in ("selecmix", "lff_selecmix"):
+        overrides |= {
+            f"benchmark__overrides__{name}__batch_size": 256,
+            f"benchmark__overrides__{name}__mini_batches": 1,
+        }
+    outcome = project.run("--pipeline=benchmark", benchmark__methods="+".join(names), **overrides)
+    assert outcome.exit_code == 0, outcome.stderr
+    assert f"{len(names)} of {len(names)} trials are done" in outcome.stdout
+    table = project.load("leaderboard", benchmark={})
+    last = table[table["selection"] == "last"].set_index("method")
+    assert set(last.index) == set(names)
+    assert all(math.isfinite(value) and 0 <= value <= 1 for value in last["accuracy_mean"])
