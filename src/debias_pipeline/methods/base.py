@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from debias_pipeline.methods.stages import (
     Stage,
     Update,
 )
+from debias_pipeline.names import BiasLabels
 from debias_pipeline.networks import check_same_tensors
 from debias_pipeline.randomness import generators
 
@@ -51,14 +52,16 @@ class Method(nn.Module, ABC):
     Attributes:
         name: as typed in `--pipeline=…`.
         recipe_type: class of the hyper-parameters.
-        bias_labels: which bias labels the method uses: `none`, `training` or `heldout`.
+        bias_labels: which bias labels the method uses: `none`; `tuning`, if its hyper-parameters
+            were chosen with bias labels; `heldout` or `training`, if it is trained with those of
+            held-out or training images, which makes it an oracle.
         loss_terms: `Losses.terms` by name → short text for reports. Other terms are shown by name.
         weight_name: what reports call the weight of a training image, or "" if there is none.
     """
 
     name: ClassVar[str]
     recipe_type: ClassVar[type[Recipe]] = Recipe
-    bias_labels: ClassVar[Literal["none", "training", "heldout"]] = "none"
+    bias_labels: ClassVar[BiasLabels] = "none"
     loss_terms: ClassVar[Mapping[str, str]] = {}
     weight_name: ClassVar[str] = ""
 
