@@ -35,6 +35,8 @@ LOSS_AVERAGES: Final = ("intrinsic", "bias")
 
 # Which bias labels a result rests on: to choose a step or hyper-parameters (tuning), or to train.
 BiasLabels = Literal["none", "tuning", "heldout", "training"]
+# A method that is trained with these is an oracle: it is listed apart and not ranked.
+ORACLE_LABELS: Final = ("heldout", "training")
 
 TrialState = Literal["done", "failed", "not run"]
 DONE: Final = "done"

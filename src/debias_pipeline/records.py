@@ -139,10 +139,10 @@ class RuleMetrics(TypedDict):
     """Metrics on the test split of the networks that a selection rule selects.
 
     `support` is the number of conflicting validation images that the rule rests on, null if it
-    uses none; `reliable` is false if that is too few. `evidence` has the metrics that have a value.
-    `dead_units` is the share of feature units that are zero for every validation image, `collapsed`
-    lists the seeds that have collapsed (`evaluation.collapse`). Metrics of earlier versions lack the
-    last three, published networks the last two.
+    uses none; `reliable` is false if that is too few. `evidence` has the metrics with a value.
+    `dead_units` is the share of feature units that are zero for every validation image,
+    `collapsed` lists the seeds that have collapsed (see `collapse`). Metrics of earlier versions
+    lack the last three, published networks the last two.
     """
 
     step: OverSeeds
@@ -228,8 +228,8 @@ class LabelEstimates(TypedDict):
 class Outcome(TypedDict):
     """The catalog's `outcome`: how a trial of the grid ended, and its cost.
 
-    `seconds` is wall time. `peak_memory_bytes` is null where it is not known. `image_passes` is that
-    of the training record; outcomes of earlier versions lack it.
+    `seconds` is wall time. `peak_memory_bytes` is null where it is not known. `image_passes` is
+    that of the training record; outcomes of earlier versions lack it.
     """
 
     dataset: str

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from debias_pipeline.evaluation import FeatureUnits, collapsed_seeds
+from debias_pipeline.collapse import collapsed_seeds
+from debias_pipeline.evaluation import FeatureUnits
 from debias_pipeline.methods import Task, get_method
 
 SHAPE = (4, 4, 3)

@@ -1,6 +1,5 @@
 """Prediction and the metrics of biased data."""
 
-from debias_pipeline.evaluation.collapse import FAR_BELOW, MOST_DEAD, collapsed_seeds
 from debias_pipeline.evaluation.dead_units import FeatureUnits
 from debias_pipeline.evaluation.labelling import estimate_groups, images_to_label
 from debias_pipeline.evaluation.metrics import (
@@ -20,13 +19,10 @@ from debias_pipeline.evaluation.summary import (
 from debias_pipeline.evaluation.suspects import first_suspects, rank_suspects
 
 __all__ = [
-    "FAR_BELOW",
-    "MOST_DEAD",
     "FeatureUnits",
     "Predictions",
     "Selections",
     "accuracies",
-    "collapsed_seeds",
     "conflict_detection_auroc",
     "estimate_groups",
     "explain",

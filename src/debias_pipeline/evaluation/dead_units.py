@@ -63,7 +63,8 @@ def _networks_of_predictions(method: Method) -> list[nn.Module]:
     used: dict[nn.Module, None] = {}
     networks = [each for each in method.modules() if isinstance(each, ImageNetwork)]
     handles = [
-        each.register_forward_hook(lambda network, *_: used.setdefault(network)) for each in networks
+        each.register_forward_hook(lambda network, *_: used.setdefault(network))
+        for each in networks
     ]
     height, width, channels = method.task.image_shape
     device = next(method.parameters()).device

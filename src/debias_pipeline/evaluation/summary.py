@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from debias_pipeline.evaluation.collapse import collapsed_seeds
+from debias_pipeline.collapse import collapsed_seeds
 from debias_pipeline.evaluation.metrics import (
     accuracies,
     conflict_detection_auroc,

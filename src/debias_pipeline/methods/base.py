@@ -18,7 +18,7 @@ from debias_pipeline.methods.stages import (
     Stage,
     Update,
 )
-from debias_pipeline.names import BiasLabels
+from debias_pipeline.names import ORACLE_LABELS, BiasLabels
 from debias_pipeline.networks import check_same_tensors
 from debias_pipeline.randomness import generators
 
@@ -208,6 +208,11 @@ class Method(nn.Module, ABC):
             [R, n].
         """
         raise NotImplementedError
+
+    @classmethod
+    def is_oracle(cls) -> bool:
+        """Return whether the method is trained with bias labels."""
+        return cls.bias_labels in ORACLE_LABELS
 
     @classmethod
     def ranks_images(cls) -> bool:

@@ -59,7 +59,9 @@ class Cost:
         self._forward += images
         if features.requires_grad:
             # Called if the gradient reaches the features: the network may be frozen in an update.
-            features.register_hook(lambda gradient: self._add_backward(images))
+            features.register_hook(  # type: ignore[no-untyped-call]
+                lambda gradient: self._add_backward(images)
+            )
 
     def _add_backward(self, images: int) -> None:
         self._backward += images
