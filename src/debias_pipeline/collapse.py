@@ -15,7 +15,7 @@ MIN_SEEDS: Final = 3
 def collapsed_seeds(
     seeds: Sequence[int], accuracies: Sequence[float | None], dead_units: Sequence[float]
 ) -> list[int]:
-    """Return the seeds that have collapsed; docs/selection.md explains the rule.
+    """Return the seeds that have collapsed; docs/benchmark.md explains the rule.
 
     Args:
         seeds: of a trial.
