@@ -179,8 +179,9 @@ def _conditions(metrics: Metrics, record: TrainingRecord) -> list[Text]:
     labels, passes = metrics.get("bias_labels"), record.get("image_passes")
     lines = []
     if labels is not None:
-        kind = "oracle" if is_oracle(labels) else "labels"
-        lines.append(f"{kind}: {bias_labels_text(labels)}")
+        # On two lines, to fit 80 columns.
+        kind = "oracle:\n" if is_oracle(labels) else "labels: "
+        lines.append(f"{kind}{bias_labels_text(labels)}")
     if passes is not None:
         lines.append(passes_text(passes).replace(" + ", "+"))
     if "seconds" in record:
