@@ -26,9 +26,17 @@ METRICS: Final[tuple[Metric, ...]] = (
 # Accuracy of the branch that is meant to learn the bias: how far the bias alone gets.
 BIAS_BRANCH_ACCURACY: Final = "bias_branch_accuracy"
 
+# Column of the history: share of the feature units that are zero for every validation image.
+DEAD_UNITS: Final = "dead_units"
+
 # Every table of sample weights has columns `loss_average_<name>` for these, null if the method
 # keeps no such average. Methods may add others.
 LOSS_AVERAGES: Final = ("intrinsic", "bias")
+
+# Which bias labels a result rests on: to choose a step or hyper-parameters (tuning), or to train.
+BiasLabels = Literal["none", "tuning", "heldout", "training"]
+# A method that is trained with these is an oracle: it is listed apart and not ranked.
+ORACLE_LABELS: Final = ("heldout", "training")
 
 TrialState = Literal["done", "failed", "not run"]
 DONE: Final = "done"

@@ -2,7 +2,7 @@
 
 from typing import Any, NotRequired, TypedDict
 
-from debias_pipeline.names import Headline, Metric, Split, TrialState
+from debias_pipeline.names import BiasLabels, Headline, Metric, Split, TrialState
 
 
 class SplitSummary(TypedDict):
@@ -72,12 +72,26 @@ class DataIdentity(TypedDict, total=False):
     raw_hash: str | None
 
 
+class ImagePasses(TypedDict):
+    """Images that pass through networks in training, of one seed; see `training.cost.Cost`.
+
+    An image counts once for each network: in `forward` if the network computes its features, in
+    `backward` if the gradient of a loss passes through the network.
+    """
+
+    forward: int
+    backward: int
+
+
 class TrainingRecord(TypedDict, total=False):
     """The catalog's `training_record`: settings and cost of a training run.
 
     `threads` is the largest number of threads used, `thread_steps` the number of steps by number
     of threads. `selection_support` is, by selection rule and seed, the number of conflicting
-    validation images that the rule rests on. `weights_hash` is the SHA-256 sum of the file of
+    validation images that the rule rests on. `dead_units` is, by selection rule and seed, the share
+    of feature units that are zero for every validation image. `image_passes` is null if a snapshot
+    of an earlier version was resumed. `seconds` is the time of training, together with that before
+    an interruption, `seconds_before`. `weights_hash` is the SHA-256 sum of the file of
     initial weights, null if there was none. Published checkpoints have no more than `recipe`,
     `seeds`, `precision` and `pretrained`.
     """
@@ -90,7 +104,10 @@ class TrainingRecord(TypedDict, total=False):
     thread_steps: dict[str, int]
     torch: str
     selection_support: dict[str, list[int]]
+    dead_units: dict[str, list[float]]
+    image_passes: ImagePasses | None
     seconds: float
+    seconds_before: float
     settings_digest: str
     weights_hash: str | None
     data: DataIdentity
@@ -122,8 +139,10 @@ class RuleMetrics(TypedDict):
     """Metrics on the test split of the networks that a selection rule selects.
 
     `support` is the number of conflicting validation images that the rule rests on, null if it
-    uses none; `reliable` is false if that is too few. `evidence` has the metrics that have a value;
-    metrics of earlier versions lack it.
+    uses none; `reliable` is false if that is too few. `evidence` has the metrics with a value.
+    `dead_units` is the share of feature units that are zero for every validation image,
+    `collapsed` lists the seeds that have collapsed (see `collapse`). Metrics of earlier versions
+    lack the last three, published networks the last two.
     """
 
     step: OverSeeds
@@ -136,19 +155,22 @@ class RuleMetrics(TypedDict):
     support: OverSeeds | None
     reliable: bool
     evidence: NotRequired[dict[Metric, Evidence]]
+    dead_units: NotRequired[OverSeeds]
+    collapsed: NotRequired[list[int]]
 
 
 class Metrics(TypedDict):
     """The catalog's `metrics` of a trial.
 
     `checkpoints` has an entry per selection rule, null if the rule selects no step. `title` is that
-    of the data card.
+    of the data card, `bias_labels` that of the method; metrics of earlier versions lack them.
     """
 
     dataset: str
     percent: str
     title: NotRequired[str]
     method: str
+    bias_labels: NotRequired[BiasLabels]
     headline: Headline
     unbiased_test: bool | None
     seeds: list[int]
@@ -206,7 +228,8 @@ class LabelEstimates(TypedDict):
 class Outcome(TypedDict):
     """The catalog's `outcome`: how a trial of the grid ended, and its cost.
 
-    `seconds` is wall time. `peak_memory_bytes` is null where it is not known.
+    `seconds` is wall time. `peak_memory_bytes` is null where it is not known. `image_passes` is
+    that of the training record; outcomes of earlier versions lack it.
     """
 
     dataset: str
@@ -219,6 +242,7 @@ class Outcome(TypedDict):
     error: str | None
     seconds: float
     peak_memory_bytes: int | None
+    image_passes: NotRequired[ImagePasses | None]
     threads: int
     settings_digest: str | None
     content_hash: str | None

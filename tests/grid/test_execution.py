@@ -116,6 +116,7 @@ def test_the_outcome_says_what_was_run_and_what_it_cost(data):
         "dataset": "cmnist_mini", "percent": "2pct", "method": "vanilla", "seeds": [5, 6],
         "precision": "fp32", "steps": 4, "status": "done", "error": None,
         "threads": torch.get_num_threads(), "mlflow_run_id": None, "mlflow_experiment_id": None,
+        "image_passes": {"forward": 4 * 32, "backward": 4 * 32},
     }  # fmt: skip
 
 

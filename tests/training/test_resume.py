@@ -77,6 +77,8 @@ def kill():
 def assert_same(ours, theirs):
     assert ours.checkpoints.keys() == theirs.checkpoints.keys()
     assert ours.support == theirs.support
+    assert ours.image_passes == theirs.image_passes
+    assert ours.dead_units == theirs.dead_units
     for rule, kept in theirs.checkpoints.items():
         for mine, other in zip(ours.checkpoints[rule], kept, strict=True):
             assert mine.step == other.step

@@ -1,5 +1,6 @@
 """Prediction and the metrics of biased data."""
 
+from debias_pipeline.evaluation.dead_units import FeatureUnits
 from debias_pipeline.evaluation.labelling import estimate_groups, images_to_label
 from debias_pipeline.evaluation.metrics import (
     accuracies,
@@ -18,6 +19,7 @@ from debias_pipeline.evaluation.summary import (
 from debias_pipeline.evaluation.suspects import first_suspects, rank_suspects
 
 __all__ = [
+    "FeatureUnits",
     "Predictions",
     "Selections",
     "accuracies",

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from debias_pipeline.collapse import collapsed_seeds
 from debias_pipeline.evaluation.metrics import (
     accuracies,
     conflict_detection_auroc,
@@ -14,7 +15,8 @@ from debias_pipeline.evaluation.metrics import (
 )
 from debias_pipeline.evaluation.predict import Predictions
 from debias_pipeline.images import Split, conflict_codes
-from debias_pipeline.names import BIAS_BRANCH_ACCURACY, METRICS
+from debias_pipeline.methods import get_method
+from debias_pipeline.names import BIAS_BRANCH_ACCURACY, METRICS, Headline
 from debias_pipeline.records import DataCard, Metrics, OverSeeds, RuleMetrics
 from debias_pipeline.selection_rules import MIN_SUPPORT, SELECTION_RULES
 
@@ -66,6 +68,7 @@ def summarise(
     data_card: DataCard,
     method: str,
     support: Mapping[str, Sequence[int]] | None = None,
+    dead_units: Mapping[str, Sequence[float]] | None = None,
 ) -> Metrics:
     """Return the catalog's `metrics`.
 
@@ -77,8 +80,10 @@ def summarise(
         method: name of the method.
         support: selection rule → number of conflicting validation images that it rests on, for
             each seed in ascending order; a rule that uses none is absent.
+        dead_units: selection rule → share of dead feature units of each seed in ascending order;
+            a rule of which it is not known is absent.
     """
-    support = support or {}
+    support, dead_units = support or {}, dead_units or {}
     split = Split.from_manifest(manifest, "test")
     return {
         "dataset": data_card["dataset"],
@@ -86,12 +91,18 @@ def summarise(
         # Data cards of earlier versions lack the key.
         "title": data_card.get("title", f"{data_card['dataset']}, {data_card['percent']}"),
         "method": method,
+        "bias_labels": get_method(method).bias_labels,
         "headline": data_card["headline"],
         # Data cards of earlier versions lack the key.
         "unbiased_test": data_card["test_split"]["unbiased"] if "test_split" in data_card else None,
         "seeds": sorted(predictions["seed"].unique().tolist()),
         "checkpoints": {
-            rule: _summarise_rule(_of_rule(predictions, rule), split, support.get(rule))
+            rule: _with_dead_units(
+                _summarise_rule(_of_rule(predictions, rule), split, support.get(rule)),
+                _seeds(predictions),
+                data_card["headline"],
+                dead_units.get(rule),
+            )
             for rule in SELECTION_RULES
         },
         "conflict_detection_auroc": over_seeds(_aurocs(sample_weights)),
@@ -177,6 +188,22 @@ def _summarise_rule(
         "support": None if support is None else over_seeds(support),
         "reliable": support is None or min(support) >= MIN_SUPPORT,
         "evidence": evidence(by_seed, split),
+    }
+
+
+def _with_dead_units(
+    metrics: RuleMetrics | None,
+    seeds: Sequence[int],
+    headline: Headline,
+    dead_units: Sequence[float] | None,
+) -> RuleMetrics | None:
+    """Add the dead feature units and the seeds that have collapsed, if they are known."""
+    if metrics is None or dead_units is None:
+        return metrics
+    return {
+        **metrics,
+        "dead_units": over_seeds(dead_units),
+        "collapsed": collapsed_seeds(seeds, metrics[headline]["per_seed"], dead_units),
     }
 
 

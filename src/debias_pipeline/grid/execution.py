@@ -75,7 +75,7 @@ class _Attempt:
 
     Attributes:
         threads: number of threads that PyTorch uses.
-        seconds: duration of the earlier training, if its results are reused.
+        seconds: duration of earlier training, if its results are reused or it was resumed.
     """
 
     threads: int
@@ -147,6 +147,7 @@ def _outcome(
         "error": error,
         "settings_digest": record["settings_digest"] if record else None,
         "content_hash": record["data"]["content_hash"] if record else None,
+        "image_passes": record.get("image_passes") if record else None,
         **cost,
     }
 
@@ -207,6 +208,7 @@ def run_trial(
                     execute(node, _ExplainingCatalog(catalog))
                     if f"{trial.name}.training_record" in node.outputs:
                         record = load_or_none(catalog, f"{trial.name}.training_record")
+                        attempt.seconds = record.get("seconds_before", 0.0) if record else 0.0
                 _log_figures(trial, catalog, run)
         except AlreadyRunningError:
             raise

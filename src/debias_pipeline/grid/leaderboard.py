@@ -12,6 +12,7 @@ from debias_pipeline.biased_data import get_dataset
 from debias_pipeline.errors import Unreadable, UserError
 from debias_pipeline.grid.execution import ALL_DONE
 from debias_pipeline.grid.trials import Trial, trials_of
+from debias_pipeline.methods import get_method
 from debias_pipeline.names import DONE
 from debias_pipeline.records import DataCard
 from debias_pipeline.reporting import (
@@ -122,6 +123,8 @@ def rank(
                 # Cards of earlier versions, or damaged ones, are ignored.
                 data_card=cast(DataCard, card) if _is_complete(card) else None,
                 recipe_changes=_recipe_changes(trial),
+                bias_labels=get_method(trial.method).bias_labels,
+                network=_network(trial),
             )
         )
     if all(each.outcome is None for each in results):
@@ -142,6 +145,13 @@ def rank(
     )
     table = write_leaderboard_table(leaderboard)
     return leaderboard_frame(leaderboard), leaderboard, figures, page, table
+
+
+def _network(trial: Trial) -> str:
+    """Return the name of the network and of its initial weights, such as "resnet18 (imagenet)"."""
+    recipe = trial.recipe or {}
+    name, weights = str(recipe.get("network", "")), recipe.get("weights", "none")
+    return name if weights == "none" else f"{name} ({weights})"
 
 
 def _is_complete(data_card: Any) -> bool:

@@ -207,7 +207,7 @@ def _check_bias_labels(
     Raises:
         UserError: if the method needs bias labels and the data has none.
     """
-    if get_method(method).bias_labels == "none":
+    if not get_method(method).is_oracle():
         return
     entry = f"{namespace}data_card"
     if entry in pipeline.inputs():

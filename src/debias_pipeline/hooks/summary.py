@@ -19,7 +19,7 @@ from debias_pipeline.methods import method_names
 from debias_pipeline.pipeline_registry import baseline_first
 from debias_pipeline.pipelines.audit import AUDIT
 from debias_pipeline.pipelines.evaluation import PRETRAINED
-from debias_pipeline.records import Metrics
+from debias_pipeline.records import Metrics, TrainingRecord
 from debias_pipeline.reporting import (
     RecipeChange,
     default_recipe,
@@ -85,21 +85,23 @@ def _headline_table(
     namespaces: Sequence[str], catalog: Catalog, parameters: Mapping[str, Any]
 ) -> Table:
     metrics, published, changes_of = [], {}, {}
+    records: dict[str, TrainingRecord] = {}
     for namespace in namespaces:
         of_method = catalog.load(f"{namespace}.metrics")
         shown = with_shown_name(of_method, namespace)
         metrics.append(shown)
         published[shown["method"]] = parameters[of_method["method"]]["published_accuracy"]
-        changes = _recipe_changes(catalog, namespace, parameters, of_method)
+        record: TrainingRecord = load_or_none(catalog, f"{namespace}.training_record") or {}
+        records[shown["method"]] = record
+        changes = _recipe_changes(record, parameters, of_method)
         changes_of[shown["method"]] = changes
-    return headline_table(metrics, published, catalog.load("data_card"), changes_of)
+    return headline_table(metrics, published, catalog.load("data_card"), changes_of, records)
 
 
 def _recipe_changes(
-    catalog: Catalog, namespace: str, parameters: Mapping[str, Any], metrics: Metrics
+    record: TrainingRecord, parameters: Mapping[str, Any], metrics: Metrics
 ) -> list[RecipeChange]:
     """Return in what the recipe of a training run differs from the one in the project's files."""
-    record = load_or_none(catalog, f"{namespace}.training_record") or {}
     of_method = parameters[metrics["method"]]
     if "recipe" not in record or "recipe" not in of_method:
         return []

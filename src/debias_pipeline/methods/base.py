@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from debias_pipeline.methods.stages import (
     Stage,
     Update,
 )
+from debias_pipeline.names import ORACLE_LABELS, BiasLabels
 from debias_pipeline.networks import check_same_tensors
 from debias_pipeline.randomness import generators
 
@@ -51,15 +52,16 @@ class Method(nn.Module, ABC):
     Attributes:
         name: as typed in `--pipeline=…`.
         recipe_type: class of the hyper-parameters.
-        bias_labels: which bias labels the method uses: `none`, `training`, or `heldout` (of images
-            on which only a part of its networks is trained).
+        bias_labels: which bias labels the method uses: `none`; `tuning`, if its hyper-parameters
+            were chosen with bias labels; `heldout` (of images on which only a part of its networks
+            is trained) or `training`, which make it an oracle.
         loss_terms: `Losses.terms` by name → short text for reports. Other terms are shown by name.
         weight_name: what reports call the weight of a training image, or "" if there is none.
     """
 
     name: ClassVar[str]
     recipe_type: ClassVar[type[Recipe]] = Recipe
-    bias_labels: ClassVar[Literal["none", "training", "heldout"]] = "none"
+    bias_labels: ClassVar[BiasLabels] = "none"
     loss_terms: ClassVar[Mapping[str, str]] = {}
     weight_name: ClassVar[str] = ""
 
@@ -206,6 +208,11 @@ class Method(nn.Module, ABC):
             [R, n].
         """
         raise NotImplementedError
+
+    @classmethod
+    def is_oracle(cls) -> bool:
+        """Return whether the method is trained with bias labels."""
+        return cls.bias_labels in ORACLE_LABELS
 
     @classmethod
     def ranks_images(cls) -> bool:

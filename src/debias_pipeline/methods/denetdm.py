@@ -38,7 +38,7 @@ from debias_pipeline.methods.base import (
     Stage,
     Task,
 )
-from debias_pipeline.networks import StackedLinear, as_floats, build_encoder
+from debias_pipeline.networks import ImageNetwork, StackedLinear, as_floats, build_encoder
 from debias_pipeline.randomness import generators, global_generator_seeded_by
 
 FIRST: Final = "branches"
@@ -182,7 +182,7 @@ def _classify(head: nn.Module, features: Tensor) -> Tensor:
     return logits[:, 0]
 
 
-class LinearLayers(nn.Module):
+class LinearLayers(ImageNetwork):
     """Flatten, then linear layers of 100 units with a ReLU after each.
 
     Unlike the encoder `mlp`, these networks get pixels in 0..1, as in the published code.
@@ -203,7 +203,7 @@ class LinearLayers(nn.Module):
         return hidden
 
 
-class Convolutions(nn.Module):
+class Convolutions(ImageNetwork):
     """Three 3 × 3 convolutions of stride 2 with a ReLU after each, then the mean over pixels."""
 
     def __init__(self, features: int, initial: Sequence[torch.Generator]) -> None:

@@ -15,7 +15,7 @@ from typing import ClassVar, Final, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from debias_pipeline.losses import cross_entropy, hsic, rbf_kernel
 from debias_pipeline.methods.base import (
@@ -32,7 +32,7 @@ from debias_pipeline.methods.base import (
     Update,
 )
 from debias_pipeline.methods.vanilla import Vanilla
-from debias_pipeline.networks import StackedLinear, as_floats
+from debias_pipeline.networks import ImageNetwork, StackedLinear, as_floats
 from debias_pipeline.randomness import generators
 
 BIAS: Final = "bias"
@@ -126,7 +126,7 @@ class Rebias(Vanilla):
         return hsic(rbf_kernel(features, sigma), rbf_kernel(bias_features, sigma))
 
 
-class PixelNetwork(nn.Module):
+class PixelNetwork(ImageNetwork):
     """The network g: 1 × 1 convolutions with ReLUs, the mean over pixels and a linear head.
 
     It sees at most 16 × 16 pixels, those of a regular grid, so that its cost does not grow with the

@@ -115,7 +115,7 @@ class Run(Protocol):
 
         Raises:
             UserError: if it is unknown for an image of the split.
-            RuntimeError: if the method's `bias_labels` is `none`.
+            RuntimeError: if the method is not an oracle, see `Method.is_oracle`.
         """
 
     def sweep(

@@ -1,6 +1,11 @@
 """Encoders and heads whose parameters carry a leading replica axis, one replica per seed."""
 
-from debias_pipeline.networks.encoder import Encoder, as_floats, check_same_tensors
+from debias_pipeline.networks.encoder import (
+    Encoder,
+    ImageNetwork,
+    as_floats,
+    check_same_tensors,
+)
 from debias_pipeline.networks.registry import (
     TORCHVISION_NETWORKS,
     build_encoder,
@@ -14,6 +19,7 @@ from debias_pipeline.networks.stacked import StackedLinear
 __all__ = [
     "TORCHVISION_NETWORKS",
     "Encoder",
+    "ImageNetwork",
     "StackedLinear",
     "as_floats",
     "build_encoder",

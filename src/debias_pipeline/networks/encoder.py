@@ -1,4 +1,4 @@
-"""Base class of encoders."""
+"""Base classes of networks whose input is images."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,14 @@ import torch
 from torch import Tensor, nn
 
 
-class Encoder(nn.Module, ABC):
+class ImageNetwork(nn.Module):
+    """Base class of networks whose input is images; training counts what passes through them.
+
+    `forward` returns features, [R, K, B, F] or [R, B, F], or a tuple that begins with them.
+    """
+
+
+class Encoder(ImageNetwork, ABC):
     """K encoders (branches) of one architecture for each of R replicas.
 
     The branches of a replica get the same images. The first axis of every parameter and buffer is

@@ -5,8 +5,14 @@ from typing import Final
 
 from debias_pipeline.names import Metric
 from debias_pipeline.published import PublishedAccuracy, source_in_words, sources_by_method
-from debias_pipeline.records import DataCard, Metrics, OverSeeds
+from debias_pipeline.records import DataCard, Metrics, OverSeeds, TrainingRecord
+from debias_pipeline.reporting.conditions import (
+    COST_EXPLAINED,
+    bias_labels_text,
+    is_oracle,
+)
 from debias_pipeline.reporting.index_page import COMPARISON, about_methods
+from debias_pipeline.reporting.leaderboard_sections import verdict_in_words
 from debias_pipeline.reporting.metric_table import (
     AUROC,
     TableCell,
@@ -25,7 +31,8 @@ from debias_pipeline.reporting.pages import (
     render,
 )
 from debias_pipeline.reporting.recipe_changes import RecipeChange
-from debias_pipeline.reporting.text import evidence_text, percentage
+from debias_pipeline.reporting.significance import CORRECTION, TEST, find_best
+from debias_pipeline.reporting.text import duration, evidence_text, passes_text, percentage
 from debias_pipeline.selection_rules import LAST, SELECTION_RULES, SelectionRule
 
 _FIGURE_TEXTS: Final[Mapping[str, FigureText]] = {
@@ -60,6 +67,7 @@ def write_comparison_report(
     data_card: DataCard,
     published: Mapping[str, Sequence[PublishedAccuracy]] | None = None,
     changes_of: Mapping[str, Sequence[RecipeChange]] | None = None,
+    records: Mapping[str, TrainingRecord] | None = None,
 ) -> str:
     """Return the report of several methods, an HTML page that loads no other files.
 
@@ -70,6 +78,7 @@ def write_comparison_report(
         data_card: data card of the data set.
         published: accuracies published in papers, by method; the first one is shown.
         changes_of: by method, the recipe fields that differ from the recipe in the files.
+        records: by method, the record of its training, for its cost; None leaves costs out.
 
     Raises:
         ValueError: if there are no metrics.
@@ -85,12 +94,17 @@ def write_comparison_report(
         methods=[of_method["method"] for of_method in metrics],
         columns=metrics_with_headline_first(baseline["headline"], baseline.get("unbiased_test")),
         sections=[
-            (rule, _rows(metrics, rule, data_card, shown, changes_of))
+            (rule, _rows(metrics, rule, data_card, shown, changes_of, records))
             for rule in SELECTION_RULES.values()
         ],
+        oracles=[each["method"] for each in metrics if is_oracle(each.get("bias_labels"))],
+        tested=_tests_in_words(metrics),
+        with_costs=records is not None,
+        cost_explained=COST_EXPLAINED,
         published=sources_by_method((name, source_in_words(each)) for name, each in shown.items()),
         recipe_banner=recipe_banner(changes_of, shown.keys()),
         findings=findings(metrics),
+        test=f"{TEST}, {CORRECTION}'s correction",
         auroc_explained=AUROC,
         figures=figure_blocks(_FIGURE_TEXTS, figures),
         commands=commands,
@@ -104,7 +118,9 @@ def _rows(
     data_card: DataCard,
     published: Mapping[str, PublishedAccuracy],
     changes_of: Mapping[str, Sequence[RecipeChange]],
-) -> list[tuple[str, list[TableCell]]]:
+    records: Mapping[str, TrainingRecord] | None,
+) -> list[tuple[str, str, list[TableCell]]]:
+    """Return the name of each method, the bias labels used, and its table cells; oracles last."""
     rows = []
     for position, of_method in enumerate(metrics):
         row = metric_row(
@@ -118,11 +134,38 @@ def _rows(
         )
         # It belongs to the training run, not to a checkpoint.
         auroc = auroc_cell(of_method, data_card) if rule == LAST else TableCell("")
-        rows.append((of_method["method"], [*row, auroc]))
-    return rows
+        costs = [_cost_cell(records.get(of_method["method"], {}))] if records is not None else []
+        labels = of_method.get("bias_labels")
+        name, text = of_method["method"], bias_labels_text(labels, rule)
+        rows.append((is_oracle(labels), (name, text, [*row, auroc, *costs])))
+    return [row for _, row in sorted(rows, key=lambda each: each[0])]
+
+
+def _cost_cell(record: TrainingRecord) -> TableCell:
+    passes = record.get("image_passes")
+    return TableCell(passes_text(passes), note=duration(record.get("seconds")))
 
 
 # --- Sentences ------------------------------------------------------------------------------------
+
+
+def _tests_in_words(metrics: Sequence[Metrics]) -> str:
+    """Return the result of the significance tests at the last step, "" if there are none.
+
+    Oracles are not ranked.
+    """
+    headline = metrics[0]["headline"]
+    values: dict[str, dict[int, float]] = {}
+    for each in metrics:
+        per_seed = [value for value in last_step(each)[headline]["per_seed"] if value is not None]
+        # Metrics of earlier versions lack the seeds.
+        is_complete = len(each.get("seeds", [])) == len(per_seed)
+        if is_complete and not is_oracle(each.get("bias_labels")):
+            values[each["method"]] = dict(zip(each["seeds"], per_seed, strict=True))
+    verdict = find_best(values)
+    if verdict is None or not any(each["seeds"] > 1 for each in verdict.comparisons):
+        return ""
+    return verdict_in_words(verdict.best, verdict.marked, verdict.comparisons)
 
 
 def findings(metrics: Sequence[Metrics]) -> list[str]:
@@ -135,7 +178,7 @@ def findings(metrics: Sequence[Metrics]) -> list[str]:
 
 
 def _finding(baseline: Metrics, other: Metrics) -> str:
-    names = other["method"], baseline["method"]
+    names = _name_in_words(other), _name_in_words(baseline)
     test_split = "the unbiased test split" if baseline.get("unbiased_test") else "the test split"
     compared: tuple[tuple[Metric, str], ...] = (
         ("conflicting_accuracy", "bias-conflicting test images"),
@@ -152,6 +195,11 @@ def _finding(baseline: Metrics, other: Metrics) -> str:
             f"{_spread_in_words(difference, mine, base, names)}."
         )
     return f"{names[0]} and {names[1]} cannot be compared: an accuracy is missing."
+
+
+def _name_in_words(metrics: Metrics) -> str:
+    is_apart = is_oracle(metrics.get("bias_labels"))
+    return f"{metrics['method']} (oracle)" if is_apart else metrics["method"]
 
 
 def _value_in_words(metrics: Metrics, key: Metric) -> str:

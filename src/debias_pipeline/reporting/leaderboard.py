@@ -2,13 +2,15 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypedDict, cast, get_type_hints
+from statistics import median
+from typing import Any, Final, NotRequired, TypedDict, cast, get_type_hints
 
 import pandas as pd
 
-from debias_pipeline.names import DONE, METRICS, NOT_RUN, Headline, TrialState
+from debias_pipeline.names import DONE, METRICS, NOT_RUN, BiasLabels, Headline, TrialState
 from debias_pipeline.published import PublishedAccuracy, comparable_selection, source_in_words
 from debias_pipeline.records import DataCard, Metrics, Outcome, OverSeeds
+from debias_pipeline.reporting.conditions import is_oracle
 from debias_pipeline.reporting.metric_table import (
     is_unreliable,
     why_no_checkpoint,
@@ -40,6 +42,8 @@ class TrialResult:
         name: name of the data set for people; "" if it is the same as `dataset`.
         data_card: data card of the data set, or None.
         recipe_changes: recipe fields and data options that differ from those in the files.
+        bias_labels: which bias labels the method uses.
+        network: name of the network and of its initial weights, "" if unknown.
     """
 
     dataset: str
@@ -51,6 +55,8 @@ class TrialResult:
     name: str = ""
     data_card: DataCard | None = None
     recipe_changes: Sequence[RecipeChange] = ()
+    bias_labels: BiasLabels = "none"
+    network: str = ""
 
     @property
     def status(self) -> TrialState:
@@ -73,22 +79,29 @@ class LeaderboardRow(TypedDict):
     of its comparison with the best. `name` is the data set's name for people, and `percent`
     is empty if it has no percents. `why_missing` says why `mean` is null, `recipe_changes` in what
     the trial differs from the recipe in the project's files; there is no `difference` then.
-    `<metric>_images`, `_low` and `_high` are those of `Evidence`.
+    `<metric>_images`, `_low` and `_high` are those of `Evidence`. `median` is that of the headline
+    metric, `collapsed` the seeds that have collapsed; `images_forward` and `images_backward` are
+    those of `ImagePasses`. Leaderboards of earlier versions lack them, `bias_labels` and `network`.
+    An oracle has no `p_value` and is never the best.
     """
 
     dataset: str
     name: str
     percent: str
     method: str
+    bias_labels: NotRequired[BiasLabels]
+    network: NotRequired[str | None]
     protocol: str
     leaks: bool
     headline: str | None
     unbiased_test: bool | None
     mean: float | None
     std: float | None
+    median: NotRequired[float | None]
     n_seeds: int | None
     seeds: list[int]
     per_seed: list[float | None]
+    collapsed: NotRequired[list[int]]
     published: float | None
     published_source: str | None
     difference: float | None
@@ -130,6 +143,8 @@ class LeaderboardRow(TypedDict):
     conflict_detection_auroc_std: float | None
     seconds: float | None
     peak_memory_bytes: int | None
+    images_forward: NotRequired[int | None]
+    images_backward: NotRequired[int | None]
     steps: int | None
     precision: str | None
     threads: int | None
@@ -187,7 +202,8 @@ def make_leaderboard(trials: Sequence[TrialResult]) -> Leaderboard:
         of_setting = [each for each in trials if (each.dataset, each.percent) == (dataset, percent)]
         for rule in SELECTION_RULES.values():
             of_rule = [_row(trial, rule, headlines.get(dataset)) for trial in of_setting]
-            verdict = find_best({row["method"]: _by_seed(row) for row in of_rule})
+            ranked = [row for row in of_rule if not is_oracle(row.get("bias_labels"))]
+            verdict = find_best({row["method"]: _by_seed(row) for row in ranked})
             if verdict is not None:
                 _mark_best(of_rule, verdict)
                 comparisons.append(
@@ -219,6 +235,7 @@ def _row(trial: TrialResult, rule: SelectionRule, headline: Headline | None) -> 
         published = None
     mean, accuracy = values["mean"], published["accuracy"] if published else None
     is_comparable = mean is not None and accuracy is not None and not trial.recipe_changes
+    passes = outcome.get("image_passes")
     recorded = selected.get("evidence", {}) if selected else {}
     evidence: dict[str, int | float | None] = {
         f"{key}_{part}": cast(Mapping[str, float], recorded.get(key, {})).get(part)
@@ -237,15 +254,19 @@ def _row(trial: TrialResult, rule: SelectionRule, headline: Headline | None) -> 
         "name": trial.name or trial.dataset,
         "percent": trial.percent,
         "method": trial.method,
+        "bias_labels": trial.bias_labels,
+        "network": trial.network or None,
         "protocol": rule.key,
         "leaks": rule.leaks,
         "headline": headline,
         "unbiased_test": metrics.get("unbiased_test") if metrics else None,
         "mean": mean,
         "std": values["std"],
+        "median": _median(values["per_seed"]) if mean is not None else None,
         "n_seeds": len(values["per_seed"]) or None,
         "seeds": _seeds(trial)[: len(values["per_seed"])],
         "per_seed": values["per_seed"],
+        "collapsed": selected.get("collapsed", []) if selected else [],
         "published": accuracy,
         "published_source": source_in_words(published) if published else None,
         "difference": cast(float, mean) - cast(float, accuracy) if is_comparable else None,
@@ -262,6 +283,8 @@ def _row(trial: TrialResult, rule: SelectionRule, headline: Headline | None) -> 
         **evidence,
         "seconds": outcome.get("seconds"),
         "peak_memory_bytes": outcome.get("peak_memory_bytes"),
+        "images_forward": passes["forward"] if passes else None,
+        "images_backward": passes["backward"] if passes else None,
         "steps": outcome.get("steps"),
         "precision": outcome.get("precision"),
         "threads": outcome.get("threads"),
@@ -271,6 +294,11 @@ def _row(trial: TrialResult, rule: SelectionRule, headline: Headline | None) -> 
         "mlflow_experiment_id": outcome.get("mlflow_experiment_id"),
     }
     return cast(LeaderboardRow, row)
+
+
+def _median(per_seed: Sequence[float | None]) -> float | None:
+    known = [each for each in per_seed if each is not None]
+    return median(known) if known else None
 
 
 def _why_missing(trial: TrialResult, rule: SelectionRule, headline: Headline | None) -> str | None:
@@ -306,7 +334,10 @@ def _mark_best(rows: Sequence[LeaderboardRow], verdict: Verdict) -> None:
 
 
 def _sorted(trials: Iterable[TrialResult]) -> list[TrialResult]:
-    """Return trials by data set, percent and method: percents by size, others by first trial."""
+    """Return trials by data set, percent and method: percents by size, others by first trial.
+
+    Oracles are the last methods.
+    """
     trials = list(trials)
     datasets = list(dict.fromkeys(trial.dataset for trial in trials))
     methods = list(dict.fromkeys(trial.method for trial in trials))
@@ -315,6 +346,7 @@ def _sorted(trials: Iterable[TrialResult]) -> list[TrialResult]:
         key=lambda trial: (
             datasets.index(trial.dataset),
             _percent_size(trial.percent),
+            is_oracle(trial.bias_labels),
             methods.index(trial.method),
         ),
     )
@@ -344,6 +376,7 @@ _COLUMN_TYPES: Final[Mapping[Any, str]] = {
     str: "string",
     str | None: "string",
     TrialState: "string",
+    BiasLabels: "string",
     bool: "bool",
     bool | None: "boolean",
     int | None: "Int64",

@@ -1,13 +1,20 @@
 """The leaderboard as an HTML page and as Markdown."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, cast
 from urllib.parse import quote, urlsplit
 
 from debias_pipeline.errors import UserError
 from debias_pipeline.names import DONE
+from debias_pipeline.reporting.conditions import (
+    BIAS_LABELS_EXPLAINED,
+    COLLAPSED_EXPLAINED,
+    COST_EXPLAINED,
+    bias_labels_text,
+    collapsed_text,
+)
 from debias_pipeline.reporting.index_page import LEADERBOARD
 from debias_pipeline.reporting.leaderboard import Leaderboard, LeaderboardRow
 from debias_pipeline.reporting.leaderboard_sections import (
@@ -16,6 +23,7 @@ from debias_pipeline.reporting.leaderboard_sections import (
     accuracy_text,
     explain_test,
     headline_evidence,
+    passes_of,
     percent_name,
     progress_in_words,
     sections,
@@ -33,7 +41,9 @@ from debias_pipeline.reporting.text import (
     FEW_IMAGES,
     duration,
     mean_and_std,
+    median_text,
     memory,
+    passes_text,
     percentage,
     points,
     shortened,
@@ -100,11 +110,21 @@ def write_leaderboard_page(
         sections=[_section_of_page(each, figures, base) for each in parts],
         test=explain_test(leaderboard["test"]),
         auroc_explained=AUROC,
+        bias_labels_explained=BIAS_LABELS_EXPLAINED,
+        cost_explained=COST_EXPLAINED,
+        collapsed_explained=COLLAPSED_EXPLAINED,
+        labels_of=labels_of,
         mlflow_ui=base,
         few_images=FEW_IMAGES,
         percent_name=percent_name,
         commands=commands,
     )
+
+
+def labels_of(table: RuleTable, method: str) -> str:
+    """Return which bias labels the results of a method in a table rest on, "" if unknown."""
+    rows = (row for name, of_method in table.rows if name == method for row in of_method if row)
+    return bias_labels_text(next(rows).get("bias_labels"), table.rule)
 
 
 def run_link(row: LeaderboardRow, mlflow_ui: str) -> str:
@@ -171,15 +191,34 @@ def _accuracy_cell(row: LeaderboardRow, link: str) -> TableCell:
         note += f" ({points(row['difference'])})"
     by_seed = ", ".join(map(percentage, row["per_seed"]))
     title = f"by seed: {by_seed}"
+    if passes := passes_of(row):
+        cost = f"{passes_text(passes)}; {duration(row['seconds'])}"
+    else:
+        cost = duration(row["seconds"])
     count = headline_evidence(row, row["headline"] or "accuracy")
     style: Literal["best", ""] = "best" if row["is_best"] else ""
-    return TableCell(accuracy_text(row), title, note, count, style, link)
+    return TableCell(
+        accuracy_text(row),
+        title,
+        note,
+        count,
+        style,
+        link,
+        median_text(row["per_seed"]),
+        collapsed_text(row.get("collapsed", [])),
+        cost,
+    )
 
 
 def _cost_cell(row: LeaderboardRow, link: str) -> TableCell:
     if row["seconds"] is None:
         return TableCell(row["status"] if row["status"] != DONE else DASH, style="missing")
-    return TableCell(duration(row["seconds"]), note=memory(row["peak_memory_bytes"]), link=link)
+    return TableCell(
+        duration(row["seconds"]),
+        note=memory(row["peak_memory_bytes"]),
+        count=passes_text(passes_of(row)).replace(DASH, ""),
+        link=link,
+    )
 
 
 def _all_metrics(row: LeaderboardRow, metrics: Sequence[MetricText], link: str) -> list[TableCell]:
@@ -224,14 +263,27 @@ def _section_blocks(section: Section) -> list[str]:
         *([_bullets(section.recipe_banner)] if section.recipe_banner else []),
         *([_bullets(section.failures)] if section.failures else []),
         *(block for table in section.tables for block in _table_blocks(section.percents, table)),
-        "**cost**: time of training and evaluation of all seeds together, and peak memory",
+        "**cost**: time of training and evaluation of all seeds together, peak memory, and "
+        f"{COST_EXPLAINED}",
         _grid(section.percents, costs),
+        _escaped(BIAS_LABELS_EXPLAINED),
+        *(
+            [_escaped(COLLAPSED_EXPLAINED)]
+            if any(each.collapsed for each in section.tables)
+            else []
+        ),
     ]
 
 
 def _table_blocks(percents: Sequence[str], table: RuleTable) -> list[str]:
     texts = [(method, [_accuracy_in_markdown(row) for row in rows]) for method, rows in table.rows]
-    blocks = [f"**{table.rule.name}**: {table.rule.description}", _grid(percents, texts)]
+    labels = [labels_of(table, method) for method, _ in table.rows]
+    blocks = [
+        f"**{table.rule.name}**: {table.rule.description}",
+        _grid(percents, texts, labels, table.oracles),
+    ]
+    if table.collapsed:
+        blocks.append(f"{_escaped(table.collapsed)}.")
     if table.unreliable:
         blocks.append(f"{_escaped(table.unreliable)}.")
     if table.sources:
@@ -250,12 +302,33 @@ def _bullets(texts: Iterable[str]) -> str:
     return "\n".join(f"- {_escaped(text)}" for text in texts)
 
 
-def _grid(percents: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]) -> str:
+def _grid(
+    percents: Sequence[str],
+    rows: Sequence[tuple[str, Sequence[str]]],
+    labels: Sequence[str] = (),
+    oracles: Collection[str] = (),
+) -> str:
+    """Return a table of methods by percents.
+
+    Args:
+        percents: names of the columns.
+        rows: name of the method, and texts by percent.
+        labels: bias labels of each row, for a last column; unknown ones leave it out.
+        oracles: names of methods that are marked as oracles.
+    """
+    head = [_escaped(percent_name(each)) for each in percents]
+    body = [
+        [f"{_escaped(name)}{' (oracle)' if name in oracles else ''}", *texts]
+        for name, texts in rows
+    ]
+    if any(labels):
+        head.append("bias labels")
+        body = [[*row, text] for row, text in zip(body, labels, strict=True)]
     return "\n".join(
         [
-            f"| method | {' | '.join(_escaped(percent_name(each)) for each in percents)} |",
-            "|---|" + "---|" * len(percents),
-            *(f"| {_escaped(method)} | {' | '.join(texts)} |" for method, texts in rows),
+            f"| method | {' | '.join(head)} |",
+            "|---|" + "---|" * len(head),
+            *(f"| {' | '.join(row)} |" for row in body),
         ]
     )
 
@@ -268,6 +341,8 @@ def _accuracy_in_markdown(row: LeaderboardRow | None) -> str:
         text = accuracy_text(row) if row["status"] == DONE else f"*{row['status']}*"
         return f"{text} ({published})" if published else text
     text = f"**{accuracy_text(row)}**" if row["is_best"] else accuracy_text(row)
+    if middle := median_text(row["per_seed"]):
+        text += f", {middle}"
     if row["difference"] is None:
         return text
     return f"{text} ({published}, {points(row['difference'])})"
@@ -278,4 +353,6 @@ def _cost_text(row: LeaderboardRow | None) -> str:
         return ""
     if row["seconds"] is None:
         return f"*{row['status']}*"
-    return f"{duration(row['seconds'])}, {memory(row['peak_memory_bytes'])}"
+    text = f"{duration(row['seconds'])}, {memory(row['peak_memory_bytes'])}"
+    passes = passes_of(row)
+    return f"{text}, {passes_text(passes)}" if passes else text

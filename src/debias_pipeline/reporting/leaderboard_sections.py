@@ -9,7 +9,8 @@ from typing import Any, cast
 
 from debias_pipeline.names import DONE, FAILED, NOT_RUN
 from debias_pipeline.published import sources_by_method
-from debias_pipeline.records import Evidence, OverSeeds
+from debias_pipeline.records import Evidence, ImagePasses, OverSeeds
+from debias_pipeline.reporting.conditions import collapsed_text, is_oracle
 from debias_pipeline.reporting.leaderboard import (
     BestMethod,
     Leaderboard,
@@ -47,6 +48,8 @@ class RuleTable:
         rows: method and its row at each percent of the section, None if the grid has no such trial.
         tested: percent and a sentence about the significance tests there.
         unreliable: a sentence about unreliable rows, "" if there are none.
+        collapsed: a sentence about seeds that collapsed, "" if there are none.
+        oracles: the methods of `rows` that are oracles; their rows are the last ones.
         sources: sources of the published accuracies in the table.
     """
 
@@ -54,6 +57,8 @@ class RuleTable:
     rows: Sequence[tuple[str, Sequence[LeaderboardRow | None]]]
     tested: Sequence[tuple[str, str]]
     unreliable: str
+    collapsed: str
+    oracles: Sequence[str]
     sources: Sequence[str]
 
 
@@ -139,6 +144,8 @@ def _table(
             if each["protocol"] == rule.key
         ],
         unreliable=_unreliable_in_words(rows, support_name(rule)),
+        collapsed=_collapsed_in_words(rows),
+        oracles=list(dict.fromkeys(row["method"] for row in rows if is_oracle_row(row))),
         sources=sources_by_method(
             (name, source)
             for name in methods
@@ -152,9 +159,26 @@ def _table(
 
 
 def accuracy_text(row: LeaderboardRow) -> str:
-    """Return the headline metric in per cent, with a question mark if unreliable, or a dash."""
+    """Return the headline metric in per cent, or a dash.
+
+    It has a question mark if it is unreliable, and an exclamation mark if a seed collapsed.
+    """
     text = mean_and_std(row["mean"], row["std"])
-    return f"{text}?" if row.get("reliable") is False else text
+    unreliable = "?" if row.get("reliable") is False else ""
+    return f"{text}{unreliable}{'!' if row.get('collapsed') else ''}"
+
+
+def is_oracle_row(row: LeaderboardRow) -> bool:
+    """Return whether a row is that of an oracle."""
+    return is_oracle(row.get("bias_labels"))
+
+
+def passes_of(row: LeaderboardRow) -> ImagePasses | None:
+    """Return the images that passed through networks in the training of a row, if recorded."""
+    forward, backward = row.get("images_forward"), row.get("images_backward")
+    if forward is None or backward is None:
+        return None
+    return {"forward": forward, "backward": backward}
 
 
 def why_missing(row: LeaderboardRow) -> str:
@@ -292,14 +316,22 @@ def _settings_in_words(rows: Sequence[LeaderboardRow]) -> tuple[str, str]:
 
 
 def _settings(rows: Sequence[LeaderboardRow]) -> Mapping[str, Sequence[str]]:
-    """Return the different values of seeds, steps, precision and threads in finished trials.
+    """Return the different networks, seeds, steps, precisions and threads of finished trials.
 
     The values are text such as "4 threads"; the list of a key is empty if no value is known.
     """
-    values: dict[str, dict[str, None]] = {"seeds": {}, "steps": {}, "precision": {}, "threads": {}}
+    values: dict[str, dict[str, None]] = {
+        "networks": {},
+        "seeds": {},
+        "steps": {},
+        "precision": {},
+        "threads": {},
+    }
     for row in rows:
         if row["status"] != DONE:
             continue
+        if network := row.get("network"):
+            values["networks"][f"network {network}"] = None
         if seeds := row["seeds"]:
             text = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
             values["seeds"][text] = None
@@ -321,7 +353,8 @@ def explain_test(test: SignificanceTest) -> str:
         "A method is marked as best only if it is significantly better than every other: "
         f"{test['name']}, p < {test['alpha']:g} against each of them after {test['correction']}'s "
         "correction for the number of comparisons within a data set, percent and checkpoint. "
-        "The test needs at least two seeds; with few seeds it finds only large differences."
+        "The test needs at least two seeds; with few seeds it finds only large differences. "
+        "Oracles are not ranked."
     )
 
 
@@ -339,18 +372,38 @@ def _unreliable_in_words(rows: Iterable[LeaderboardRow], kind: str) -> str:
     )
 
 
+def _collapsed_in_words(rows: Iterable[LeaderboardRow]) -> str:
+    found = [
+        f"{' '.join(filter(None, (row['percent'], row['method'])))} {collapsed_text(seeds)}"
+        for row in rows
+        if (seeds := row.get("collapsed"))
+    ]
+    return f"! {'; '.join(found)}" if found else ""
+
+
 def _test_in_words(comparison: BestMethod, rows: Sequence[LeaderboardRow]) -> str:
     """Return the result of the tests at one percent."""
     best, against, percent = comparison["best"], comparison["against"], comparison["percent"]
     without = [row["method"] for row in rows if row["percent"] == percent and row["mean"] is None]
     missing = f" Without values: {', '.join(without)}." if without else ""
+    return verdict_in_words(best, comparison["is_best"], against) + missing
+
+
+def verdict_in_words(best: str, is_best: bool, against: Sequence[Comparison]) -> str:
+    """Return the result of tests as a sentence.
+
+    Args:
+        best: the method of the highest mean.
+        is_best: whether it is significantly better than every other.
+        against: a comparison with each of the others.
+    """
     if not against:
-        return f"only {best} has values, so there is nothing to compare.{missing}"
-    if comparison["is_best"]:
+        return f"only {best} has values, so there is nothing to compare."
+    if is_best:
         opening = f"{best} is significantly better than every other method"
     else:
         opening = f"{best} has the highest mean, but is not significantly better than every other"
-    return f"{opening}: {'; '.join(map(_comparison_in_words, against))}.{missing}"
+    return f"{opening}: {'; '.join(map(_comparison_in_words, against))}."
 
 
 def _comparison_in_words(comparison: Comparison) -> str:

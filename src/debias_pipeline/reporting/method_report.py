@@ -9,7 +9,8 @@ import pandas as pd
 from debias_pipeline.intervals import wilson
 from debias_pipeline.names import BIAS_BRANCH_ACCURACY
 from debias_pipeline.published import PublishedAccuracy, source_in_words
-from debias_pipeline.records import DataCard, Evidence, Metrics
+from debias_pipeline.records import DataCard, Evidence, Metrics, TrainingRecord
+from debias_pipeline.reporting.conditions import bias_labels_text, cost_in_words
 from debias_pipeline.reporting.index_page import about_methods
 from debias_pipeline.reporting.metric_table import (
     AUROC,
@@ -117,6 +118,7 @@ def write_method_report(
     recipe_changes: Sequence[RecipeChange] = (),
     suspects: SuspectSection | None = None,
     weight_name: str = "",
+    record: TrainingRecord | None = None,
 ) -> str:
     """Return one method's report, an HTML page that loads no other files.
 
@@ -131,6 +133,7 @@ def write_method_report(
         published_accuracy: accuracies published in papers; the table shows the first one.
         suspects: the section about suspicious images; None if the method does not rank images.
         weight_name: what the method calls the weight of an image.
+        record: record of the training run, for its cost.
     """
     groups = _group_rows(group_accuracy, manifest, data_card)
     shown = published_accuracy[0] if published_accuracy else None
@@ -171,6 +174,8 @@ def write_method_report(
         command=command,
         suspects=suspects,
         weight_name=weight_name,
+        bias_labels=bias_labels_text(metrics.get("bias_labels")),
+        cost=cost_in_words(record or {}),
         recipe_banner=recipe_banner(
             {metrics["method"]: recipe_changes}, {metrics["method"]} if shown else set()
         ),

@@ -8,12 +8,14 @@ from debias_pipeline.intervals import auroc_interval
 from debias_pipeline.names import Headline, Metric
 from debias_pipeline.published import PublishedAccuracy, comparable_selection, source_in_words
 from debias_pipeline.records import DataCard, Evidence, Metrics, RuleMetrics
+from debias_pipeline.reporting.conditions import collapsed_of
 from debias_pipeline.reporting.text import (
     DASH,
     FEW_IMAGES,
     counted,
     evidence_text,
     mean_and_std,
+    median_text,
     percentage,
     percentage_over_seeds,
     points,
@@ -114,6 +116,9 @@ class TableCell:
         title: what is shown when the mouse points at it: values by seed, or why it is missing.
         count: a smaller line below it: how many images it rests on.
         note: another smaller line.
+        median: a smaller line with the median over seeds.
+        collapsed: a smaller line with the seeds that collapsed.
+        cost: a smaller line with the cost of training.
         style: its CSS class.
         link: an address, or "".
     """
@@ -124,6 +129,9 @@ class TableCell:
     count: str = ""
     style: Literal["", "headline", "published", "best", "missing"] = ""
     link: str = ""
+    median: str = ""
+    collapsed: str = ""
+    cost: str = ""
 
 
 def metric_row(
@@ -154,7 +162,7 @@ def metric_row(
     first = baseline or metrics
     columns = metrics_with_headline_first(first["headline"], first.get("unbiased_test"))
     row = [_metric_cell(selected, metric, missing, data_card, base) for metric in columns]
-    row[0] = replace(row[0], style="headline")
+    row[0] = replace(row[0], style="headline", collapsed=collapsed_of(selected))
     if published_column:
         row.insert(1, _published_cell(selected, rule, metrics["headline"], published, comparable))
     return [*row, _step_cell(selected, missing, rule)]
@@ -176,7 +184,13 @@ def _metric_cell(
     base_mean = base[metric.key]["mean"] if base else None
     note = "" if base_mean is None else points(values["mean"] - base_mean)
     count = evidence_text(metric.key, values, evidence_of(selected, metric.key))
-    return TableCell(percentage_over_seeds(values), f"by seed: {by_seed}", note, count)
+    return TableCell(
+        percentage_over_seeds(values),
+        f"by seed: {by_seed}",
+        note,
+        count,
+        median=median_text(values["per_seed"]),
+    )
 
 
 def evidence_of(selected: RuleMetrics, metric: Metric) -> Evidence | None:

@@ -11,6 +11,11 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from debias_pipeline.records import DataCard, Metrics
+from debias_pipeline.reporting.conditions import (
+    BIAS_LABELS_EXPLAINED,
+    COLLAPSED_EXPLAINED,
+    collapsed_sentences,
+)
 from debias_pipeline.reporting.metric_table import last_step, metric_text, unreliable_rules
 from debias_pipeline.reporting.recipe_changes import RecipeChange, changes_in_words
 from debias_pipeline.reporting.text import (
@@ -114,6 +119,9 @@ def data_section(metrics: Sequence[Metrics], data_card: DataCard) -> dict[str, A
             *shared_bias_in_words(data_card),
         ],
         "few_images": FEW_IMAGES,
+        "collapsed": collapsed_sentences(metrics),
+        "collapsed_explained": COLLAPSED_EXPLAINED,
+        "bias_labels_explained": BIAS_LABELS_EXPLAINED,
         "seeds": _seeds_in_words(metrics),
         "unreliable": unreliable_rules(metrics),
         "headline": metric_text(metrics[0]["headline"], metrics[0].get("unbiased_test")),

@@ -1,6 +1,7 @@
 """Tables in the terminal after a run: metrics of methods, and the leaderboard."""
 
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import Any, Final
 
 from rich import box
@@ -10,11 +11,24 @@ from rich.text import Text
 
 from debias_pipeline.names import DONE, Metric
 from debias_pipeline.published import PublishedAccuracy, source_in_words, sources_by_method
-from debias_pipeline.records import DataCard, LabelEstimates, Metrics, RuleMetrics
+from debias_pipeline.records import (
+    DataCard,
+    LabelEstimates,
+    Metrics,
+    RuleMetrics,
+    TrainingRecord,
+)
+from debias_pipeline.reporting.conditions import (
+    bias_labels_text,
+    collapsed_of,
+    collapsed_sentences,
+    is_oracle,
+)
 from debias_pipeline.reporting.leaderboard import Leaderboard, LeaderboardRow
 from debias_pipeline.reporting.leaderboard_sections import (
     Section,
     accuracy_text,
+    passes_of,
     percent_name,
     progress_in_words,
     sections,
@@ -39,8 +53,11 @@ from debias_pipeline.reporting.text import (
     DASH,
     FEW_IMAGES,
     counted,
+    duration,
     evidence_text,
     mean_and_std,
+    median_text,
+    passes_text,
     title_of,
 )
 from debias_pipeline.selection_rules import (
@@ -87,6 +104,7 @@ def headline_table(
     published: Mapping[str, Sequence[PublishedAccuracy]],
     data_card: DataCard,
     changes_of: Mapping[str, Sequence[RecipeChange]] | None = None,
+    records: Mapping[str, TrainingRecord] | None = None,
 ) -> Table:
     """Return the accuracies of every method by selection rule, in per cent; it fits 80 columns.
 
@@ -95,6 +113,7 @@ def headline_table(
         published: accuracies published in papers, by method; the first one is shown.
         data_card: data card of the data set.
         changes_of: by method, the recipe fields that differ from the recipe in the files.
+        records: by method, the record of its training, for its cost.
 
     Raises:
         ValueError: if there are no metrics.
@@ -105,7 +124,7 @@ def headline_table(
     shown = {name: each[0] for name, each in published.items() if each}
     table = plain_table(
         f"{title_of(first)}: test accuracy in %",
-        caption=_caption(metrics, shown, data_card, changes_of or {}),
+        caption=_caption(metrics, shown, data_card, changes_of or {}, has_costs=bool(records)),
     )
     table.add_column("Method", style="bold", overflow="fold", min_width=7)
     table.add_column("Checkpoint")
@@ -115,8 +134,9 @@ def headline_table(
         lines = [*name.split(" "), *_count_of_column(first, key)]
         table.add_column("\n".join(lines), justify="right", style=style)
     table.add_column("AUROC", justify="right")
-    for of_method in metrics:
-        _add_method(table, of_method, shown.get(of_method["method"]), data_card)
+    for of_method in sorted(metrics, key=lambda each: is_oracle(each.get("bias_labels"))):
+        record = (records or {}).get(of_method["method"], {})
+        _add_method(table, of_method, shown.get(of_method["method"]), data_card, record)
     return table
 
 
@@ -129,14 +149,20 @@ def _count_of_column(metrics: Metrics, metric: Metric) -> list[str]:
 
 
 def _add_method(
-    table: Table, metrics: Metrics, published: PublishedAccuracy | None, data_card: DataCard
+    table: Table,
+    metrics: Metrics,
+    published: PublishedAccuracy | None,
+    data_card: DataCard,
+    record: TrainingRecord,
 ) -> None:
-    for rule in SELECTION_RULES.values():
+    # A line for each selection rule; the first has the name.
+    below = [Text(metrics["method"]), *_conditions(metrics, record)]
+    for rule, text in zip_longest(SELECTION_RULES.values(), below[: len(SELECTION_RULES)]):
         selected = metrics["checkpoints"].get(rule.key)
         table.add_row(
-            Text(metrics["method"]) if rule == LAST else "",
+            text or "",
             _rule_name(rule, selected),
-            *_values(selected),
+            *_values(selected, metrics["headline"]),
             _auroc(auroc_cell(metrics, data_card)) if rule == LAST else "",
             end_section=rule == BEST_ON_TEST and published is None,
         )
@@ -148,13 +174,27 @@ def _add_method(
         table.add_row("", "published†", *values, "", style="dim", end_section=True)
 
 
+def _conditions(metrics: Metrics, record: TrainingRecord) -> list[Text]:
+    """Return the bias labels that a method uses and its cost, as far as they are recorded."""
+    labels, passes = metrics.get("bias_labels"), record.get("image_passes")
+    lines = []
+    if labels is not None:
+        # On two lines, to fit 80 columns.
+        kind = "oracle:\n" if is_oracle(labels) else "labels: "
+        lines.append(f"{kind}{bias_labels_text(labels)}")
+    if passes is not None:
+        lines.append(passes_text(passes).replace(" + ", "+"))
+    if "seconds" in record:
+        lines.append(duration(record["seconds"]))
+    return [Text(line, style="not bold dim") for line in lines]
+
+
 def _rule_name(rule: SelectionRule, selected: RuleMetrics | None) -> str:
-    if rule.leaks:
-        return f"{rule.name}*"
-    return f"{rule.name}?" if is_unreliable(selected) else rule.name
+    marks = "*" if rule.leaks else "?" if is_unreliable(selected) else ""
+    return f"{rule.name}{marks}{'!' if collapsed_of(selected) else ''}"
 
 
-def _values(selected: RuleMetrics | None) -> list[Text]:
+def _values(selected: RuleMetrics | None, headline: Metric) -> list[Text]:
     if selected is None:
         return [Text(DASH)] * len(_COLUMNS)
     texts = []
@@ -163,7 +203,11 @@ def _values(selected: RuleMetrics | None) -> list[Text]:
         count = evidence_text(key, values, evidence).removesuffix(" %")
         if evidence and count and key == "worst_group_accuracy":
             count += f" n {evidence['images']}"
-        texts.append(_with_interval(mean_and_std(values["mean"], values["std"]), count))
+        text = _with_interval(mean_and_std(values["mean"], values["std"]), count)
+        middle = median_text(values["per_seed"]) if key == headline else ""
+        if middle:
+            text.append(f"\n{middle.replace('median', 'med.')}", "dim")
+        texts.append(text)
     return texts
 
 
@@ -183,11 +227,18 @@ def _caption(
     published: Mapping[str, PublishedAccuracy],
     data_card: DataCard,
     changes_of: Mapping[str, Sequence[RecipeChange]],
+    *,
+    has_costs: bool,
 ) -> Text:
     accuracy = metric_text("accuracy", metrics[0].get("unbiased_test"))
     several = any(len(last_step(each)["accuracy"]["per_seed"]) > 1 for each in metrics)
     seeds = " ± is the standard deviation over seeds." if several else ""
     lines = [f"{accuracy.name} is the {accuracy.explanation}.{seeds}"]
+    if has_costs:
+        lines.append(
+            "Below a method: bias labels used; images forward+backward through its networks, of "
+            "one seed; time of training."
+        )
     if _rests_on_few(metrics, data_card):
         lines.append(
             "Below a value that rests on few images: a 95 % interval for the chance in the choice "
@@ -199,6 +250,7 @@ def _caption(
         lines.append(f"AUROC: how well weights rank {_ranked(data_card)} first.")
     lines.append(f"* {BEST_ON_TEST.description}")
     lines += [f"? {warning}" for warning in unreliable_rules(metrics)]
+    lines += [f"! {sentence}" for sentence in collapsed_sentences(metrics)]
     named = [each["method"] for each in metrics if each["method"] in published]
     sources = sources_by_method((name, source_in_words(published[name])) for name in named)
     lines += [f"† {source}" for source in sources]
@@ -252,11 +304,24 @@ def _leaderboard_table(section: Section) -> Table:
     for of_rule in section.tables:
         name = of_rule.rule.name + ("*" if of_rule.rule.leaks else "")
         for position, (method, rows) in enumerate(of_rule.rows):
-            table.add_row("" if position else name, Text(method), *map(_accuracy, rows))
+            mark = "°" if method in of_rule.oracles else ""
+            shown = Text(f"{method}{mark}")
+            table.add_row("" if position else name, shown, *map(_accuracy, rows))
             if of_rule.sources:
                 table.add_row("", "published†", *map(_published, rows), style="dim")
         table.add_section()
+    for position, (method, rows) in enumerate(section.tables[0].rows):
+        table.add_row("" if position else "cost", Text(method), *map(_cost, rows), style="dim")
     return table
+
+
+def _cost(row: LeaderboardRow | None) -> str:
+    if row is None or row["seconds"] is None:
+        return ""
+    passes = passes_of(row)
+    return duration(row["seconds"]) + (
+        f"\n{passes_text(passes).replace(' + ', '+')}" if passes else ""
+    )
 
 
 def _accuracy(row: LeaderboardRow | None) -> Text:
@@ -264,9 +329,11 @@ def _accuracy(row: LeaderboardRow | None) -> Text:
         return Text("")
     if row["mean"] is None:
         return Text(accuracy_text(row) if row["status"] == DONE else row["status"], style="dim")
-    if row["is_best"]:
-        return Text(f"{accuracy_text(row)}‡", style="bold")
-    return Text(accuracy_text(row))
+    best = row["is_best"]
+    text = Text(f"{accuracy_text(row)}{'‡' if best else ''}", style="bold" if best else "")
+    if middle := median_text(row["per_seed"]):
+        text.append(f"\n{middle.replace('median', 'med.')}", "not bold dim")
+    return text
 
 
 def _published(row: LeaderboardRow | None) -> str:
@@ -277,7 +344,11 @@ def _leaderboard_caption(section: Section) -> Text:
     rows = [row for table in section.tables for _, of_method in table.rows for row in of_method]
     several = any(row is not None and (row["n_seeds"] or 0) > 1 for row in rows)
     lines = ["± is the standard deviation over seeds."] if several else []
+    lines.append("cost: time of a trial; images forward+backward through networks, of one seed")
+    lines += _labels_in_words(section)
     lines.append(f"* {BEST_ON_TEST.description}")
+    collapsed = [table.collapsed for table in section.tables if table.collapsed]
+    lines += dict.fromkeys(collapsed)
     # One line, since a sentence for each table would be longer than the tables.
     if any(table.unreliable for table in section.tables):
         images = f"fewer than {MIN_SUPPORT} conflicting or pseudo-conflicting validation images"
@@ -297,6 +368,20 @@ def _leaderboard_caption(section: Section) -> Text:
         ),
         style="dim",
     )
+
+
+def _labels_in_words(section: Section) -> list[str]:
+    """Return which methods use which bias labels, if that is known."""
+    methods: dict[str, list[str]] = {}
+    for method, rows in section.tables[0].rows:
+        row = next(each for each in rows if each is not None)
+        if text := bias_labels_text(row.get("bias_labels")):
+            methods.setdefault(text, []).append(method)
+    if not methods:
+        return []
+    of_each = "; ".join(f"{text}: {', '.join(names)}" for text, names in methods.items())
+    oracles = section.tables[0].oracles
+    return [f"bias labels used: {of_each}"] + (["° oracle: not ranked"] if oracles else [])
 
 
 def verdict_text(verdict: Mapping[str, Any]) -> Group:

@@ -4,6 +4,7 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from functools import cache
+from statistics import median
 from typing import Any, Final, Literal
 
 import matplotlib.font_manager
@@ -11,7 +12,14 @@ from matplotlib.ft2font import FT2Font
 from omegaconf import OmegaConf
 
 from debias_pipeline.nested import flattened
-from debias_pipeline.records import DataCard, Evidence, Metrics, OverSeeds, TrainingRecord
+from debias_pipeline.records import (
+    DataCard,
+    Evidence,
+    ImagePasses,
+    Metrics,
+    OverSeeds,
+    TrainingRecord,
+)
 from debias_pipeline.reporting.recipe_changes import RecipeChange
 
 DASH: Final = "\N{EN DASH}"
@@ -45,6 +53,17 @@ def percentage_over_seeds(values: OverSeeds | None) -> str:
     if values is None or values["mean"] is None:
         return DASH
     return f"{mean_and_std(values['mean'], values['std'])} %"
+
+
+def median_text(per_seed: Sequence[float | None]) -> str:
+    """Return the median of fractions as "median 88.3", "" if there are fewer than three.
+
+    The median of two is their mean.
+    """
+    known = [each for each in per_seed if each is not None]
+    if len(known) < 3 or len(known) < len(per_seed):
+        return ""
+    return f"median {100 * median(known):.1f}"
 
 
 def range_over_seeds(values: OverSeeds | None) -> str:
@@ -82,6 +101,16 @@ def memory(size: int | None) -> str:
         return DASH
     mebibytes = size / 2**20
     return f"{mebibytes:,.0f} MiB" if mebibytes < 1024 else f"{mebibytes / 1024:,.1f} GiB"
+
+
+def passes_text(passes: ImagePasses | None) -> str:
+    """Return images forward and backward as "25.6 + 25.6 M" or "480 + 128", or a dash."""
+    if passes is None:
+        return DASH
+    forward, backward = passes["forward"], passes["backward"]
+    if forward < 100_000:
+        return f"{forward:,} + {backward:,}"
+    return f"{forward / 1e6:,.1f} + {backward / 1e6:,.1f} M"
 
 
 # --- Few images -----------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """The training loop: the same for every method, every data set and any number of seeds."""
 
 import logging
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -8,9 +9,17 @@ from typing import Any, Protocol
 import pandas as pd
 import torch
 
-from debias_pipeline.evaluation import Predictions, Selections, accuracies, predict
+from debias_pipeline.evaluation import (
+    FeatureUnits,
+    Predictions,
+    Selections,
+    accuracies,
+    predict,
+)
 from debias_pipeline.images import ImageData
 from debias_pipeline.methods import Method, Recipe
+from debias_pipeline.names import DEAD_UNITS
+from debias_pipeline.records import ImagePasses
 from debias_pipeline.stopping import Stopped, StopRequest, stopping_on_request
 from debias_pipeline.training.checkpoint import BestCheckpoints, SeedCheckpoint
 from debias_pipeline.training.device import prepared
@@ -57,12 +66,19 @@ class TrainingRun:
         sample_weights: a row per training image and seed.
         support: selection rule → number of conflicting validation images that it rests on, by
             seed; see `Selections.support`.
+        dead_units: selection rule → share of dead feature units of each checkpoint, see
+            `FeatureUnits`; without rules of which it is not known.
+        image_passes: images that passed through networks, see `Cost`; None if it is not known.
+        seconds_before: seconds of training before the run was resumed; 0 if it was not.
     """
 
     checkpoints: Mapping[str, Sequence[SeedCheckpoint]]
     history: pd.DataFrame
     sample_weights: pd.DataFrame
     support: Mapping[str, Sequence[int]]
+    dead_units: Mapping[str, Sequence[float]]
+    image_passes: ImagePasses | None
+    seconds_before: float
 
 
 def train(
@@ -104,6 +120,7 @@ def train(
         limited_threads(threads.most),
         prepared(data.device),
         stopping_on_request() as request,
+        trainer.state.cost.counting(method),
     ):
         return trainer.run(request)
 
@@ -153,7 +170,13 @@ class _Trainer:
         checkpoints = self.state.best.finished(selections.available(), self.steps)
         history = _history_table(self.state.history)
         return TrainingRun(
-            checkpoints, history, stage.window.sample_weights(), selections.support()
+            checkpoints,
+            history,
+            stage.window.sample_weights(),
+            selections.support(),
+            _dead_units(self.state.history, self.method.task.seeds, checkpoints),
+            self.state.cost.image_passes(),
+            self.state.cost.seconds_before(),
         )
 
     def _after_step(self, stage: RunningStage, request: StopRequest) -> None:
@@ -177,7 +200,8 @@ class _Trainer:
         """Add rows to the history and update checkpoints, and start a new window of losses."""
         means = stage.window.close()
         if stage.spec.evaluated:
-            rows, predictions = _evaluate(self.method, self.data, self.precision)
+            with self.state.cost.paused():
+                rows, predictions = _evaluate(self.method, self.data, self.precision)
             selected = self.state.selections.observe(stage.steps_made, rows, predictions)
             self.state.best.update(selected, stage.steps_made)
             for replica, row in enumerate(rows):
@@ -224,12 +248,32 @@ def _evaluate(
 ) -> tuple[list[dict[str, Any]], Predictions]:
     """Return metrics of the validation and test splits, and predictions of the former."""
     rows: list[dict[str, Any]] = [{} for _ in range(method.task.replicas)]
-    predictions = {split: predict(method, data, split, precision) for split in ("valid", "test")}
+    units = FeatureUnits(method)
+    with units.watching():
+        predictions = {"valid": predict(method, data, "valid", precision)}
+    predictions["test"] = predict(method, data, "test", precision)
     for split, predicted in predictions.items():
         for name, values in accuracies(predicted, data.splits[split]).items():
             for row, value in zip(rows, values, strict=True):
                 row[f"{split}_{name}"] = float(value)
+    for row, share in zip(rows, units.dead_share(), strict=True):
+        row[DEAD_UNITS] = float(share)
     return rows, predictions["valid"]
+
+
+def _dead_units(
+    history: Sequence[Mapping[str, Any]],
+    seeds: Sequence[int],
+    checkpoints: Mapping[str, Sequence[SeedCheckpoint]],
+) -> dict[str, list[float]]:
+    # Rows of snapshots of earlier versions lack the entry.
+    known = {(row["seed"], row["step"]): row.get(DEAD_UNITS, math.nan) for row in history}
+    found = {
+        rule: [known[seed, each.step] for seed, each in zip(seeds, kept, strict=True)]
+        for rule, kept in checkpoints.items()
+        if kept
+    }
+    return {rule: shares for rule, shares in found.items() if not any(map(math.isnan, shares))}
 
 
 def _history_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -237,4 +281,5 @@ def _history_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     losses = [name for name in table.columns if name.startswith("loss")]
     accuracy = [name for name in table.columns if name.startswith(("valid_", "test_"))]
     first = ["step", "seed", *losses, "learning_rate"]
-    return table[[*first, *accuracy, "images_per_second"]]
+    dead_units = [DEAD_UNITS] if DEAD_UNITS in table else []
+    return table[[*first, *accuracy, *dead_units, "images_per_second"]]

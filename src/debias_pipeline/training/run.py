@@ -30,10 +30,10 @@ class TrainingServices:
 
     def bias(self, split: str) -> Tensor:
         """See `methods.Run`."""
-        if self._method.bias_labels == "none":
+        if not self._method.is_oracle():
             raise RuntimeError(
-                f"{self._method.name} reads bias labels, but its bias_labels is 'none'; set it to "
-                "'training' or 'heldout'"
+                f"{self._method.name} reads bias labels, but its bias_labels is "
+                f"{self._method.bias_labels!r}; set it to 'training' or 'heldout'"
             )
         bias = torch.tensor(self._data.splits[split].bias)
         if bool((bias < 0).any()):

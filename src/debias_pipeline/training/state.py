@@ -10,6 +10,7 @@ from torch import Tensor
 from debias_pipeline.evaluation import Selections
 from debias_pipeline.methods import Method, Run
 from debias_pipeline.training.checkpoint import BestCheckpoints
+from debias_pipeline.training.cost import Cost
 from debias_pipeline.training.snapshot import Snapshot
 from debias_pipeline.training.stage import RunningStage, tensors_below
 from debias_pipeline.training.threads import TrainingThreads
@@ -25,6 +26,7 @@ class RunState:
         selections: the selection rules.
         threads: number of threads of the steps so far.
         history: a row per evaluation step and seed.
+        cost: images and seconds so far.
     """
 
     method: Method
@@ -32,6 +34,7 @@ class RunState:
     selections: Selections
     threads: TrainingThreads
     history: list[dict[str, Any]] = field(default_factory=list)
+    cost: Cost = field(default_factory=Cost)
 
     def to_snapshot(self, stage: RunningStage) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return tensors and JSON values from which the run can be resumed within a stage."""
@@ -60,6 +63,7 @@ class RunState:
             "selection": selection_rows,
             "history": self.history,
             "threads": self.threads.state_dict(),
+            "cost": self.cost.state_dict(),
         }
         return tensors, metadata
 
@@ -89,6 +93,8 @@ class RunState:
             purpose, _, replica = name.rpartition("/")
             self.method.random_stream(purpose)[int(replica)].set_state(state)
         stage.load_state_dict(_part(snapshot, "stage"), snapshot.metadata["stage"])
+        # Last, as beginning a stage may make passes over the data, which are in the numbers.
+        self.cost.load_state_dict(snapshot.metadata.get("cost", {}))
 
 
 def _tensors_of(method: Method) -> dict[str, Tensor]:

@@ -165,6 +165,7 @@ def evaluate(
         training_record["recipe"]["method"],
         # Records of earlier versions and of published checkpoints do not have the key.
         training_record.get("selection_support"),
+        training_record.get("dead_units"),
     )
     groups = group_accuracy(predictions, manifest, data_card)
     return metrics, groups, final_metrics(metrics)

@@ -76,6 +76,7 @@ def report(
         [*recipe_changes, *_data_changes(data_card, typed, published_accuracy)],
         section,
         get_method(metrics["method"]).weight_name,
+        training_record,
     )
 
 
@@ -160,6 +161,7 @@ def compare(
             method: [*changed, *_data_changes(data_card, typed, published[method])]
             for method, changed in changes_of.items()
         },
+        records,
     )
 
 
