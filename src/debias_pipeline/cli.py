@@ -29,9 +29,13 @@ from debias_pipeline.config_loader import ProjectConfigLoader
 from debias_pipeline.errors import UserError, one_line, user_error_behind
 from debias_pipeline.grid import (
     GRID_PIPELINES,
+    REFERENCES,
     check_trials,
     check_typed,
     chosen_trials,
+    file_name,
+    grid_command,
+    make_reference,
     plan,
     plan_table,
     trials_of,
@@ -280,6 +284,35 @@ def export_checkpoint(
         trained = Checkpoint.from_catalog(context.catalog.load(f"{method}.checkpoint"))
     for path in write_published(trained, checkpoint, seed, to):
         click.echo(path)
+
+
+@cli.command("save-references")
+@click.option("--params", cls=_ParamsOption, help="As for kedro run --pipeline=benchmark.")
+@click.option("--env", help="As for kedro run.")
+@_with_one_line_errors
+def save_references(params: dict[str, Any], env: str | None) -> None:
+    """Write the finished trials of the grid to docs/reference, for others to compare with.
+
+    Run it on the machine that ran the trials, as each file names the machine.
+    """
+    with KedroSession.create(env=env, runtime_params=params) as session:
+        context = cast(KedroSession, session).load_context()
+        loader = cast(ProjectConfigLoader, context.config_loader)
+        store = Store(destination_of(loader, mlflow_config(loader)))
+        parameters, catalog = context.params, context.catalog
+        trials = trials_of(parameters)
+        made = {
+            file_name(trial): make_reference(trial, catalog, parameters["data_seed"], store.tags)
+            for trial in trials
+        }
+        done = {name: each.model_dump() for name, each in made.items() if each is not None}
+        if not done:
+            raise UserError(
+                "No trial of the grid is done, so there is nothing to save; run this first: "
+                f"{grid_command('benchmark', parameters)}"
+            )
+        catalog.save(REFERENCES, done)
+    click.echo(f"Saved {len(done)} of {len(trials)} trials: {', '.join(done)}")
 
 
 def _model_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -223,6 +223,7 @@ def _section_blocks(section: Section) -> list[str]:
         _escaped(" ".join(filter(None, (section.settings, section.warning, section.progress)))),
         *([_bullets(section.recipe_banner)] if section.recipe_banner else []),
         *([_bullets(section.failures)] if section.failures else []),
+        *([_bullets(notes)] if (notes := [*section.references, *section.places]) else []),
         *(block for table in section.tables for block in _table_blocks(section.percents, table)),
         "**cost**: time of training and evaluation of all seeds together, and peak memory",
         _grid(section.percents, costs),

@@ -1,0 +1,87 @@
+"""Reference results on a leaderboard: where they come from, reproductions, places."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from debias_pipeline.names import DONE
+from debias_pipeline.reporting.leaderboard import LeaderboardRow
+from debias_pipeline.reporting.text import DASH, percentage
+from debias_pipeline.selection_rules import LAST, SELECTION_RULES
+
+# Follows the values of references in tables.
+REFERENCE_MARK: Final = "R"
+
+
+def references_in_words(rows: Sequence[LeaderboardRow]) -> list[str]:
+    """Return where the references of a data set come from; trials of one origin share a sentence.
+
+    Args:
+        rows: all rows of the data set.
+    """
+    images = {row["percent"]: row["content_hash"] for row in rows if not row["reference"]}
+    trials: dict[str, dict[str, None]] = {}
+    for row in rows:
+        if row["reference"]:
+            own = images.get(row["percent"])
+            other = " on other images" if own and own != row["content_hash"] else ""
+            trials.setdefault(row["reference"], {})[f"{_trial(row)}{other}"] = None
+    return [
+        f"{REFERENCE_MARK} reference, not run here: {', '.join(of_origin)} ({origin})"
+        for origin, of_origin in trials.items()
+    ]
+
+
+def reproductions_in_words(rows: Iterable[LeaderboardRow]) -> list[str]:
+    """Return a sentence for each trial of the user that has a reference of the same recipe.
+
+    Args:
+        rows: all rows of the data set.
+    """
+    trials: dict[str, list[LeaderboardRow]] = {}
+    for row in rows:
+        if row["reproduces"] is not None:
+            trials.setdefault(_trial(row), []).append(row)
+    sentences = []
+    for trial, of_trial in trials.items():
+        inside = [_in_interval(row) for row in of_trial if row["reproduces"]]
+        outside = [_in_interval(row) for row in of_trial if not row["reproduces"]]
+        if outside:
+            but = f"; {', '.join(inside)}: reproduced" if inside else ""
+            sentences.append(f"{trial} does not reproduce its reference: {', '.join(outside)}{but}")
+        else:
+            sentences.append(f"{trial} reproduces its reference: {', '.join(inside)}")
+    return sentences
+
+
+def places_in_words(rows: Sequence[LeaderboardRow]) -> list[str]:
+    """Return the places of the user's methods by mean after the last step, if there are references.
+
+    Args:
+        rows: all rows of the data set.
+    """
+    if not any(row["reference"] for row in rows):
+        return []
+    ranked = [row for row in rows if row["protocol"] == LAST.key and row["mean"] is not None]
+    places: dict[str, list[str]] = {}
+    for row in ranked:
+        if row["reference"] or row["status"] != DONE:
+            continue
+        means = [each["mean"] or 0.0 for each in ranked if each["percent"] == row["percent"]]
+        place = 1 + sum(mean > (row["mean"] or 0.0) for mean in means)
+        at = f" at {row['percent']}" if row["percent"] else ""
+        places.setdefault(row["method"], []).append(f"{place} of {len(means)}{at}")
+    return [
+        f"Place of {method} by mean, {LAST.name}: {', '.join(of_method)}"
+        for method, of_method in places.items()
+    ]
+
+
+def _trial(row: LeaderboardRow) -> str:
+    return f"{row['percent']} {row['method']}".strip()
+
+
+def _in_interval(row: LeaderboardRow) -> str:
+    low, high = row["expected_low"] or 0.0, row["expected_high"] or 0.0
+    where = "in" if row["reproduces"] else "outside"
+    rule = SELECTION_RULES[row["protocol"]].name
+    return f"{rule} {percentage(row['mean'])} {where} {100 * low:.1f}{DASH}{100 * high:.1f} %"
