@@ -1,5 +1,7 @@
 """Which references a leaderboard shows, and what is written to their files."""
 
+import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,9 @@ from kedro_datasets.partitions import PartitionedDataset
 from debias_pipeline.errors import UserError
 from debias_pipeline.grid import Trial, file_name, make_reference
 from debias_pipeline.grid.references import Reference, read_references, with_references
+from debias_pipeline.grid.trials import setting_name
 from debias_pipeline.io import AtomicJSONDataset
+from debias_pipeline.methods import get_method
 from debias_pipeline.reporting import TrialResult
 
 COMMIT = "0123456789" * 4
@@ -161,9 +165,25 @@ def test_without_a_folder_there_are_no_references(tmp_path: Path) -> None:
     assert read_references(None) == []
 
 
+def test_those_of_the_repository_are_trials_that_can_be_repeated() -> None:
+    folder = Path(__file__).parents[2] / "docs/reference"
+    files = {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
+    found = read_references({name: partial(dict, content) for name, content in files.items()})
+    assert found
+    for name, each in zip(sorted(files), found, strict=True):
+        assert name.startswith(f"{setting_name(each.dataset, each.percent)}.{each.method}.")
+        assert get_method(each.method).recipe_type.model_validate(each.recipe)
+        assert (each.metrics["method"], each.metrics["seeds"]) == (each.method, each.seeds)
+        assert each.metrics["percent"] == each.percent
+        assert each.command.startswith("kedro run --pipelines=benchmark")
+
+
 # --- What is written ------------------------------------------------------------------------------
 
-TAGS = {"git_commit": COMMIT, "kedro_command": "kedro run --pipeline=benchmark"}
+TAGS = {
+    "git_commit": COMMIT,
+    "kedro_command": "kedro run --pipelines=benchmark '--params=raw_dir=/my data/x,device=cpu'",
+}
 
 
 def catalog_of(folder: Path, versions: dict[str, str], of_trial: Any) -> DataCatalog:
@@ -198,7 +218,7 @@ def test_a_finished_trial_is_written_with_what_is_needed_to_repeat_it(tmp_path: 
     assert made is not None
     assert (made.commit, made.date, made.seconds) == (COMMIT, "2026-11-26", 3.0)
     assert made.machine.endswith(", cpu") and "cores" in made.machine
-    assert made.command == TAGS["kedro_command"]
+    assert made.command == "kedro run --pipelines=benchmark --params=raw_dir=...,device=cpu"
     assert read_references({"a": made.model_dump}) == [made]
     assert file_name(trial()) != file_name(trial(seeds=(0,)))
 

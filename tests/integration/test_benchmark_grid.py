@@ -167,7 +167,7 @@ def test_saved_references_stand_for_trials_that_another_grid_did_not_run(grid: P
     files = [*(grid.path / "docs/reference").iterdir()]
     assert len(files) == 4
     reference = json.loads(files[0].read_text())
-    assert reference["command"].startswith("kedro run --pipeline=benchmark --params=")
+    assert reference["command"].startswith("kedro run --pipelines=benchmark --params=")
     mine = {**TINY, "benchmark__methods": "lff"}
     outcome = grid.run("--pipeline=leaderboard", **mine)
     assert outcome.exit_code == 0, outcome.stderr

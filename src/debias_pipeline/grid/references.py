@@ -2,6 +2,8 @@
 
 import os
 import platform
+import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, cast
@@ -38,7 +40,7 @@ class Reference(BaseModel):
         seconds, peak_memory_bytes, threads: cost of the trial, see `Outcome`.
         commit: Git commit of the project.
         machine: cores and processor, and the GPU if one was used.
-        command: the command that ran the trial.
+        command: the command that ran the trial, with "..." as the folder of the raw data.
         date: year, month and day.
     """
 
@@ -125,12 +127,18 @@ def make_reference(
         threads=outcome["threads"],
         commit=commit,
         machine=_machine(record["device"]),
-        command=tags[_COMMAND],
+        command=_without_folder(tags[_COMMAND]),
         date=versions.pop()[:10],
     )
 
 
 _OF_ONE_RUN: Final = ("training_record", "metrics", "outcome")
+
+
+def _without_folder(command: str) -> str:
+    """Return a command line without the folder of the raw data, which others do not have."""
+    words = [re.sub(r"\braw_dir=[^,]*", "raw_dir=...", word) for word in shlex.split(command)]
+    return shlex.join(words)
 
 
 def _machine(device: str) -> str:

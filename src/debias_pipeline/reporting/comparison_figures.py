@@ -248,7 +248,7 @@ def _draw_method(
     look: tuple[str, str],
 ) -> None:
     colour, marker = look
-    is_reference = all(row["reference"] for row in rows)
+    is_reference = all(row.get("reference") for row in rows)
     places = [percents.index(row["percent"]) + offset for row in rows]
     measured = [
         (place, mean, row["std"] or 0.0)

@@ -18,13 +18,18 @@ def references_in_words(rows: Sequence[LeaderboardRow]) -> list[str]:
     Args:
         rows: all rows of the data set.
     """
-    images = {row["percent"]: row["content_hash"] for row in rows if not row["reference"]}
+    # Leaderboards of earlier versions have no references.
+    images = {
+        row["percent"]: row["content_hash"]
+        for row in rows
+        if row.get("content_hash") and not row["reference"]
+    }
     trials: dict[str, dict[str, None]] = {}
     for row in rows:
-        if row["reference"]:
-            own = images.get(row["percent"])
-            other = " on other images" if own and own != row["content_hash"] else ""
-            trials.setdefault(row["reference"], {})[f"{_trial(row)}{other}"] = None
+        if origin := row.get("reference"):
+            own = images.get(row["percent"], row["content_hash"])
+            other = "" if own == row["content_hash"] else " on other images"
+            trials.setdefault(origin, {})[f"{_trial(row)}{other}"] = None
     return [
         f"{REFERENCE_MARK} reference, not run here: {', '.join(of_origin)} ({origin})"
         for origin, of_origin in trials.items()
@@ -39,12 +44,12 @@ def reproductions_in_words(rows: Iterable[LeaderboardRow]) -> list[str]:
     """
     trials: dict[str, list[LeaderboardRow]] = {}
     for row in rows:
-        if row["reproduces"] is not None:
+        if row.get("reproduces") is not None:
             trials.setdefault(_trial(row), []).append(row)
     sentences = []
     for trial, of_trial in trials.items():
-        inside = [_in_interval(row) for row in of_trial if row["reproduces"]]
-        outside = [_in_interval(row) for row in of_trial if not row["reproduces"]]
+        inside = [_in_interval(row) for row in of_trial if row.get("reproduces")]
+        outside = [_in_interval(row) for row in of_trial if not row.get("reproduces")]
         if outside:
             but = f"; {', '.join(inside)}: reproduced" if inside else ""
             sentences.append(f"{trial} does not reproduce its reference: {', '.join(outside)}{but}")
@@ -59,12 +64,12 @@ def places_in_words(rows: Sequence[LeaderboardRow]) -> list[str]:
     Args:
         rows: all rows of the data set.
     """
-    if not any(row["reference"] for row in rows):
+    if not any(row.get("reference") for row in rows):
         return []
     ranked = [row for row in rows if row["protocol"] == LAST.key and row["mean"] is not None]
     places: dict[str, list[str]] = {}
     for row in ranked:
-        if row["reference"] or row["status"] != DONE:
+        if row.get("reference") or row["status"] != DONE:
             continue
         means = [each["mean"] or 0.0 for each in ranked if each["percent"] == row["percent"]]
         place = 1 + sum(mean > (row["mean"] or 0.0) for mean in means)
@@ -82,6 +87,6 @@ def _trial(row: LeaderboardRow) -> str:
 
 def _in_interval(row: LeaderboardRow) -> str:
     low, high = row["expected_low"] or 0.0, row["expected_high"] or 0.0
-    where = "in" if row["reproduces"] else "outside"
+    where = "in" if row.get("reproduces") else "outside"
     rule = SELECTION_RULES[row["protocol"]].name
     return f"{rule} {percentage(row['mean'])} {where} {100 * low:.1f}{DASH}{100 * high:.1f} %"
