@@ -298,11 +298,16 @@ def save_references(params: dict[str, Any], env: str | None) -> None:
     with KedroSession.create(env=env, runtime_params=params) as session:
         context = cast(KedroSession, session).load_context()
         loader = cast(ProjectConfigLoader, context.config_loader)
-        store = Store(destination_of(loader, mlflow_config(loader)))
-        parameters, catalog = context.params, context.catalog
-        trials = trials_of(parameters)
+        destination = destination_of(loader, mlflow_config(loader))
+        store, parameters, catalog = Store(destination), context.params, context.catalog
+        trials, data_seed = trials_of(parameters), parameters["data_seed"]
+
+        def tags_of_run(run_id: str) -> dict[str, str]:
+            with _mlflow_errors(destination, "it has the commit of each trial"):
+                return store.tags(run_id)
+
         made = {
-            file_name(trial): make_reference(trial, catalog, parameters["data_seed"], store.tags)
+            file_name(trial): make_reference(trial, catalog, data_seed, tags_of_run)
             for trial in trials
         }
         done = {name: each.model_dump() for name, each in made.items() if each is not None}
@@ -354,6 +359,18 @@ def _project_and_destination(env: str | None) -> tuple[Path, Destination]:
         return Path(context.project_path), destination_of(loader, mlflow_config(loader))
 
 
+@contextmanager
+def _mlflow_errors(destination: Destination, remedy: str) -> Iterator[None]:
+    """Turn an error of MLflow into one line that names the store."""
+    try:
+        yield
+    except Exception as error:
+        raise UserError(
+            f"MLflow at {destination.uri} (set by {destination.source}) cannot be used: "
+            f"{reason(error)}; {remedy}"
+        ) from error
+
+
 @cli.command("log-model")
 @_model_options
 @click.option("--env", help="As for kedro run.")
@@ -380,13 +397,8 @@ def mlflow_sync(env: str | None) -> None:
     Runs that were killed are marked as KILLED. Runs that are still running are not touched.
     """
     project, destination = _project_and_destination(env)
-    try:
+    with _mlflow_errors(destination, "nothing is lost, run this command again later"):
         sent = send_abandoned(Store(destination), project / PENDING_FOLDER, any_host=True)
-    except Exception as error:
-        raise UserError(
-            f"MLflow at {destination.uri} (set by {destination.source}) cannot be used: "
-            f"{reason(error)}; nothing is lost, run this command again later"
-        ) from error
     for rejection in sent.rejected:
         click.echo(f"MLflow rejected a part of a run: {rejection}")
     if sent.left:

@@ -33,9 +33,7 @@ def reference(method: str = "lff", **changes: Any) -> Reference:
         "content_hash": "images",
         "recipe": {"method": method, "lr": 0.01, "steps": steps},
         "metrics": {"made of": method},
-        "seconds": 3.0,
-        "peak_memory_bytes": None,
-        "threads": 1,
+        "cost": {"seconds": 3.0, "peak_memory_bytes": None, "threads": 1, "steps": 4000},
         "commit": COMMIT,
         "machine": "2 cores, x86_64, cpu",
         "command": "kedro run --pipeline=benchmark",
@@ -209,14 +207,15 @@ def catalog_of(folder: Path, versions: dict[str, str], of_trial: Any) -> DataCat
 
 
 DONE_OUTCOME = outcome(
-    precision="fp32", seconds=3.04, peak_memory_bytes=None, threads=1, mlflow_run_id="run"
+    precision="fp32", seconds=3.0, peak_memory_bytes=None, threads=1, mlflow_run_id="run"
 )
 
 
 def test_a_finished_trial_is_written_with_what_is_needed_to_repeat_it(tmp_path: Path) -> None:
     made = make_reference(trial(), catalog_of(tmp_path, {}, DONE_OUTCOME), 0, lambda _: TAGS)
     assert made is not None
-    assert (made.commit, made.date, made.seconds) == (COMMIT, "2026-11-26", 3.0)
+    assert (made.commit, made.date) == (COMMIT, "2026-11-26")
+    assert made.cost == {"seconds": 3.0, "peak_memory_bytes": None, "threads": 1}
     assert made.machine.endswith(", cpu") and "cores" in made.machine
     assert made.command == "kedro run --pipelines=benchmark --params=raw_dir=...,device=cpu"
     assert read_references({"a": made.model_dump}) == [made]

@@ -41,6 +41,7 @@ def test_a_reference_is_marked_everywhere_and_not_counted_as_a_trial() -> None:
     )
     page, markdown = write_leaderboard_page(board, {}, []), write_leaderboard_table(board)
     assert Table(page, "cmnist-last").rows[2] == ["lff", "50.0 ± 10.0 R"]
+    assert Table(page, "cmnist-cost").rows[2][1].startswith("12 min 34 s R")
     assert "| mine | 60.0 ± 10.0 |" in markdown
     assert "| lff | 50.0 ± 10.0 R |" in markdown
     for text in (page, markdown, printed(board, 200), write_leaderboard_latex(board)):

@@ -37,7 +37,7 @@ class Reference(BaseModel):
         content_hash: hash of the images, see `DataCard`.
         recipe: recipe as used.
         metrics: catalog entry `metrics` of the trial.
-        seconds, peak_memory_bytes, threads: cost of the trial, see `Outcome`.
+        cost: the other values of the trial's `Outcome`, such as seconds and threads.
         commit: Git commit of the project.
         machine: cores and processor, and the GPU if one was used.
         command: the command that ran the trial, with "..." as the folder of the raw data.
@@ -56,9 +56,7 @@ class Reference(BaseModel):
     content_hash: str
     recipe: dict[str, Any]
     metrics: dict[str, Any]
-    seconds: float
-    peak_memory_bytes: int | None
-    threads: int
+    cost: dict[str, Any]
     commit: str = Field(pattern="^[0-9a-f]{40}$")
     machine: str
     command: str
@@ -122,9 +120,7 @@ def make_reference(
         content_hash=outcome["content_hash"] or "",
         recipe=record["recipe"],
         metrics=catalog.load(f"{trial.name}.metrics"),
-        seconds=round(outcome["seconds"], 1),
-        peak_memory_bytes=outcome["peak_memory_bytes"],
-        threads=outcome["threads"],
+        cost={key: value for key, value in outcome.items() if key not in _NO_COST},
         commit=commit,
         machine=_machine(record["device"]),
         command=_without_folder(tags[_COMMAND]),
@@ -132,6 +128,11 @@ def make_reference(
     )
 
 
+# Keys of an outcome that the reference has under its own keys, or that others cannot use.
+_NO_COST: Final = (
+    *("dataset", "percent", "method", "seeds", "precision", "content_hash"),
+    *("status", "error", "settings_digest", "mlflow_run_id", "mlflow_experiment_id"),
+)
 _OF_ONE_RUN: Final = ("training_record", "metrics", "outcome")
 
 
@@ -275,29 +276,22 @@ def _as_result(reference: Reference, like: TrialResult, trial: Trial | None = No
         like: a result of the same setting.
         trial: the trial that the reference replaces, or None.
     """
-    outcome: Outcome = {
+    outcome = {
         "dataset": reference.dataset,
         "percent": reference.percent,
         "method": reference.method,
         "seeds": reference.seeds,
         "precision": reference.precision,
-        "steps": reference.recipe["steps"],
-        "status": DONE,
-        "error": None,
-        "seconds": reference.seconds,
-        "peak_memory_bytes": reference.peak_memory_bytes,
-        "threads": reference.threads,
-        "settings_digest": None,
         "content_hash": reference.content_hash,
-        "mlflow_run_id": None,
-        "mlflow_experiment_id": None,
+        "status": DONE,
+        **reference.cost,
     }
     default = default_recipe(trial.recipe or {}, trial.replaced_defaults) if trial else {}
     return replace(
         like,
         method=reference.method,
         metrics=cast(Metrics, reference.metrics),
-        outcome=outcome,
+        outcome=cast(Outcome, outcome),
         recipe_changes=find_recipe_changes(reference.recipe, default),
         origin=reference.origin,
         reference=None,

@@ -10,6 +10,7 @@ from debias_pipeline.errors import UserError
 from debias_pipeline.names import DONE
 from debias_pipeline.reporting.index_page import LEADERBOARD
 from debias_pipeline.reporting.leaderboard import Leaderboard, LeaderboardRow
+from debias_pipeline.reporting.leaderboard_references import marked
 from debias_pipeline.reporting.leaderboard_sections import (
     RuleTable,
     Section,
@@ -179,7 +180,8 @@ def _accuracy_cell(row: LeaderboardRow, link: str) -> TableCell:
 def _cost_cell(row: LeaderboardRow, link: str) -> TableCell:
     if row["seconds"] is None:
         return TableCell(row["status"] if row["status"] != DONE else DASH, style="missing")
-    return TableCell(duration(row["seconds"]), note=memory(row["peak_memory_bytes"]), link=link)
+    took = marked(duration(row["seconds"]), row)
+    return TableCell(took, note=memory(row["peak_memory_bytes"]), link=link)
 
 
 def _all_metrics(row: LeaderboardRow, metrics: Sequence[MetricText], link: str) -> list[TableCell]:
@@ -187,7 +189,8 @@ def _all_metrics(row: LeaderboardRow, metrics: Sequence[MetricText], link: str) 
 
     def cell(key: str) -> TableCell:
         mean, std = values[f"{key}_mean"], values[f"{key}_std"]
-        return TableCell(mean_and_std(mean, std), count=headline_evidence(row, key), link=link)
+        text = marked(mean_and_std(mean, std), row)
+        return TableCell(text, count=headline_evidence(row, key), link=link)
 
     return [cell(metric.key) for metric in metrics]
 
@@ -199,7 +202,7 @@ def _has_auroc(section: Section) -> bool:
 
 def _auroc_cell(row: LeaderboardRow, link: str) -> TableCell:
     mean, std = row["conflict_detection_auroc_mean"], row["conflict_detection_auroc_std"]
-    return TableCell(mean_and_std(mean, std, 1, 3), link=link)
+    return TableCell(marked(mean_and_std(mean, std, 1, 3), row), link=link)
 
 
 # --- Markdown -------------------------------------------------------------------------------------
@@ -279,4 +282,4 @@ def _cost_text(row: LeaderboardRow | None) -> str:
         return ""
     if row["seconds"] is None:
         return f"*{row['status']}*"
-    return f"{duration(row['seconds'])}, {memory(row['peak_memory_bytes'])}"
+    return marked(f"{duration(row['seconds'])}, {memory(row['peak_memory_bytes'])}", row)

@@ -12,6 +12,11 @@ from debias_pipeline.selection_rules import LAST, SELECTION_RULES
 REFERENCE_MARK: Final = "R"
 
 
+def marked(text: str, row: LeaderboardRow) -> str:
+    """Return the text of a table cell, with a mark if the row is a reference."""
+    return f"{text} {REFERENCE_MARK}" if row.get("reference") else text
+
+
 def references_in_words(rows: Sequence[LeaderboardRow]) -> list[str]:
     """Return where the references of a data set come from; trials of one origin share a sentence.
 
