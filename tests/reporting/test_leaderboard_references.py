@@ -40,19 +40,33 @@ def test_a_reference_is_marked_everywhere_and_not_counted_as_a_trial() -> None:
         [own("mine", [0.5, 0.6, 0.7]), reference("lff", [0.4, 0.5, 0.6]), own("x", [0.1, 0.2, 0.3])]
     )
     page, markdown = write_leaderboard_page(board, {}, []), write_leaderboard_table(board)
-    assert Table(page, "cmnist-last").rows[2] == ["lff", "50.0 ± 10.0 R"]
+    assert Table(page, "cmnist-last").rows[2] == ["lff", "50.0 ± 10.0R"]
     assert Table(page, "cmnist-cost").rows[2][1].startswith("12 min 34 s R")
     assert "| mine | 60.0 ± 10.0 |" in markdown
-    assert "| lff | 50.0 ± 10.0 R |" in markdown
+    assert "| lff | 50.0 ± 10.0R |" in markdown
+    assert r"lff & 50.0 $\pm$ 10.0$^{R}$ \\" in write_leaderboard_latex(board)
     for text in (page, markdown, printed(board, 200), write_leaderboard_latex(board)):
         assert re.search(
-            r"R reference, not run here: 2pct lff \(commit 0123456789ab, 2 cores", text
+            r"R reference, not run here: lff at 2pct \(commit 0123456789ab, 2 cores", text
         )
     for text in (page, markdown, printed(board)):
         assert "2 of 2 trials are done, 1 reference" in " ".join(text.split())
         assert "Place of mine by mean, last: 1 of 3 at 2pct" in text
         assert "Place of x by mean, last: 3 of 3 at 2pct" in text
         assert "Place of lff" not in text
+
+
+def test_four_percents_of_unreliable_references_fit_80_columns() -> None:
+    percents = ("0.5pct", "1pct", "2pct", "5pct")
+    trials = [reference("disent", [0.3, 0.5, 0.7], percent=percent) for percent in percents]
+    for trial in trials:
+        trial.metrics["checkpoints"]["selected"] = {  # type: ignore[index]
+            **trial.metrics["checkpoints"]["selected"], "reliable": False  # type: ignore[index]
+        }  # fmt: skip
+    mine = [own("mine", [0.1, 0.2, 0.3], percent=percent) for percent in percents]
+    text = printed(make_leaderboard([*mine, *trials]), 80)
+    assert text.count("50.0 ± 20.0?R") == 4
+    assert "Place of mine by mean, last: 2 of 2 at 0.5pct, 2 of 2 at 1pct" in " ".join(text.split())
 
 
 def test_without_references_nothing_is_said_of_them() -> None:
@@ -76,8 +90,8 @@ def test_a_reference_is_tested_only_where_seeds_and_images_form_pairs(
     # It is not called the best if one of the others could not be tested.
     assert comparison["is_best"] is bool(tested)
     text = write_leaderboard_table(board)
-    assert ("not tested against lff" in text) is not tested
-    assert ("2pct lff on other images" in text) is (images == "b")
+    assert ("not tested against lff" in text) is (tested == 0)
+    assert ("lff on other images at 2pct" in text) is (images == "b")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import Final
 import pandas as pd
 
 from debias_pipeline.reporting.leaderboard import Leaderboard, LeaderboardRow
-from debias_pipeline.reporting.leaderboard_references import references_in_words
+from debias_pipeline.reporting.leaderboard_references import REFERENCE_MARK, references_in_words
 from debias_pipeline.reporting.leaderboard_sections import (
     RuleTable,
     Section,
@@ -74,9 +74,12 @@ def _table(section: Section, table: RuleTable, test: str) -> str:
 
 
 def _cell(row: LeaderboardRow | None) -> str:
+    """Return the accuracy; the mark of a reference is raised."""
     if row is None:
         return ""
-    text = _escaped(accuracy_text(row))
+    text = _escaped(accuracy_text(row).removesuffix(REFERENCE_MARK))
+    if row["reference"]:
+        text += f"$^{{{REFERENCE_MARK}}}$"
     return f"\\textbf{{{text}}}" if row["is_best"] else text
 
 

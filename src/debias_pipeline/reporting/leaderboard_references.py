@@ -1,9 +1,8 @@
 """Reference results on a leaderboard: where they come from, reproductions, places."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from debias_pipeline.names import DONE
 from debias_pipeline.reporting.leaderboard import LeaderboardRow
 from debias_pipeline.reporting.text import DASH, percentage
 from debias_pipeline.selection_rules import LAST, SELECTION_RULES
@@ -29,16 +28,25 @@ def references_in_words(rows: Sequence[LeaderboardRow]) -> list[str]:
         for row in rows
         if row.get("content_hash") and not row["reference"]
     }
-    trials: dict[str, dict[str, None]] = {}
+    methods: dict[str, dict[str, dict[str, None]]] = {}
     for row in rows:
         if origin := row.get("reference"):
             own = images.get(row["percent"], row["content_hash"])
             other = "" if own == row["content_hash"] else " on other images"
-            trials.setdefault(origin, {})[f"{_trial(row)}{other}"] = None
+            of_percent = methods.setdefault(origin, {}).setdefault(row["percent"], {})
+            of_percent[f"{row['method']}{other}"] = None
     return [
-        f"{REFERENCE_MARK} reference, not run here: {', '.join(of_origin)} ({origin})"
-        for origin, of_origin in trials.items()
+        f"{REFERENCE_MARK} reference, not run here: {_by_percent(of_origin)} ({origin})"
+        for origin, of_origin in methods.items()
     ]
+
+
+def _by_percent(methods: Mapping[str, Iterable[str]]) -> str:
+    """Return "vanilla, lff at 1pct; vanilla at 2pct"."""
+    return "; ".join(
+        f"{', '.join(of_percent)}{f' at {percent}' if percent else ''}"
+        for percent, of_percent in methods.items()
+    )
 
 
 def reproductions_in_words(rows: Iterable[LeaderboardRow]) -> list[str]:
@@ -64,22 +72,27 @@ def reproductions_in_words(rows: Iterable[LeaderboardRow]) -> list[str]:
 
 
 def places_in_words(rows: Sequence[LeaderboardRow]) -> list[str]:
-    """Return the places of the user's methods by mean after the last step, if there are references.
+    """Return the places of the user's methods by mean after the last step.
+
+    Percents without a reference are left out.
 
     Args:
         rows: all rows of the data set.
     """
-    if not any(row.get("reference") for row in rows):
-        return []
-    ranked = [row for row in rows if row["protocol"] == LAST.key and row["mean"] is not None]
     places: dict[str, list[str]] = {}
-    for row in ranked:
-        if row.get("reference") or row["status"] != DONE:
+    for percent in dict.fromkeys(row["percent"] for row in rows):
+        ranked = [
+            (row["mean"], row)
+            for row in rows
+            if row["percent"] == percent and row["protocol"] == LAST.key and row["mean"] is not None
+        ]
+        if not any(row.get("reference") for _, row in ranked):
             continue
-        means = [each["mean"] or 0.0 for each in ranked if each["percent"] == row["percent"]]
-        place = 1 + sum(mean > (row["mean"] or 0.0) for mean in means)
-        at = f" at {row['percent']}" if row["percent"] else ""
-        places.setdefault(row["method"], []).append(f"{place} of {len(means)}{at}")
+        at = f" at {percent}" if percent else ""
+        for mean, row in ranked:
+            if not row["reference"]:
+                place = 1 + sum(other > mean for other, _ in ranked)
+                places.setdefault(row["method"], []).append(f"{place} of {len(ranked)}{at}")
     return [
         f"Place of {method} by mean, {LAST.name}: {', '.join(of_method)}"
         for method, of_method in places.items()

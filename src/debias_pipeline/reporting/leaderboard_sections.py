@@ -17,7 +17,7 @@ from debias_pipeline.reporting.leaderboard import (
     SignificanceTest,
 )
 from debias_pipeline.reporting.leaderboard_references import (
-    marked,
+    REFERENCE_MARK,
     places_in_words,
     references_in_words,
     reproductions_in_words,
@@ -171,7 +171,7 @@ def accuracy_text(row: LeaderboardRow) -> str:
     text = mean_and_std(row["mean"], row["std"])
     if row.get("reliable") is False:
         text += "?"
-    return marked(text, row)
+    return text + REFERENCE_MARK if row.get("reference") else text
 
 
 def why_missing(row: LeaderboardRow) -> str:
