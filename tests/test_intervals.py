@@ -1,6 +1,6 @@
 import pytest
 
-from debias_pipeline.intervals import auroc_interval, mean_of_groups, wilson
+from debias_pipeline.intervals import auroc_interval, further_mean, mean_of_groups, wilson
 
 
 @pytest.mark.parametrize(
@@ -32,3 +32,19 @@ def test_the_interval_of_a_perfect_ranking_is_not_empty() -> None:
     low, high = auroc_interval(0.5, 100, 3000)
     # The null distribution of the Mann-Whitney statistic: 1.96 · √((m + n + 1) / 12mn).
     assert (low, high) == pytest.approx((0.443, 0.557), abs=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("values", "further", "interval"),
+    [
+        # s = 0.1, t = 4.30265: 0.2 ± 4.30265 · 0.1 · √(1/3 + 1/3).
+        ([0.1, 0.2, 0.3], 3, (-0.151310, 0.551310)),
+        # s = 0.141421, t = 12.7062: 0.5 ± 12.7062 · 0.141421 · √(1/2 + 1).
+        ([0.4, 0.6], 1, (-1.700779, 2.700779)),
+        ([0.4, 0.4], 3, (0.4, 0.4)),
+        ([0.4], 3, None),
+    ],
+)
+def test_where_the_mean_of_further_seeds_lies(values, further, interval) -> None:
+    found = further_mean(values, further)
+    assert found == (None if interval is None else pytest.approx(interval, abs=1e-6))

@@ -29,9 +29,13 @@ from debias_pipeline.config_loader import ProjectConfigLoader
 from debias_pipeline.errors import UserError, one_line, user_error_behind
 from debias_pipeline.grid import (
     GRID_PIPELINES,
+    REFERENCES,
     check_trials,
     check_typed,
     chosen_trials,
+    file_name,
+    grid_command,
+    make_reference,
     plan,
     plan_table,
     trials_of,
@@ -282,6 +286,40 @@ def export_checkpoint(
         click.echo(path)
 
 
+@cli.command("save-references")
+@click.option("--params", cls=_ParamsOption, help="As for kedro run --pipeline=benchmark.")
+@click.option("--env", help="As for kedro run.")
+@_with_one_line_errors
+def save_references(params: dict[str, Any], env: str | None) -> None:
+    """Write the finished trials of the grid to docs/reference, for others to compare with.
+
+    Run it on the machine that ran the trials, as each file names the machine.
+    """
+    with KedroSession.create(env=env, runtime_params=params) as session:
+        context = cast(KedroSession, session).load_context()
+        loader = cast(ProjectConfigLoader, context.config_loader)
+        destination = destination_of(loader, mlflow_config(loader))
+        store, parameters, catalog = Store(destination), context.params, context.catalog
+        trials, data_seed = trials_of(parameters), parameters["data_seed"]
+
+        def tags_of_run(run_id: str) -> dict[str, str]:
+            with _mlflow_errors(destination, "it has the commit of each trial"):
+                return store.tags(run_id)
+
+        made = {
+            file_name(trial): make_reference(trial, catalog, data_seed, tags_of_run)
+            for trial in trials
+        }
+        done = {name: each.model_dump() for name, each in made.items() if each is not None}
+        if not done:
+            raise UserError(
+                "No trial of the grid is done, so there is nothing to save; run this first: "
+                f"{grid_command('benchmark', parameters)}"
+            )
+        catalog.save(REFERENCES, done)
+    click.echo(f"Saved {len(done)} of {len(trials)} trials: {', '.join(done)}")
+
+
 def _model_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that select a trained network."""
     options = (
@@ -321,6 +359,18 @@ def _project_and_destination(env: str | None) -> tuple[Path, Destination]:
         return Path(context.project_path), destination_of(loader, mlflow_config(loader))
 
 
+@contextmanager
+def _mlflow_errors(destination: Destination, remedy: str) -> Iterator[None]:
+    """Turn an error of MLflow into one line that names the store."""
+    try:
+        yield
+    except Exception as error:
+        raise UserError(
+            f"MLflow at {destination.uri} (set by {destination.source}) cannot be used: "
+            f"{reason(error)}; {remedy}"
+        ) from error
+
+
 @cli.command("log-model")
 @_model_options
 @click.option("--env", help="As for kedro run.")
@@ -347,13 +397,8 @@ def mlflow_sync(env: str | None) -> None:
     Runs that were killed are marked as KILLED. Runs that are still running are not touched.
     """
     project, destination = _project_and_destination(env)
-    try:
+    with _mlflow_errors(destination, "nothing is lost, run this command again later"):
         sent = send_abandoned(Store(destination), project / PENDING_FOLDER, any_host=True)
-    except Exception as error:
-        raise UserError(
-            f"MLflow at {destination.uri} (set by {destination.source}) cannot be used: "
-            f"{reason(error)}; nothing is lost, run this command again later"
-        ) from error
     for rejection in sent.rejected:
         click.echo(f"MLflow rejected a part of a run: {rejection}")
     if sent.left:

@@ -1,7 +1,8 @@
-"""95 % intervals of metrics: how far chance in the choice of images may have moved a value."""
+"""95 % intervals of metrics: how far chance in the choice of images or seeds may move a value."""
 
 from collections.abc import Sequence
 from math import sqrt
+from statistics import mean, stdev
 from typing import Final
 
 # The 0.975 quantile of the normal distribution.
@@ -74,3 +75,27 @@ def auroc_interval(auroc: float, positives: float, negatives: float) -> Interval
         return inside
 
     return crossing(auroc, 0.0), crossing(auroc, 1.0)
+
+
+def further_mean(values: Sequence[float], further: int) -> Interval | None:
+    """Return the 95 % prediction interval of the mean over further seeds.
+
+    It is mean ± t · s · √(1/n + 1/m): n values with standard deviation s, m further seeds, and the
+    0.975 quantile t of Student's distribution with n − 1 degrees of freedom. Source: Hahn &
+    Meeker, "Statistical Intervals", 1991, chapter 4.
+
+    Args:
+        values: one per seed.
+        further: number of further seeds, at least 1.
+
+    Returns:
+        None for fewer than two values, which have no spread.
+    """
+    if len(values) < 2:
+        return None
+    # Imported here because it takes most of a second.
+    from scipy.stats import t
+
+    quantile = float(t.ppf(0.975, len(values) - 1))
+    half = quantile * stdev(values) * sqrt(1 / len(values) + 1 / further)
+    return mean(values) - half, mean(values) + half

@@ -42,6 +42,7 @@ def test_data_is_built_once_per_setting_and_a_trial_has_the_ordinary_nodes(bench
     assert given == {
         *(f"{trial.name}.snapshots" for trial in TRIALS),
         *(f"{trial.setting}.bad_files" for trial in TRIALS),
+        "references",
     }
 
 

@@ -60,10 +60,12 @@ def outcome(status: str = "done", error: str | None = None) -> dict[str, Any]:
 def ranked(
     of_trials: dict[str, tuple[dict[str, Any] | None, dict[str, Any] | None]],
     data_card: Any = None,
+    references: Any = None,
 ) -> dict[str, Any]:
     """What the pipeline makes of metrics and outcome by method."""
     catalog = DataCatalog({"parameters": MemoryDataset(parameters())})
     catalog["cmnist_0_5pct.data_card"] = MemoryDataset(data_card)
+    catalog["references"] = MemoryDataset(references)
     for method, (its_metrics, its_outcome) in of_trials.items():
         catalog[f"cmnist_0_5pct.{method}.metrics"] = MemoryDataset(its_metrics)
         catalog[f"cmnist_0_5pct.{method}.outcome"] = MemoryDataset(its_outcome)
@@ -79,6 +81,7 @@ def test_what_is_there_is_ranked_and_the_rest_is_not_run() -> None:
         "leaderboard_figures",
         "leaderboard_page",
         "leaderboard_table",
+        "leaderboard_latex",
     }
     assert outputs["leaderboard"]["status"].tolist() == ["done", "not run"] * len(SELECTION_RULES)
     published = {

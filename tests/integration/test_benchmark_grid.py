@@ -1,6 +1,7 @@
 """The whole grid by one command: what it leaves, what it does again, and how it fails."""
 
 import json
+import re
 import shutil
 import signal
 import time
@@ -154,6 +155,32 @@ def test_a_killed_grid_typed_again_does_what_is_missing(bare: Project) -> None:
     assert outcome.exit_code == 0, outcome.stderr
     assert trials_of(new_files(bare, before)) == {("2pct", "vanilla")}
     assert "2 of 2 trials are done" in outcome.stdout
+
+
+# --- References -----------------------------------------------------------------------------------
+
+
+def test_saved_references_stand_for_trials_that_another_grid_did_not_run(grid: Project) -> None:
+    typed = ",".join(f"{name.replace('__', '.')}={value}" for name, value in TINY.items())
+    saved = grid.command("save-references", f"--params={typed}")
+    assert saved.exit_code == 0, saved.stderr
+    files = [*(grid.path / "docs/reference").iterdir()]
+    assert len(files) == 4
+    reference = json.loads(files[0].read_text())
+    assert reference["command"].startswith("kedro run --pipelines=benchmark --params=")
+    mine = {**TINY, "benchmark__methods": "lff"}
+    outcome = grid.run("--pipeline=leaderboard", **mine)
+    assert outcome.exit_code == 0, outcome.stderr
+    assert "2 of 2 trials are done, 2 references" in outcome.stdout
+    assert "Place of lff by mean, last: " in outcome.stdout
+    table = grid.file(f"{LEADERBOARD}leaderboard.md/*/*").read_text()
+    assert re.search(r"^\| vanilla \| [\d.]+ ± [\d.]+R \|", table, re.M)
+    assert "2pct lff reproduces its reference" in table
+    assert grid.file(f"{LEADERBOARD}leaderboard.tex/*/*").is_file()
+    # With other settings there is nothing to save.
+    missing = grid.command("save-references", f"--params={typed},benchmark.seed=5")
+    assert missing.exit_code == 1
+    assert "kedro run --pipeline=benchmark" in missing.stderr
 
 
 # --- Trials that fail -----------------------------------------------------------------------------

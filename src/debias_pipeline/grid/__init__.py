@@ -13,6 +13,7 @@ from debias_pipeline.grid.leaderboard import grid_command
 from debias_pipeline.grid.parameters import OVERRIDES, GridParameters, resolve_grid
 from debias_pipeline.grid.pipeline import GRID_TAG, create_pipelines
 from debias_pipeline.grid.plan import plan, plan_table
+from debias_pipeline.grid.references import REFERENCES, file_name, make_reference
 from debias_pipeline.grid.trials import (
     SETTING_ENTRIES,
     TRAINED_ENTRIES,
@@ -26,6 +27,7 @@ __all__ = [
     "GRID_PIPELINES",
     "GRID_TAG",
     "OVERRIDES",
+    "REFERENCES",
     "SETTING_ENTRIES",
     "TRAINED_ENTRIES",
     "TRIAL_ENTRIES",
@@ -39,8 +41,10 @@ __all__ = [
     "chosen_trials",
     "create_pipelines",
     "explained",
+    "file_name",
     "grid_command",
     "load_or_none",
+    "make_reference",
     "plan",
     "plan_table",
     "resolve_catalog",

@@ -11,6 +11,12 @@ from kedro.pipeline import Node, Pipeline
 from debias_pipeline.biased_data import get_dataset
 from debias_pipeline.errors import Unreadable, UserError
 from debias_pipeline.grid.execution import ALL_DONE
+from debias_pipeline.grid.references import (
+    REFERENCES,
+    network_of,
+    read_references,
+    with_references,
+)
 from debias_pipeline.grid.trials import Trial, trials_of
 from debias_pipeline.methods import get_method
 from debias_pipeline.names import DONE
@@ -25,6 +31,7 @@ from debias_pipeline.reporting import (
     find_recipe_changes,
     leaderboard_frame,
     make_leaderboard,
+    write_leaderboard_latex,
     write_leaderboard_page,
     write_leaderboard_table,
 )
@@ -48,6 +55,7 @@ def create_leaderboard(trials: Sequence[Trial], tags: Iterable[str] = ()) -> Pip
         rank,
         inputs={
             "parameters": "parameters",
+            REFERENCES: REFERENCES,
             **{METRICS + trial.name: f"{trial.name}.metrics" for trial in trials},
             **{OUTCOME + trial.name: f"{trial.name}.outcome" for trial in trials},
             **{DATA_CARD + trial.setting: f"{trial.setting}.data_card" for trial in trials},
@@ -58,6 +66,7 @@ def create_leaderboard(trials: Sequence[Trial], tags: Iterable[str] = ()) -> Pip
             "leaderboard_figures",
             "leaderboard_page",
             "leaderboard_table",
+            "leaderboard_latex",
         ],
         name="rank",
         tags={"leaderboard", "trial", ALL_DONE, *tags}.union(
@@ -84,24 +93,28 @@ class _NodeWithCachedHash(Node):
 
 
 def rank(
-    parameters: dict[str, Any], **of_trials: Any
-) -> tuple[pd.DataFrame, Leaderboard, dict[str, str], str, str]:
-    """Compare the results of all trials of the grid.
+    parameters: dict[str, Any], references: Any = None, **of_trials: Any
+) -> tuple[pd.DataFrame, Leaderboard, dict[str, str], str, str, str]:
+    """Compare the results of all trials of the grid, and references of the same settings.
 
     Args:
         parameters: parameters of the run; they define the trials, their published accuracies and
             the URL of MLflow's pages.
+        references: see `read_references`.
         of_trials: `metrics of <trial>` and `outcome of <trial>`, None if missing; `data card of
             <setting>`, ignored if it cannot be read.
 
     Returns:
-        leaderboard, leaderboard_json, leaderboard_figures, leaderboard_page, leaderboard_table.
+        leaderboard, leaderboard_json, leaderboard_figures, leaderboard_page, leaderboard_table,
+        leaderboard_latex.
 
     Raises:
         UserError: if no trial was run, or a result cannot be read.
     """
-    results = []
-    for trial in trials_of(parameters):
+    if isinstance(references, Unreadable):
+        raise UserError(references.reason)
+    results, trials = [], trials_of(parameters)
+    for trial in trials:
         metrics, outcome = (of_trials[kind + trial.name] for kind in (METRICS, OUTCOME))
         for result in (metrics, outcome):
             if isinstance(result, Unreadable):
@@ -124,7 +137,7 @@ def rank(
                 data_card=cast(DataCard, card) if _is_complete(card) else None,
                 recipe_changes=_recipe_changes(trial),
                 bias_labels=get_method(trial.method).bias_labels,
-                network=_network(trial),
+                network=network_of(trial.recipe or {}),
             )
         )
     if all(each.outcome is None for each in results):
@@ -132,6 +145,8 @@ def rank(
             "No trial of the grid was run, so the leaderboard is empty; "
             f"run this first: {grid_command('benchmark', parameters)}"
         )
+    found = read_references(references)
+    results = with_references(results, trials, found, parameters.get("data_seed", 0))
     leaderboard = make_leaderboard(results)
     figures = draw_leaderboard_figures(leaderboard)
     page = write_leaderboard_page(
@@ -143,15 +158,8 @@ def rank(
         ],
         parameters["benchmark"]["mlflow_ui"],
     )
-    table = write_leaderboard_table(leaderboard)
-    return leaderboard_frame(leaderboard), leaderboard, figures, page, table
-
-
-def _network(trial: Trial) -> str:
-    """Return the name of the network and of its initial weights, such as "resnet18 (imagenet)"."""
-    recipe = trial.recipe or {}
-    name, weights = str(recipe.get("network", "")), recipe.get("weights", "none")
-    return name if weights == "none" else f"{name} ({weights})"
+    table, latex = write_leaderboard_table(leaderboard), write_leaderboard_latex(leaderboard)
+    return leaderboard_frame(leaderboard), leaderboard, figures, page, table, latex
 
 
 def _is_complete(data_card: Any) -> bool:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, cast
 
 from kedro.framework.hooks import hook_impl
 from kedro.pipeline import Pipeline
@@ -29,6 +29,12 @@ from debias_pipeline.reporting import (
     leaderboard_tables,
     verdict_text,
     with_shown_name,
+)
+
+# Ends of the names of the entries whose paths are printed.
+_PRINTED: Final = (
+    *("report", "_page", "image_predictions", "suspects", "to_label"),
+    *("leaderboard_table", "leaderboard_latex"),
 )
 
 
@@ -60,11 +66,7 @@ class SummaryHooks:
                 console.print(text, soft_wrap=not console.is_terminal)
         if "leaderboard_json" in outputs:
             console.print(leaderboard_tables(catalog.load("leaderboard_json")))
-        reports = sorted(
-            name
-            for name in outputs
-            if name.endswith(("report", "_page", "image_predictions", "suspects", "to_label"))
-        )
+        reports = sorted(name for name in outputs if name.endswith(_PRINTED))
         # For published networks, and where there is no report, show the path of the metrics.
         files = [*reports, *(name for name in evaluated if not reports or PRETRAINED in name)]
         for name in files:
@@ -91,7 +93,7 @@ def _headline_table(
         shown = with_shown_name(of_method, namespace)
         metrics.append(shown)
         published[shown["method"]] = parameters[of_method["method"]]["published_accuracy"]
-        record: TrainingRecord = load_or_none(catalog, f"{namespace}.training_record") or {}
+        record = cast(TrainingRecord, load_or_none(catalog, f"{namespace}.training_record") or {})
         records[shown["method"]] = record
         changes = _recipe_changes(record, parameters, of_method)
         changes_of[shown["method"]] = changes

@@ -23,6 +23,7 @@ from debias_pipeline.reporting.leaderboard import (
     leaderboard_frame,
     make_leaderboard,
 )
+from debias_pipeline.reporting.leaderboard_latex import write_leaderboard_latex
 from debias_pipeline.reporting.leaderboard_page import (
     write_leaderboard_page,
     write_leaderboard_table,
@@ -90,6 +91,7 @@ __all__ = [
     "write_audit_report",
     "write_comparison_report",
     "write_index_page",
+    "write_leaderboard_latex",
     "write_leaderboard_page",
     "write_leaderboard_table",
     "write_method_report",

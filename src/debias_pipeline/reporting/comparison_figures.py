@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from debias_pipeline.names import Metric
 from debias_pipeline.records import DataCard, Metrics
 from debias_pipeline.reporting.leaderboard import Leaderboard, LeaderboardRow
+from debias_pipeline.reporting.leaderboard_references import REFERENCE_MARK
 from debias_pipeline.reporting.leaderboard_sections import headline_of
 from debias_pipeline.reporting.metric_table import (
     images_in_brackets,
@@ -247,6 +248,7 @@ def _draw_method(
     look: tuple[str, str],
 ) -> None:
     colour, marker = look
+    is_reference = all(row.get("reference") for row in rows)
     places = [percents.index(row["percent"]) + offset for row in rows]
     measured = [
         (place, mean, row["std"] or 0.0)
@@ -263,7 +265,7 @@ def _draw_method(
         linewidth=1,
         elinewidth=1.4,
         capsize=2.5,
-        label=_name(rows[0]["method"]),
+        label=_name(rows[0]["method"]) + (f" {REFERENCE_MARK}" if is_reference else ""),
     )
     published = [
         (place, accuracy)

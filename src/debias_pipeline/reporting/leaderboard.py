@@ -7,6 +7,7 @@ from typing import Any, Final, NotRequired, TypedDict, cast, get_type_hints
 
 import pandas as pd
 
+from debias_pipeline.intervals import further_mean
 from debias_pipeline.names import DONE, METRICS, NOT_RUN, BiasLabels, Headline, TrialState
 from debias_pipeline.published import PublishedAccuracy, comparable_selection, source_in_words
 from debias_pipeline.records import DataCard, Metrics, Outcome, OverSeeds
@@ -44,6 +45,9 @@ class TrialResult:
         recipe_changes: recipe fields and data options that differ from those in the files.
         bias_labels: which bias labels the method uses.
         network: name of the network and of its initial weights, "" if unknown.
+        origin: where a reference result comes from; "" for a trial of the user.
+        reference: metrics of a reference with the same recipe, precision and images as this trial
+            of the user, or None.
     """
 
     dataset: str
@@ -57,6 +61,8 @@ class TrialResult:
     recipe_changes: Sequence[RecipeChange] = ()
     bias_labels: BiasLabels = "none"
     network: str = ""
+    origin: str = ""
+    reference: Metrics | None = None
 
     @property
     def status(self) -> TrialState:
@@ -83,6 +89,10 @@ class LeaderboardRow(TypedDict):
     metric, `collapsed` the seeds that have collapsed; `images_forward` and `images_backward` are
     those of `ImagePasses`. Leaderboards of earlier versions lack them, `bias_labels` and `network`.
     An oracle has no `p_value` and is never the best.
+
+    `reference` says where a row that is not a trial of the user comes from. `reproduces` says
+    whether the mean of a trial of the user is between `expected_low` and `expected_high`, the
+    interval from the reference of the same recipe, see `intervals.further_mean`.
     """
 
     dataset: str
@@ -152,6 +162,11 @@ class LeaderboardRow(TypedDict):
     error: str | None
     mlflow_run_id: str | None
     mlflow_experiment_id: str | None
+    content_hash: str | None
+    reference: str | None
+    expected_low: float | None
+    expected_high: float | None
+    reproduces: bool | None
 
 
 class BestMethod(TypedDict):
@@ -292,6 +307,9 @@ def _row(trial: TrialResult, rule: SelectionRule, headline: Headline | None) -> 
         "error": outcome.get("error"),
         "mlflow_run_id": outcome.get("mlflow_run_id"),
         "mlflow_experiment_id": outcome.get("mlflow_experiment_id"),
+        "content_hash": outcome.get("content_hash"),
+        "reference": trial.origin or None,
+        **_reproduction(trial, rule, headline, values),
     }
     return cast(LeaderboardRow, row)
 
@@ -299,6 +317,31 @@ def _row(trial: TrialResult, rule: SelectionRule, headline: Headline | None) -> 
 def _median(per_seed: Sequence[float | None]) -> float | None:
     known = [each for each in per_seed if each is not None]
     return median(known) if known else None
+
+
+# Values of the same seeds are the same but for rounding errors.
+_ROUNDING: Final = 1e-9
+
+
+def _reproduction(
+    trial: TrialResult, rule: SelectionRule, headline: Headline | None, values: OverSeeds
+) -> dict[str, float | bool | None]:
+    """Return whether a trial reproduces its reference under a rule, and the interval."""
+    unknown = {"expected_low": None, "expected_high": None, "reproduces": None}
+    selected = trial.reference["checkpoints"].get(rule.key) if trial.reference else None
+    expected = selected.get(headline) if selected and headline else None
+    mean, known = values["mean"], expected["per_seed"] if expected else []
+    if mean is None or None in known:
+        return {**unknown}
+    interval = further_mean(cast(list[float], known), len(values["per_seed"]))
+    if interval is None:
+        return {**unknown}
+    low, high = interval
+    return {
+        "expected_low": low,
+        "expected_high": high,
+        "reproduces": low - _ROUNDING <= mean <= high + _ROUNDING,
+    }
 
 
 def _why_missing(trial: TrialResult, rule: SelectionRule, headline: Headline | None) -> str | None:
@@ -317,12 +360,16 @@ def _seeds(trial: TrialResult) -> list[int]:
     return []
 
 
-def _by_seed(row: LeaderboardRow) -> dict[int, float]:
-    """Return seed → headline metric; empty if it is unknown for a seed, so not comparable."""
+def _by_seed(row: LeaderboardRow) -> dict[tuple[str, int], float]:
+    """Return hash of the images, seed → headline metric; empty if it is unknown for a seed.
+
+    A reference on other images has no value that forms a pair with one of the user's trials.
+    """
     if row["mean"] is None:
         return {}
     values = zip(row["seeds"], row["per_seed"], strict=True)
-    return {seed: value for seed, value in values if value is not None}
+    images = row["content_hash"] or ""
+    return {(images, seed): value for seed, value in values if value is not None}
 
 
 def _mark_best(rows: Sequence[LeaderboardRow], verdict: Verdict) -> None:

@@ -17,6 +17,7 @@ from debias_pipeline.reporting.conditions import (
 )
 from debias_pipeline.reporting.index_page import LEADERBOARD
 from debias_pipeline.reporting.leaderboard import Leaderboard, LeaderboardRow
+from debias_pipeline.reporting.leaderboard_references import marked
 from debias_pipeline.reporting.leaderboard_sections import (
     RuleTable,
     Section,
@@ -214,7 +215,7 @@ def _cost_cell(row: LeaderboardRow, link: str) -> TableCell:
     if row["seconds"] is None:
         return TableCell(row["status"] if row["status"] != DONE else DASH, style="missing")
     return TableCell(
-        duration(row["seconds"]),
+        marked(duration(row["seconds"]), row),
         note=memory(row["peak_memory_bytes"]),
         count=passes_text(passes_of(row)).replace(DASH, ""),
         link=link,
@@ -226,7 +227,8 @@ def _all_metrics(row: LeaderboardRow, metrics: Sequence[MetricText], link: str) 
 
     def cell(key: str) -> TableCell:
         mean, std = values[f"{key}_mean"], values[f"{key}_std"]
-        return TableCell(mean_and_std(mean, std), count=headline_evidence(row, key), link=link)
+        text = marked(mean_and_std(mean, std), row)
+        return TableCell(text, count=headline_evidence(row, key), link=link)
 
     return [cell(metric.key) for metric in metrics]
 
@@ -238,7 +240,7 @@ def _has_auroc(section: Section) -> bool:
 
 def _auroc_cell(row: LeaderboardRow, link: str) -> TableCell:
     mean, std = row["conflict_detection_auroc_mean"], row["conflict_detection_auroc_std"]
-    return TableCell(mean_and_std(mean, std, 1, 3), link=link)
+    return TableCell(marked(mean_and_std(mean, std, 1, 3), row), link=link)
 
 
 # --- Markdown -------------------------------------------------------------------------------------
@@ -262,6 +264,7 @@ def _section_blocks(section: Section) -> list[str]:
         _escaped(" ".join(filter(None, (section.settings, section.warning, section.progress)))),
         *([_bullets(section.recipe_banner)] if section.recipe_banner else []),
         *([_bullets(section.failures)] if section.failures else []),
+        *([_bullets(notes)] if (notes := [*section.references, *section.places]) else []),
         *(block for table in section.tables for block in _table_blocks(section.percents, table)),
         "**cost**: time of training and evaluation of all seeds together, peak memory, and "
         f"{COST_EXPLAINED}",
@@ -355,4 +358,4 @@ def _cost_text(row: LeaderboardRow | None) -> str:
         return f"*{row['status']}*"
     text = f"{duration(row['seconds'])}, {memory(row['peak_memory_bytes'])}"
     passes = passes_of(row)
-    return f"{text}, {passes_text(passes)}" if passes else text
+    return marked(f"{text}, {passes_text(passes)}" if passes else text, row)

@@ -17,6 +17,12 @@ from debias_pipeline.reporting.leaderboard import (
     LeaderboardRow,
     SignificanceTest,
 )
+from debias_pipeline.reporting.leaderboard_references import (
+    REFERENCE_MARK,
+    places_in_words,
+    references_in_words,
+    reproductions_in_words,
+)
 from debias_pipeline.reporting.metric_table import (
     MetricText,
     metric_text,
@@ -80,6 +86,8 @@ class Section:
         recipe_banner: sentences about trials with another recipe than that in the project's files.
         progress: how many trials are done, and how long they took.
         failures: sentences.
+        references: sentences about reference results, and about trials that have one.
+        places: sentences about the place of the user's methods among references.
     """
 
     dataset: str
@@ -95,6 +103,8 @@ class Section:
     recipe_banner: Sequence[str]
     progress: str
     failures: Sequence[str]
+    references: Sequence[str]
+    places: Sequence[str]
 
 
 def sections(leaderboard: Leaderboard) -> list[Section]:
@@ -123,6 +133,8 @@ def _section(leaderboard: Leaderboard, dataset: str) -> Section:
         recipe_banner=_recipe_banner(rows),
         progress=progress_in_words(rows),
         failures=_failures_in_words(rows),
+        references=[*references_in_words(rows), *reproductions_in_words(rows)],
+        places=places_in_words(rows),
     )
 
 
@@ -161,11 +173,13 @@ def _table(
 def accuracy_text(row: LeaderboardRow) -> str:
     """Return the headline metric in per cent, or a dash.
 
-    It has a question mark if it is unreliable, and an exclamation mark if a seed collapsed.
+    It has a question mark if it is unreliable, an exclamation mark if a seed collapsed, and
+    `REFERENCE_MARK` if it is a reference.
     """
     text = mean_and_std(row["mean"], row["std"])
     unreliable = "?" if row.get("reliable") is False else ""
-    return f"{text}{unreliable}{'!' if row.get('collapsed') else ''}"
+    collapsed = "!" if row.get("collapsed") else ""
+    return f"{text}{unreliable}{collapsed}{REFERENCE_MARK if row.get('reference') else ''}"
 
 
 def is_oracle_row(row: LeaderboardRow) -> bool:
@@ -234,13 +248,19 @@ def headline_of(rows: Sequence[LeaderboardRow]) -> tuple[MetricText, str]:
 
 
 def progress_in_words(rows: Iterable[LeaderboardRow]) -> str:
-    """Return how many trials are done, failed and not run, and how long they took."""
-    trials = {(row["dataset"], row["percent"], row["method"]): row for row in rows}.values()
+    """Return how many trials are done, failed and not run, and how long they took.
+
+    References are counted separately.
+    """
+    all_trials = {(row["dataset"], row["percent"], row["method"]): row for row in rows}.values()
+    trials = [row for row in all_trials if not row.get("reference")]
     counts = {
         status: sum(row["status"] == status for row in trials) for status in (DONE, FAILED, NOT_RUN)
     }
     parts = [f"{counts[DONE]} of {len(trials)} trials are done"]
     parts += [f"{count} {status}" for status, count in counts.items() if count and status != DONE]
+    if references := len(all_trials) - len(trials):
+        parts.append(f"{counted(references, 'reference')} shown for comparison")
     took = sum(row["seconds"] or 0 for row in trials)
     return f"{', '.join(parts)}; together they took {duration(took)}."
 
@@ -411,7 +431,10 @@ def _comparison_in_words(comparison: Comparison) -> str:
         comparison["seeds"], comparison["difference"], comparison["p_corrected"]
     )  # fmt: skip
     if seeds < 2 or difference is None:
-        return f"not tested against {comparison['method']}, fewer than two common seeds"
+        return (
+            f"not tested against {comparison['method']}, fewer than two common seeds on the same "
+            "images"
+        )
     text = f"{points(difference)} points against {comparison['method']} over {seeds} seeds, "
     if p_value is None:
         return text + "the same for each, so the test cannot be made"

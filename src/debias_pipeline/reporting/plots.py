@@ -6,7 +6,7 @@ import re
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 import matplotlib as mpl
 import matplotlib.style
@@ -92,7 +92,8 @@ def to_svg(figure: Figure, name: str) -> str:
     stream = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": "debias-pipeline"}):
         # `savefig` would draw a figure with constrained layout twice.
-        FigureCanvasSVG(figure).print_svg(stream, metadata={"Date": None})
+        canvas: Any = FigureCanvasSVG(figure)
+        canvas.print_svg(stream, metadata={"Date": None})
     svg = stream.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, TypedDict
+from typing import Any, Final, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -63,14 +63,15 @@ class Verdict:
         return max(p_values)
 
 
-def find_best(values: Mapping[str, Mapping[int, float]]) -> Verdict | None:
+def find_best(values: Mapping[str, Mapping[Any, float]]) -> Verdict | None:
     """Compare the method of the highest mean with each of the others.
 
     The test is two-sided because the best method was found from the same values. Methods with the
     same seed share the order of batches, so their values are pairs.
 
     Args:
-        values: method → seed → value; methods without values are ignored.
+        values: method → seed → value; methods without values are ignored. Instead of seeds, the
+            keys may be anything that is sorted and the same for values that form a pair.
 
     Returns:
         None without any values.
@@ -122,13 +123,13 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(value) for value in corrected]
 
 
-def _mean(by_seed: Mapping[int, float]) -> float:
+def _mean(by_seed: Mapping[Any, float]) -> float:
     # Sorted, so that ties do not depend on the order of seeds by rounding errors.
     return float(np.mean(sorted(by_seed.values())))
 
 
 def _compare(
-    best: Mapping[int, float], other: Mapping[int, float]
+    best: Mapping[Any, float], other: Mapping[Any, float]
 ) -> tuple[int, float | None, float | None]:
     """Return the number of common seeds, the mean difference and the p value."""
     seeds = sorted(best.keys() & other.keys())

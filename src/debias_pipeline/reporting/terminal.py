@@ -289,10 +289,16 @@ def leaderboard_tables(leaderboard: Leaderboard) -> Group:
     Four percents fit 80 columns.
     """
     parts: list[Table | Text] = []
-    for section in sections(leaderboard):
+    shown = sections(leaderboard)
+    for section in shown:
         # A caption of the table itself would be as narrow as the table.
         parts += [_leaderboard_table(section), _leaderboard_caption(section)]
-    return Group(*parts, Text(progress_in_words(leaderboard["rows"])))
+    places = [
+        Text(f"{section.name}: {place}", style="bold")
+        for section in shown
+        for place in section.places
+    ]
+    return Group(*parts, Text(progress_in_words(leaderboard["rows"])), *places)
 
 
 def _leaderboard_table(section: Section) -> Table:
@@ -364,6 +370,7 @@ def _leaderboard_caption(section: Section) -> Text:
                 *filter(None, [section.few_images, section.warning]),
                 *section.recipe_banner,
                 *section.failures,
+                *section.references,
             ]
         ),
         style="dim",

@@ -135,6 +135,12 @@ class Store:
             yield from rejected
             shutil.rmtree(journal.model)
 
+    def tags(self, run_id: str) -> dict[str, str]:
+        """Return the tags of a run and of its parents; those of the run win."""
+        own: dict[str, str] = self._client.get_run(run_id).data.tags
+        parent = own.get(MLFLOW_PARENT_RUN_ID)
+        return {**(self.tags(parent) if parent else {}), **own}
+
     def _send_model(self, journal: Journal) -> None:
         """Upload the model of a run as MLflow's `runs:/<id>/model`.
 

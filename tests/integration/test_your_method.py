@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md's example of a method, followed literally: one file, one recipe file."""
+"""The example of docs/your_method.md, followed literally: files, tests, and its place."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from throwaway_project import CHECKOUT, Project, make_project
 
-GUIDE = (CHECKOUT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("## Add a data set")[0]
+GUIDE = (CHECKOUT / "docs/your_method.md").read_text(encoding="utf-8")
 # The tests that are named there, and what they need.
 TESTS = ("tests/training", "tests/recipe_fields.py")
 
@@ -31,8 +31,8 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 def take_steps(folder: Path) -> None:
-    (method_file,) = re.findall(r"^1\. `(src/debias_pipeline/methods/\w+\.py)`:$", GUIDE, re.M)
-    (recipe_file,) = re.findall(r"^2\. `(conf/base/parameters_recipes/\w+\.yml)`", GUIDE, re.M)
+    (method_file,) = re.findall(r"Write `(src/debias_pipeline/methods/\w+\.py)`:$", GUIDE, re.M)
+    (recipe_file,) = re.findall(r"Write `(conf/base/parameters_recipes/\w+\.yml)`:$", GUIDE, re.M)
     for file, language in ((method_file, "python"), (recipe_file, "yaml")):
         assert not (folder / file).exists()
         (folder / file).write_text(block(language), encoding="utf-8")
@@ -41,6 +41,12 @@ def take_steps(folder: Path) -> None:
 def block(language: str) -> str:
     (text,) = re.findall(rf"^```{language}\n(.*?)^```$", GUIDE, re.M | re.S)
     return str(text)
+
+
+def commands() -> str:
+    """The commands of the page, each on one line."""
+    blocks = re.findall(r"^```sh\n(.*?)^```$", GUIDE, re.M | re.S)
+    return "".join(blocks).replace("\\\n", "")
 
 
 def python(project: Project, *arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -55,22 +61,36 @@ def python(project: Project, *arguments: str) -> "subprocess.CompletedProcess[st
 
 
 def test_what_is_promised_of_every_method_is_tested_of_a_new_one(followed: Project):
-    (command,) = re.findall(r"^pytest (tests/training -k \w+) ", block("sh"), re.M)
+    (command,) = re.findall(r"^pytest (tests/training -k \w+)$", commands(), re.M)
     outcome = python(followed, "-m", "pytest", "-q", "-p", "no:cacheprovider", *command.split())
     assert outcome.returncode == 0, outcome.stdout
     passed = re.search(r"(\d+) passed", outcome.stdout)
     assert passed and int(passed[1]) >= 10
 
 
-def test_it_is_trained_judged_and_reported(followed: Project, monkeypatch: pytest.MonkeyPatch):
+def test_one_command_trains_it_and_prints_its_place_among_references(
+    followed: Project, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setenv("PYTHONPATH", str(followed.path / "src"))
-    outcome = followed.kedro("--pipeline=hard", recipe__steps=20, recipe__eval_every=10, seeds=2)
+    shutil.copytree(CHECKOUT / "docs/reference", followed.path / "docs/reference")
+    (command,) = re.findall(r"^kedro run (--pipeline=benchmark) +--params (\S+)$", commands(), re.M)
+    pipeline, typed = command
+    params = dict(each.split("=") for each in typed.split(","))
+    assert len(params["benchmark.percents"].split("+")) == 4
+    # The same, but shorter.
+    params |= {"benchmark.percents": "0.5pct+2pct", "benchmark.overrides.steps": "10"}
+    outcome = followed.kedro(pipeline, **params, **{"benchmark.overrides.eval_every": 10})
     assert outcome.exit_code == 0, outcome.stdout + outcome.stderr
-    metrics = followed.file("08_reporting/**/hard/metrics.json/**/metrics.json").read_text()
-    assert '"method": "hard"' in metrics
-    report = followed.file("08_reporting/**/hard/report.html/**/report.html").read_text()
-    assert "<title>hard on cmnist_mini" in report
-    assert '<th scope="row">power</th><td>0.5</td>' in report
+    place = re.search(r"Place of hard by mean, last: (.*)", outcome.stdout)
+    assert place
+    assert re.fullmatch(r"\d of \d+ at 0\.5pct, \d of \d+ at 2pct\s*", place[1])
+    for name in ("leaderboard.md", "leaderboard.tex"):
+        table = followed.file(f"08_reporting/benchmark/{name}/*/{name}")
+        assert str(table.relative_to(followed.path)) in outcome.stdout
+        rows = re.findall(r"^(?:\| )?(hard|vanilla) [&|]", table.read_text(), re.M)
+        assert {*rows} == {"hard", "vanilla"}
+    record = followed.file("07_model_output/**/hard/training_record.json/**/training_record.json")
+    assert '"power": 0.5' in record.read_text()
 
 
 def test_it_is_written_as_all_code_here_is(followed: Project):
