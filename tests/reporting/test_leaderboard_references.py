@@ -1,11 +1,12 @@
 import io
 import re
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from html_tables import Table
 from made_up_grids import done, make_metrics
+from made_up_runs import summary
 from rich.console import Console
 
 from debias_pipeline.reporting import (
@@ -59,10 +60,10 @@ def test_a_reference_is_marked_everywhere_and_not_counted_as_a_trial() -> None:
 def test_four_percents_of_unreliable_references_fit_80_columns() -> None:
     percents = ("0.5pct", "1pct", "2pct", "5pct")
     trials = [reference("disent", [0.3, 0.5, 0.7], percent=percent) for percent in percents]
+    few = {"support": summary(10, 10, 10), "reliable": False}
     for trial in trials:
-        trial.metrics["checkpoints"]["selected"] = {  # type: ignore[index]
-            **trial.metrics["checkpoints"]["selected"], "reliable": False  # type: ignore[index]
-        }  # fmt: skip
+        checkpoints = cast(dict[str, Any], trial.metrics)["checkpoints"]
+        checkpoints["selected"] = checkpoints["selected"] | few
     mine = [own("mine", [0.1, 0.2, 0.3], percent=percent) for percent in percents]
     text = printed(make_leaderboard([*mine, *trials]), 80)
     assert text.count("50.0 ± 20.0?R") == 4
