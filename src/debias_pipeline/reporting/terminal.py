@@ -161,7 +161,7 @@ def _add_method(
         selected = metrics["checkpoints"].get(rule.key)
         table.add_row(
             text or "",
-            _rule_name(rule, selected),
+            _rule_name(rule, metrics),
             *_values(selected, metrics["headline"]),
             _auroc(auroc_cell(metrics, data_card)) if rule == LAST else "",
             end_section=rule == BEST_ON_TEST and published is None,
@@ -189,9 +189,10 @@ def _conditions(metrics: Metrics, record: TrainingRecord) -> list[Text]:
     return [Text(line, style="not bold dim") for line in lines]
 
 
-def _rule_name(rule: SelectionRule, selected: RuleMetrics | None) -> str:
+def _rule_name(rule: SelectionRule, metrics: Metrics) -> str:
+    selected = metrics["checkpoints"].get(rule.key)
     marks = "*" if rule.leaks else "?" if is_unreliable(selected) else ""
-    return f"{rule.name}{marks}{'!' if collapsed_of(selected) else ''}"
+    return f"{rule.name}{marks}{'!' if collapsed_of(metrics, rule) else ''}"
 
 
 def _values(selected: RuleMetrics | None, headline: Metric) -> list[Text]:
@@ -379,7 +380,7 @@ def _labels_in_words(section: Section) -> list[str]:
             methods.setdefault(text, []).append(method)
     if not methods:
         return []
-    of_each = "; ".join(f"{text}: {', '.join(names)}" for text, names in methods.items())
+    of_each = "; ".join(f"{text} ({', '.join(names)})" for text, names in methods.items())
     oracles = section.tables[0].oracles
     return [f"bias labels used: {of_each}"] + (["° oracle: not ranked"] if oracles else [])
 
