@@ -159,9 +159,9 @@ class Metrics(TypedDict):
     """The catalog's `metrics` of a trial.
 
     `checkpoints` has an entry per selection rule, null if the rule selects no step. `title` is that
-    of the data card, `bias_labels` that of the method. `dead_units` is, by selection rule, the share
-    of feature units that are zero for every validation image, and `collapsed` the seeds that have
-    collapsed (see `collapse`), of rules of which it is known. Metrics of earlier versions lack these.
+    of the data card, `bias_labels` that of the method. `dead_units` is, by selection rule, the
+    share of feature units that are zero for every validation image, and `collapsed` lists the seeds
+    that have collapsed (see `collapse`). Metrics of earlier versions lack these.
     """
 
     dataset: str
