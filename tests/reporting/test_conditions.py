@@ -164,10 +164,10 @@ def test_comparison_lists_oracles_apart_and_does_not_test_them(vanilla: Run) -> 
     assert "against rwg" not in page
     assert "rwg (oracle) gets" in page
     text = terminal(headline_table(runs, {}, vanilla.data_card, records=records))
-    assert text.index("disent") < text.index("rwg°")
+    assert text.index("disent") < text.index("rwg")
     assert "…" not in text
     words = " ".join(text.split())
-    assert "rwg: bias labels training (° oracle)" in words
+    assert "rwg: bias labels training (oracle)" in words
     assert "disent: bias labels none, 25.6 + 12.8 M images, 12 min 34 s" in words
 
 

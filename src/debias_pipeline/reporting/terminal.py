@@ -63,6 +63,7 @@ from debias_pipeline.selection_rules import (
     BEST_ON_TEST,
     LAST,
     MIN_SUPPORT,
+    PSEUDO_GROUPS,
     SELECTION_RULES,
     SelectionRule,
 )
@@ -126,7 +127,7 @@ def headline_table(
         caption=_caption(metrics, shown, data_card, changes_of or {}, records or {}),
     )
     table.add_column("Method", style="bold", overflow="fold", min_width=7)
-    table.add_column("Checkpoint")
+    table.add_column("Checkpoint", min_width=len(PSEUDO_GROUPS.name))
     for key in _COLUMNS:
         style = "bold" if key == first["headline"] else ""
         name = metric_text(key, first.get("unbiased_test")).name
@@ -152,7 +153,7 @@ def _add_method(
     for rule in SELECTION_RULES.values():
         selected = metrics["checkpoints"].get(rule.key)
         table.add_row(
-            Text(_method_name(metrics)) if rule == LAST else "",
+            Text(metrics["method"]) if rule == LAST else "",
             _rule_name(rule, metrics),
             *_values(selected, metrics["headline"]),
             _auroc(auroc_cell(metrics, data_card)) if rule == LAST else "",
@@ -166,16 +167,12 @@ def _add_method(
         table.add_row("", "published†", *values, "", style="dim", end_section=True)
 
 
-def _method_name(metrics: Metrics) -> str:
-    return f"{metrics['method']}{'°' if is_oracle(metrics.get('bias_labels')) else ''}"
-
-
 def _conditions(metrics: Metrics, record: TrainingRecord) -> str:
     """Return the bias labels that a method uses and its cost, "" if they are not recorded."""
     labels, passes = metrics.get("bias_labels"), record.get("image_passes")
     parts = []
     if labels is not None:
-        kind = " (° oracle)" if is_oracle(labels) else ""
+        kind = " (oracle)" if is_oracle(labels) else ""
         parts.append(f"bias labels {bias_labels_text(labels)}{kind}")
     if passes is not None:
         parts.append(f"{passes_text(passes)} images")
