@@ -157,8 +157,7 @@ def test_comparison_lists_oracles_apart_and_does_not_test_them(vanilla: Run) -> 
     page = write_comparison_report(runs, {}, [], vanilla.data_card, records=records)
     rows = Table(page, "headline").rows
     assert [row[0].split()[0] for row in rows[2:6]] == ["vanilla", "disent", "oracles", "rwg"]
-    assert rows[3][-1] == "25.6 + 12.8 M 12 min 34 s"
-    assert rows[2][-1] == "– –"
+    assert rows[3][1].endswith("25.6 + 12.8 M; 12 min 34 s")
     assert "disent bias labels: tuning" in [row[0] for row in rows]
     assert "against vanilla over 2 seeds" in page
     assert "against rwg" not in page
