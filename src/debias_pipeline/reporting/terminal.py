@@ -63,7 +63,6 @@ from debias_pipeline.selection_rules import (
     BEST_ON_TEST,
     LAST,
     MIN_SUPPORT,
-    PSEUDO_GROUPS,
     SELECTION_RULES,
     SelectionRule,
 )
@@ -127,7 +126,7 @@ def headline_table(
         caption=_caption(metrics, shown, data_card, changes_of or {}, records or {}),
     )
     table.add_column("Method", style="bold", overflow="fold", min_width=7)
-    table.add_column("Checkpoint", min_width=len(PSEUDO_GROUPS.name))
+    table.add_column("Checkpoint")
     for key in _COLUMNS:
         style = "bold" if key == first["headline"] else ""
         name = metric_text(key, first.get("unbiased_test")).name
