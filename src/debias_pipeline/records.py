@@ -139,10 +139,8 @@ class RuleMetrics(TypedDict):
     """Metrics on the test split of the networks that a selection rule selects.
 
     `support` is the number of conflicting validation images that the rule rests on, null if it
-    uses none; `reliable` is false if that is too few. `evidence` has the metrics with a value.
-    `dead_units` is the share of feature units that are zero for every validation image,
-    `collapsed` lists the seeds that have collapsed (see `collapse`). Metrics of earlier versions
-    lack the last three, published networks the last two.
+    uses none; `reliable` is false if that is too few. `evidence` has the metrics with a value;
+    metrics of earlier versions lack it.
     """
 
     step: OverSeeds
@@ -155,15 +153,15 @@ class RuleMetrics(TypedDict):
     support: OverSeeds | None
     reliable: bool
     evidence: NotRequired[dict[Metric, Evidence]]
-    dead_units: NotRequired[OverSeeds]
-    collapsed: NotRequired[list[int]]
 
 
 class Metrics(TypedDict):
     """The catalog's `metrics` of a trial.
 
     `checkpoints` has an entry per selection rule, null if the rule selects no step. `title` is that
-    of the data card, `bias_labels` that of the method; metrics of earlier versions lack them.
+    of the data card, `bias_labels` that of the method. `dead_units` is, by selection rule, the
+    share of feature units that are zero for every validation image, and `collapsed` lists the seeds
+    that have collapsed (see `collapse`). Metrics of earlier versions lack these.
     """
 
     dataset: str
@@ -176,6 +174,8 @@ class Metrics(TypedDict):
     seeds: list[int]
     checkpoints: dict[str, RuleMetrics | None]
     conflict_detection_auroc: OverSeeds
+    dead_units: NotRequired[dict[str, OverSeeds]]
+    collapsed: NotRequired[dict[str, list[int]]]
 
 
 class FirstSuspects(TypedDict):

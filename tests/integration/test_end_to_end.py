@@ -86,6 +86,7 @@ def test_metrics(method: str, trained_project: Project):
         for name in ACCURACIES:
             _check_over_seeds(figures[name])
     assert metrics["checkpoints"]["last"]["step"]["per_seed"] == [60, 60]
+    assert tuple(metrics["dead_units"]) == tuple(metrics["collapsed"]) == CHOICES
     selected = metrics["checkpoints"]["selected"]
     # At 2pct 10 of the 500 validation images are bias-conflicting.
     assert (selected["support"]["per_seed"], selected["reliable"]) == ([10, 10], False)
@@ -110,11 +111,13 @@ def test_history(method: str, left: Callable[[str], Any]):
         names += (BIAS_BRANCH,)
     accuracies = [f"{split}_{name}" for split in ("valid", "test") for name in names]
     assert list(history) == [
-        "step", "seed", *LOSS_TERMS[method], "learning_rate", *accuracies, "images_per_second",
+        "step", "seed", *LOSS_TERMS[method], "learning_rate", *accuracies, "dead_units",
+        "images_per_second",
     ]  # fmt: skip
     rows = list(zip(history["step"], history["seed"], strict=True))
     assert rows == [(step, seed) for step in EVALUATED for seed in SEEDS]
     assert history["loss"].notna().all()
+    assert history["dead_units"].between(0, 1).all()
     assert (history["images_per_second"] > 0).all()
 
 

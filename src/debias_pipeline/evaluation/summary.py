@@ -16,7 +16,7 @@ from debias_pipeline.evaluation.metrics import (
 from debias_pipeline.evaluation.predict import Predictions
 from debias_pipeline.images import Split, conflict_codes
 from debias_pipeline.methods import get_method
-from debias_pipeline.names import BIAS_BRANCH_ACCURACY, METRICS, Headline
+from debias_pipeline.names import BIAS_BRANCH_ACCURACY, METRICS
 from debias_pipeline.records import DataCard, Metrics, OverSeeds, RuleMetrics
 from debias_pipeline.selection_rules import MIN_SUPPORT, SELECTION_RULES
 
@@ -83,9 +83,9 @@ def summarise(
         dead_units: selection rule → share of dead feature units of each seed in ascending order;
             a rule of which it is not known is absent.
     """
-    support, dead_units = support or {}, dead_units or {}
+    support = support or {}
     split = Split.from_manifest(manifest, "test")
-    return {
+    metrics: Metrics = {
         "dataset": data_card["dataset"],
         "percent": data_card["percent"],
         # Data cards of earlier versions lack the key.
@@ -97,16 +97,13 @@ def summarise(
         "unbiased_test": data_card["test_split"]["unbiased"] if "test_split" in data_card else None,
         "seeds": sorted(predictions["seed"].unique().tolist()),
         "checkpoints": {
-            rule: _with_dead_units(
-                _summarise_rule(_of_rule(predictions, rule), split, support.get(rule)),
-                _seeds(predictions),
-                data_card["headline"],
-                dead_units.get(rule),
-            )
+            rule: _summarise_rule(_of_rule(predictions, rule), split, support.get(rule))
             for rule in SELECTION_RULES
         },
         "conflict_detection_auroc": over_seeds(_aurocs(sample_weights)),
     }
+    metrics["dead_units"], metrics["collapsed"] = _dead_units(metrics, dead_units or {})
+    return metrics
 
 
 def group_accuracy(
@@ -191,20 +188,18 @@ def _summarise_rule(
     }
 
 
-def _with_dead_units(
-    metrics: RuleMetrics | None,
-    seeds: Sequence[int],
-    headline: Headline,
-    dead_units: Sequence[float] | None,
-) -> RuleMetrics | None:
-    """Add the dead feature units and the seeds that have collapsed, if they are known."""
-    if metrics is None or dead_units is None:
-        return metrics
-    return {
-        **metrics,
-        "dead_units": over_seeds(dead_units),
-        "collapsed": collapsed_seeds(seeds, metrics[headline]["per_seed"], dead_units),
-    }
+def _dead_units(
+    metrics: Metrics, dead_units: Mapping[str, Sequence[float]]
+) -> tuple[dict[str, OverSeeds], dict[str, list[int]]]:
+    """Return the dead feature units and the seeds that collapsed, of rules of which it is known."""
+    shares, collapsed = {}, {}
+    for rule, of_rule in metrics["checkpoints"].items():
+        if of_rule is None or rule not in dead_units:
+            continue
+        shares[rule] = over_seeds(dead_units[rule])
+        accuracies = of_rule[metrics["headline"]]["per_seed"]
+        collapsed[rule] = collapsed_seeds(metrics["seeds"], accuracies, dead_units[rule])
+    return shares, collapsed
 
 
 def _of_rule(predictions: pd.DataFrame, rule: str) -> pd.DataFrame:

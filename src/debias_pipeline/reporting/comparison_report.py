@@ -1,6 +1,7 @@
 """The HTML report that compares methods with the first of them."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from debias_pipeline.names import Metric
@@ -134,16 +135,18 @@ def _rows(
         )
         # It belongs to the training run, not to a checkpoint.
         auroc = auroc_cell(of_method, data_card) if rule == LAST else TableCell("")
-        costs = [_cost_cell(records.get(of_method["method"], {}))] if records is not None else []
+        row[0] = replace(row[0], cost=_cost((records or {}).get(of_method["method"], {})))
         labels = of_method.get("bias_labels")
         name, text = of_method["method"], bias_labels_text(labels, rule)
-        rows.append((is_oracle(labels), (name, text, [*row, auroc, *costs])))
+        rows.append((is_oracle(labels), (name, text, [*row, auroc])))
     return [row for _, row in sorted(rows, key=lambda each: each[0])]
 
 
-def _cost_cell(record: TrainingRecord) -> TableCell:
-    passes = record.get("image_passes")
-    return TableCell(passes_text(passes), note=duration(record.get("seconds")))
+def _cost(record: TrainingRecord) -> str:
+    """Return "25.6 + 25.6 M; 12 min 34 s", as far as it is recorded."""
+    passes, seconds = record.get("image_passes"), record.get("seconds")
+    texts = (passes and passes_text(passes), seconds and duration(seconds))
+    return "; ".join(filter(None, texts))
 
 
 # --- Sentences ------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from typing import Final
 
 from debias_pipeline.collapse import FAR_BELOW, MOST_DEAD
 from debias_pipeline.names import ORACLE_LABELS, BiasLabels
-from debias_pipeline.records import Metrics, RuleMetrics, TrainingRecord
+from debias_pipeline.records import Metrics, TrainingRecord
 from debias_pipeline.reporting.text import duration, passes_text, percentage
 from debias_pipeline.selection_rules import SELECTED, SELECTION_RULES, SelectionRule
 
@@ -59,9 +59,9 @@ def collapsed_text(seeds: Sequence[int]) -> str:
     return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))} collapsed"
 
 
-def collapsed_of(selected: RuleMetrics | None) -> str:
-    """Return which seeds of a selection rule have collapsed, "" if none is known to have."""
-    return collapsed_text(selected.get("collapsed", [])) if selected else ""
+def collapsed_of(metrics: Metrics, rule: SelectionRule) -> str:
+    """Return which seeds have collapsed under a selection rule, "" if none is known to have."""
+    return collapsed_text(metrics.get("collapsed", {}).get(rule.key, []))
 
 
 def collapsed_sentences(metrics: Sequence[Metrics]) -> list[str]:
@@ -70,7 +70,7 @@ def collapsed_sentences(metrics: Sequence[Metrics]) -> list[str]:
     for of_method in metrics:
         rules: dict[str, list[SelectionRule]] = {}
         for rule in SELECTION_RULES.values():
-            if text := collapsed_of(of_method["checkpoints"].get(rule.key)):
+            if text := collapsed_of(of_method, rule):
                 rules.setdefault(text, []).append(rule)
         for text, of_text in rules.items():
             names = ", ".join(rule.name for rule in of_text)
@@ -80,11 +80,9 @@ def collapsed_sentences(metrics: Sequence[Metrics]) -> list[str]:
 
 
 def _dead_units_in_words(metrics: Metrics, rule: SelectionRule) -> str:
-    selected = metrics["checkpoints"][rule.key]
-    if selected is None:
-        raise ValueError(f"{rule.name} has no metrics")
-    shares = dict(zip(metrics["seeds"], selected["dead_units"]["per_seed"], strict=True))
-    of_seeds = ", ".join(percentage(shares[seed], 0) for seed in selected["collapsed"])
+    per_seed = metrics["dead_units"][rule.key]["per_seed"]
+    shares = dict(zip(metrics["seeds"], per_seed, strict=True))
+    of_seeds = ", ".join(percentage(shares[seed], 0) for seed in metrics["collapsed"][rule.key])
     return f"dead feature units at {rule.name}: {of_seeds}"
 
 

@@ -281,7 +281,7 @@ def _row(trial: TrialResult, rule: SelectionRule, headline: Headline | None) -> 
         "n_seeds": len(values["per_seed"]) or None,
         "seeds": _seeds(trial)[: len(values["per_seed"])],
         "per_seed": values["per_seed"],
-        "collapsed": selected.get("collapsed", []) if selected else [],
+        "collapsed": metrics.get("collapsed", {}).get(rule.key, []) if metrics else [],
         "published": accuracy,
         "published_source": source_in_words(published) if published else None,
         "difference": cast(float, mean) - cast(float, accuracy) if is_comparable else None,

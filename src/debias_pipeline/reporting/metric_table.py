@@ -162,7 +162,7 @@ def metric_row(
     first = baseline or metrics
     columns = metrics_with_headline_first(first["headline"], first.get("unbiased_test"))
     row = [_metric_cell(selected, metric, missing, data_card, base) for metric in columns]
-    row[0] = replace(row[0], style="headline", collapsed=collapsed_of(selected))
+    row[0] = replace(row[0], style="headline", collapsed=collapsed_of(metrics, rule))
     if published_column:
         row.insert(1, _published_cell(selected, rule, metrics["headline"], published, comparable))
     return [*row, _step_cell(selected, missing, rule)]

@@ -1,7 +1,6 @@
 """Tables in the terminal after a run: metrics of methods, and the leaderboard."""
 
 from collections.abc import Mapping, Sequence
-from itertools import zip_longest
 from typing import Any, Final
 
 from rich import box
@@ -124,7 +123,7 @@ def headline_table(
     shown = {name: each[0] for name, each in published.items() if each}
     table = plain_table(
         f"{title_of(first)}: test accuracy in %",
-        caption=_caption(metrics, shown, data_card, changes_of or {}, has_costs=bool(records)),
+        caption=_caption(metrics, shown, data_card, changes_of or {}, records or {}),
     )
     table.add_column("Method", style="bold", overflow="fold", min_width=7)
     table.add_column("Checkpoint")
@@ -135,8 +134,7 @@ def headline_table(
         table.add_column("\n".join(lines), justify="right", style=style)
     table.add_column("AUROC", justify="right")
     for of_method in sorted(metrics, key=lambda each: is_oracle(each.get("bias_labels"))):
-        record = (records or {}).get(of_method["method"], {})
-        _add_method(table, of_method, shown.get(of_method["method"]), data_card, record)
+        _add_method(table, of_method, shown.get(of_method["method"]), data_card)
     return table
 
 
@@ -149,19 +147,13 @@ def _count_of_column(metrics: Metrics, metric: Metric) -> list[str]:
 
 
 def _add_method(
-    table: Table,
-    metrics: Metrics,
-    published: PublishedAccuracy | None,
-    data_card: DataCard,
-    record: TrainingRecord,
+    table: Table, metrics: Metrics, published: PublishedAccuracy | None, data_card: DataCard
 ) -> None:
-    # A line for each selection rule; the first has the name.
-    below = [Text(metrics["method"]), *_conditions(metrics, record)]
-    for rule, text in zip_longest(SELECTION_RULES.values(), below[: len(SELECTION_RULES)]):
+    for rule in SELECTION_RULES.values():
         selected = metrics["checkpoints"].get(rule.key)
         table.add_row(
-            text or "",
-            _rule_name(rule, selected),
+            Text(metrics["method"]) if rule == LAST else "",
+            _rule_name(rule, metrics),
             *_values(selected, metrics["headline"]),
             _auroc(auroc_cell(metrics, data_card)) if rule == LAST else "",
             end_section=rule == BEST_ON_TEST and published is None,
@@ -174,24 +166,24 @@ def _add_method(
         table.add_row("", "published†", *values, "", style="dim", end_section=True)
 
 
-def _conditions(metrics: Metrics, record: TrainingRecord) -> list[Text]:
-    """Return the bias labels that a method uses and its cost, as far as they are recorded."""
+def _conditions(metrics: Metrics, record: TrainingRecord) -> str:
+    """Return the bias labels that a method uses and its cost, "" if they are not recorded."""
     labels, passes = metrics.get("bias_labels"), record.get("image_passes")
-    lines = []
+    parts = []
     if labels is not None:
-        # On two lines, to fit 80 columns.
-        kind = "oracle:\n" if is_oracle(labels) else "labels: "
-        lines.append(f"{kind}{bias_labels_text(labels)}")
+        kind = " (oracle)" if is_oracle(labels) else ""
+        parts.append(f"bias labels {bias_labels_text(labels)}{kind}")
     if passes is not None:
-        lines.append(passes_text(passes).replace(" + ", "+"))
+        parts.append(f"{passes_text(passes)} images")
     if "seconds" in record:
-        lines.append(duration(record["seconds"]))
-    return [Text(line, style="not bold dim") for line in lines]
+        parts.append(duration(record["seconds"]))
+    return f"{metrics['method']}: {', '.join(parts)}" if parts else ""
 
 
-def _rule_name(rule: SelectionRule, selected: RuleMetrics | None) -> str:
+def _rule_name(rule: SelectionRule, metrics: Metrics) -> str:
+    selected = metrics["checkpoints"].get(rule.key)
     marks = "*" if rule.leaks else "?" if is_unreliable(selected) else ""
-    return f"{rule.name}{marks}{'!' if collapsed_of(selected) else ''}"
+    return f"{rule.name}{marks}{'!' if collapsed_of(metrics, rule) else ''}"
 
 
 def _values(selected: RuleMetrics | None, headline: Metric) -> list[Text]:
@@ -227,17 +219,18 @@ def _caption(
     published: Mapping[str, PublishedAccuracy],
     data_card: DataCard,
     changes_of: Mapping[str, Sequence[RecipeChange]],
-    *,
-    has_costs: bool,
+    records: Mapping[str, TrainingRecord],
 ) -> Text:
     accuracy = metric_text("accuracy", metrics[0].get("unbiased_test"))
     several = any(len(last_step(each)["accuracy"]["per_seed"]) > 1 for each in metrics)
     seeds = " ± is the standard deviation over seeds." if several else ""
     lines = [f"{accuracy.name} is the {accuracy.explanation}.{seeds}"]
-    if has_costs:
+    conditions = [_conditions(each, records.get(each["method"], {})) for each in metrics]
+    lines += filter(None, conditions)
+    if any(record.get("image_passes") for record in records.values()):
         lines.append(
-            "Below a method: bias labels used; images forward+backward through its networks, of "
-            "one seed; time of training."
+            "Images: forward + backward through networks in training, of one seed. Time: of "
+            "training, of all seeds together."
         )
     if _rests_on_few(metrics, data_card):
         lines.append(
@@ -386,7 +379,7 @@ def _labels_in_words(section: Section) -> list[str]:
             methods.setdefault(text, []).append(method)
     if not methods:
         return []
-    of_each = "; ".join(f"{text}: {', '.join(names)}" for text, names in methods.items())
+    of_each = "; ".join(f"{text} ({', '.join(names)})" for text, names in methods.items())
     oracles = section.tables[0].oracles
     return [f"bias labels used: {of_each}"] + (["° oracle: not ranked"] if oracles else [])
 
