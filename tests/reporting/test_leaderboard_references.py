@@ -41,10 +41,12 @@ def test_a_reference_is_marked_everywhere_and_not_counted_as_a_trial() -> None:
         [own("mine", [0.5, 0.6, 0.7]), reference("lff", [0.4, 0.5, 0.6]), own("x", [0.1, 0.2, 0.3])]
     )
     page, markdown = write_leaderboard_page(board, {}, []), write_leaderboard_table(board)
-    assert Table(page, "cmnist-last").rows[2] == ["lff", "50.0 ± 10.0R"]
+    name, accuracy = Table(page, "cmnist-last").rows[2]
+    assert name.startswith("lff")
+    assert accuracy.startswith("50.0 ± 10.0R")
     assert Table(page, "cmnist-cost").rows[2][1].startswith("12 min 34 s R")
-    assert "| mine | 60.0 ± 10.0 |" in markdown
-    assert "| lff | 50.0 ± 10.0R |" in markdown
+    assert "| mine | 60.0 ± 10.0, median 60.0 | none |" in markdown
+    assert "| lff | 50.0 ± 10.0R, median 50.0 | none |" in markdown
     assert r"lff & 50.0 $\pm$ 10.0$^{R}$ \\" in write_leaderboard_latex(board)
     for text in (page, markdown, printed(board, 200), write_leaderboard_latex(board)):
         assert re.search(
@@ -66,7 +68,8 @@ def test_four_percents_of_unreliable_references_fit_80_columns() -> None:
         checkpoints["selected"] = checkpoints["selected"] | few
     mine = [own("mine", [0.1, 0.2, 0.3], percent=percent) for percent in percents]
     text = printed(make_leaderboard([*mine, *trials]), 80)
-    assert text.count("50.0 ± 20.0?R") == 4
+    assert max(map(len, text.splitlines())) <= 80
+    assert text.count("20.0?R") == 4
     assert "Place of mine by mean, last: 2 of 2 at 0.5pct, 2 of 2 at 1pct" in " ".join(text.split())
 
 
