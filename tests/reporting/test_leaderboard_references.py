@@ -59,7 +59,7 @@ def test_a_reference_is_marked_everywhere_and_not_counted_as_a_trial() -> None:
         assert "Place of lff" not in text
 
 
-def test_four_percents_of_unreliable_references_fit_80_columns() -> None:
+def test_values_of_four_percents_and_their_places_stay_whole_in_the_terminal() -> None:
     percents = ("0.5pct", "1pct", "2pct", "5pct")
     trials = [reference("disent", [0.3, 0.5, 0.7], percent=percent) for percent in percents]
     few = {"support": summary(10, 10, 10), "reliable": False}

@@ -279,7 +279,7 @@ def _ranked(data_card: DataCard) -> str:
 def leaderboard_tables(leaderboard: Leaderboard) -> Group:
     """Return a table per data set with the headline metric in per cent.
 
-    Four percents fit 80 columns.
+    Four percents fit 80 columns; values with marks may break at a space there.
     """
     parts: list[Table | Text] = []
     shown = sections(leaderboard)
