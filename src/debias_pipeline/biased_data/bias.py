@@ -53,6 +53,33 @@ def bias_by_conflict(
     return bias
 
 
+def bias_by_even_conflict(
+    label: npt.NDArray[np.int16], fraction: float, rng: np.random.Generator
+) -> npt.NDArray[np.int16]:
+    """Return a bias equal to the label, except for `fraction` of the images of each label.
+
+    The conflicting images of a label are spread evenly: two groups of the same label differ by at
+    most one image, as in the generator of Colored MNIST published with LfF (Nam et al. 2020).
+
+    Args:
+        label: int16, N.
+        fraction: in 0..1; rounded to whole images over all labels, and up or down per label.
+        rng: selects the images.
+
+    Returns:
+        int16, N.
+    """
+    order = rng.permutation(len(label))
+    by_label = order[np.argsort(label[order], kind="stable")]
+    # How many of the first 0, 1, 2, … images conflict.
+    conflicting = np.floor(np.arange(len(label) + 1) * fraction + 0.5)
+    chosen = by_label[np.diff(conflicting) > 0]
+    shift = np.arange(len(chosen)) % (VALUES - 1) + 1
+    bias = label.copy()
+    bias[chosen] = (label[chosen] + shift) % VALUES
+    return bias
+
+
 def bias_uniform(n: int, rng: np.random.Generator) -> npt.NDArray[np.int16]:
     """Return int16, n: a bias per image, drawn independently of the label."""
     return rng.integers(VALUES, size=n, dtype=np.int16)

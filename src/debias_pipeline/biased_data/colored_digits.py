@@ -30,7 +30,7 @@ MEAN_COLOURS: Final[npt.NDArray[np.float64]] = np.array(
     ]
 )
 MEAN_COLOURS.flags.writeable = False
-COLOUR_STD: Final = 0.02
+COLOUR_NOISE: Final = 0.02
 COLOUR_NAMES: Final = (
     "vermilion",
     "yellow",
@@ -78,18 +78,21 @@ class GreySplit:
     source: Sequence[str]
 
 
-def draw_colours(bias: npt.NDArray[np.int16], rng: np.random.Generator) -> npt.NDArray[np.float32]:
+def draw_colours(
+    bias: npt.NDArray[np.int16], rng: np.random.Generator, noise: float = COLOUR_NOISE
+) -> npt.NDArray[np.float32]:
     """Draw the colour of each image around the mean colour of its bias value.
 
     Args:
         bias: int16, N, in 0..9.
-        rng: for normal noise with standard deviation `COLOUR_STD` per channel.
+        rng: for normal noise per channel.
+        noise: its standard deviation.
 
     Returns:
         float32, N × 3, RGB in 0..1.
     """
-    noise = rng.normal(scale=COLOUR_STD, size=(len(bias), 3))
-    return np.clip(MEAN_COLOURS[bias] + noise, 0, 1).astype(np.float32)
+    drawn = MEAN_COLOURS[bias] + rng.normal(scale=noise, size=(len(bias), 3))
+    return np.clip(drawn, 0, 1).astype(np.float32)
 
 
 def paint(
@@ -124,6 +127,7 @@ def colour_digits(
     seed: int,
     rng: np.random.Generator,
     origin: str,
+    noise: float = COLOUR_NOISE,
 ) -> BiasedData:
     """Colour the splits and join them into one data set.
 
@@ -133,6 +137,7 @@ def colour_digits(
         seed: for the data card.
         rng: for the noise in the colours.
         origin: for the data card, where the digits came from.
+        noise: standard deviation of the noise in the colours.
     """
     height, width = splits[0].grey.shape[1:]
     total = sum(len(part.rows) for part in splits)
@@ -140,7 +145,7 @@ def colour_digits(
     start = 0
     for part in splits:
         stop = start + len(part.rows)
-        paint(part.grey, part.rows, draw_colours(part.bias, rng), images[start:stop])
+        paint(part.grey, part.rows, draw_colours(part.bias, rng, noise), images[start:stop])
         start = stop
 
     label = np.concatenate([part.label for part in splits])

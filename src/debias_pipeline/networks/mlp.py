@@ -89,6 +89,13 @@ class MLP(Encoder):
             bias[replica, branch] = state[f"feature.{place}.bias"]
 
 
+class MLP100(MLP):
+    """The MLP with 100 features instead of 16, as in the published code of LfF."""
+
+    name: ClassVar[str] = "mlp100"
+    features: int = 100
+
+
 class _ThreeLayers(torch.autograd.Function):
     """Linear layers and ReLUs of all replicas and branches, with their gradients written out.
 

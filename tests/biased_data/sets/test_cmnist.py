@@ -1,21 +1,24 @@
 import gzip
+import zlib
 from pathlib import Path
 from urllib.error import URLError
 
 import numpy as np
 import pytest
 import torchvision.datasets.mnist
+from pydantic import ValidationError
 
 from debias_pipeline.biased_data import BiasedData, get_dataset
 from debias_pipeline.biased_data.manifest import Manifest
+from debias_pipeline.biased_data.sets.cmnist import ColourOptions
 from debias_pipeline.errors import UserError
 
 RAW = Path("MNIST/raw")
 TRAIN, LABELS = "train-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
 
 
-def build(raw_dir: Path, percent: str = "20pct", seed: int = 0) -> BiasedData:
-    return get_dataset("cmnist").build(percent, raw_dir, seed)
+def build(raw_dir: Path, percent: str = "20pct", seed: int = 0, **options) -> BiasedData:
+    return get_dataset("cmnist").build(percent, raw_dir, seed, ColourOptions(**options))
 
 
 def refusal(raw_dir: Path, percent: str = "20pct") -> str:
@@ -166,3 +169,57 @@ def test_published_set_goes_first(tmp_path, mnist_dir, make_published):
     data = build(mnist_dir, "2pct")
     assert data.data_card["origin"] == "published folder layout"
     assert len(data.images) == 48
+    with pytest.raises(UserError, match=r"conflicts=even, colour_noise=0.1 is not available"):
+        build(mnist_dir, "2pct", conflicts="even", colour_noise=0.1)
+
+
+def test_the_images_of_the_default_options_stay_the_same(mnist_dir):
+    made = get_dataset("cmnist").build("20pct", mnist_dir, 0)
+    assert zlib.crc32(made.images.tobytes()) == 3038170005
+    assert zlib.crc32(made.manifest["bias"].to_numpy().tobytes()) == 2988209308
+
+
+def test_even_conflicts_are_exactly_so_many_in_train_and_valid(mnist_dir):
+    splits = build(mnist_dir, conflicts="even").data_card["splits"]
+    # 20 % of 220 and of 20; of redrawn images one in ten does not conflict.
+    assert [splits[split]["conflicting"] for split in ("train", "valid")] == [44, 4]
+
+
+def test_colour_noise_is_that_of_the_option(mnist_dir):
+    made = build(mnist_dir, "0pct", colour_noise=0)
+    shown = made.images[made.manifest["bias"] == 3][:, 1]  # the second row of a digit is white
+    assert np.unique(shown.reshape(-1, 3), axis=0).tolist() == [[200, 212, 153]]
+
+
+def test_training_on_all_digits_repeats_some_of_them_for_validation_and_says_so(mnist_dir):
+    made = build(mnist_dir, conflicts="even", train_on_all=True)
+    rows = {split: part for split, part in made.manifest.groupby("split")}
+    assert {split: len(part) for split, part in rows.items()} == {
+        "train": 240, "valid": 20, "test": 60,
+    }  # fmt: skip
+    assert rows["train"]["source"].is_unique and rows["valid"]["source"].is_unique
+    both = rows["valid"].merge(rows["train"], on=["source", "label", "bias", "conflicting"])
+    assert len(both) == 20
+    assert made.data_card["splits"]["train"]["conflicting"] == 48  # 20 % of 240
+    assert "not held out" in made.data_card["origin"]
+    assert "held out" not in build(mnist_dir).data_card["origin"]
+
+
+@pytest.mark.parametrize(
+    "options", [{"conflicts": "odd"}, {"colour_noise": -0.1}, {"colour_noise": float("nan")}]
+)
+def test_invalid_options_are_refused(options):
+    with pytest.raises(ValidationError):
+        ColourOptions(**options)
+
+
+def test_options_that_change_the_data_are_part_of_the_folder(mnist_dir):
+    chosen = ColourOptions(conflicts="even", colour_noise=0.005, train_on_all=True)
+    folders = [
+        get_dataset("cmnist").folder("0.5pct", mnist_dir, 0, options)
+        for options in (ColourOptions(), chosen)
+    ]
+    assert folders == [
+        "cmnist/0.5pct",
+        "cmnist/0.5pct_conflictseven_colour_noise0.005_train_on_allTrue",
+    ]

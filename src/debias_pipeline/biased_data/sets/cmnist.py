@@ -1,14 +1,25 @@
 """Colored MNIST: digits, biased by their colour."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
 from debias_pipeline.biased_data.base import BiasedData, DataOptions, SetSize
-from debias_pipeline.biased_data.bias import bias_by_redrawing, bias_uniform
-from debias_pipeline.biased_data.colored_digits import ColouredDigits, GreySplit, colour_digits
+from debias_pipeline.biased_data.bias import (
+    bias_by_even_conflict,
+    bias_by_redrawing,
+    bias_uniform,
+)
+from debias_pipeline.biased_data.colored_digits import (
+    COLOUR_NOISE,
+    ColouredDigits,
+    GreySplit,
+    colour_digits,
+)
 from debias_pipeline.biased_data.hashes import files_hash
 from debias_pipeline.biased_data.percent import parse_percent
 from debias_pipeline.biased_data.sources.mnist import FILES, FOLDER, mnist_files, read_mnist
@@ -18,10 +29,28 @@ from debias_pipeline.biased_data.sources.published_layout import (
     read_published,
 )
 from debias_pipeline.biased_data.sources.raw_dir import check_raw_dir
+from debias_pipeline.errors import UserError
 from debias_pipeline.names import Split
 
 # One training image in twelve is used for validation: 5,000 of 60,000.
 _ONE_VALID_IN: Final = 12
+
+
+class ColourOptions(DataOptions):
+    """Options of the data set `cmnist`. The generator of LfF has even, 0.005 and True.
+
+    Attributes:
+        conflicts: redrawn: `percent` of the images get a colour drawn from all ten, so that about
+            0.9 × percent conflict. even: `percent` of each digit's images conflict, spread evenly
+            over the nine other colours.
+        colour_noise: standard deviation of each colour channel, which is in 0..1.
+        train_on_all: use all 60,000 training digits of MNIST for training. The validation split
+            then has 5,000 of them again, so that it is no longer held out.
+    """
+
+    conflicts: Literal["redrawn", "even"] = "redrawn"
+    colour_noise: float = Field(default=COLOUR_NOISE, ge=0, le=1)
+    train_on_all: bool = False
 
 
 class ColoredMnist(ColouredDigits):
@@ -32,6 +61,7 @@ class ColoredMnist(ColouredDigits):
     """
 
     name: ClassVar[str] = "cmnist"
+    options_type: ClassVar[type[DataOptions]] = ColourOptions
     size: ClassVar[SetSize | None] = SetSize(55_000, 5_000, 10_000, 28, 28, 10)
 
     def build(
@@ -41,24 +71,32 @@ class ColoredMnist(ColouredDigits):
 
         Args:
             percent: percentage of the train and valid images whose colour is drawn from all ten,
-                so that about 0.9 × percent conflict; or the published folder of that name.
+                or that conflict (see `ColourOptions`); or the published folder of that name.
             raw_dir: contains cmnist/<percent>/…, or is that cmnist folder, or contains an archive
                 of it (cmnist.zip, cmnist.tar.gz, …), or MNIST/raw/….
             seed: for the split, the colours and their noise; not used for the published set.
+            options: `ColourOptions`.
 
         Returns:
-            images uint8, 70,000 × 28 × 28 × 3.
+            images uint8, 70,000 × 28 × 28 × 3; 75,000 with `train_on_all`.
 
         Raises:
-            UserError: if `percent` or `raw_dir` is invalid, or raw data is damaged or cannot be
-                downloaded.
+            UserError: if `percent` or `raw_dir` is invalid, raw data is damaged or cannot be
+                downloaded, or an option is set for the published set, whose images are fixed.
         """
         fraction = parse_percent(percent)
         check_raw_dir(raw_dir)
+        chosen = ColourOptions.model_validate({} if options is None else options.model_dump())
         published = find_published(self.name, raw_dir)
-        if published:
-            return read_published(self, published, percent=percent, seed=seed)
-        return self._build_from_mnist(fraction, percent, raw_dir, seed)
+        if not published:
+            return self._build_from_mnist(fraction, percent, raw_dir, seed, chosen)
+        if changed := chosen.model_dump(exclude_defaults=True):
+            names = ", ".join(f"{name}={value}" for name, value in changed.items())
+            raise UserError(
+                f"{names} is not available for the published files in {published.folder}; "
+                f"omit {', '.join(changed)}, or use a raw_dir with MNIST only."
+            )
+        return read_published(self, published, percent=percent, seed=seed)
 
     def raw_hash(self, percent: str, raw_dir: Path, options: DataOptions) -> str | None:
         """Hash names and sizes of the MNIST files, or of the published files with times."""
@@ -68,7 +106,7 @@ class ColoredMnist(ColouredDigits):
         return files_hash(mnist_files(raw_dir), times=False)
 
     def _build_from_mnist(
-        self, fraction: float, percent: str, raw_dir: Path, seed: int
+        self, fraction: float, percent: str, raw_dir: Path, seed: int, options: ColourOptions
     ) -> BiasedData:
         train, test = read_mnist(raw_dir)
         order_rng, bias_rng, colour_rng = (
@@ -76,16 +114,35 @@ class ColoredMnist(ColouredDigits):
         )
         order = order_rng.permutation(len(train.label))
         n_valid = len(order) // _ONE_VALID_IN
+        draw_bias = bias_by_even_conflict if options.conflicts == "even" else bias_by_redrawing
 
-        def redrawn(split: Split, rows: npt.NDArray[np.intp]) -> GreySplit:
+        def biased(split: Split, rows: npt.NDArray[np.intp]) -> GreySplit:
             label = train.label[rows].astype(np.int16)
-            bias = bias_by_redrawing(label, fraction, bias_rng)
+            bias = draw_bias(label, fraction, bias_rng)
             return GreySplit(split, train.grey, rows, label, bias, _sources(FILES[0], rows))
 
+        origin = "built from MNIST files (torchvision layout)"
+        if options.train_on_all:
+            trained = biased("train", order)
+            valid = replace(
+                trained,
+                split="valid",
+                rows=order[:n_valid],
+                label=trained.label[:n_valid],
+                bias=trained.bias[:n_valid],
+                source=trained.source[:n_valid],
+            )
+            origin += (
+                "; not held out: the validation images are digits of the training split in the "
+                "same colours, with colour noise of their own"
+            )
+        else:
+            trained = biased("train", order[n_valid:])
+            valid = biased("valid", order[:n_valid])
         test_rows = np.arange(len(test.label))
         splits = [
-            redrawn("train", order[n_valid:]),
-            redrawn("valid", order[:n_valid]),
+            trained,
+            valid,
             GreySplit(
                 split="test",
                 grey=test.grey,
@@ -101,7 +158,8 @@ class ColoredMnist(ColouredDigits):
             percent=percent,
             seed=seed,
             rng=colour_rng,
-            origin="built from MNIST files (torchvision layout)",
+            origin=origin,
+            noise=options.colour_noise,
         )
 
 
