@@ -38,7 +38,12 @@ def printed(leaderboard: Leaderboard, width: int = 100) -> str:
 
 def test_a_reference_is_marked_everywhere_and_not_counted_as_a_trial() -> None:
     board = make_leaderboard(
-        [own("mine", [0.5, 0.6, 0.7]), reference("lff", [0.4, 0.5, 0.6]), own("x", [0.1, 0.2, 0.3])]
+        [
+            own("mine", [0.5, 0.6, 0.7]),
+            reference("lff", [0.4, 0.5, 0.6]),
+            own("x", [0.1, 0.2, 0.3]),
+            replace(reference("rwg", [0.7, 0.8, 0.9]), bias_labels="training"),
+        ]
     )
     page, markdown = write_leaderboard_page(board, {}, []), write_leaderboard_table(board)
     name, accuracy = Table(page, "cmnist-last").rows[2]
@@ -47,16 +52,17 @@ def test_a_reference_is_marked_everywhere_and_not_counted_as_a_trial() -> None:
     assert Table(page, "cmnist-cost").rows[2][1].startswith("12 min 34 s R")
     assert "| mine | 60.0 ± 10.0, median 60.0 | none |" in markdown
     assert "| lff | 50.0 ± 10.0R, median 50.0 | none |" in markdown
-    assert r"lff & 50.0 $\pm$ 10.0$^{R}$ \\" in write_leaderboard_latex(board)
+    assert r"lff & none & 50.0 $\pm$ 10.0$^{R}$ \\" in write_leaderboard_latex(board)
     for text in (page, markdown, printed(board, 200), write_leaderboard_latex(board)):
         assert re.search(
-            r"R reference, not run here: lff at 2pct \(commit 0123456789ab, 2 cores", text
+            r"R reference, not run here: lff, rwg at 2pct \(commit 0123456789ab, 2 cores", text
         )
     for text in (page, markdown, printed(board)):
-        assert "2 of 2 trials are done, 1 reference" in " ".join(text.split())
+        assert "2 of 2 trials are done, 2 references" in " ".join(text.split())
         assert "Place of mine by mean, last: 1 of 3 at 2pct" in text
         assert "Place of x by mean, last: 3 of 3 at 2pct" in text
         assert "Place of lff" not in text
+    assert "rwg: not ranked" in write_leaderboard_latex(board)
 
 
 def test_values_of_four_percents_and_their_places_stay_whole_in_the_terminal() -> None:
@@ -130,8 +136,8 @@ def test_latex_has_a_table_per_rule_and_escapes_names() -> None:
     trials = [own(nasty, [0.80, 0.81, 0.82]), own("vanilla", [0.50, 0.52, 0.51])]
     board = make_leaderboard(trials)
     text = write_leaderboard_latex(board)
-    assert text.count(r"\begin{tabular}{lr}") == 4
-    assert r"vanilla & 51.0 $\pm$ 1.0 \\" in text
+    assert text.count(r"\begin{tabular}{llr}") == 4
+    assert r"vanilla & none & 51.0 $\pm$ 1.0 \\" in text
     assert r"\textbf{81.0 $\pm$ 1.0}" in text
     escaped = (
         r"a\_b\&c\textbackslash{}d\{e\}\textasciitilde{}\$\%\#\textasciicircum{}"

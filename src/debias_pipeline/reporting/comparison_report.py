@@ -145,7 +145,7 @@ def _rows(
 def _cost(record: TrainingRecord) -> str:
     """Return "25.6 + 25.6 M; 12 min 34 s", as far as it is recorded."""
     passes, seconds = record.get("image_passes"), record.get("seconds")
-    texts = (passes and passes_text(passes), seconds and duration(seconds))
+    texts = (passes_text(passes) if passes else "", duration(seconds) if seconds else "")
     return "; ".join(filter(None, texts))
 
 

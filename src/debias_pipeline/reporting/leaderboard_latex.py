@@ -11,6 +11,7 @@ from debias_pipeline.reporting.leaderboard_sections import (
     Section,
     accuracy_text,
     explain_test,
+    labels_of,
     percent_name,
     sections,
 )
@@ -49,9 +50,9 @@ def write_leaderboard_latex(leaderboard: Leaderboard) -> str:
 def _table(section: Section, table: RuleTable, test: str) -> str:
     columns = [_escaped(percent_name(percent)) for percent in section.percents]
     frame = pd.DataFrame(
-        [[_cell(row) for row in rows] for _, rows in table.rows],
+        [[_escaped(labels_of(table, method)), *map(_cell, rows)] for method, rows in table.rows],
         index=pd.Index([_escaped(method) for method, _ in table.rows], name="method"),
-        columns=columns,
+        columns=["bias labels", *columns],
     )
     shown = [row for _, rows in table.rows for row in rows if row]
     notes = [
@@ -60,12 +61,13 @@ def _table(section: Section, table: RuleTable, test: str) -> str:
         section.settings,
         section.warning,
         *(f"{sentence}." for sentence in references_in_words(shown)),
+        f"{', '.join(table.oracles)}: not ranked." if table.oracles else "",
         f"Bold: {test}" if any(row["is_best"] for row in shown) else "",
     ]
     text: str = frame.reset_index().to_latex(
         index=False,
         escape=False,
-        column_format="l" + "r" * len(columns),
+        column_format="ll" + "r" * len(columns),
         caption=_escaped(" ".join(filter(None, notes))),
         label=f"tab:{section.dataset}-{table.rule.key}".replace("_", "-"),
         position="htbp",

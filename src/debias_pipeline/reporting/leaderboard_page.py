@@ -12,7 +12,6 @@ from debias_pipeline.reporting.conditions import (
     BIAS_LABELS_EXPLAINED,
     COLLAPSED_EXPLAINED,
     COST_EXPLAINED,
-    bias_labels_text,
     collapsed_text,
 )
 from debias_pipeline.reporting.index_page import LEADERBOARD
@@ -24,6 +23,7 @@ from debias_pipeline.reporting.leaderboard_sections import (
     accuracy_text,
     explain_test,
     headline_evidence,
+    labels_of,
     passes_of,
     percent_name,
     progress_in_words,
@@ -120,12 +120,6 @@ def write_leaderboard_page(
         percent_name=percent_name,
         commands=commands,
     )
-
-
-def labels_of(table: RuleTable, method: str) -> str:
-    """Return which bias labels the results of a method in a table rest on, "" if unknown."""
-    rows = (row for name, of_method in table.rows if name == method for row in of_method if row)
-    return bias_labels_text(next(rows).get("bias_labels"), table.rule)
 
 
 def run_link(row: LeaderboardRow, mlflow_ui: str) -> str:

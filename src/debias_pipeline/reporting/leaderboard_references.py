@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+from debias_pipeline.reporting.conditions import is_oracle
 from debias_pipeline.reporting.leaderboard import LeaderboardRow
 from debias_pipeline.reporting.text import DASH, percentage
 from debias_pipeline.selection_rules import LAST, SELECTION_RULES
@@ -74,7 +75,7 @@ def reproductions_in_words(rows: Iterable[LeaderboardRow]) -> list[str]:
 def places_in_words(rows: Sequence[LeaderboardRow]) -> list[str]:
     """Return the places of the user's methods by mean after the last step.
 
-    Percents without a reference are left out.
+    Oracles have no place. Percents without a reference are left out.
 
     Args:
         rows: all rows of the data set.
@@ -84,7 +85,10 @@ def places_in_words(rows: Sequence[LeaderboardRow]) -> list[str]:
         ranked = [
             (row["mean"], row)
             for row in rows
-            if row["percent"] == percent and row["protocol"] == LAST.key and row["mean"] is not None
+            if row["percent"] == percent
+            and row["protocol"] == LAST.key
+            and row["mean"] is not None
+            and not is_oracle(row.get("bias_labels"))
         ]
         if not any(row.get("reference") for _, row in ranked):
             continue

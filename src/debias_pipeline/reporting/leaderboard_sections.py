@@ -10,7 +10,7 @@ from typing import Any, cast
 from debias_pipeline.names import DONE, FAILED, NOT_RUN
 from debias_pipeline.published import sources_by_method
 from debias_pipeline.records import Evidence, ImagePasses, OverSeeds
-from debias_pipeline.reporting.conditions import collapsed_text, is_oracle
+from debias_pipeline.reporting.conditions import bias_labels_text, collapsed_text, is_oracle
 from debias_pipeline.reporting.leaderboard import (
     BestMethod,
     Leaderboard,
@@ -365,6 +365,12 @@ def _settings(rows: Sequence[LeaderboardRow]) -> Mapping[str, Sequence[str]]:
 
 
 # --- About a selection rule -----------------------------------------------------------------------
+
+
+def labels_of(table: RuleTable, method: str) -> str:
+    """Return which bias labels the results of a method in a table rest on, "" if unknown."""
+    rows = (row for name, of_method in table.rows if name == method for row in of_method if row)
+    return bias_labels_text(next(rows).get("bias_labels"), table.rule)
 
 
 def explain_test(test: SignificanceTest) -> str:
