@@ -28,6 +28,6 @@ def test_the_leaderboard_of_a_grid_has_a_row_with_accuracies_for_every_method(
     assert outcome.exit_code == 0, outcome.stderr
     assert f"{len(names)} of {len(names)} trials are done" in outcome.stdout
     table = project.load("leaderboard", benchmark={})
-    last = table[table["selection"] == "last"].set_index("method")
+    last = table[table["protocol"] == "last"].set_index("method")
     assert set(last.index) == set(names)
     assert all(math.isfinite(value) and 0 <= value <= 1 for value in last["accuracy_mean"])

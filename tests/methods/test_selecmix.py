@@ -123,6 +123,7 @@ def copy(method, literal, debiased, biased=None):
         copy_network(method.encoder, head, branch, *each)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["selecmix", "lff_selecmix"])
 def test_fifty_steps_equal_a_literal_transcription(name):
     """Losses and parameters of all networks."""
