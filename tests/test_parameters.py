@@ -44,6 +44,7 @@ def validated(given, method):
     return get_method(method).recipe_type.model_validate(given[method]["recipe"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dataset", "percents", "lr", "batch", "dis", "swap_b", "swap", "gamma"), DISENT
 )
@@ -56,6 +57,7 @@ def test_published_recipes_of_disent(dataset, percents, lr, batch, dis, swap_b, 
         assert (of.steps, of.eval_every) == (50_000, 500)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dataset", "lr", "batch"), VANILLA)
 @pytest.mark.parametrize("percent", PERCENTS)
 def test_published_recipes_of_vanilla(dataset, lr, batch, percent):
@@ -64,6 +66,7 @@ def test_published_recipes_of_vanilla(dataset, lr, batch, percent):
     assert of.learning_rate(0) == of.learning_rate(49_999) == lr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dataset", ["cmnist_mini", "cmnist", "cifar10c", "bffhq", "folder"])
 @pytest.mark.parametrize("percent", ["0.5pct", "5pct"])
 def test_recipes_of_lff_are_those_of_vanilla(dataset, percent):
@@ -73,6 +76,7 @@ def test_recipes_of_lff_are_those_of_vanilla(dataset, percent):
     assert ours.learning_rate(0) == ours.learning_rate(ours.steps - 1) == ours.lr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["vanilla", "disent", "lff"])
 def test_networks_and_transforms_are_those_of_the_data_set(method):
     assert recipe(method, dataset="cmnist").network == "mlp"

@@ -427,6 +427,7 @@ def test_values_are_kept_while_mlflow_fails_and_sent_at_the_end(
     assert "kedro mlflow-sync" in warning
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("uri", [NOWHERE, "htp://127.0.0.1", "sqlite:////proc/none/mlflow.db"])
 def test_values_are_kept_and_sent_later_to_another_store(
     tmp_path: Path, client: mlflow.MlflowClient, caplog: pytest.LogCaptureFixture, uri: str
@@ -453,6 +454,7 @@ def test_the_next_run_sends_what_an_earlier_one_could_not(
     assert not pending(tmp_path)
 
 
+@pytest.mark.slow
 def test_what_was_sent_before_a_failure_is_not_sent_twice(
     tmp_path: Path, client: mlflow.MlflowClient, monkeypatch: pytest.MonkeyPatch
 ):

@@ -107,6 +107,7 @@ def test_an_empty_raw_dir_is_refused():
 # --- Paths ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["raw_dir", "pretrained", "model", "images"])
 def test_a_tilde_is_the_home_folder_and_stays_in_commands(key):
     values = loader(**{key: "~/photos"})["parameters"]

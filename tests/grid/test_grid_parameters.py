@@ -127,6 +127,7 @@ def test_a_wrong_grid_is_refused_in_one_line(given, message):
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [

@@ -118,6 +118,7 @@ def test_a_convolutional_run_with_augmentation_is_resumed_bit_for_bit(tmp_path):
     assert_same(run(recipe, tmp_path), run(recipe))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [1, 13, 30])
 def test_a_killed_run_continues_from_its_last_snapshot(at, tmp_path):
     recipe = tiny_recipe("disent")
@@ -147,6 +148,7 @@ def truncate(path):
     path.write_bytes(path.read_bytes()[:-100])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [flip_a_byte, truncate])
 def test_a_damaged_snapshot_is_set_aside_and_the_one_before_it_used(damage, tmp_path, caplog):
     recipe = tiny_recipe("disent")
