@@ -41,7 +41,7 @@ def photos(project: Project) -> pd.DataFrame:
 def test_new_images_are_predicted_as_in_evaluation(
     project: Project, photos: pd.DataFrame, place: str
 ) -> None:
-    runs = {run.data.tags["method"]: run.info.run_id for run in project.mlflow_runs()}
+    runs = {run.data.tags.get("method"): run.info.run_id for run in project.mlflow_runs()}
     model = MODEL if place == "folder" else f"runs:/{runs['disent']}/model"
     done = project.run("--pipeline=predict", model=model, images="photos", model_seed=1)
     assert done.exit_code == 0, done.stdout + done.stderr
