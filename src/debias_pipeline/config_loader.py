@@ -1,6 +1,7 @@
 """Read conf/ and resolve recipes, the trials of the grid and the catalog."""
 
 from collections.abc import Iterable, Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -54,6 +55,7 @@ class ProjectConfigLoader(OmegaConfigLoader):
                 problem = unknown("environment", str(env), known)
                 raise UserError(f"{folder.name}/{env} does not exist. {problem}")
             env, default_run_env = None, base_env
+        self._known: dict[tuple[str, Path | None], dict[str, Any]] = {}
         super().__init__(
             conf_source,
             env,
@@ -69,8 +71,12 @@ class ProjectConfigLoader(OmegaConfigLoader):
         Raises:
             UserError: if a file is not valid YAML, or a parameter is invalid.
         """
+        # A run reads parameters and catalog several times, which takes a third of its start.
+        place = key, self.project
         try:
-            return self._read(key)
+            if place not in self._known:
+                self._known[place] = self._read(key)
+            return deepcopy(self._known[place])
         except (YAMLError, UnicodeDecodeError, AttributeError, OmegaConfBaseException) as error:
             environments = (self.base_env, self.env or self.default_run_env)
             for problem in invalid_files(Path(self.conf_source, each) for each in environments):
