@@ -29,7 +29,7 @@ class AfrRecipe(LastLayerRecipe):
 
 
 class Afr(LastLayerMethod):
-    """Train on 80 % of the images, then the head alone on the others, with larger weights if hard."""
+    """Train on 80 % of the images, then the head alone on the others; hard ones weigh more."""
 
     name: ClassVar[str] = "afr"
     recipe_type: ClassVar[type[Recipe]] = AfrRecipe
