@@ -1,7 +1,9 @@
 """Show which parts of a training step take how much of its time, by PyTorch's profiler."""
 
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
+from typing import Any
 from unittest import mock
 
 import torch
@@ -41,12 +43,13 @@ def parts_row(case: Case, data: ImageData, steps: int, *, operations: bool = Fal
         method, stage = case.last_stage(data)
         for part, owner, name in (
             ("batch", BatchStream, "next"),
-            ("losses", method, "losses"),
             ("backward", torch.autograd, "backward"),
             ("window", Window, "add"),
         ):
             marked = record_function(part)(getattr(owner, name))
             stack.enter_context(mock.patch.object(owner, name, marked))
+        marked_updates = _marked("losses", method.updates)
+        stack.enter_context(mock.patch.object(method, "updates", marked_updates))
         stage.train_step(case.precision)
         with profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
             for _ in range(steps):
@@ -66,3 +69,18 @@ def parts_row(case: Case, data: ImageData, steps: int, *, operations: bool = Fal
     times[REST] = times[STEP] - sum(times[part] for part in PARTS if part != REST)
     shares = {part: 100 * times[part] / times[STEP] for part in (*PARTS, PRODUCTS)}
     return {**asdict(case), **{f"{part}, %": share for part, share in shares.items()}}
+
+
+def _marked(part: str, updates: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+    """Mark what `Method.updates` computes for each update, but not the update itself."""
+
+    def marked(*arguments: Any) -> Iterator[Any]:
+        remaining = updates(*arguments)
+        while True:
+            with record_function(part):
+                update = next(remaining, None)
+            if update is None:
+                return
+            yield update
+
+    return marked

@@ -90,6 +90,7 @@ def test_enough_steps_reach_the_minimum_that_scikit_learn_finds():
     assert (abs(ours[exact.coef_ == 0]) < 1e-3).all()
 
 
+@pytest.mark.slow
 def test_replicas_differ_in_the_sizes_of_their_samples_and_equal_runs_of_their_own():
     together = run(seeds=(0, 1, 2), first_steps=3, steps=20).method
     assert len(together._sizes.unique()) > 1
