@@ -58,8 +58,7 @@ def parts_row(case: Case, data: ImageData, steps: int, *, operations: bool = Fal
     averages = profiler.key_averages()
     if operations:
         print(f"{case}\n{averages.table(sort_by='self_cpu_time_total', row_limit=20)}")
-    # A method that makes several updates may have its losses elsewhere: they are in the rest then.
-    times = dict.fromkeys(PARTS, 0.0) | {each.key: each.cpu_time_total for each in averages}
+    times = {each.key: each.cpu_time_total for each in averages}
     times[OPTIMISER] = sum(
         time for name, time in times.items() if name.startswith("Optimizer.step#")
     )
