@@ -98,7 +98,7 @@ def _check_pipelines(names: Iterable[str]) -> None:
 
 
 class _WithoutKedrosNoise(logging.Filter):
-    """Drop Kedro's hint at --async, and lines about a failed node if the error is one line."""
+    """Drop Kedro's hint at --async, and its lines about a failed node before a one-line error."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if not record.name.startswith("kedro"):
@@ -111,7 +111,7 @@ class _WithoutKedrosNoise(logging.Filter):
 
 @contextmanager
 def _readable_logs() -> Iterator[None]:
-    """Drop noise, and log a message per line where there is no terminal: Rich would wrap it."""
+    """Drop Kedro's noise, and without a terminal log each message on one line, not wrapped."""
     root, quiet = logging.getLogger(), _WithoutKedrosNoise()
     before = list(root.handlers)
     root.handlers = [_unwrapped(handler) for handler in before]

@@ -33,6 +33,10 @@ DEAD_UNITS: Final = "dead_units"
 # keeps no such average. Methods may add others.
 LOSS_AVERAGES: Final = ("intrinsic", "bias")
 
+# Tags of MLflow runs: the command as typed, and the commit of the project.
+COMMAND_TAG: Final = "kedro_command"
+COMMIT_TAG: Final = "git_commit"
+
 # Which bias labels a result rests on: to choose a step or hyper-parameters (tuning), or to train.
 BiasLabels = Literal["none", "tuning", "heldout", "training"]
 # A method that is trained with these is an oracle: it is listed apart and not ranked.

@@ -2,15 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from debias_pipeline.methods import Method
-from debias_pipeline.networks import ImageNetwork
+from debias_pipeline.networks import ImageNetwork, image_networks, observed
 
 
 class FeatureUnits:
@@ -23,22 +22,15 @@ class FeatureUnits:
     def __init__(self, method: Method) -> None:
         """Start without images."""
         self._method = method
-        self._alive: dict[nn.Module, Tensor] = {}
+        self._alive: dict[ImageNetwork, Tensor] = {}
 
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Look at the features of all images that the method predicts meanwhile."""
-        networks = _networks_of_predictions(self._method)
-        handles = [each.register_forward_hook(self._look) for each in networks]
-        try:
+        with observed(_networks_of_predictions(self._method), self._look):
             yield
-        finally:
-            for handle in handles:
-                handle.remove()
 
-    def _look(self, network: nn.Module, inputs: object, output: Any) -> None:
-        del inputs
-        features: Tensor = output[0] if isinstance(output, tuple) else output
+    def _look(self, network: ImageNetwork, features: Tensor) -> None:
         if features.ndim == 4:
             features = features[:, 0]
         alive = (features != 0).any(1)
@@ -58,23 +50,17 @@ class FeatureUnits:
 
 
 @torch.inference_mode()
-def _networks_of_predictions(method: Method) -> list[nn.Module]:
+def _networks_of_predictions(method: Method) -> list[ImageNetwork]:
     """Return the networks that `predict` uses, found by predicting a black image."""
-    used: dict[nn.Module, None] = {}
-    networks = [each for each in method.modules() if isinstance(each, ImageNetwork)]
-    handles = [
-        each.register_forward_hook(lambda network, *_: used.setdefault(network))
-        for each in networks
-    ]
+    used: dict[ImageNetwork, None] = {}
     height, width, channels = method.task.image_shape
     device = next(method.parameters()).device
     modes = {module: module.training for module in method.modules()}
     method.eval()
     try:
-        method.predict(torch.zeros(1, 1, channels, height, width, device=device))
+        with observed(image_networks(method), lambda network, _: used.setdefault(network)):
+            method.predict(torch.zeros(1, 1, channels, height, width, device=device))
     finally:
-        for handle in handles:
-            handle.remove()
         for module, mode in modes.items():
             module.training = mode
     return [*used]

@@ -16,16 +16,13 @@ from debias_pipeline.errors import UserError, one_line
 from debias_pipeline.grid.catalog import Catalog, load_or_none
 from debias_pipeline.grid.trials import Trial
 from debias_pipeline.methods import get_method, method_names
-from debias_pipeline.names import DONE, NOT_RUN, BiasLabels
+from debias_pipeline.names import COMMAND_TAG, COMMIT_TAG, DONE, NOT_RUN, BiasLabels
 from debias_pipeline.records import Metrics, Outcome, TrainingRecord
 from debias_pipeline.reporting import TrialResult, default_recipe, find_recipe_changes
 from debias_pipeline.validation import validated
 
 # The catalog entry of the references.
 REFERENCES: Final = "references"
-
-# Tags of the MLflow run of a grid.
-_COMMIT, _COMMAND = "git_commit", "kedro_command"
 
 
 class Reference(BaseModel):
@@ -104,7 +101,7 @@ def make_reference(
             " run it again without --only-missing-outputs"
         )
     tags = tags_of_run(outcome["mlflow_run_id"]) if outcome["mlflow_run_id"] else {}
-    commit = tags.get(_COMMIT, "unknown")
+    commit = tags.get(COMMIT_TAG, "unknown")
     if commit == "unknown" or commit.endswith("-dirty"):
         raise UserError(
             f"{trial.name} was run at commit {commit}; commit all changes and run it again, "
@@ -124,7 +121,7 @@ def make_reference(
         cost={key: value for key, value in outcome.items() if key not in _NO_COST},
         commit=commit,
         machine=_machine(record["device"]),
-        command=_without_folder(tags[_COMMAND]),
+        command=_without_folder(tags[COMMAND_TAG]),
         date=versions.pop()[:10],
     )
 

@@ -26,6 +26,7 @@ from debias_pipeline.hooks.run_facts import (
 )
 from debias_pipeline.io import FiguresDataset, SpreadsheetDataset, local_file
 from debias_pipeline.methods import method_names
+from debias_pipeline.names import COMMAND_TAG, COMMIT_TAG
 from debias_pipeline.pipeline_registry import baseline_first
 from debias_pipeline.pipelines.evaluation import PRETRAINED
 from debias_pipeline.records import DataCard
@@ -100,7 +101,7 @@ class TrackingHooks:
         self._raw_dir = Path(parameters["raw_dir"])
         self._left = Counter(_method_of(node) for node in pipeline.nodes)
         methods = baseline_first(name for name in (*method_names(), PRETRAINED) if self._left[name])
-        common = {"kedro_command": typed, "git_commit": git_commit(project)}
+        common = {COMMAND_TAG: typed, COMMIT_TAG: git_commit(project)}
         whole = whole_run(pipeline, names, methods, trials, parameters, typed)
         start_run(
             self._destination,

@@ -17,6 +17,7 @@ from debias_pipeline.methods.stages import (
     Sampling,
     Stage,
     Update,
+    two_stages,
 )
 from debias_pipeline.names import ORACLE_LABELS, BiasLabels
 from debias_pipeline.networks import check_same_tensors
@@ -36,6 +37,7 @@ __all__ = [
     "Task",
     "Update",
     "check_shape",
+    "two_stages",
 ]
 
 

@@ -37,6 +37,7 @@ from debias_pipeline.methods.base import (
     Sampling,
     Stage,
     Task,
+    two_stages,
 )
 from debias_pipeline.networks import ImageNetwork, StackedLinear, as_floats, build_encoder
 from debias_pipeline.randomness import generators, global_generator_seeded_by
@@ -111,10 +112,7 @@ class Denetdm(Method):
 
     def stages(self) -> Sequence[Stage]:
         """See `Method`."""
-        return (
-            Stage(FIRST, self.recipe.first_steps, evaluated=False),
-            Stage(MAIN, self.recipe.steps),
-        )
+        return two_stages(FIRST, self.recipe.first_steps, self.recipe.steps)
 
     def begin(self, stage: Stage, run: Run) -> Plan:
         """See `Method`."""

@@ -13,7 +13,7 @@ Correlations", ICLR 2023, arXiv 2204.02937. Differences from the paper and the p
   group on a part of the held-out images.
 """
 
-from typing import ClassVar, Final, Literal
+from typing import ClassVar, Final
 
 import torch
 from pydantic import Field
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from debias_pipeline.losses import cross_entropy
 from debias_pipeline.methods.base import Recipe, Run, Task
 from debias_pipeline.methods.last_layer import LastLayerMethod, LastLayerRecipe
+from debias_pipeline.names import BiasLabels
 from debias_pipeline.networks import StackedLinear
 from debias_pipeline.randomness import generators
 
@@ -51,7 +52,7 @@ class Dfr(LastLayerMethod):
 
     name: ClassVar[str] = "dfr"
     recipe_type: ClassVar[type[Recipe]] = DfrRecipe
-    bias_labels: ClassVar[Literal["none", "training", "heldout"]] = "heldout"
+    bias_labels: ClassVar[BiasLabels] = "heldout"
     recipe: DfrRecipe
     feature_mean: Tensor
     feature_scale: Tensor

@@ -8,7 +8,7 @@ every encoder are normalised.
 """
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from debias_pipeline.losses import cross_entropy, inner_products
 from debias_pipeline.methods.base import Batch, Losses, Plan, Recipe, Run, Stage
 from debias_pipeline.methods.vanilla import Vanilla
+from debias_pipeline.names import BiasLabels
 
 
 class EndRecipe(Recipe):
@@ -40,7 +41,7 @@ class End(Vanilla):
 
     name: ClassVar[str] = "end"
     recipe_type: ClassVar[type[Recipe]] = EndRecipe
-    bias_labels: ClassVar[Literal["none", "training", "heldout"]] = "training"
+    bias_labels: ClassVar[BiasLabels] = "training"
     loss_terms: ClassVar[Mapping[str, str]] = {
         "loss_entropy": "cross-entropy",
         "loss_disentangling": "disentangling",

@@ -4,7 +4,7 @@ Sagawa, Koh, Hashimoto & Liang, "Distributionally Robust Neural Networks for Gro
 ICLR 2020, arXiv 1911.08731.
 """
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -23,6 +23,7 @@ from debias_pipeline.methods.base import (
     Stage,
 )
 from debias_pipeline.methods.vanilla import Vanilla
+from debias_pipeline.names import BiasLabels
 
 
 class GroupDroRecipe(Recipe):
@@ -48,7 +49,7 @@ class GroupDro(Vanilla):
 
     name: ClassVar[str] = "groupdro"
     recipe_type: ClassVar[type[Recipe]] = GroupDroRecipe
-    bias_labels: ClassVar[Literal["none", "training", "heldout"]] = "training"
+    bias_labels: ClassVar[BiasLabels] = "training"
     recipe: GroupDroRecipe
     _groups: Tensor
     _numbers: Tensor

@@ -27,6 +27,7 @@ from debias_pipeline.methods.base import (
     Sampling,
     Stage,
     Task,
+    two_stages,
 )
 from debias_pipeline.methods.vanilla import Vanilla
 from debias_pipeline.networks import StackedLinear, build_encoder
@@ -73,10 +74,7 @@ class Jtt(Vanilla):
 
     def stages(self) -> Sequence[Stage]:
         """See `Method`."""
-        return (
-            Stage(FIRST, self.recipe.first_steps, evaluated=False),
-            Stage(MAIN, self.recipe.steps),
-        )
+        return two_stages(FIRST, self.recipe.first_steps, self.recipe.steps)
 
     def begin(self, stage: Stage, run: Run) -> Plan:
         """See `Method`."""

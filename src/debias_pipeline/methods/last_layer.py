@@ -21,6 +21,7 @@ from debias_pipeline.methods.base import (
     Sampling,
     Stage,
     Task,
+    two_stages,
 )
 from debias_pipeline.methods.vanilla import Vanilla
 from debias_pipeline.networks import StackedLinear
@@ -65,10 +66,7 @@ class LastLayerMethod(Vanilla):
 
     def stages(self) -> Sequence[Stage]:
         """See `Method`."""
-        return (
-            Stage(FIRST, self.recipe.first_steps, evaluated=False),
-            Stage(MAIN, self.recipe.steps),
-        )
+        return two_stages(FIRST, self.recipe.first_steps, self.recipe.steps)
 
     def begin(self, stage: Stage, run: Run) -> Plan:
         """See `Method`."""

@@ -4,12 +4,13 @@ Idrissi, Arjovsky, Pezeshki & Lopez-Paz, "Simple data balancing achieves competi
 accuracy", CLeaR 2022, arXiv 2110.14503.
 """
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 
 from debias_pipeline.methods.base import MAIN, Optimiser, Plan, Run, Sampling, Stage
 from debias_pipeline.methods.vanilla import Vanilla
+from debias_pipeline.names import BiasLabels
 
 
 class Rwg(Vanilla):
@@ -20,7 +21,7 @@ class Rwg(Vanilla):
     """
 
     name: ClassVar[str] = "rwg"
-    bias_labels: ClassVar[Literal["none", "training", "heldout"]] = "training"
+    bias_labels: ClassVar[BiasLabels] = "training"
 
     def begin(self, stage: Stage, run: Run) -> Plan:
         """See `Method`."""

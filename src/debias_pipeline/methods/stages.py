@@ -78,6 +78,11 @@ class Optimiser:
         )
 
 
+def two_stages(first: str, first_steps: int, steps: int) -> tuple[Stage, Stage]:
+    """Return a first stage that is not evaluated, and the main stage."""
+    return Stage(first, first_steps, evaluated=False), Stage(MAIN, steps)
+
+
 @dataclass(frozen=True)
 class Plan:
     """The batches and the optimisers of a stage.

@@ -5,6 +5,8 @@ from debias_pipeline.networks.encoder import (
     ImageNetwork,
     as_floats,
     check_same_tensors,
+    image_networks,
+    observed,
 )
 from debias_pipeline.networks.registry import (
     TORCHVISION_NETWORKS,
@@ -26,6 +28,8 @@ __all__ = [
     "check_same_tensors",
     "check_weights",
     "encoder_names",
+    "image_networks",
+    "observed",
     "smallest_image",
     "weights_hash",
 ]

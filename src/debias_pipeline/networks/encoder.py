@@ -1,8 +1,10 @@
 """Base classes of networks whose input is images."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +15,34 @@ class ImageNetwork(nn.Module):
 
     `forward` returns features, [R, K, B, F] or [R, B, F], or a tuple that begins with them.
     """
+
+
+def image_networks(module: nn.Module) -> list[ImageNetwork]:
+    """Return the networks whose input is images among the parts of a module."""
+    return [each for each in module.modules() if isinstance(each, ImageNetwork)]
+
+
+@contextmanager
+def observed(
+    networks: Iterable[ImageNetwork], observe: Callable[[ImageNetwork, Tensor], None]
+) -> Iterator[None]:
+    """Call `observe(network, features)` each time that one of the networks computes features."""
+    # A copy of a network, such as that of a rehearsal, gets a copy of a bound method, so that it is
+    # not observed. A closure would be shared.
+    hook = partial(_pass_features, observe)
+    handles = [each.register_forward_hook(hook) for each in networks]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _pass_features(
+    observe: Callable[[ImageNetwork, Tensor], None], network: Any, inputs: object, output: Any
+) -> None:
+    del inputs
+    observe(network, output[0] if isinstance(output, tuple) else output)
 
 
 class Encoder(ImageNetwork, ABC):

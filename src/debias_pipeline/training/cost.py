@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from debias_pipeline.networks import ImageNetwork
+from debias_pipeline.networks import ImageNetwork, image_networks, observed
 from debias_pipeline.records import ImagePasses
 
 
@@ -33,13 +33,8 @@ class Cost:
     @contextmanager
     def counting(self, method: nn.Module) -> Iterator[None]:
         """Count the images that pass through the networks of a method."""
-        networks = [each for each in method.modules() if isinstance(each, ImageNetwork)]
-        handles = [each.register_forward_hook(self._add) for each in networks]
-        try:
+        with observed(image_networks(method), self._add):
             yield
-        finally:
-            for handle in handles:
-                handle.remove()
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -50,11 +45,10 @@ class Cost:
         finally:
             self._is_counting = True
 
-    def _add(self, network: nn.Module, inputs: object, output: Any) -> None:
-        del network, inputs
+    def _add(self, network: ImageNetwork, features: Tensor) -> None:
+        del network
         if not self._is_counting:
             return
-        features: Tensor = output[0] if isinstance(output, tuple) else output
         images = math.prod(features.shape[1:-1])
         self._forward += images
         if features.requires_grad:

@@ -37,7 +37,9 @@ _ONE_VALID_IN: Final = 12
 
 
 class ColourOptions(DataOptions):
-    """Options of the data set `cmnist`. The generator of LfF has even, 0.005 and True.
+    """Options of the data set `cmnist`.
+
+    The published generator of LfF has conflicts=even, colour_noise=0.005 and train_on_all=true.
 
     Attributes:
         conflicts: redrawn: `percent` of the images get a colour drawn from all ten, so that about

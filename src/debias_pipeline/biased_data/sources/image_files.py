@@ -114,7 +114,7 @@ def image_kind(path: Path) -> str:
 
 
 def problem_of(path: Path) -> str:
-    """Return what a file is that could not be decoded, and what to do, by its first bytes.
+    """Say what kind of file, by its first bytes, could not be decoded, and what to do.
 
     Returns:
         The end of a sentence that begins with the name of the file.
