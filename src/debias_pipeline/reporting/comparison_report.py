@@ -33,7 +33,7 @@ from debias_pipeline.reporting.pages import (
 )
 from debias_pipeline.reporting.recipe_changes import RecipeChange
 from debias_pipeline.reporting.significance import CORRECTION, TEST, find_best
-from debias_pipeline.reporting.text import duration, evidence_text, passes_text, percentage
+from debias_pipeline.reporting.text import cost_text, evidence_text, percentage
 from debias_pipeline.selection_rules import LAST, SELECTION_RULES, SelectionRule
 
 _FIGURE_TEXTS: Final[Mapping[str, FigureText]] = {
@@ -135,18 +135,13 @@ def _rows(
         )
         # It belongs to the training run, not to a checkpoint.
         auroc = auroc_cell(of_method, data_card) if rule == LAST else TableCell("")
-        row[0] = replace(row[0], cost=_cost((records or {}).get(of_method["method"], {})))
+        record: TrainingRecord = (records or {}).get(of_method["method"], {})
+        cost = cost_text(record.get("image_passes"), record.get("seconds"))
+        row[0] = replace(row[0], cost=cost)
         labels = of_method.get("bias_labels")
         name, text = of_method["method"], bias_labels_text(labels, rule)
         rows.append((is_oracle(labels), (name, text, [*row, auroc])))
     return [row for _, row in sorted(rows, key=lambda each: each[0])]
-
-
-def _cost(record: TrainingRecord) -> str:
-    """Return "25.6 + 25.6 M; 12 min 34 s", as far as it is recorded."""
-    passes, seconds = record.get("image_passes"), record.get("seconds")
-    texts = (passes_text(passes) if passes else "", duration(seconds) if seconds else "")
-    return "; ".join(filter(None, texts))
 
 
 # --- Sentences ------------------------------------------------------------------------------------

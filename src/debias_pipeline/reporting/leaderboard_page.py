@@ -40,6 +40,7 @@ from debias_pipeline.reporting.pages import data_address, render
 from debias_pipeline.reporting.text import (
     DASH,
     FEW_IMAGES,
+    cost_text,
     duration,
     mean_and_std,
     median_text,
@@ -186,10 +187,7 @@ def _accuracy_cell(row: LeaderboardRow, link: str) -> TableCell:
         note += f" ({points(row['difference'])})"
     by_seed = ", ".join(map(percentage, row["per_seed"]))
     title = f"by seed: {by_seed}"
-    if passes := passes_of(row):
-        cost = f"{passes_text(passes)}; {duration(row['seconds'])}"
-    else:
-        cost = duration(row["seconds"])
+    cost = cost_text(passes_of(row), row["seconds"]) or DASH
     count = headline_evidence(row, row["headline"] or "accuracy")
     style: Literal["best", ""] = "best" if row["is_best"] else ""
     return TableCell(

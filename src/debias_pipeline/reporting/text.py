@@ -113,6 +113,12 @@ def passes_text(passes: ImagePasses | None) -> str:
     return f"{forward / 1e6:,.1f} + {backward / 1e6:,.1f} M"
 
 
+def cost_text(passes: ImagePasses | None, seconds: float | None) -> str:
+    """Return "25.6 + 25.6 M; 12 min 34 s", as far as it is known."""
+    texts = (passes_text(passes) if passes else "", duration(seconds) if seconds else "")
+    return "; ".join(filter(None, texts))
+
+
 # --- Few images -----------------------------------------------------------------------------------
 
 # A value that rests on fewer images is shown with their number and an interval.
