@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,9 @@ from hypothesis import settings
 
 # Shells start background jobs with Ctrl-C ignored, which processes that tests start would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Kedro searches for this package at each of its thousand parameters, if it is missing.
+sys.modules.setdefault("ibis", None)  # type: ignore[arg-type]
 
 # A developer's own MLflow store is not for tests.
 os.environ.pop("MLFLOW_TRACKING_URI", None)

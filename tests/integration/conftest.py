@@ -11,6 +11,7 @@ SHORT_RUN = {
     "recipe__steps": 60,
     "recipe__eval_every": 20,
     "recipe__swap_start": 25,
+    "recipe__batch_size": 64,
 }
 
 

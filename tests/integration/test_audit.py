@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from throwaway_project import Outcome, Project, make_project
 
-SHORT = {"device": "cpu", "threads": 1, "recipe__network": "mlp", "recipe__steps": 60}
+SHORT = {"device": "cpu", "threads": 1, "recipe__network": "mlp", "recipe__steps": 40}
 FOLDER = "08_reporting/folder/*/audit"
 
 

@@ -181,7 +181,7 @@ def of_table(
     with pytest.MonkeyPatch.context() as patch:
         for drawing in (method_figures, comparison_figures):
             patch.setattr(drawing, "to_svg", noting_texts(drawn_texts))
-        ran(project, **setting, **TINY_DISENT)
+        ran(Project(project.path, draws=True), **setting, **TINY_DISENT)
     return project.catalog(**setting).load
 
 

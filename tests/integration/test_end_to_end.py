@@ -403,7 +403,7 @@ def test_reporting_alone(project: Project, left: Callable[[str], Any]):
 
 def test_another_percent_and_method_are_filed_apart(project: Project):
     before = project.results()
-    params = {"percent": "5pct", "seed": 3, "recipe__steps": 20, "recipe__eval_every": 20}
+    params = {"percent": "5pct", "seed": 3, "recipe__steps": 4, "recipe__eval_every": 4}
     assert project.run("--pipeline=lff", **params).exit_code == 0
     now = project.results()
     assert {name: now.get(name) for name in before} == before

@@ -21,6 +21,7 @@ GRID = {
     "benchmark.percents": "+".join(PERCENTS),
     "benchmark.seeds": 2,
     "benchmark.threads": 1,
+    "benchmark.overrides.batch_size": 32,
     "benchmark.overrides.steps": 40,
     "benchmark.overrides.eval_every": 20,
     "benchmark.overrides.swap_start": 15,

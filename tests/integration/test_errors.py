@@ -153,15 +153,20 @@ def test_two_options_for_the_pipeline(refusal: Callable[..., str]):
     assert "--pipelines" in refusal("--pipeline=disent", "--pipelines=vanilla")
 
 
-@pytest.mark.parametrize("name", ["parameters", "catalog", "mlflow"])
 @pytest.mark.parametrize(
-    "text", ["a: [1, 2", "a: 1\n  b: 2", "a: '"], ids=["list", "indent", "quote"]
+    ("name", "text"),
+    [("parameters", "a: [1, 2"), ("catalog", "a: 1\n  b: 2"), ("mlflow", "a: '")],
 )
-def test_a_file_of_the_configuration_that_is_not_yaml(name: str, text: str, project: Project):
-    (project.path / "conf/local").mkdir(exist_ok=True)
-    (project.path / f"conf/local/{name}.yml").write_text(text)
-    with unchanged(project):
-        message = told_in_one_line(project.run())
+def test_a_file_of_the_configuration_that_is_not_yaml(
+    name: str, text: str, refusal: Callable[..., str], shared: Project
+):
+    (shared.path / "conf/local").mkdir(exist_ok=True)
+    file = shared.path / f"conf/local/{name}.yml"
+    file.write_text(text)
+    try:
+        message = refusal()
+    finally:
+        file.unlink()
     assert f"{name}.yml" in message
     assert "line" in message
 

@@ -25,7 +25,8 @@ pytestmark = pytest.mark.slow
 KILLS = int(os.environ.get("KILLS", "2"))
 # Sums in another order are other results, hence one thread.
 SHORT: dict[str, Any] = {
-    "seeds": 3, "device": "cpu", "threads": 1, "recipe__steps": 150, "recipe__eval_every": 5,
+    "seeds": 2, "device": "cpu", "threads": 1, "recipe__batch_size": 32,
+    "recipe__steps": 150, "recipe__eval_every": 10,
 }  # fmt: skip
 SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "disent": ("disent", {**SHORT, "recipe__swap_start": 60, "recipe__decay_every": 30}),
@@ -39,7 +40,6 @@ SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
             "recipe__flip": "true",
             "recipe__steps": 24,
             "recipe__eval_every": 3,
-            "recipe__batch_size": 32,
         },
     ),
 }
@@ -192,7 +192,7 @@ def kill_while_training(project: Project, process: ForkedKedro, chance: random.R
     before = snapshots(project)
     if not wait_for(lambda: snapshots(project) - before, process):
         return False
-    time.sleep(chance.uniform(0, 1))
+    time.sleep(chance.uniform(0, 0.3))
     return process.poll() is None
 
 
@@ -432,8 +432,9 @@ GRID = {
     "benchmark.percents": "2pct+5pct",
     "benchmark.seeds": 2,
     "benchmark.threads": 1,
-    "benchmark.overrides.steps": 200,
-    "benchmark.overrides.eval_every": 5,
+    "benchmark.overrides.batch_size": 32,
+    "benchmark.overrides.steps": 150,
+    "benchmark.overrides.eval_every": 10,
     "benchmark.overrides.swap_start": 60,
 }
 BENCHMARK = "--pipeline=benchmark"
@@ -442,28 +443,20 @@ TWO_WORKERS = (
 )  # fmt: skip
 
 
-def test_a_grid_with_two_dask_workers_killed_and_stopped_ends_as_one_that_was_not(
+def test_a_stopped_grid_with_two_dask_workers_ends_as_one_that_was_not(
     empty_project: Project, start: Start, tmp_path: Path, log: Path
 ) -> None:
     whole, project = make_project(tmp_path / "whole"), empty_project
     succeeded(whole.run(BENCHMARK, **GRID))
     command = (BENCHMARK, *TWO_WORKERS, "--only-missing-outputs")
 
-    def interrupted_when(sign: Callable[[], Any], how: signal.Signals) -> int:
-        process = start(*command, **GRID)
-        assert wait_for(sign, process), log.read_text()
-        if how == signal.SIGKILL:
-            kill(process)
-        else:
-            process.send_signal(how)
-        return process.wait()
-
     def trials() -> set[str]:
         return {path.parents[4].name for path in snapshots(project)}
 
-    assert interrupted_when(lambda: trials() == {"2pct", "5pct"}, signal.SIGKILL) == -9
-    before = snapshots(project)
-    assert interrupted_when(lambda: snapshots(project) - before, signal.SIGTERM) == 143
+    process = start(*command, **GRID)
+    assert wait_for(lambda: trials() == {"2pct", "5pct"}, process), log.read_text()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait() == 143
     # Multiprocessing may print a warning after it.
     (line,) = [each for each in log.read_text().splitlines() if each.startswith("Stopped by")]
     assert "same command continues" in line

@@ -15,13 +15,15 @@ import mlflow
 import pytest
 from forked_kedro import ForkedKedro
 from mlflow.entities import Run
-from throwaway_project import Outcome, Project
+from throwaway_project import Project, empty_database
 
 pytestmark = pytest.mark.slow
 
 VARIABLE = "MLFLOW_TRACKING_URI"
 STEPS = 100
-PARAMS = {"device": "cpu", "recipe__steps": STEPS, "recipe__eval_every": 20}
+PARAMS = {
+    "device": "cpu", "recipe__steps": STEPS, "recipe__eval_every": 20, "recipe__batch_size": 64,
+}  # fmt: skip
 
 
 class Server:
@@ -30,6 +32,7 @@ class Server:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir(exist_ok=True)
+        (folder / "mlflow.db").write_bytes(empty_database())
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
         self.uri = f"http://127.0.0.1:{self.port}"
@@ -97,18 +100,6 @@ def finished(training: ForkedKedro) -> str:
     return output
 
 
-def kedro(project: Project, *arguments: str) -> Outcome:
-    done = subprocess.run(
-        [str(Path(sys.executable).with_name("kedro")), *arguments],
-        cwd=project.path,
-        env=project._environment(),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    return Outcome(done.returncode, done.stdout, done.stderr)
-
-
 def check_run(server: Server) -> None:
     """The server has one run, with everything."""
     [run] = server.runs()
@@ -135,7 +126,7 @@ def test_a_server_that_dies_in_the_middle(server: Server, empty_project: Project
     server.send_signal(signal.SIGKILL)
     output = finished(training)
     assert output.count("WARNING") == 1, output
-    failed = kedro(empty_project, "mlflow-sync")
+    failed = empty_project.command("mlflow-sync")
     assert failed.exit_code == 1
     assert len(failed.stderr.splitlines()) == 1
     assert server.uri in failed.stderr

@@ -15,11 +15,10 @@ from typing import Any
 
 import mlflow
 from click.testing import CliRunner
-from forked_kedro import ForkedKedro, draw_nothing
+from forked_kedro import ForkedKedro, drawing_nothing
 from kedro.framework.project import configure_project
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from mlflow.entities import Run
 
 from debias_pipeline.cli import cli
@@ -46,7 +45,7 @@ class Project:
 
     Attributes:
         path: of the folder.
-        draws: whether runs draw figures; else the figures are empty, unless Dask's workers or the
+        draws: whether runs draw figures; else figures are empty, unless Dask's workers or the
             real executable draw them.
     """
 
@@ -162,15 +161,12 @@ class Project:
         # Kedro changes the one; MLflow the other, which a later run would take for the user's.
         variables = {name: os.environ.get(name) for name in ("PYTHONPATH", "MLFLOW_TRACKING_URI")}
         tracking_uri = mlflow.get_tracking_uri()
-        print_svg = FigureCanvasSVG.print_svg
-        with contextlib.chdir(self.path):
+        drawing = contextlib.nullcontext() if self.draws else drawing_nothing()
+        with contextlib.chdir(self.path), drawing:
             try:
-                if not self.draws:
-                    FigureCanvasSVG.print_svg = draw_nothing
                 bootstrap_project(self.path)
                 yield
             finally:
-                FigureCanvasSVG.print_svg = print_svg
                 while mlflow.active_run():
                     mlflow.end_run()
                 set_tracking_uri(tracking_uri)
@@ -205,7 +201,7 @@ def make_project(path: Path, *, with_database: bool = True, draws: bool = False)
     """
     path.mkdir(parents=True)
     if with_database:
-        (path / "mlflow.db").write_bytes(_empty_database())
+        (path / "mlflow.db").write_bytes(empty_database())
     shutil.copytree(CHECKOUT / "conf", path / "conf", ignore=_what_is_local)
     for name in PROJECT_FILES:
         shutil.copy(CHECKOUT / name, path / name)
@@ -218,7 +214,8 @@ def make_project(path: Path, *, with_database: bool = True, draws: bool = False)
 
 
 @functools.cache
-def _empty_database() -> bytes:
+def empty_database() -> bytes:
+    """Return the content of an MLflow database without experiments."""
     with tempfile.TemporaryDirectory() as folder:
         mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db").search_experiments()
         return Path(folder, "mlflow.db").read_bytes()
