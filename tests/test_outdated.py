@@ -12,12 +12,8 @@ from kedro.pipeline import Pipeline, node, pipeline
 
 from debias_pipeline.errors import UserError
 from debias_pipeline.grid import ALL_DONE
-from debias_pipeline.outdated import (
-    RunCatalog,
-    check_raw_data,
-    check_trained_on,
-    mark_outdated,
-)
+from debias_pipeline.outdated import check_raw_data, check_trained_on, mark_outdated
+from debias_pipeline.run_catalog import RunCatalog
 
 RECIPE = {"method": "vanilla", "steps": 100, "lr": 0.1}
 PARAMETERS: dict[str, Any] = {

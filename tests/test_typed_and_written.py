@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 import pytest
 
-from debias_pipeline.cli import explanation, run
+from debias_pipeline.cli import run
+from debias_pipeline.command_line import explanation
 from debias_pipeline.config_loader import ProjectConfigLoader
 from debias_pipeline.errors import UserError
 from debias_pipeline.reporting.text import command

@@ -12,10 +12,9 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from debias_pipeline.errors import UserError
-from debias_pipeline.grid import resolve_catalog, resolve_grid, trials_of
+from debias_pipeline.names import DEFAULT_STORE, SQLITE
 from debias_pipeline.parameters import PATHS, data_folder, resolve_parameters
 from debias_pipeline.registry import unknown
-from debias_pipeline.tracking import DEFAULT_STORE, SQLITE
 
 
 class ProjectConfigLoader(OmegaConfigLoader):
@@ -100,6 +99,9 @@ class ProjectConfigLoader(OmegaConfigLoader):
         run |= {key: self._in_project(key, run[key]) for key in PATHS}
         if grid is None:
             return run
+        # Imports PyTorch; Kedro imports this module at every start.
+        from debias_pipeline.grid import resolve_grid
+
         resolved = resolve_grid(grid, config, run)
         resolved["benchmark"]["mlflow_ui"] = resolved["benchmark"]["mlflow_ui"] or self._server()
         return {**run, **resolved}
@@ -125,6 +127,8 @@ class ProjectConfigLoader(OmegaConfigLoader):
         return urlunsplit(urlsplit(uri)._replace(netloc=urlsplit(uri).netloc.rpartition("@")[2]))
 
     def _catalog(self) -> dict[str, Any]:
+        from debias_pipeline.grid import resolve_catalog, trials_of
+
         parameters = self["parameters"]
         folder = data_folder(
             parameters["dataset"], parameters["percent"], parameters["data_options"], parameters

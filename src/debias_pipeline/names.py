@@ -37,6 +37,10 @@ LOSS_AVERAGES: Final = ("intrinsic", "bias")
 COMMAND_TAG: Final = "kedro_command"
 COMMIT_TAG: Final = "git_commit"
 
+# Addresses of MLflow stores in a file, and the store of a project that sets none.
+SQLITE: Final = "sqlite:///"
+DEFAULT_STORE: Final = "sqlite:///mlflow.db"
+
 # Which bias labels a result rests on: to choose a step or hyper-parameters (tuning), or to train.
 BiasLabels = Literal["none", "tuning", "heldout", "training"]
 # A method that is trained with these is an oracle: it is listed apart and not ranked.
@@ -46,3 +50,10 @@ TrialState = Literal["done", "failed", "not run"]
 DONE: Final = "done"
 FAILED: Final = "failed"
 NOT_RUN: Final = "not run"
+
+# Keys of the recipe files that belong to no method.
+DEFAULTS: Final = "recipe_defaults"
+SOURCES: Final = "published_sources"
+
+# Pipelines of the grid.
+GRID_PIPELINES: Final = ("benchmark", "leaderboard")

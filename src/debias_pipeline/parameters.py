@@ -11,14 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationInf
 from debias_pipeline.biased_data import dataset_names, get_dataset
 from debias_pipeline.biased_data.percent import parse_percent
 from debias_pipeline.biased_data.sources.raw_dir import is_utf8
-from debias_pipeline.methods import method_names
-from debias_pipeline.recipes import (
-    DEFAULTS,
-    SOURCES,
-    check_files,
-    check_overrides,
-    resolve_method,
-)
+from debias_pipeline.errors import UserError
+from debias_pipeline.names import DEFAULTS, SOURCES
+from debias_pipeline.registry import unknown
 from debias_pipeline.selection_rules import SELECTION_RULES
 from debias_pipeline.validation import validated
 
@@ -125,20 +120,17 @@ def resolve_parameters(config: Mapping[str, Any], env: str | None = None) -> dic
     Raises:
         UserError: if a parameter is unknown or its value is invalid.
     """
+    run, options = _run_parameters(config)
+    # Imports PyTorch, so that parameters of the run are checked before.
+    from debias_pipeline.methods import method_names
+    from debias_pipeline.recipes import check_files, check_overrides, resolve_method
+
     check_files(config)
     methods = method_names()
-    options_type = get_dataset(config["dataset"]).options_type
-    known = [*RunParameters.model_fields, *options_type.model_fields]
-    chosen = {
-        key: value for key, value in config.items() if key not in (DEFAULTS, SOURCES, *methods)
-    }
-    options = {key: chosen.pop(key) for key in options_type.model_fields if key in chosen}
-    run = validated(RunParameters, chosen, what="parameter", known=known)
-    parse_percent(run.percent)
-    resolved: dict[str, Any] = {
-        **run.model_dump(),
-        "data_options": validated(options_type, options, what="parameter").model_dump(),
-    }
+    for key in config:
+        if key not in (*RunParameters.model_fields, *options, DEFAULTS, SOURCES, *methods):
+            raise UserError(unknown("parameter", key, [*RunParameters.model_fields, *options]))
+    resolved: dict[str, Any] = {**run.model_dump(), "data_options": options}
     resolved["typed"] = typed_parameters(resolved, env)
     # A Path would change the slashes of a URI.
     resolved |= {key: expanduser(resolved[key]) for key in PATHS}  # noqa: PTH111
@@ -146,6 +138,26 @@ def resolve_parameters(config: Mapping[str, Any], env: str | None = None) -> dic
         resolved[name] = resolve_method(name, config, run.dataset, run.percent, run.recipe)
     check_overrides(run.recipe, methods)
     return resolved
+
+
+def _run_parameters(config: Mapping[str, Any]) -> tuple[RunParameters, dict[str, Any]]:
+    """Validate everything except recipes: the parameters of the run and of its data set.
+
+    Returns:
+        The parameters of the run, and the options of the data set.
+    """
+    options_type = get_dataset(config["dataset"]).options_type
+    # Mappings are the files of recipes, which `check_files` checks.
+    known = [*RunParameters.model_fields, *options_type.model_fields]
+    chosen = {
+        key: value
+        for key, value in config.items()
+        if key in known or (isinstance(value, str | int | float) and key not in (DEFAULTS, SOURCES))
+    }
+    options = {key: chosen.pop(key) for key in options_type.model_fields if key in chosen}
+    run = validated(RunParameters, chosen, what="parameter", known=known)
+    parse_percent(run.percent)
+    return run, validated(options_type, options, what="parameter").model_dump()
 
 
 def typed_parameters(run: Mapping[str, Any], env: str | None) -> dict[str, Any]:

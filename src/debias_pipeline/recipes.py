@@ -8,14 +8,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from debias_pipeline.biased_data import dataset_names
 from debias_pipeline.errors import UserError
 from debias_pipeline.methods import Recipe, get_method, method_names
+from debias_pipeline.names import DEFAULTS, SOURCES
 from debias_pipeline.published import PublishedAccuracy, Source
 from debias_pipeline.registry import unknown
 from debias_pipeline.validation import validated
 
 FOLDER: Final = "conf/base/parameters_recipes"
-# Keys of the files, each in a file of its own; other files have the name of a method as key.
-DEFAULTS, DEFAULTS_FILE = "recipe_defaults", f"{FOLDER}/defaults.yml"
-SOURCES, SOURCES_FILE = "published_sources", f"{FOLDER}/sources.yml"
+# Each has a key of its own, see `names`; other files have the name of a method as key.
+DEFAULTS_FILE: Final = f"{FOLDER}/defaults.yml"
+SOURCES_FILE: Final = f"{FOLDER}/sources.yml"
 # In `recipes` of a method: fields for every data set.
 ALL: Final = "all"
 

@@ -4,12 +4,13 @@ from omegaconf.resolvers import oc
 
 from debias_pipeline.config_loader import ProjectConfigLoader
 from debias_pipeline.hooks import PreflightHooks, SnapshotHooks, SummaryHooks, TrackingHooks
-from debias_pipeline.outdated import RunCatalog
+from debias_pipeline.plugins import defer_commands_of_kedro_mlflow
+from debias_pipeline.run_catalog import RunCatalog
+
+defer_commands_of_kedro_mlflow()
 
 DATA_CATALOG_CLASS = RunCatalog
 HOOKS = (PreflightHooks(), TrackingHooks(), SnapshotHooks(), SummaryHooks())
-# They contact MLflow for every command, and fail with it; TrackingHooks does their work.
-DISABLE_HOOKS_FOR_PLUGINS = ("kedro_mlflow", "kedro-mlflow")
 CONFIG_LOADER_CLASS = ProjectConfigLoader
 CONFIG_LOADER_ARGS = {
     "base_env": "base",

@@ -4,16 +4,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from debias_pipeline.errors import printable
 from debias_pipeline.names import Headline
 from debias_pipeline.records import DataDescription
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class BiasedData:
     """
 
     images: npt.NDArray[np.uint8]
-    manifest: pd.DataFrame
+    manifest: "pd.DataFrame"
     data_card: DataDescription
     contact_sheet: ContactSheet | None = None
     bad_files: Mapping[str, str] = field(default_factory=dict)

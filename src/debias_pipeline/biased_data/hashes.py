@@ -4,11 +4,13 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Columns of the manifest and the types of their bytes, the same on every machine.
 _HASHED_COLUMNS: Final = {
@@ -20,7 +22,7 @@ _CHUNK_BYTES: Final = 16 * 1024**2
 
 
 def content_hash(
-    images: npt.NDArray[np.uint8], manifest: pd.DataFrame, label_names: Sequence[str]
+    images: npt.NDArray[np.uint8], manifest: "pd.DataFrame", label_names: Sequence[str]
 ) -> str:
     """Return a hash of the images, splits, labels and bias labels of a data set.
 

@@ -2,17 +2,28 @@
 
 import re
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
-import pandera.pandas as pa
-from pandera.typing.pandas import Series
 
 from debias_pipeline.biased_data.base import BiasedDataset
 from debias_pipeline.names import SPLITS, Split
 from debias_pipeline.records import DataDescription, LabelBiasAssociation, SplitSummary
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from debias_pipeline.biased_data.manifest_schema import Manifest
+
+__all__ = [
+    "UNKNOWN_BIAS",
+    "Manifest",
+    "check_test_split",
+    "is_relative",
+    "make_data_card",
+    "make_manifest",
+]
 
 UNKNOWN_BIAS: Final = -1
 
@@ -24,45 +35,13 @@ _MAX_CHANCE_ASSOCIATION: Final = 0.15
 _ABSOLUTE = re.compile(r"[/\\]|[A-Za-z]:[/\\]")
 
 
-class Manifest(pa.DataFrameModel):
-    """One row per image, row i describes images[i].
+def __getattr__(name: str) -> Any:
+    """Import `Manifest` where it is used, as pandera takes long to import."""
+    if name != "Manifest":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from debias_pipeline.biased_data.manifest_schema import Manifest
 
-    It is the `validator` of the catalog entry, so Kedro validates on save and load. Types are
-    checked, not coerced, so that a wrong file is not accepted after a silent cast.
-
-    Attributes:
-        image_id: int64, the row number.
-        split: "train", "valid" or "test".
-        label: int16, 0 or more.
-        bias: int16, 0 or more, or -1 if unknown.
-        conflicting: nullable boolean, whether the image is bias-conflicting; null if unknown.
-        source: where the image comes from; a relative path without "..".
-
-    Additional columns are allowed, such as those of a user's own table.
-    """
-
-    image_id: Series[np.int64] = pa.Field(unique=True)
-    split: Series[str] = pa.Field(isin=SPLITS)
-    label: Series[np.int16] = pa.Field(ge=0)
-    bias: Series[np.int16] = pa.Field(ge=UNKNOWN_BIAS)
-    conflicting: Series[pd.BooleanDtype] = pa.Field(nullable=True)
-    source: Series[str]
-
-    class Config:
-        """Allow additional columns; do not cast."""
-
-        strict = False
-        coerce = False
-
-    @pa.check("image_id", name="equals_row_number")
-    @classmethod
-    def _equals_row_number(cls, image_id: "pd.Series[int]") -> "pd.Series[bool]":
-        return image_id == np.arange(len(image_id))
-
-    @pa.check("source", name="relative_path")
-    @classmethod
-    def _relative_path(cls, source: "pd.Series[str]") -> "pd.Series[bool]":
-        return source.map(is_relative).astype(bool)
+    return Manifest
 
 
 def make_manifest(
@@ -72,8 +51,8 @@ def make_manifest(
     bias: Sequence[int] | npt.NDArray[Any] | None,
     conflicting: Sequence[bool | None] | npt.NDArray[Any] | None,
     source: Sequence[str],
-    extra: pd.DataFrame | None = None,
-) -> pd.DataFrame:
+    extra: "pd.DataFrame | None" = None,
+) -> "pd.DataFrame":
     """Build a manifest from one value per image.
 
     Args:
@@ -92,6 +71,10 @@ def make_manifest(
     Raises:
         pandera.errors.SchemaErrors: if it is not valid.
     """
+    import pandas as pd
+
+    from debias_pipeline.biased_data.manifest_schema import Manifest
+
     n = len(label)
     bias = np.full(n, UNKNOWN_BIAS) if bias is None else bias
     known = [None] * n if conflicting is None else conflicting
@@ -116,7 +99,7 @@ def make_manifest(
 
 def make_data_card(
     dataset: BiasedDataset,
-    manifest: pd.DataFrame,
+    manifest: "pd.DataFrame",
     *,
     percent: str,
     seed: int,
@@ -150,7 +133,7 @@ def make_data_card(
     }
 
 
-def check_test_split(manifest: pd.DataFrame) -> LabelBiasAssociation:
+def check_test_split(manifest: "pd.DataFrame") -> LabelBiasAssociation:
     """Return whether accuracy on the test split may be called unbiased accuracy.
 
     Args:
@@ -163,6 +146,8 @@ def check_test_split(manifest: pd.DataFrame) -> LabelBiasAssociation:
         or the bias has only one value. `unbiased`: whether they are independent; null if unknown,
         for example because the split has too few images.
     """
+    import pandas as pd
+
     test = manifest[manifest["split"] == "test"]
     counts = pd.crosstab(test["label"], test["bias"]).to_numpy(np.float64)
     if (test["bias"] == UNKNOWN_BIAS).any() or min(counts.shape) < 2:
@@ -178,7 +163,7 @@ def check_test_split(manifest: pd.DataFrame) -> LabelBiasAssociation:
     return {"unbiased": unbiased, "association": association}
 
 
-def _summary(manifest: pd.DataFrame, split: Split) -> SplitSummary:
+def _summary(manifest: "pd.DataFrame", split: Split) -> SplitSummary:
     flags = manifest.loc[manifest["split"] == split, "conflicting"]
     known = flags.dropna()
     if known.empty:

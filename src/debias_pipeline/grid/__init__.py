@@ -2,7 +2,6 @@
 
 from debias_pipeline.grid.catalog import Catalog, load_or_none, resolve_catalog
 from debias_pipeline.grid.checks import (
-    GRID_PIPELINES,
     check_outcomes,
     check_trials,
     check_typed,
@@ -24,7 +23,6 @@ from debias_pipeline.grid.trials import (
 
 __all__ = [
     "ALL_DONE",
-    "GRID_PIPELINES",
     "GRID_TAG",
     "OVERRIDES",
     "REFERENCES",

@@ -14,7 +14,6 @@ from debias_pipeline.grid.trials import Trial
 from debias_pipeline.names import DONE
 from debias_pipeline.recipes import no_recipe
 
-GRID_PIPELINES: Final = ("benchmark", "leaderboard")
 # The keys of --params that a grid uses, and its keys that replace those of an ordinary run.
 _GRID_KEYS: Final = ("benchmark", "raw_dir", "data_seed", "device", "resume")
 _REPLACED_BY: Final = {

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from kedro.framework.context import KedroContext
-from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
 from kedro.io.core import is_parameter
 from kedro.pipeline import Pipeline
@@ -15,7 +14,6 @@ from debias_pipeline.biased_data import get_dataset
 from debias_pipeline.errors import RecipeError, UserError
 from debias_pipeline.grid import (
     ALL_DONE,
-    GRID_PIPELINES,
     OVERRIDES,
     SETTING_ENTRIES,
     Catalog,
@@ -30,6 +28,7 @@ from debias_pipeline.grid import (
 from debias_pipeline.hooks.stored_trials import stored_trials
 from debias_pipeline.io import unwritable_folder, versions_of
 from debias_pipeline.methods import get_method, method_names
+from debias_pipeline.names import GRID_PIPELINES
 from debias_pipeline.networks import check_weights
 from debias_pipeline.outdated import check_raw_data, check_trained_on, mark_outdated, remedy
 from debias_pipeline.pipeline_registry import (
@@ -46,111 +45,99 @@ from debias_pipeline.use import read_bias_labels
 logger = logging.getLogger(__name__)
 
 
-class PreflightHooks:
-    """Create the pipelines that depend on parameters, and check a run before it starts."""
+def create_pipelines_of_run(context: KedroContext) -> None:
+    """Create the pipelines that depend on the parameters or on the results on disk.
 
-    @hook_impl
-    def after_context_created(self, context: KedroContext) -> None:
-        """Create the pipelines that depend on the parameters or on the results on disk.
+    These are the pipelines of the grid, and `evaluation` and `reporting` for the methods that
+    have a checkpoint, or for the default methods if none has. With the parameter `pretrained`,
+    `evaluation` is the one of the published networks instead, which makes the data set if it
+    does not exist.
+    """
+    pipelines.update(create_pipelines(trials_of(context.params)))
+    catalog = context.catalog
+    if context.params.get("pretrained"):
+        has_data = all(catalog.exists(name) for name in SETTING_ENTRIES)
+        comparable = _comparable_methods(catalog) if has_data else []
+        pipelines.update(pipelines_of_pretrained(comparable, has_data=has_data))
+        return
+    trained = [name for name in method_names() if catalog.exists(f"{name}.checkpoint")]
+    pipelines.update(pipelines_of_trained(trained or DEFAULT_METHODS))
 
-        These are the pipelines of the grid, and `evaluation` and `reporting` for the methods that
-        have a checkpoint, or for the default methods if none has. With the parameter `pretrained`,
-        `evaluation` is the one of the published networks instead, which makes the data set if it
-        does not exist.
-        """
-        pipelines.update(create_pipelines(trials_of(context.params)))
-        catalog = context.catalog
-        if context.params.get("pretrained"):
-            has_data = all(catalog.exists(name) for name in SETTING_ENTRIES)
-            comparable = _comparable_methods(catalog) if has_data else []
-            pipelines.update(pipelines_of_pretrained(comparable, has_data=has_data))
-            return
-        trained = [name for name in method_names() if catalog.exists(f"{name}.checkpoint")]
-        pipelines.update(pipelines_of_trained(trained or DEFAULT_METHODS))
 
-    # Runs before all other hooks, so that an invalid run does not start an MLflow run.
-    @hook_impl(tryfirst=True)
-    def before_pipeline_run(
-        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Catalog
-    ) -> None:
-        """Check recipes, device, inputs and outputs of the pipeline or grid that will run.
+def check_run(run_params: dict[str, Any], pipeline: Pipeline, catalog: Catalog) -> None:
+    """Check recipes, device, inputs and outputs of the pipeline or grid that will run.
 
-        Raises:
-            UserError: if a method has no recipe, no method of the run has a given recipe field,
-                the device is not available, an input is missing or belongs to other data, results
-                cannot be saved, a method needs bias labels and the data has none, or the file
-                `bias_labels` cannot be used.
-        """
-        _check_load_versions(run_params["load_versions"] or {}, pipeline, catalog)
-        parameters: dict[str, Any] = catalog.load("parameters")
-        if set(run_params["pipeline_names"] or ["__default__"]) <= set(GRID_PIPELINES):
-            check_typed(run_params["runtime_params"] or {})
-        trials = chosen_trials(trials_of(parameters), pipeline)
-        if not trials and run_params["runner"] != ON_OTHER_MACHINES:
-            _check_leaderboard(pipeline, catalog, parameters)
-        check_trials(trials, pipeline, catalog, parameters)
-        # Workers of a cluster may have other devices and files than this machine.
-        runs_here = run_params["runner"] != ON_OTHER_MACHINES
+    Raises:
+        UserError: if a method has no recipe, no method of the run has a given recipe field,
+            the device is not available, an input is missing or belongs to other data, results
+            cannot be saved, a method needs bias labels and the data has none, or the file
+            `bias_labels` cannot be used.
+    """
+    _check_load_versions(run_params["load_versions"] or {}, pipeline, catalog)
+    parameters: dict[str, Any] = catalog.load("parameters")
+    if set(run_params["pipeline_names"] or ["__default__"]) <= set(GRID_PIPELINES):
+        check_typed(run_params["runtime_params"] or {})
+    trials = chosen_trials(trials_of(parameters), pipeline)
+    if not trials and run_params["runner"] != ON_OTHER_MACHINES:
+        _check_leaderboard(pipeline, catalog, parameters)
+    check_trials(trials, pipeline, catalog, parameters)
+    # Workers of a cluster may have other devices and files than this machine.
+    runs_here = run_params["runner"] != ON_OTHER_MACHINES
+    if runs_here:
+        choose_device(parameters["device"])
+        _check_writable(pipeline, catalog)
+        for trial in trials:
+            _check_weights(trial.recipe or {}, OVERRIDES)
+        if "params:pretrained" in pipeline.inputs() and "images" in pipeline.all_outputs():
+            check_published(Path(parameters["pretrained"]))
+    trained = _methods_of(pipeline, "params:{}.recipe")
+    for method in trained:
+        if "recipe" not in parameters[method]:
+            raise UserError(no_recipe(method, parameters["dataset"]))
         if runs_here:
-            choose_device(parameters["device"])
-            _check_writable(pipeline, catalog)
-            for trial in trials:
-                _check_weights(trial.recipe or {}, OVERRIDES)
-            if "params:pretrained" in pipeline.inputs() and "images" in pipeline.all_outputs():
-                check_published(Path(parameters["pretrained"]))
-        trained = _methods_of(pipeline, "params:{}.recipe")
-        for method in trained:
-            if "recipe" not in parameters[method]:
-                raise UserError(no_recipe(method, parameters["dataset"]))
-            if runs_here:
-                _check_weights(parameters[method]["recipe"], "recipe")
-        if trained:
-            check_overrides(parameters["recipe"], trained)
-            check_decays(
-                parameters["recipe"], {name: parameters[name]["recipe"] for name in trained}
+            _check_weights(parameters[method]["recipe"], "recipe")
+    if trained:
+        check_overrides(parameters["recipe"], trained)
+        check_decays(parameters["recipe"], {name: parameters[name]["recipe"] for name in trained})
+    for key in ("model", "images"):
+        if f"params:{key}" in pipeline.inputs() and not parameters[key]:
+            raise UserError(
+                f"--pipeline=predict needs {key}, which is empty; use e.g. --params "
+                "model=data/06_models/cmnist_mini/2pct/disent,images=photos"
             )
-        for key in ("model", "images"):
-            if f"params:{key}" in pipeline.inputs() and not parameters[key]:
-                raise UserError(
-                    f"--pipeline=predict needs {key}, which is empty; use e.g. --params "
-                    "model=data/06_models/cmnist_mini/2pct/disent,images=photos"
-                )
-        self._check_inputs(pipeline, catalog, parameters)
-        if runs_here:
-            if "params:bias_labels" in pipeline.inputs():
-                read_bias_labels(parameters["bias_labels"])
-            for method in trained:
-                _check_bias_labels(method, parameters, parameters, "", pipeline, catalog)
-            for trial in trials:
-                setting = parameters[trial.setting]
-                namespace = f"{trial.setting}."
-                _check_bias_labels(trial.method, setting, parameters, namespace, pipeline, catalog)
-        check_trained_on(pipeline, catalog, parameters)
-        if warning := check_raw_data(pipeline, catalog, parameters):
-            logger.warning(warning)
-        if run_params.get("only_missing_outputs"):
-            for reason in mark_outdated(pipeline, catalog, parameters):
-                logger.info(reason)
+    _check_inputs(pipeline, catalog, parameters)
+    if runs_here:
+        if "params:bias_labels" in pipeline.inputs():
+            read_bias_labels(parameters["bias_labels"])
+        for method in trained:
+            _check_bias_labels(method, parameters, parameters, "", pipeline, catalog)
+        for trial in trials:
+            setting = parameters[trial.setting]
+            namespace = f"{trial.setting}."
+            _check_bias_labels(trial.method, setting, parameters, namespace, pipeline, catalog)
+    check_trained_on(pipeline, catalog, parameters)
+    if warning := check_raw_data(pipeline, catalog, parameters):
+        logger.warning(warning)
+    if run_params.get("only_missing_outputs"):
+        for reason in mark_outdated(pipeline, catalog, parameters):
+            logger.info(reason)
 
-    def _check_inputs(
-        self, pipeline: Pipeline, catalog: Catalog, parameters: dict[str, Any]
-    ) -> None:
-        # Inputs of the leaderboard may be missing; it shows which.
-        read = {
-            name for node in pipeline.nodes if ALL_DONE not in node.tags for name in node.inputs
-        }
-        needed = sorted(name for name in read & pipeline.inputs() if not is_parameter(name))
-        missing = [name for name in needed if not catalog.exists(name)]
-        if not missing:
-            return
-        title = get_dataset(parameters["dataset"]).title(
-            parameters["percent"], Path(parameters["raw_dir"])
-        )
-        method = next((name.split(".")[0] for name in missing if "." in name), None)
-        raise UserError(
-            f"{', '.join(missing)} of {title} must exist before this run; "
-            f"run this first: {remedy(method, parameters)}"
-        )
+
+def _check_inputs(pipeline: Pipeline, catalog: Catalog, parameters: dict[str, Any]) -> None:
+    # Inputs of the leaderboard may be missing; it shows which.
+    read = {name for node in pipeline.nodes if ALL_DONE not in node.tags for name in node.inputs}
+    needed = sorted(name for name in read & pipeline.inputs() if not is_parameter(name))
+    missing = [name for name in needed if not catalog.exists(name)]
+    if not missing:
+        return
+    title = get_dataset(parameters["dataset"]).title(
+        parameters["percent"], Path(parameters["raw_dir"])
+    )
+    method = next((name.split(".")[0] for name in missing if "." in name), None)
+    raise UserError(
+        f"{', '.join(missing)} of {title} must exist before this run; "
+        f"run this first: {remedy(method, parameters)}"
+    )
 
 
 def _check_leaderboard(pipeline: Pipeline, catalog: Catalog, parameters: Mapping[str, Any]) -> None:

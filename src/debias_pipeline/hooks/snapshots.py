@@ -1,12 +1,13 @@
 """Remove snapshots when the results of training are saved."""
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kedro.framework.hooks import hook_impl
 from kedro.pipeline.node import Node
 
-from debias_pipeline.grid import Catalog
+if TYPE_CHECKING:
+    from debias_pipeline.grid import Catalog
 
 logger = logging.getLogger(__name__)
 
@@ -19,10 +20,10 @@ LAST_OUTPUT = "training_record"
 class SnapshotHooks:
     """Remove the snapshots of a training run when all its outputs are saved."""
 
-    _catalog: Catalog
+    _catalog: "Catalog"
 
     @hook_impl
-    def before_node_run(self, catalog: Catalog) -> None:
+    def before_node_run(self, catalog: "Catalog") -> None:
         """Store the catalog; workers call no earlier hook."""
         self._catalog = catalog
 

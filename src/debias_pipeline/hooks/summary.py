@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, cast
 
-from kedro.framework.hooks import hook_impl
 from kedro.pipeline import Pipeline
 from rich.console import Console
 from rich.style import Style
@@ -38,49 +37,44 @@ _PRINTED: Final = (
 )
 
 
-class SummaryHooks:
-    """Print the results of a run, and fail it if trials of the grid failed."""
+def print_summary(pipeline: Pipeline, catalog: Catalog) -> None:
+    """Print the tables of the run, the paths of its reports, and the URL of the index page.
 
-    # Runs after all other hooks, so that the MLflow run has ended when this hook raises.
-    @hook_impl(trylast=True)
-    def after_pipeline_run(self, pipeline: Pipeline, catalog: Catalog) -> None:
-        """Print the tables of the run, the paths of its reports, and the URL of the index page.
-
-        Raises:
-            UserError: if trials of the grid failed.
-        """
-        outputs, parameters = pipeline.all_outputs(), catalog.load("parameters")
-        names = (f"{name}.metrics" for name in (*method_names(), PRETRAINED))
-        evaluated = baseline_first(name for name in names if name in outputs)
-        console = Console()
-        if evaluated:
-            table = _headline_table([name.split(".")[0] for name in evaluated], catalog, parameters)
-            console.print(table)
-        if f"{AUDIT}.verdict" in outputs:
-            verdict = catalog.load(f"{AUDIT}.verdict")
-            console.print(verdict_text(verdict), soft_wrap=not console.is_terminal)
-        for name in (*evaluated, f"{AUDIT}.metrics"):
-            entry = f"{name.removesuffix('metrics')}label_estimates"
-            if entry in outputs and (estimates := catalog.load(entry))["labelled"]:
-                text = estimates_text(entry.split(".")[0], estimates)
-                console.print(text, soft_wrap=not console.is_terminal)
-        if "leaderboard_json" in outputs:
-            console.print(leaderboard_tables(catalog.load("leaderboard_json")))
-        reports = sorted(name for name in outputs if name.endswith(_PRINTED))
-        # For published networks, and where there is no report, show the path of the metrics.
-        files = [*reports, *(name for name in evaluated if not reports or PRETRAINED in name)]
-        for name in files:
-            path = location(catalog.get(name)).removeprefix(f"{Path.cwd()}{os.sep}")
-            # Printed instead of logged, as a log handler would wrap the path.
-            print(f"{name.replace('.', ' ').replace('_', ' ')}: {path}")
-        if index := update_index(pipeline, catalog):
-            # Not wrapped, so that it can be copied; a link where the output is a terminal.
-            console.print(Text(index, Style(link=index)), soft_wrap=True)
-        trials = chosen_trials(trials_of(parameters), pipeline)
-        check_outcomes(
-            trials,
-            {trial.name: load_or_none(catalog, f"{trial.name}.outcome") for trial in trials},
-        )
+    Raises:
+        UserError: if trials of the grid failed.
+    """
+    outputs, parameters = pipeline.all_outputs(), catalog.load("parameters")
+    names = (f"{name}.metrics" for name in (*method_names(), PRETRAINED))
+    evaluated = baseline_first(name for name in names if name in outputs)
+    console = Console()
+    if evaluated:
+        table = _headline_table([name.split(".")[0] for name in evaluated], catalog, parameters)
+        console.print(table)
+    if f"{AUDIT}.verdict" in outputs:
+        verdict = catalog.load(f"{AUDIT}.verdict")
+        console.print(verdict_text(verdict), soft_wrap=not console.is_terminal)
+    for name in (*evaluated, f"{AUDIT}.metrics"):
+        entry = f"{name.removesuffix('metrics')}label_estimates"
+        if entry in outputs and (estimates := catalog.load(entry))["labelled"]:
+            text = estimates_text(entry.split(".")[0], estimates)
+            console.print(text, soft_wrap=not console.is_terminal)
+    if "leaderboard_json" in outputs:
+        console.print(leaderboard_tables(catalog.load("leaderboard_json")))
+    reports = sorted(name for name in outputs if name.endswith(_PRINTED))
+    # For published networks, and where there is no report, show the path of the metrics.
+    files = [*reports, *(name for name in evaluated if not reports or PRETRAINED in name)]
+    for name in files:
+        path = location(catalog.get(name)).removeprefix(f"{Path.cwd()}{os.sep}")
+        # Printed instead of logged, as a log handler would wrap the path.
+        print(f"{name.replace('.', ' ').replace('_', ' ')}: {path}")
+    if index := update_index(pipeline, catalog):
+        # Not wrapped, so that it can be copied; a link where the output is a terminal.
+        console.print(Text(index, Style(link=index)), soft_wrap=True)
+    trials = chosen_trials(trials_of(parameters), pipeline)
+    check_outcomes(
+        trials,
+        {trial.name: load_or_none(catalog, f"{trial.name}.outcome") for trial in trials},
+    )
 
 
 def _headline_table(

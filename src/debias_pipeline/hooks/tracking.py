@@ -7,7 +7,6 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final, cast
 
 from kedro.framework.context import KedroContext
-from kedro.framework.hooks import hook_impl
 from kedro.io.core import is_parameter
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
@@ -51,7 +50,7 @@ from debias_pipeline.tracking import (
 _NO_SETTINGS: Final = ("typed", "published_accuracy", "replaced_defaults")
 
 
-class TrackingHooks:
+class Tracking:
     """Track a run in MLflow: parameters, tags, metrics, artifacts and models.
 
     A run of several methods is a parent run with a child run per method, with the same names of
@@ -69,9 +68,7 @@ class TrackingHooks:
         # Folder of the images; unknown on workers.
         self._raw_dir: Path | None = None
 
-    # Runs before all hooks that read the configuration.
-    @hook_impl(tryfirst=True)
-    def after_context_created(self, context: KedroContext) -> None:
+    def read_settings(self, context: KedroContext) -> None:
         """Read mlflow.yml, without contacting MLflow."""
         loader, project = cast(ProjectConfigLoader, context.config_loader), context.project_path
         loader.project = Path(project)
@@ -82,10 +79,7 @@ class TrackingHooks:
         set_tracking_uri(self._destination.uri)
         context.__setattr__("mlflow", self._config)
 
-    @hook_impl(trylast=True)
-    def before_pipeline_run(
-        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Catalog
-    ) -> None:
+    def start(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Catalog) -> None:
         """Start the MLflow run of the command, set its tags, and plan a child run per method.
 
         Does nothing if mlflow.yml disables tracking for the pipelines. There are child runs only
@@ -121,8 +115,7 @@ class TrackingHooks:
         if trials:
             active_run().log(params={"benchmark": parameters["benchmark"]})
 
-    @hook_impl
-    def before_node_run(self, node: Node, catalog: Catalog, inputs: dict[str, Any]) -> None:
+    def log_inputs(self, node: Node, catalog: Catalog, inputs: dict[str, Any]) -> None:
         """Log the parameters, data and model of a node; trials log their recipes themselves."""
         # Set here, as workers call no earlier hook.
         self._catalog = catalog
@@ -144,16 +137,14 @@ class TrackingHooks:
             elif name == f"{method}.checkpoint" and not in_grid:
                 self._log_model(name, value, method)
 
-    @hook_impl
-    def after_node_run(self, node: Node) -> None:
+    def end_node(self, node: Node) -> None:
         """End the run of a method after its last node."""
         method = _method_of(node)
         self._left[method] -= 1
         if not self._left[method]:
             end_method_run(method)
 
-    @hook_impl
-    def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
+    def log_output(self, dataset_name: str, data: Any, node: Node) -> None:
         """Log data whose catalog entry has `mlflow_artifact: <folder>` or `mlflow_metrics: true`.
 
         Datasets of kedro-mlflow are not used, as they fail if the MLflow server is unreachable.
@@ -210,13 +201,11 @@ class TrackingHooks:
             facts={"label": card["label_name"], "bias": card["bias_name"], **counts},
         )
 
-    @hook_impl
-    def after_pipeline_run(self) -> None:
+    def finish(self) -> None:
         """End the MLflow run."""
         end_run(FINISHED)
 
-    @hook_impl
-    def on_pipeline_error(self) -> None:
+    def fail(self) -> None:
         """End the MLflow run as failed; see `killed_when_interrupted` for Ctrl-C."""
         end_run(FAILED)
 

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, cast
 
-from kedro.io import AbstractVersionedDataset, DataCatalog
+from kedro.io import AbstractVersionedDataset
 from kedro.pipeline import Pipeline
 
 from debias_pipeline.errors import UserError
@@ -19,32 +19,7 @@ from debias_pipeline.methods import method_names
 from debias_pipeline.names import DONE, FAILED
 from debias_pipeline.outdated.trainings import data_and_trainings
 from debias_pipeline.pipelines.evaluation import PRETRAINED
-
-
-class RunCatalog(DataCatalog):
-    """A catalog that reports outdated results as missing until the run saves them again.
-
-    `kedro run --only-missing-outputs` asks the catalog which outputs exist. Results of other
-    settings must not count as outputs of this run.
-    """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """See `DataCatalog`."""
-        super().__init__(*args, **kwargs)
-        self._outdated: set[str] = set()
-
-    def mark_outdated(self, names: Iterable[str]) -> None:
-        """Report datasets as missing until they are saved."""
-        self._outdated.update(names)
-
-    def exists(self, ds_name: str) -> bool:
-        """Return whether data of a dataset exists and is up to date."""
-        return ds_name not in self._outdated and super().exists(ds_name)
-
-    def save(self, ds_name: str, data: Any) -> None:
-        """Save data and mark the dataset as up to date."""
-        super().save(ds_name, data)
-        self._outdated.discard(ds_name)
+from debias_pipeline.run_catalog import RunCatalog
 
 
 def mark_outdated(pipeline: Pipeline, catalog: Catalog, parameters: Mapping[str, Any]) -> list[str]:

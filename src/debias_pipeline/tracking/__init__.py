@@ -30,15 +30,13 @@ from debias_pipeline.tracking.settings import (
     mlflow_config,
     set_tracking_uri,
 )
-from debias_pipeline.tracking.store import DEFAULT_STORE, SQLITE, Destination, Store
+from debias_pipeline.tracking.store import Destination, Store
 
 __all__ = [
-    "DEFAULT_STORE",
     "FAILED",
     "FINISHED",
     "NOTE",
     "PENDING_FOLDER",
-    "SQLITE",
     "Dataset",
     "Destination",
     "MethodRun",

@@ -42,6 +42,7 @@ from mlflow.utils.validation import MAX_DATASET_DIGEST_SIZE, MAX_DATASET_NAME_SI
 
 from debias_pipeline.errors import one_line
 from debias_pipeline.files import link_or_copy, replacing
+from debias_pipeline.names import SQLITE
 from debias_pipeline.tracking.journal import (
     CLOSE_CHILDREN,
     DATASET,
@@ -57,8 +58,6 @@ logger = logging.getLogger(__name__)
 # Finds a run whose creation got no answer, so that it is not created twice.
 KEY_TAG: Final = "debias_pipeline.key"
 
-SQLITE: Final = "sqlite:///"
-DEFAULT_STORE: Final = "sqlite:///mlflow.db"
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 
 # Errors of a store that works, for requests that would fail again.

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import scipy  # imports scipy.ndimage when it is used first
 from PIL import Image
-from scipy import ndimage
 
 from debias_pipeline.biased_data.corruptions.operations import (
     SIDE,
@@ -129,7 +129,9 @@ def _elastic(images: Bytes, constants: tuple[float, float, float], seeds: Seeds)
     noise = np.stack([rng.uniform(-1, 1, (2, SIDE, SIDE)) for rng in generators])
     planes = warp_affine(to_planes(images), shifts)
     if displacement:
-        smooth = ndimage.gaussian_filter(noise, (0, 0, sigma, sigma), mode="reflect", truncate=3)
+        smooth = scipy.ndimage.gaussian_filter(
+            noise, (0, 0, sigma, sigma), mode="reflect", truncate=3
+        )
         rows, columns = np.indices((SIDE, SIDE))
         dx, dy = displacement * smooth[:, 0], displacement * smooth[:, 1]
         planes = sample(planes, rows + dy, columns + dx, fold_at_edge)

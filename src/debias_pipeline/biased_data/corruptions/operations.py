@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
+import scipy  # imports scipy.ndimage when it is used first
 
 Bytes = npt.NDArray[np.uint8]
 # float32 or float64.
@@ -42,7 +42,9 @@ def luma(planes: Floats) -> Floats:
 
 def gaussian(layer: Floats, sigma: float) -> Floats:
     """Blur each layer with a Gaussian of `sigma` pixels; edges are repeated."""
-    blurred: Floats = ndimage.gaussian_filter(layer, (0, sigma, sigma), mode="nearest", truncate=4)
+    blurred: Floats = scipy.ndimage.gaussian_filter(
+        layer, (0, sigma, sigma), mode="nearest", truncate=4
+    )
     return blurred
 
 

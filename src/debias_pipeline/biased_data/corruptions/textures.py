@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
+import scipy  # imports scipy.ndimage when it is used first
 
 from debias_pipeline.biased_data.corruptions.operations import (
     ROUNDING,
@@ -44,7 +44,7 @@ def frost_textures() -> npt.NDArray[np.float32]:
 
 def _frost_texture(rng: np.random.Generator, side: int) -> Floats:
     def smooth(sigma: float) -> Floats:
-        field = ndimage.gaussian_filter(rng.standard_normal((side, side)), sigma, mode="wrap")
+        field = scipy.ndimage.gaussian_filter(rng.standard_normal((side, side)), sigma, mode="wrap")
         unit: Floats = field / field.std()
         return unit
 
@@ -103,7 +103,7 @@ def _edges(liquid: Bytes) -> npt.NDArray[np.bool_]:
     # Pixels of different images are not connected.
     plane = np.zeros((3, 3, 3), bool)
     plane[1] = True
-    labels, count = ndimage.label(candidate, plane)
+    labels, count = scipy.ndimage.label(candidate, plane)
     strong = np.zeros(count + 1, bool)
     strong[labels[size > _STRONG_EDGE]] = True
     strong[0] = False
@@ -139,7 +139,7 @@ def _distance(edges: npt.NDArray[np.bool_]) -> Floats:
     # Add an image full of edges, so that there is always one. The distance between images is so
     # large that edges of other images are farther away than any edge of the same image.
     far = np.concatenate([np.zeros_like(edges[:1]), ~edges])
-    distance: Floats = ndimage.distance_transform_edt(far, sampling=(2 * SIDE, 1, 1))[1:]
+    distance: Floats = scipy.ndimage.distance_transform_edt(far, sampling=(2 * SIDE, 1, 1))[1:]
     return distance
 
 

@@ -4,7 +4,6 @@ from pathlib import Path
 
 from debias_pipeline.biased_data.folder.class_folders import list_class_folders
 from debias_pipeline.biased_data.folder.listing import Listing
-from debias_pipeline.biased_data.folder.tables import find_tables, list_table, named_table
 from debias_pipeline.errors import UserError
 
 __all__ = ["Listing", "list_folder"]
@@ -21,6 +20,9 @@ def list_folder(raw_dir: Path, table: str) -> Listing:
         UserError: if there is neither a table nor class folders, there are several tables or only
             tables of a kind that is not read, or the table cannot be read or has missing columns.
     """
+    # Imports pandas; commands that read no data import this module as well.
+    from debias_pipeline.biased_data.folder.tables import find_tables, list_table, named_table
+
     if table:
         return list_table(raw_dir, named_table(raw_dir, table))
     tables, others = find_tables(raw_dir)

@@ -4,11 +4,12 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
-
-import pandas as pd
+from typing import TYPE_CHECKING, Final
 
 from debias_pipeline.biased_data.sources.raw_dir import FileNotes
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # In lower case; look up names with `splits_of`.
 _SPLIT_NAMES: Final = {
@@ -50,7 +51,7 @@ class Listing:
     label: Sequence[str]
     bias: Sequence[str]
     split: Sequence[str]
-    extra: pd.DataFrame | None
+    extra: "pd.DataFrame | None"
     problems: Sequence[str]
     others: FileNotes = field(default_factory=FileNotes)
     notes: Sequence[str] = ()
