@@ -16,6 +16,7 @@ from debias_pipeline.grid import resolve_catalog, resolve_grid, trials_of
 from debias_pipeline.parameters import PATHS, data_folder, resolve_parameters
 from debias_pipeline.registry import unknown
 from debias_pipeline.tracking import DEFAULT_STORE, SQLITE
+from debias_pipeline.tuning import TUNE, resolve_tune
 
 
 class ProjectConfigLoader(OmegaConfigLoader):
@@ -24,6 +25,7 @@ class ProjectConfigLoader(OmegaConfigLoader):
     `parameters` contains `<method>.recipe` and `<method>.published_accuracy` instead of the whole
     table of recipes, so that nodes, Kedro-Viz and MLflow see only the values that a run uses. For
     the pipeline `benchmark` it contains the same for every trial (see `grid.resolve_grid`).
+    For `tune` it contains the ranges of every method (see `tuning.resolve_tune`).
     `catalog` contains the entries of the run and of every trial (see `grid.resolve_catalog`).
 
     Attributes:
@@ -95,9 +97,11 @@ class ProjectConfigLoader(OmegaConfigLoader):
 
     def _parameters(self) -> dict[str, Any]:
         config: dict[str, Any] = super().__getitem__("parameters")
-        grid = config.pop("benchmark", None)
+        grid, search = config.pop("benchmark", None), config.pop(TUNE, None)
         run = resolve_parameters(config, None if self.env == self.default_run_env else self.env)
         run |= {key: self._in_project(key, run[key]) for key in PATHS}
+        if search is not None:
+            run[TUNE] = resolve_tune(search, config, run)
         if grid is None:
             return run
         resolved = resolve_grid(grid, config, run)

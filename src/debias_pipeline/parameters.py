@@ -13,6 +13,7 @@ from debias_pipeline.biased_data.percent import parse_percent
 from debias_pipeline.biased_data.sources.raw_dir import is_utf8
 from debias_pipeline.methods import method_names
 from debias_pipeline.recipes import (
+    DEFAULT_RANGES,
     DEFAULTS,
     SOURCES,
     check_files,
@@ -113,7 +114,8 @@ def resolve_parameters(config: Mapping[str, Any], env: str | None = None) -> dic
 
     Args:
         config: what the parameters files and `--params` set: the fields of RunParameters and of
-            the data set's options, `recipe_defaults`, `published_sources`, and a block per method.
+            the data set's options, `recipe_defaults`, `default_ranges`, `published_sources`, and a
+            block per method.
         env: Kedro environment of the run; None for the default one.
 
     Returns:
@@ -130,7 +132,9 @@ def resolve_parameters(config: Mapping[str, Any], env: str | None = None) -> dic
     options_type = get_dataset(config["dataset"]).options_type
     known = [*RunParameters.model_fields, *options_type.model_fields]
     chosen = {
-        key: value for key, value in config.items() if key not in (DEFAULTS, SOURCES, *methods)
+        key: value
+        for key, value in config.items()
+        if key not in (DEFAULTS, DEFAULT_RANGES, SOURCES, *methods)
     }
     options = {key: chosen.pop(key) for key in options_type.model_fields if key in chosen}
     run = validated(RunParameters, chosen, what="parameter", known=known)
