@@ -114,7 +114,7 @@ def tuning_table(tuning: Tuning) -> Table:
     table.add_column("Validation score", justify="right")
     table.add_column("Own recipe", justify="right")
     table.add_column("Trials", justify="right")
-    table.add_column("Best values, for --params", overflow="fold")
+    table.add_column("Best values", overflow="fold")
     for method, found in tuning["methods"].items():
         first, best = found["trials"][0], found["best"]
         scores = [
@@ -123,7 +123,10 @@ def tuning_table(tuning: Tuning) -> Table:
         ]
         failed = f", {found['failed']} failed" if found["failed"] else ""
         trials = f"{len(found['trials'])}{failed}"
-        table.add_row(method, *scores, trials, Text(found["params"] or "all trials failed"))
+        values = ", ".join(
+            f"{name}={value}" for name, value in (best or {"values": {}})["values"].items()
+        )
+        table.add_row(method, *scores, trials, Text(values or "all trials failed"))
     return table
 
 

@@ -319,7 +319,7 @@ class _Tuner:
             **({"seeds": len(seeds)} if len(seeds) > 1 else {}),
         }
         if best is not None:
-            parameters["recipe"] = {**self.typed["recipe"], **best.values}
+            parameters["recipe"] = {**self._typed_fields(method), **best.values}
         return {
             "ranges": self.tune["searches"][method]["ranges"],
             "trials": rows,
@@ -327,6 +327,16 @@ class _Tuner:
             "best": None if best is None else _row(best),
             "params": typed_params({"recipe": best.values}) if best else None,
             "command": training_command(method, parameters) if best else None,
+        }
+
+    def _typed_fields(self, method: str) -> dict[str, Any]:
+        """Return the recipe fields that the user has set and that this method uses."""
+        recipe = self.tune["searches"][method]["recipe"]
+        return {
+            field: value
+            for field, value in self.typed["recipe"].items()
+            # A constant learning rate has no decays, and the command line refuses them.
+            if field in recipe and (recipe[field] is not None or value is None)
         }
 
 
