@@ -275,8 +275,13 @@ class _Tuner:
             method: max(0, self.tune["trials"] - len(search.trials()))
             for method, search in searches.items()
         }
+        # The shorter of two times, as MLflow and others are busy when a process starts.
+        rounds = [
+            {method: self._seconds_per_trial(method) for method, count in left.items() if count}
+            for _ in range(2)
+        ]
         estimates = {
-            method: [self._seconds_per_trial(method)] * count if count else []
+            method: [min(seconds[method] for seconds in rounds)] * count if count else []
             for method, count in left.items()
         }
         logger.info(
