@@ -213,7 +213,7 @@ def test_every_parameter_is_typed_or_known_to_have_no_part_in_results():
 
 def base_parameters():
     config = OmegaConfigLoader(str(CONF), default_run_env="local", base_env="base")["parameters"]
-    return {key: value for key, value in config.items() if key != "benchmark"}
+    return {key: value for key, value in config.items() if key not in ("benchmark", "tune")}
 
 
 def resolved_with(method, tables, **changes):

@@ -23,6 +23,7 @@ class ProjectConfigLoader(OmegaConfigLoader):
     `parameters` contains `<method>.recipe` and `<method>.published_accuracy` instead of the whole
     table of recipes, so that nodes, Kedro-Viz and MLflow see only the values that a run uses. For
     the pipeline `benchmark` it contains the same for every trial (see `grid.resolve_grid`).
+    For `tune` it contains the ranges of every method (see `tuning.resolve_tune`).
     `catalog` contains the entries of the run and of every trial (see `grid.resolve_catalog`).
 
     Attributes:
@@ -94,12 +95,16 @@ class ProjectConfigLoader(OmegaConfigLoader):
 
     def _parameters(self) -> dict[str, Any]:
         config: dict[str, Any] = super().__getitem__("parameters")
-        grid = config.pop("benchmark", None)
+        grid, search = config.pop("benchmark", None), config.pop("tune", None)
         run = resolve_parameters(config, None if self.env == self.default_run_env else self.env)
         run |= {key: self._in_project(key, run[key]) for key in PATHS}
+        # Both import PyTorch; Kedro imports this module at every start.
+        if search is not None:
+            from debias_pipeline.tuning import resolve_tune
+
+            run["tune"] = resolve_tune(search, config, run)
         if grid is None:
             return run
-        # Imports PyTorch; Kedro imports this module at every start.
         from debias_pipeline.grid import resolve_grid
 
         resolved = resolve_grid(grid, config, run)

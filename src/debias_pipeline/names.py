@@ -53,6 +53,7 @@ NOT_RUN: Final = "not run"
 
 # Keys of the recipe files that belong to no method.
 DEFAULTS: Final = "recipe_defaults"
+DEFAULT_RANGES: Final = "default_ranges"
 SOURCES: Final = "published_sources"
 
 # Pipelines of the grid.

@@ -12,10 +12,12 @@ from debias_pipeline.biased_data import dataset_names, get_dataset
 from debias_pipeline.biased_data.percent import parse_percent
 from debias_pipeline.biased_data.sources.raw_dir import is_utf8
 from debias_pipeline.errors import UserError
-from debias_pipeline.names import DEFAULTS, SOURCES
+from debias_pipeline.names import DEFAULT_RANGES, DEFAULTS, SOURCES
 from debias_pipeline.registry import unknown
 from debias_pipeline.selection_rules import SELECTION_RULES
 from debias_pipeline.validation import validated
+
+_OF_RECIPES: Final = (DEFAULTS, DEFAULT_RANGES, SOURCES)
 
 # Values of conf/base/parameters.yml; a command that reproduces a run need not name them.
 RUN_DEFAULTS: Final = {
@@ -108,7 +110,8 @@ def resolve_parameters(config: Mapping[str, Any], env: str | None = None) -> dic
 
     Args:
         config: what the parameters files and `--params` set: the fields of RunParameters and of
-            the data set's options, `recipe_defaults`, `published_sources`, and a block per method.
+            the data set's options, `recipe_defaults`, `default_ranges`, `published_sources`, and a
+            block per method.
         env: Kedro environment of the run; None for the default one.
 
     Returns:
@@ -128,7 +131,7 @@ def resolve_parameters(config: Mapping[str, Any], env: str | None = None) -> dic
     check_files(config)
     methods = method_names()
     for key in config:
-        if key not in (*RunParameters.model_fields, *options, DEFAULTS, SOURCES, *methods):
+        if key not in (*RunParameters.model_fields, *options, *_OF_RECIPES, *methods):
             raise UserError(unknown("parameter", key, [*RunParameters.model_fields, *options]))
     resolved: dict[str, Any] = {**run.model_dump(), "data_options": options}
     resolved["typed"] = typed_parameters(resolved, env)
@@ -152,7 +155,7 @@ def _run_parameters(config: Mapping[str, Any]) -> tuple[RunParameters, dict[str,
     chosen = {
         key: value
         for key, value in config.items()
-        if key in known or (isinstance(value, str | int | float) and key not in (DEFAULTS, SOURCES))
+        if key in known or (isinstance(value, str | int | float) and key not in _OF_RECIPES)
     }
     options = {key: chosen.pop(key) for key in options_type.model_fields if key in chosen}
     run = validated(RunParameters, chosen, what="parameter", known=known)

@@ -6,7 +6,15 @@ from kedro.pipeline import Pipeline
 
 from debias_pipeline.grid import create_pipelines
 from debias_pipeline.methods import method_names
-from debias_pipeline.pipelines import audit, evaluation, ingestion, predict, reporting, training
+from debias_pipeline.pipelines import (
+    audit,
+    evaluation,
+    ingestion,
+    predict,
+    reporting,
+    training,
+    tune,
+)
 
 # The methods that `kedro run` trains and compares, the baseline first.
 DEFAULT_METHODS = ("vanilla", "disent")
@@ -27,6 +35,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "audit": data + audit.create_pipeline(),
         "ingestion": data,
         "predict": predict.create_pipeline(),
+        "tune": data + tune.create_pipeline(),
         "training": _sum(map(training.create_pipeline, DEFAULT_METHODS)),
         **pipelines_of_trained(DEFAULT_METHODS),
         # The trials are added by `PreflightHooks`, as they depend on the parameters.

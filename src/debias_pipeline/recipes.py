@@ -8,8 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from debias_pipeline.biased_data import dataset_names
 from debias_pipeline.errors import UserError
 from debias_pipeline.methods import Recipe, get_method, method_names
-from debias_pipeline.names import DEFAULTS, SOURCES
+from debias_pipeline.names import DEFAULT_RANGES, DEFAULTS, SOURCES
 from debias_pipeline.published import PublishedAccuracy, Source
+from debias_pipeline.ranges import Range
 from debias_pipeline.registry import unknown
 from debias_pipeline.validation import validated
 
@@ -17,7 +18,7 @@ FOLDER: Final = "conf/base/parameters_recipes"
 # Each has a key of its own, see `names`; other files have the name of a method as key.
 DEFAULTS_FILE: Final = f"{FOLDER}/defaults.yml"
 SOURCES_FILE: Final = f"{FOLDER}/sources.yml"
-# In `recipes` of a method: fields for every data set.
+# In `recipes` and `ranges` of a method: fields for every data set.
 ALL: Final = "all"
 
 
@@ -45,6 +46,7 @@ class _MethodFile(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
 
     recipes: dict[str, _Table] = {}
+    ranges: dict[str, dict[str, Range]] = {}
     published: list[_PublishedTable] = []
 
 
@@ -52,6 +54,7 @@ class _DefaultsFile(BaseModel):
     model_config = ConfigDict(strict=True)
 
     recipe_defaults: dict[str, _Table] = {}
+    default_ranges: dict[str, dict[str, Range]] = {}
 
 
 class _SourcesFile(BaseModel):
@@ -73,7 +76,7 @@ def check_files(config: Mapping[str, Any]) -> None:
         is_method_file = isinstance(value, Mapping) and set(_MethodFile.model_fields) & set(value)
         if is_method_file and key not in method_names():
             raise UserError(f"{unknown('method', key, method_names())} ({method_file(key)})")
-    _check_defaults({DEFAULTS: config.get(DEFAULTS, {})})
+    _check_defaults({key: config.get(key, {}) for key in (DEFAULTS, DEFAULT_RANGES)})
     sources = _check_sources({SOURCES: config.get(SOURCES, {})})
     for method in method_names():
         _check_method(method, config.get(method, {}), sources)
@@ -88,12 +91,13 @@ def _check_sources(content: Mapping[str, Any]) -> list[str]:
 
 
 def _check_defaults(content: Mapping[str, Any]) -> None:
-    tables = validated(_DefaultsFile, content, what="key", file=DEFAULTS_FILE).recipe_defaults
+    file = validated(_DefaultsFile, content, what="key", file=DEFAULTS_FILE)
     fields = [name for name in Recipe.model_fields if name != "method"]
-    for dataset, table in tables.items():
+    for dataset, table in file.recipe_defaults.items():
         _check_name(f"data set of {DEFAULTS}", dataset, dataset_names(), DEFAULTS_FILE)
         for key in table.model_extra or {}:
             _check_name(f"field of {DEFAULTS}.{dataset}", key, fields, DEFAULTS_FILE)
+    _check_ranges(DEFAULT_RANGES, file.default_ranges, fields, DEFAULTS_FILE)
 
 
 def _check_method(method: str, block: Any, sources: Sequence[str]) -> None:
@@ -101,11 +105,22 @@ def _check_method(method: str, block: Any, sources: Sequence[str]) -> None:
     file = validated(_MethodFile, block, what=f"key of {method}", prefix=f"{method}.", file=path)
     for dataset in file.recipes:
         _check_name(f"data set of {method}.recipes", dataset, [*dataset_names(), ALL], path)
+    fields = [name for name in get_method(method).recipe_type.model_fields if name != "method"]
+    _check_ranges(f"{method}.ranges", file.ranges, fields, path)
     for table in file.published:
         place = f"{method}.published"
         _check_name(f"source of {place}", table.source, sources, f"{path}, {SOURCES_FILE}")
         for dataset in table.model_extra or {}:
             _check_name(f"data set of {place}", dataset, dataset_names(), path)
+
+
+def _check_ranges(
+    place: str, tables: Mapping[str, Iterable[str]], fields: Sequence[str], file: str
+) -> None:
+    for dataset, table in tables.items():
+        _check_name(f"data set of {place}", dataset, [*dataset_names(), ALL], file)
+        for key in table:
+            _check_name(f"field of {place}.{dataset}", key, fields, file)
 
 
 def _check_name(kind: str, name: str, known: Sequence[str], file: str) -> None:
@@ -174,6 +189,29 @@ def resolve_method(
         "published_accuracy": published,
         "recipe": recipe,
         "replaced_defaults": _replaced_defaults(recipe_type, of_files, fields, recipe),
+    }
+
+
+def ranges_of(method: str, config: Mapping[str, Any], dataset: str) -> dict[str, Any]:
+    """Look up the ranges of a method's recipe fields on a data set, as in the files.
+
+    Those of `default_ranges` come first, then those of the method; of both, those for all data
+    sets and then for this one. Later ones win.
+
+    Args:
+        method: name of the method.
+        config: see `resolve_method`; checked by `check_files`.
+        dataset: name of the data set.
+
+    Returns:
+        Fields of `Range` by recipe field.
+    """
+    tables = (config.get(DEFAULT_RANGES, {}), config.get(method, {}).get("ranges", {}))
+    return {
+        field: fields
+        for table in tables
+        for key in (ALL, dataset)
+        for field, fields in table.get(key, {}).items()
     }
 
 

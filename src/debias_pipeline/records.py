@@ -248,3 +248,57 @@ class Outcome(TypedDict):
     content_hash: str | None
     mlflow_run_id: str | None
     mlflow_experiment_id: str | None
+
+
+class TuningTrial(TypedDict):
+    """A trial of a search; `score`, the mean of `scores`, is null if the trial has failed.
+
+    `values` are the recipe fields that were tried, `scores` and `steps` the validation score and
+    the selected step of each seed.
+    """
+
+    trial: int
+    values: dict[str, Any]
+    status: str
+    score: float | None
+    scores: list[float]
+    steps: list[int]
+    seconds: float
+    error: str | None
+
+
+class TunedMethod(TypedDict):
+    """All trials of a method.
+
+    `params` are the values of the best trial for --params, and `command` trains with them; both are
+    null, like `best`, if all trials have failed.
+    """
+
+    ranges: dict[str, Any]
+    trials: list[TuningTrial]
+    failed: int
+    best: TuningTrial | None
+    params: str | None
+    command: str | None
+
+
+class Tuning(TypedDict):
+    """The catalog's `tune.tuning`: the result of a search.
+
+    `seed` is that of the sampler, `bias_labels` says whether scores use bias labels of the
+    validation split, and `conflicting_images` on how many conflicting images a score rests (of
+    several seeds the lowest number).
+    """
+
+    dataset: str
+    percent: str
+    title: str
+    selection: str
+    sampler: str
+    seed: int
+    trials: int
+    seeds: list[int]
+    precision: str
+    bias_labels: BiasLabels
+    conflicting_images: int
+    methods: dict[str, TunedMethod]

@@ -47,6 +47,17 @@ def validated(
         raise UserError(f"{problems}{place}") from error
 
 
+def split_at_plus(value: object) -> object:
+    """Return a typed list: Kedro splits --params at commas, so items are joined by a plus.
+
+    Items of lists are kept once; another value becomes a list of one item.
+    """
+    items = value.split("+") if isinstance(value, str) else value
+    if not isinstance(items, list):
+        return [items]
+    return [*dict.fromkeys(each.strip() if isinstance(each, str) else each for each in items)]
+
+
 def _in_words(problem: "ErrorDetails", prefix: str) -> str:
     key = f"{prefix}{'.'.join(map(str, problem['loc']))}".removesuffix(".")
     if problem["type"] in ("dict_type", "model_type"):

@@ -51,7 +51,8 @@ class Selections:
 
         Args:
             step: number of training steps made so far.
-            rows: metrics of each replica, such as `valid_aligned_accuracy`.
+            rows: metrics of each replica, such as `valid_aligned_accuracy`. Without metrics of the
+                test split, `best_on_test` selects nothing.
             predictions: of the validation split.
 
         Returns:
@@ -72,6 +73,10 @@ class Selections:
             ]
             for rule in _SCORED
         }
+
+    def pseudo_aligned(self) -> Flags:
+        """Return which validation images are pseudo-aligned by the evaluations so far, [R, n]."""
+        return self._groups.aligned()
 
     def support(self) -> dict[str, list[int]]:
         """Return rule → number of conflicting validation images that it uses, by replica.
@@ -128,7 +133,7 @@ class Selections:
             step=step,
             valid_aligned=row["valid_aligned_accuracy"],
             valid_conflicting=row["valid_conflicting_accuracy"],
-            test=row[f"test_{self._headline}"],
+            test=row.get(f"test_{self._headline}", math.nan),
             correct=correct,
         )
 

@@ -13,7 +13,7 @@ from debias_pipeline.methods import method_names
 from debias_pipeline.parameters import Threads, data_folder
 from debias_pipeline.recipes import check_overrides, resolve_method
 from debias_pipeline.registry import unknown
-from debias_pipeline.validation import validated
+from debias_pipeline.validation import split_at_plus, validated
 
 # The prefix of the grid's keys in --params.
 _PREFIX: Final = "benchmark."
@@ -40,11 +40,7 @@ class GridParameters(BaseModel):
     @field_validator("datasets", "percents", "methods", mode="before")
     @classmethod
     def _split_at_plus(cls, value: object) -> object:
-        # Kedro splits --params at commas, so lists are typed as benchmark.percents=2pct+5pct.
-        items = value.split("+") if isinstance(value, str) else value
-        if not isinstance(items, list):
-            return [items]
-        return [*dict.fromkeys(each.strip() if isinstance(each, str) else each for each in items)]
+        return split_at_plus(value)
 
 
 def resolve_grid(

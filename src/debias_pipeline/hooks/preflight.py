@@ -40,6 +40,7 @@ from debias_pipeline.recipes import check_decays, check_overrides, no_recipe
 from debias_pipeline.registry import unknown
 from debias_pipeline.runners import ON_OTHER_MACHINES
 from debias_pipeline.training import check_published, choose_device, data_difference
+from debias_pipeline.tuning import TUNE, check_searches, check_tune_typed
 from debias_pipeline.use import read_bias_labels
 
 logger = logging.getLogger(__name__)
@@ -70,13 +71,15 @@ def check_run(run_params: dict[str, Any], pipeline: Pipeline, catalog: Catalog) 
     Raises:
         UserError: if a method has no recipe, no method of the run has a given recipe field,
             the device is not available, an input is missing or belongs to other data, results
-            cannot be saved, a method needs bias labels and the data has none, or the file
-            `bias_labels` cannot be used.
+            cannot be saved, a method needs bias labels and the data has none, the file
+            `bias_labels` cannot be used, or a range of a search is invalid.
     """
     _check_load_versions(run_params["load_versions"] or {}, pipeline, catalog)
     parameters: dict[str, Any] = catalog.load("parameters")
-    if set(run_params["pipeline_names"] or ["__default__"]) <= set(GRID_PIPELINES):
-        check_typed(run_params["runtime_params"] or {})
+    names, typed = run_params["pipeline_names"] or ["__default__"], run_params["runtime_params"]
+    if set(names) <= set(GRID_PIPELINES):
+        check_typed(typed or {})
+    check_tune_typed(names, typed or {})
     trials = chosen_trials(trials_of(parameters), pipeline)
     if not trials and run_params["runner"] != ON_OTHER_MACHINES:
         _check_leaderboard(pipeline, catalog, parameters)
@@ -91,6 +94,9 @@ def check_run(run_params: dict[str, Any], pipeline: Pipeline, catalog: Catalog) 
         if "params:pretrained" in pipeline.inputs() and "images" in pipeline.all_outputs():
             check_published(Path(parameters["pretrained"]))
     trained = _methods_of(pipeline, "params:{}.recipe")
+    tunes = f"{TUNE}.tuning" in pipeline.all_outputs()
+    if tunes:
+        trained += parameters[TUNE]["methods"]
     for method in trained:
         if "recipe" not in parameters[method]:
             raise UserError(no_recipe(method, parameters["dataset"]))
@@ -99,6 +105,8 @@ def check_run(run_params: dict[str, Any], pipeline: Pipeline, catalog: Catalog) 
     if trained:
         check_overrides(parameters["recipe"], trained)
         check_decays(parameters["recipe"], {name: parameters[name]["recipe"] for name in trained})
+    if tunes:
+        check_searches(parameters[TUNE], parameters["dataset"])
     for key in ("model", "images"):
         if f"params:{key}" in pipeline.inputs() and not parameters[key]:
             raise UserError(

@@ -11,6 +11,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from debias_pipeline.errors import UserError
 from debias_pipeline.grid import Catalog, check_outcomes, chosen_trials, load_or_none, trials_of
 from debias_pipeline.hooks.report_index import update_index
 from debias_pipeline.io import location
@@ -26,13 +27,15 @@ from debias_pipeline.reporting import (
     find_recipe_changes,
     headline_table,
     leaderboard_tables,
+    tuning_table,
     verdict_text,
     with_shown_name,
 )
+from debias_pipeline.tuning import TUNE
 
 # Ends of the names of the entries whose paths are printed.
 _PRINTED: Final = (
-    *("report", "_page", "image_predictions", "suspects", "to_label"),
+    *("report", "_page", "image_predictions", "suspects", "to_label", ".tuning"),
     *("leaderboard_table", "leaderboard_latex"),
 )
 
@@ -41,7 +44,7 @@ def print_summary(pipeline: Pipeline, catalog: Catalog) -> None:
     """Print the tables of the run, the paths of its reports, and the URL of the index page.
 
     Raises:
-        UserError: if trials of the grid failed.
+        UserError: if trials of the grid, or all trials of a tuned method, failed.
     """
     outputs, parameters = pipeline.all_outputs(), catalog.load("parameters")
     names = (f"{name}.metrics" for name in (*method_names(), PRETRAINED))
@@ -60,6 +63,12 @@ def print_summary(pipeline: Pipeline, catalog: Catalog) -> None:
             console.print(text, soft_wrap=not console.is_terminal)
     if "leaderboard_json" in outputs:
         console.print(leaderboard_tables(catalog.load("leaderboard_json")))
+    tuning = catalog.load(f"{TUNE}.tuning") if f"{TUNE}.tuning" in outputs else None
+    if tuning:
+        console.print(tuning_table(tuning))
+        for method in tuning["methods"].values():
+            # Printed instead of shown by rich, so that it can be copied.
+            print(method["command"] or "")
     reports = sorted(name for name in outputs if name.endswith(_PRINTED))
     # For published networks, and where there is no report, show the path of the metrics.
     files = [*reports, *(name for name in evaluated if not reports or PRETRAINED in name)]
@@ -70,6 +79,11 @@ def print_summary(pipeline: Pipeline, catalog: Catalog) -> None:
     if index := update_index(pipeline, catalog):
         # Not wrapped, so that it can be copied; a link where the output is a terminal.
         console.print(Text(index, Style(link=index)), soft_wrap=True)
+    if tuning and (failed := [k for k, v in tuning["methods"].items() if v["best"] is None]):
+        raise UserError(
+            f"All trials of {', '.join(failed)} failed; the errors are in the log above, and "
+            "resume=false tries them again"
+        )
     trials = chosen_trials(trials_of(parameters), pipeline)
     check_outcomes(
         trials,

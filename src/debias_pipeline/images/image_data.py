@@ -1,7 +1,7 @@
 """Images and splits of a biased data set, on the device that computes."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,7 +76,7 @@ class ImageData:
 
     Attributes:
         images: uint8, [N, H, W, 3]. On the CPU this is the catalog's memory map, not a copy.
-        splits: train, valid, test.
+        splits: train, valid and, unless it must not be read, test.
         read_ahead: given if memory cannot hold all images, so that they are read from the memory
             map each time they are needed.
     """
@@ -97,9 +97,19 @@ class ImageData:
 
     @classmethod
     def from_catalog(
-        cls, images: npt.NDArray[np.uint8], manifest: pd.DataFrame, device: torch.device
+        cls,
+        images: npt.NDArray[np.uint8],
+        manifest: pd.DataFrame,
+        device: torch.device,
+        splits: Iterable[str] = SPLITS,
     ) -> "ImageData":
         """Put `images` and `manifest` of the catalog on a device.
+
+        Args:
+            images: uint8, N × H × W × 3.
+            manifest: row i describes images[i].
+            device: holds the images and computes.
+            splits: those of the manifest that are used.
 
         Raises:
             UserError: if images and manifest do not belong together or a split is empty.
@@ -115,10 +125,8 @@ class ImageData:
             on_device = torch.from_numpy(images).to(device)
         limit = LARGEST_FRACTION_OF_MEMORY * available_memory()
         on_disk = device.type == "cpu" and images.nbytes > limit
-        splits: dict[str, Split] = {
-            name: Split.from_manifest(manifest, name, device) for name in SPLITS
-        }
-        return cls(on_device, splits, ReadAhead(images) if on_disk else None)
+        chosen = {name: Split.from_manifest(manifest, name, device) for name in splits}
+        return cls(on_device, chosen, ReadAhead(images) if on_disk else None)
 
     def gather(self, rows: Tensor) -> Tensor:
         """Return images by their rows.

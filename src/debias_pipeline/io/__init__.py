@@ -19,6 +19,7 @@ from debias_pipeline.io.storage import (
     unwritable_folder,
     versions_of,
 )
+from debias_pipeline.io.study_dataset import StudyDataset
 
 __all__ = [
     "LOCAL",
@@ -31,6 +32,7 @@ __all__ = [
     "SafetensorsDataset",
     "SnapshotsDataset",
     "SpreadsheetDataset",
+    "StudyDataset",
     "appearing",
     "local_file",
     "location",

@@ -42,6 +42,7 @@ from debias_pipeline.reporting.terminal import (
     headline_table,
     leaderboard_tables,
     plain_table,
+    tuning_table,
     verdict_text,
 )
 from debias_pipeline.reporting.text import (
@@ -50,7 +51,9 @@ from debias_pipeline.reporting.text import (
     data_command,
     duration,
     run_command,
+    title_of,
     training_command,
+    typed_params,
     with_shown_name,
 )
 
@@ -85,7 +88,10 @@ __all__ = [
     "read_about",
     "run_command",
     "suspect_section",
+    "title_of",
     "training_command",
+    "tuning_table",
+    "typed_params",
     "verdict_text",
     "with_shown_name",
     "write_audit_report",

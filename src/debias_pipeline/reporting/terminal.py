@@ -16,6 +16,7 @@ from debias_pipeline.records import (
     Metrics,
     RuleMetrics,
     TrainingRecord,
+    Tuning,
 )
 from debias_pipeline.reporting.conditions import (
     bias_labels_text,
@@ -93,6 +94,40 @@ def plain_table(title: str = "", *, caption: Text | None = None, gap: int = 1) -
         pad_edge=False,
         padding=(0, gap, 0, 0),
     )
+
+
+# --- The search for hyper-parameters --------------------------------------------------------------
+
+
+def tuning_table(tuning: Tuning) -> Table:
+    """Return the best trial of every method of a search."""
+    images, marked = tuning["conflicting_images"], tuning["conflicting_images"] < MIN_SUPPORT
+    pseudo = "pseudo-" if tuning["bias_labels"] == "none" else ""
+    caption = (
+        f"Score: harmonic mean of the accuracies on {pseudo}aligned and {pseudo}conflicting "
+        f"validation images, of the networks of the rule {tuning['selection']}. No test image was "
+        f"read. Scores rest on {counted(images, pseudo + 'conflicting image')}"
+        + (" (?: few, so that differences are mostly chance)." if marked else ".")
+    )
+    table = plain_table(f"{tuning['title']}: best values", caption=Text(caption), gap=2)
+    table.add_column("Method", style="bold", overflow="fold")
+    table.add_column("Validation score", justify="right")
+    table.add_column("Own recipe", justify="right")
+    table.add_column("Trials", justify="right")
+    table.add_column("Best values", overflow="fold")
+    for method, found in tuning["methods"].items():
+        first, best = found["trials"][0], found["best"]
+        scores = [
+            DASH if each is None or each["score"] is None else f"{each['score']:.3f}{' ?' * marked}"
+            for each in (best, first)
+        ]
+        failed = f", {found['failed']} failed" if found["failed"] else ""
+        trials = f"{len(found['trials'])}{failed}"
+        values = ", ".join(
+            f"{name}={value}" for name, value in (best or {"values": {}})["values"].items()
+        )
+        table.add_row(method, *scores, trials, Text(values or "all trials failed"))
+    return table
 
 
 # --- Metrics of the methods of a run --------------------------------------------------------------

@@ -299,10 +299,15 @@ def command(pipeline: str, parameters: Mapping[str, Any], env: str | None = None
             lists by plus signs.
         env: Kedro environment; None for the default one.
     """
-    typed = ",".join(f"{key}={_typed_value(value)}" for key, value in flattened(parameters).items())
+    typed = typed_params(parameters)
     params = f" --params {shlex.quote(typed)}" if typed else ""
     option = f" --env={shlex.quote(env)}" if env else ""
     return f"kedro run --pipeline={shlex.quote(pipeline)}{option}{params}"
+
+
+def typed_params(parameters: Mapping[str, Any]) -> str:
+    """Return values as the option `--params` takes them, before a shell reads them."""
+    return ",".join(f"{key}={_typed_value(value)}" for key, value in flattened(parameters).items())
 
 
 def _typed_value(value: Any) -> str:

@@ -209,8 +209,10 @@ def resumed_parent(method: str = "") -> Iterator[None]:
 
 
 @contextmanager
-def trial_run(name: str, tags: Mapping[str, Any] | None = None) -> Iterator[TrackedRun]:
-    """Track one trial of a grid as a child of the run of the whole grid.
+def trial_run(
+    name: str, tags: Mapping[str, Any] | None = None, params: Mapping[str, Any] | None = None
+) -> Iterator[TrackedRun]:
+    """Track one trial of a grid or search as a child of the run of the whole command.
 
     The parent is the run active in this process or, on a worker, the one that `parent_elsewhere`
     names. The child is active inside. It ends as FINISHED, as FAILED on an error, and as KILLED on
@@ -220,12 +222,15 @@ def trial_run(name: str, tags: Mapping[str, Any] | None = None) -> Iterator[Trac
     Args:
         name: name of the trial, such as `cmnist_1pct.disent`.
         tags: text to filter runs by.
+        params: parameters to log.
 
     Yields:
         The child; a run that tracks nothing if there is no parent.
     """
     with _child(name, tags) as run:
         status = FAILED
+        if params:
+            run.log(params=params)
         try:
             yield run
             status = FINISHED

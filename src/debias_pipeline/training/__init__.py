@@ -17,7 +17,7 @@ from debias_pipeline.training.published_checkpoint import (
     write_published,
 )
 from debias_pipeline.training.run import TrainingServices
-from debias_pipeline.training.snapshot import Snapshots, SnapshotStore
+from debias_pipeline.training.snapshot import Snapshots, SnapshotStore, fingerprint_digest
 from debias_pipeline.training.threads import RequestedThreads, TrainingThreads, limited_threads
 from debias_pipeline.training.timing import seconds_per_step
 from debias_pipeline.training.window import empty_sample_weights
@@ -38,6 +38,7 @@ __all__ = [
     "data_difference",
     "data_identity",
     "empty_sample_weights",
+    "fingerprint_digest",
     "leave_out",
     "limited_threads",
     "read_published",

@@ -20,6 +20,7 @@ from debias_pipeline.images import ImageData
 from debias_pipeline.methods import Method, Recipe
 from debias_pipeline.names import DEAD_UNITS
 from debias_pipeline.records import ImagePasses
+from debias_pipeline.selection_rules import Flags
 from debias_pipeline.stopping import Stopped, StopRequest, stopping_on_request
 from debias_pipeline.training.checkpoint import BestCheckpoints, SeedCheckpoint
 from debias_pipeline.training.device import prepared
@@ -64,6 +65,7 @@ class TrainingRun:
             a step for every seed.
         history: a row per evaluation step and seed.
         sample_weights: a row per training image and seed.
+        pseudo_aligned: bool, [R, validation images], see `Selections.pseudo_aligned`.
         support: selection rule → number of conflicting validation images that it rests on, by
             seed; see `Selections.support`.
         dead_units: selection rule → share of dead feature units of each checkpoint, see
@@ -75,6 +77,7 @@ class TrainingRun:
     checkpoints: Mapping[str, Sequence[SeedCheckpoint]]
     history: pd.DataFrame
     sample_weights: pd.DataFrame
+    pseudo_aligned: Flags
     support: Mapping[str, Sequence[int]]
     dead_units: Mapping[str, Sequence[float]]
     image_passes: ImagePasses | None
@@ -173,6 +176,7 @@ class _Trainer:
             checkpoints,
             history,
             stage.window.sample_weights(),
+            selections.pseudo_aligned(),
             selections.support(),
             _dead_units(self.state.history, self.method.task.seeds, checkpoints),
             self.state.cost.image_passes(),
@@ -251,7 +255,9 @@ def _evaluate(
     units = FeatureUnits(method)
     with units.watching():
         predictions = {"valid": predict(method, data, "valid", precision)}
-    predictions["test"] = predict(method, data, "test", precision)
+    # A search of hyper-parameters has no test split.
+    if "test" in data.splits:
+        predictions["test"] = predict(method, data, "test", precision)
     for split, predicted in predictions.items():
         for name, values in accuracies(predicted, data.splits[split]).items():
             for row, value in zip(rows, values, strict=True):

@@ -76,10 +76,12 @@ class Progress:
 
     def on_evaluation(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
         """Show the latest accuracies, averaged over seeds."""
-        valid, test = (
-            sum(row[f"{split}_accuracy"] for row in rows) / len(rows) for split in ("valid", "test")
-        )
-        accuracy = f"valid {valid:.1%}, test {test:.1%}"
+        means = {
+            split: sum(row[f"{split}_accuracy"] for row in rows) / len(rows)
+            for split in ("valid", "test")
+            if f"{split}_accuracy" in rows[0]
+        }
+        accuracy = ", ".join(f"{split} {mean:.1%}" for split, mean in means.items())
         self._bar.set_postfix_str(accuracy)
         is_due = self._clock() - self._last_line >= SECONDS_BETWEEN_LINES
         if self._bar.disable and (is_due or step == self._steps):

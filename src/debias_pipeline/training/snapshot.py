@@ -79,6 +79,9 @@ class SnapshotStore(Protocol):
             AlreadyRunningError: if another process does.
         """
 
+    def clear(self, digest: str) -> None:
+        """Delete the snapshots of runs with these settings."""
+
 
 class Snapshots:
     """Save snapshots of a training run, and find the one to resume from.

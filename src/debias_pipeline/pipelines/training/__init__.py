@@ -1,6 +1,6 @@
-"""The training pipeline: train a method for all seeds."""
+"""The training pipeline, which is the same for every method."""
 
-from debias_pipeline.pipelines.training.nodes import TrainingSettings, run_training
+from debias_pipeline.pipelines.training.nodes import Trained, TrainingSettings, run_training
 from debias_pipeline.pipelines.training.pipeline import create_pipeline
 
-__all__ = ["TrainingSettings", "create_pipeline", "run_training"]
+__all__ = ["Trained", "TrainingSettings", "create_pipeline", "run_training"]

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 
 from debias_pipeline.images import ImageData
 from debias_pipeline.methods import Method, Task, get_method
+from debias_pipeline.names import SPLITS
 from debias_pipeline.networks import weights_hash
 from debias_pipeline.records import DataCard, TrainingRecord
 from debias_pipeline.tracking import StepMetrics
@@ -110,6 +112,7 @@ def run_training(
     snapshots: SnapshotStore,
     settings: TrainingSettings,
     held_out: npt.NDArray[np.bool_] | None = None,
+    splits: Sequence[str] = SPLITS,
 ) -> Trained:
     """Train a method for all seeds together, or continue an interrupted training.
 
@@ -120,10 +123,11 @@ def run_training(
         snapshots: stores snapshots of interrupted runs.
         settings: see `TrainingSettings`.
         held_out: bool, [R, training images]: images that a replica is not trained on.
+        splits: those that are used; without `test`, the history has no accuracies of it.
     """
     started = time.perf_counter()
     recipe, precision = settings.recipe, settings.precision
-    data = ImageData.from_catalog(images, manifest, choose_device(settings.device))
+    data = ImageData.from_catalog(images, manifest, choose_device(settings.device), splits)
     method_type = get_method(recipe["method"])
     typed_recipe = method_type.recipe_type.model_validate(recipe)
     height, width, channels = data_card["image_shape"]

@@ -1,0 +1,32 @@
+"""Search for hyper-parameters, fairly: the same number of trials for every method.
+
+A trial is one training with values from the ranges of the recipe files, scored on the validation
+split. The test split is never read.
+"""
+
+from debias_pipeline.tuning.parameters import (
+    REFERENCE,
+    TUNE,
+    TuneParameters,
+    check_searches,
+    check_tune_typed,
+    resolve_tune,
+)
+from debias_pipeline.tuning.scoring import ScoredGroups, known_groups, pseudo_groups, without_test
+from debias_pipeline.tuning.search import FinishedTrial, Search, stored_groups
+
+__all__ = [
+    "REFERENCE",
+    "TUNE",
+    "FinishedTrial",
+    "ScoredGroups",
+    "Search",
+    "TuneParameters",
+    "check_searches",
+    "check_tune_typed",
+    "known_groups",
+    "pseudo_groups",
+    "resolve_tune",
+    "stored_groups",
+    "without_test",
+]
