@@ -16,7 +16,7 @@ from typing import Final, Literal, NotRequired, TypeAlias, TypedDict
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest, fisher_exact
+import scipy  # imports scipy.stats when it is used first
 
 from debias_pipeline.intervals import wilson
 from debias_pipeline.records import FirstSuspects
@@ -184,7 +184,7 @@ def _chance(labels: "pd.Series[int]") -> float:
 def _fisher_p_value(first: Count, second: Count) -> float:
     """Return the p-value of Fisher's exact test of whether the first share is the larger one."""
     table = [[each["right"], each["images"] - each["right"]] for each in (first, second)]
-    return float(fisher_exact(table, alternative="greater").pvalue)
+    return float(scipy.stats.fisher_exact(table, alternative="greater").pvalue)
 
 
 def _is_inverted(
@@ -203,7 +203,7 @@ def _p_value(on_against: Count, on_others: Count, *, inverted: bool) -> float:
     if inverted:
         return _fisher_p_value(on_against, on_others)
     accuracy = on_others["right"] / on_others["images"] if on_others["images"] else 0.0
-    test = binomtest(
+    test = scipy.stats.binomtest(
         on_against["right"],
         on_against["images"],
         _SHARE_OF_ACCURACY * accuracy,
@@ -251,7 +251,7 @@ def _stands_out(verdict: Verdict) -> bool:
 def _above_chance(branch: Count, chance: float) -> bool:
     if not branch["images"]:
         return False
-    test = binomtest(branch["right"], branch["images"], chance, alternative="greater")
+    test = scipy.stats.binomtest(branch["right"], branch["images"], chance, alternative="greater")
     return bool(test.pvalue < ALPHA)
 
 

@@ -1,0 +1,49 @@
+"""Which packages commands import; `make bench ARGS="--only runs"` measures the time."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[1]
+# They take a tenth of a second or more each.
+SLOW = {
+    "captum", "dask", "matplotlib", "mlflow", "pandas", "pandera", "pyarrow", "scipy.ndimage",
+    "scipy.stats", "sklearn", "torch", "torchvision",
+}  # fmt: skip
+# A command of Kedro, and then the names of all modules that it imported.
+COMMAND = """
+import sys
+from kedro.framework.cli import main
+sys.argv = ["kedro", "run", *sys.argv[1:]]
+try:
+    main()
+finally:
+    print("imported:", *sys.modules)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("argument", "code", "message"),
+    [("--help", 0, "--dry-run"), ("--params=dataset=nope", 1, "Unknown dataset 'nope'")],
+)
+def test_help_and_parameter_errors_import_no_slow_package(argument, code, message):
+    done = subprocess.run(
+        [sys.executable, "-c", COMMAND, argument], cwd=PROJECT, capture_output=True, text=True
+    )
+    output, _, imported = done.stdout.partition("imported:")
+    assert (done.returncode, message in output + done.stderr) == (code, True), done.stderr
+    assert not SLOW & set(imported.split())
+
+
+def test_commands_of_kedro_mlflow_are_there():
+    import click
+
+    from debias_pipeline.plugins import _DeferredCommands
+
+    commands = _DeferredCommands("Mlflow")
+    context = click.Context(commands)
+    assert commands.get_command(context, "run") is None
+    assert set(commands.get_command(context, "mlflow").list_commands(context)) >= {"ui"}
