@@ -46,8 +46,8 @@ class _MethodFile(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
 
     recipes: dict[str, _Table] = {}
-    ranges: dict[str, dict[str, Range]] = {}
     published: list[_PublishedTable] = []
+    ranges: dict[str, dict[str, Range]] = {}
 
 
 class _DefaultsFile(BaseModel):
