@@ -99,6 +99,8 @@ def _run(
     os.chdir(folder)
     sys.argv = ["kedro", *arguments]
     sys.modules.setdefault("ibis", None)  # type: ignore[arg-type]  # as in tests/conftest.py
+    # As Kedro does, but before anything of the project is imported.
+    sys.path.insert(0, str(Path(folder, "src")))
     from kedro.framework.cli import main
 
     try:

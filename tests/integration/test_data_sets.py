@@ -216,7 +216,7 @@ def test_300_images_of_all_kinds_by_a_table(of_table: Callable[[str], Any]):
 def test_a_report_names_labels_and_bias(name: str, of_table: Callable[[str], Any]):
     report = of_table(name)
     assert not [each for each in (*LABELS, *BIASES) if each not in report]
-    assert "NaN" not in report
+    assert "NaN" not in re.sub(r"base64,[^\"]+", "", report)
 
 
 def test_figures_of_groups_and_images_name_them_too(
