@@ -32,7 +32,9 @@ class DataDescription(TypedDict):
     `image_shape` is H, W, 3. `bias_names` is empty if no image has a bias label. `aligned_bias`
     is, for each label, the bias value that counts as aligned (null if unknown), where it was
     determined from the data. `left_out` counts the files in the folder that are not among the
-    images, by reason, for a data set that lists a folder.
+    images, by reason, for a data set that lists a folder. `attributes` has the names of the values
+    of each bias attribute, for a data set with several; `bias_name` is then one of them, or
+    several joined by "+" for their combination.
     """
 
     dataset: str
@@ -49,6 +51,7 @@ class DataDescription(TypedDict):
     test_split: LabelBiasAssociation
     aligned_bias: NotRequired[list[int | None]]
     left_out: NotRequired[dict[str, int]]
+    attributes: NotRequired[dict[str, list[str]]]
 
 
 class DataCard(DataDescription):

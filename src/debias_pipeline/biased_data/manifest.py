@@ -10,11 +10,10 @@ import pandas as pd
 import pandera.pandas as pa
 from pandera.typing.pandas import Series
 
+from debias_pipeline.biased_data.attributes import UNKNOWN_BIAS, Attribute
 from debias_pipeline.biased_data.base import BiasedDataset
 from debias_pipeline.names import SPLITS, Split
 from debias_pipeline.records import DataDescription, LabelBiasAssociation, SplitSummary
-
-UNKNOWN_BIAS: Final = -1
 
 # Label and bias count as independent up to the first value. A test split in which independent
 # label and bias would reach the second value by chance is too small for the check.
@@ -37,6 +36,10 @@ class Manifest(pa.DataFrameModel):
         bias: int16, 0 or more, or -1 if unknown.
         conflicting: nullable boolean, whether the image is bias-conflicting; null if unknown.
         source: where the image comes from; a relative path without "..".
+
+    A data set with several bias attributes, which its data card names, has two more columns for
+    each: `bias_<name>` and `conflicting_<name>`, like `bias` and `conflicting`, which are those of
+    the attribute, or the combination, that is treated as the bias.
 
     Additional columns are allowed, such as those of a user's own table.
     """
@@ -73,6 +76,7 @@ def make_manifest(
     conflicting: Sequence[bool | None] | npt.NDArray[Any] | None,
     source: Sequence[str],
     extra: pd.DataFrame | None = None,
+    attributes: Sequence[Attribute] = (),
 ) -> pd.DataFrame:
     """Build a manifest from one value per image.
 
@@ -85,6 +89,7 @@ def make_manifest(
         source: where the image comes from, relative.
         extra: additional columns, a row per image; a column that has the name of a manifest
             column is renamed to `table_<name>`, with `table_` repeated if that exists too.
+        attributes: all bias attributes, if there are several.
 
     Returns:
         A frame that is valid by `Manifest`.
@@ -105,6 +110,10 @@ def make_manifest(
             "source": pd.Series(source, dtype="str"),
         }
     )
+    for each in attributes:
+        frame[f"bias_{each.name}"] = each.values
+        flags = each.conflicting(frame["label"].to_numpy())
+        frame[f"conflicting_{each.name}"] = pd.array(flags, dtype="boolean")
     if extra is not None:
         for name in extra.columns:
             free = name
@@ -124,6 +133,8 @@ def make_data_card(
     origin: str,
     label_names: Sequence[str] | None = None,
     bias_names: Sequence[str] | None = None,
+    bias_name: str | None = None,
+    attributes: Sequence[Attribute] = (),
 ) -> DataDescription:
     """Return the facts about a data set, as plain JSON values.
 
@@ -133,13 +144,15 @@ def make_data_card(
         origin: where the images come from, for people; without machine-specific paths.
         label_names: needed if they depend on the data; default: those of `dataset`.
         bias_names: needed if they depend on the data; default: those of `dataset`.
+        bias_name: what the bias is; default: that of `dataset`.
+        attributes: all bias attributes, if there are several.
     """
-    return {
+    card: DataDescription = {
         "dataset": dataset.name,
         "percent": percent,
         "headline": dataset.headline,
         "label_name": dataset.label_name,
-        "bias_name": dataset.bias_name,
+        "bias_name": dataset.bias_name if bias_name is None else bias_name,
         "label_names": list(dataset.label_names if label_names is None else label_names),
         "bias_names": list(dataset.bias_names if bias_names is None else bias_names),
         "image_shape": [int(side) for side in image_shape],
@@ -148,6 +161,9 @@ def make_data_card(
         "splits": {split: _summary(manifest, split) for split in SPLITS},
         "test_split": check_test_split(manifest),
     }
+    if attributes:
+        card["attributes"] = {each.name: list(each.value_names) for each in attributes}
+    return card
 
 
 def check_test_split(manifest: pd.DataFrame) -> LabelBiasAssociation:
