@@ -21,7 +21,7 @@ def test_the_first_attribute_is_the_bias_unless_another_is_chosen():
 def test_a_combination_has_a_value_per_pair_and_conflicts_if_any_part_does():
     both = choose_bias([PLACE, SIZE], "place+size")
     assert both.name == "place+size"
-    assert both.value_names == ["sea, s", "sea, m", "sea, l", "land, s", "land, m", "land, l"]
+    assert both.value_names == ["sea/s", "sea/m", "sea/l", "land/s", "land/m", "land/l"]
     assert both.values.tolist() == [2, 5, 3, -1, 4]
     assert both.values.dtype == np.int16
     assert both.aligned == [2, None]

@@ -106,7 +106,7 @@ def _combination(first: Attribute, second: Attribute) -> Attribute:
     joined = first.values.astype(np.int32) * size + second.values
     return Attribute(
         name=f"{first.name}{_JOINT}{second.name}",
-        value_names=[", ".join(pair) for pair in product(first.value_names, second.value_names)],
+        value_names=["/".join(pair) for pair in product(first.value_names, second.value_names)],
         values=np.where(known, joined, UNKNOWN_BIAS).astype(np.int16),
         aligned=[
             None if one is None or other is None else one * size + other
