@@ -26,8 +26,10 @@ def wilson(fraction: float, images: float) -> Interval:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def mean_of_groups(fractions: Sequence[float], images: Sequence[int]) -> Interval:
-    """Return an interval of the mean of the accuracies of several groups, each counted once.
+def mean_of_groups(
+    fractions: Sequence[float], images: Sequence[int], weights: Sequence[float] | None = None
+) -> Interval:
+    """Return an interval of the weighted mean of the accuracies of several groups.
 
     The Wilson intervals of the groups are combined. A bootstrap would give a group of one image no
     spread at all. Source: Zou & Donner, "Construction of confidence limits about effect measures: a
@@ -36,14 +38,16 @@ def mean_of_groups(fractions: Sequence[float], images: Sequence[int]) -> Interva
     Args:
         fractions: accuracy in each group.
         images: number of images in each group, at least 1.
+        weights: of each group, with sum 1; by default each group is counted once.
     """
-    mean = sum(fractions) / len(fractions)
-    below = above = 0.0
-    for fraction, count in zip(fractions, images, strict=True):
+    weights = weights or [1 / len(fractions)] * len(fractions)
+    mean = below = above = 0.0
+    for fraction, count, weight in zip(fractions, images, weights, strict=True):
         low, high = wilson(fraction, count)
-        below += (fraction - low) ** 2
-        above += (high - fraction) ** 2
-    return mean - sqrt(below) / len(fractions), mean + sqrt(above) / len(fractions)
+        mean += weight * fraction
+        below += (weight * (fraction - low)) ** 2
+        above += (weight * (high - fraction)) ** 2
+    return mean - sqrt(below), mean + sqrt(above)
 
 
 def auroc_interval(auroc: float, positives: float, negatives: float) -> Interval:

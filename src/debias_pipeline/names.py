@@ -15,6 +15,7 @@ Metric = Literal[
     "aligned_accuracy",
     "conflicting_accuracy",
     "worst_group_accuracy",
+    "adjusted_average_accuracy",
 ]
 METRICS: Final[tuple[Metric, ...]] = (
     "accuracy",
@@ -22,6 +23,7 @@ METRICS: Final[tuple[Metric, ...]] = (
     "aligned_accuracy",
     "conflicting_accuracy",
     "worst_group_accuracy",
+    "adjusted_average_accuracy",
 )
 # Accuracy of the branch that is meant to learn the bias: how far the bias alone gets.
 BIAS_BRANCH_ACCURACY: Final = "bias_branch_accuracy"

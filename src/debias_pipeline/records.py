@@ -32,7 +32,9 @@ class DataDescription(TypedDict):
     `image_shape` is H, W, 3. `bias_names` is empty if no image has a bias label. `aligned_bias`
     is, for each label, the bias value that counts as aligned (null if unknown), where it was
     determined from the data. `left_out` counts the files in the folder that are not among the
-    images, by reason, for a data set that lists a folder.
+    images, by reason, for a data set that lists a folder. `attributes` has the names of the values
+    of each bias attribute, for a data set with several; `bias_name` is then one of them, or
+    several joined by "+" for their combination.
     """
 
     dataset: str
@@ -49,6 +51,7 @@ class DataDescription(TypedDict):
     test_split: LabelBiasAssociation
     aligned_bias: NotRequired[list[int | None]]
     left_out: NotRequired[dict[str, int]]
+    attributes: NotRequired[dict[str, list[str]]]
 
 
 class DataCard(DataDescription):
@@ -135,17 +138,29 @@ class Evidence(TypedDict):
     high: float
 
 
+class AttributeMetrics(TypedDict):
+    """The metrics of `RuleMetrics` that depend on the bias, for one of several attributes."""
+
+    group_balanced_accuracy: OverSeeds
+    adjusted_average_accuracy: OverSeeds
+    aligned_accuracy: OverSeeds
+    conflicting_accuracy: OverSeeds
+    worst_group_accuracy: OverSeeds
+
+
 class RuleMetrics(TypedDict):
     """Metrics on the test split of the networks that a selection rule selects.
 
     `support` is the number of conflicting validation images that the rule rests on, null if it
-    uses none; `reliable` is false if that is too few. `evidence` has the metrics with a value;
-    metrics of earlier versions lack it.
+    uses none; `reliable` is false if that is too few. `evidence` has the metrics with a value.
+    `attributes` has metrics by bias attribute, for a data set with several. Metrics of earlier
+    versions lack `evidence` and `adjusted_average_accuracy`.
     """
 
     step: OverSeeds
     accuracy: OverSeeds
     group_balanced_accuracy: OverSeeds
+    adjusted_average_accuracy: NotRequired[OverSeeds]
     aligned_accuracy: OverSeeds
     conflicting_accuracy: OverSeeds
     worst_group_accuracy: OverSeeds
@@ -153,20 +168,23 @@ class RuleMetrics(TypedDict):
     support: OverSeeds | None
     reliable: bool
     evidence: NotRequired[dict[Metric, Evidence]]
+    attributes: NotRequired[dict[str, AttributeMetrics]]
 
 
 class Metrics(TypedDict):
     """The catalog's `metrics` of a trial.
 
-    `checkpoints` has an entry per selection rule, null if the rule selects no step. `title` is that
-    of the data card, `bias_labels` that of the method. `dead_units` is, by selection rule, the
-    share of feature units that are zero for every validation image, and `collapsed` lists the seeds
-    that have collapsed (see `collapse`). Metrics of earlier versions lack these.
+    `checkpoints` has an entry per selection rule, null if the rule selects no step. `title` and
+    `bias_name` are those of the data card, `bias_labels` that of the method. `dead_units` is, by
+    selection rule, the share of feature units that are zero for every validation image, and
+    `collapsed` lists the seeds that have collapsed (see `collapse`). Metrics of earlier versions
+    lack these.
     """
 
     dataset: str
     percent: str
     title: NotRequired[str]
+    bias_name: NotRequired[str]
     method: str
     bias_labels: NotRequired[BiasLabels]
     headline: Headline

@@ -12,10 +12,11 @@ from debias_pipeline.errors import RecipeError
 
 # Mean and standard deviation per channel of pixels in 0..1. The published code of Lee et al. 2021
 # normalises all photographs with those of CIFAR-10. Networks with ImageNet weights expect those of
-# ImageNet.
+# ImageNet. ReBias (Bahng et al. 2020) normalises Biased MNIST with one half each.
 STATISTICS: Final = {
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
 }
 
 
@@ -38,7 +39,7 @@ class Transform:
     centre_crop: int | None = None
     crop_padding: int = 0
     flip: bool = False
-    normalise: Literal["none", "cifar10", "imagenet"] = "none"
+    normalise: Literal["none", "cifar10", "imagenet", "half"] = "none"
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """Return height and width of transformed images.

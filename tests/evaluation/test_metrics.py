@@ -19,6 +19,7 @@ from debias_pipeline.evaluation import (
     prediction_table,
     summarise,
 )
+from debias_pipeline.evaluation.metrics import adjusted_average_accuracy, evidence
 from debias_pipeline.evaluation.summary import over_seeds
 from debias_pipeline.images import Split
 from debias_pipeline.selection_rules import harmonic_mean
@@ -46,6 +47,27 @@ def test_accuracies_by_hand():
     assert metrics["group_balanced_accuracy"] == pytest.approx([(2 / 3 + 0 + 1 + 1) / 4])
     assert metrics["worst_group_accuracy"] == [0.0]
     assert metrics["worst_class_accuracy"] == [0.5]
+
+
+def test_the_adjusted_average_weights_groups_by_their_training_images():
+    predictions = Predictions(np.array([PREDICTIONS, LABELS]))
+    # Six images of the group (0, 0), two of (0, 1), one of (1, 0), one of (1, 1).
+    train = split([0] * 8 + [1] * 2, [0] * 6 + [1, 1, 0, 1])
+    adjusted = adjusted_average_accuracy(predictions, split(LABELS, BIAS), train)
+    assert adjusted == pytest.approx([(6 * 2 / 3 + 2 * 0 + 1 + 1) / 10, 1])
+    found = evidence(predictions, split(LABELS, BIAS), train)["adjusted_average_accuracy"]
+    assert found["images"] == 1
+    assert found["low"] < adjusted.mean() < found["high"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "bias"), [([0, 1], [0, -1]), ([0, 1, 0], [0, 1, 2])], ids=["unlabelled", "untested"]
+)
+def test_the_adjusted_average_is_unknown_if_a_training_image_is_in_no_tested_group(labels, bias):
+    tested = split(LABELS, BIAS)
+    predictions = Predictions(np.array([PREDICTIONS]))
+    assert np.isnan(adjusted_average_accuracy(predictions, tested, split(labels, bias))).all()
+    assert np.isnan(adjusted_average_accuracy(predictions, tested, None)).all()
 
 
 def test_every_replica_is_evaluated_on_its_own():
@@ -81,8 +103,8 @@ def test_accuracy_lies_between_aligned_and_conflicting(rows):
 def test_group_table_counts_every_cell_and_leaves_empty_ones_null():
     table = group_accuracy_table(np.array(PREDICTIONS), split(LABELS, BIAS), labels=2, biases=3)
     cells = table.set_index(["label", "bias"])
-    assert cells.loc[(0, 0)].tolist() == [3, 2, 2 / 3]
-    assert cells.loc[(1, 0)].tolist() == [1, 1, 1.0]
+    assert cells.loc[(0, 0)].tolist() == [3, 2, 2 / 3, 0]
+    assert cells.loc[(1, 0)].tolist() == [1, 1, 1.0, 0]
     assert cells.loc[(0, 2), "images"] == 0
     assert math.isnan(cells.loc[(0, 2), "accuracy"])
     assert table["images"].sum() == 8
@@ -146,7 +168,7 @@ def tables(bias, bias_branch=None):
     )
     card = {
         "dataset": "tiny", "percent": "5pct", "headline": "accuracy",
-        "label_names": ["a", "b"], "bias_names": ["c", "d"],
+        "label_names": ["a", "b"], "bias_name": "kind", "bias_names": ["c", "d"],
     }  # fmt: skip
     return predictions, manifest, weights, card
 
@@ -163,6 +185,26 @@ def test_summary_holds_to_the_contract():
     assert metrics["checkpoints"]["selected"] is None
     assert metrics["conflict_detection_auroc"]["per_seed"] == [1.0, 0.0]
     assert (metrics["dataset"], metrics["percent"], metrics["method"]) == ("tiny", "5pct", "disent")
+
+
+def test_metrics_and_groups_are_there_for_each_bias_attribute():
+    predictions, manifest, weights, card = tables(BIAS)
+    other = split(LABELS, [1, 1, 0, 0, 1, 1, 1, -1])
+    manifest["bias_kind"], manifest["conflicting_kind"] = manifest["bias"], manifest["conflicting"]
+    manifest["bias_size"] = other.bias
+    flags = [True, True, False, False, False, False, False, None]
+    manifest["conflicting_size"] = pd.array(flags, dtype="boolean")
+    card["attributes"] = {"kind": ["c", "d"], "size": ["small", "large"]}
+    metrics = summarise(predictions, manifest, weights, card, "disent")
+    last = metrics["checkpoints"]["last"]
+    assert last["attributes"]["kind"]["conflicting_accuracy"] == last["conflicting_accuracy"]
+    assert last["attributes"]["size"]["conflicting_accuracy"]["per_seed"] == [1.0, 1.0]
+    assert last["attributes"]["size"]["aligned_accuracy"]["per_seed"] == [3 / 5, 1.0]
+    assert final_metrics(metrics)["last.size.aligned_accuracy"]["value"] == 0.8
+    groups = group_accuracy(predictions, manifest, card)
+    assert groups["attribute"].drop_duplicates().tolist() == ["kind", "size"]
+    of_size = groups.query("attribute == 'size' and checkpoint == 'last' and seed == 3")
+    assert of_size["images"].tolist() == [2, 2, 0, 3]
 
 
 def test_a_rule_that_rests_on_few_conflicting_images_is_unreliable():

@@ -49,6 +49,7 @@ def data():
     card = {
         "dataset": digits.name, "percent": "2pct", "headline": "accuracy", "origin": "noise",
         "seed": 0, "image_shape": [6, 6, 3], "label_names": [*digits.label_names],
+        "bias_name": digits.bias_name,
         "bias_names": [*digits.bias_names],
     }  # fmt: skip
     images = random.integers(0, 256, (total, 6, 6, 3), dtype=np.uint8)

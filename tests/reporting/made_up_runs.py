@@ -16,6 +16,7 @@ METRIC_KEYS = (
     "aligned_accuracy",
     "conflicting_accuracy",
     "worst_group_accuracy",
+    "adjusted_average_accuracy",
 )
 
 
@@ -173,6 +174,7 @@ def _checkpoint(
         "aligned_accuracy": of(0.98 if bias_labels else None),
         "conflicting_accuracy": of(conflicting if bias_labels else None),
         "worst_group_accuracy": of(conflicting / 3 if bias_labels else None),
+        "adjusted_average_accuracy": of(conflicting + 0.01 if bias_labels else None),
         "bias_branch_accuracy": of(0.1234 if weights else None),
         "support": None,
         "reliable": True,

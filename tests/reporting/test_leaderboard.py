@@ -267,6 +267,15 @@ def test_a_warning_names_settings_in_which_trials_differ() -> None:
     assert "differ in" not in page_of(made(cells[0]))
 
 
+def test_the_bias_attribute_of_the_trials_is_named() -> None:
+    trial = done("groupdro", [0.5, 0.6, 0.7])
+    assert trial.metrics is not None
+    trial.metrics["bias_name"] = "left+right"
+    leaderboard = made(trial)
+    assert {row["bias_name"] for row in leaderboard["rows"]} == {"left+right"}
+    assert "Each trial: bias attribute left+right; " in write_leaderboard_table(leaderboard)
+
+
 def test_headline_is_that_of_the_data_set() -> None:
     leaderboard = made(
         done("vanilla", [0.5, 0.6, 0.7], dataset="bffhq", headline="conflicting_accuracy"),

@@ -5,7 +5,6 @@ those of the Colored MNIST published with Lee et al. 2021 (arXiv 2107.01372).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Final
 
 import numpy as np
@@ -13,7 +12,8 @@ import numpy.typing as npt
 
 from debias_pipeline.biased_data.base import BiasedData, BiasedDataset
 from debias_pipeline.biased_data.manifest import make_data_card, make_manifest
-from debias_pipeline.names import Headline, Split
+from debias_pipeline.biased_data.sources.digits import Digits
+from debias_pipeline.names import Headline
 
 MEAN_COLOURS: Final[npt.NDArray[np.float64]] = np.array(
     [
@@ -56,26 +56,6 @@ class ColouredDigits(BiasedDataset):
     bias_name: ClassVar[str] = "colour"
     label_names: ClassVar[tuple[str, ...]] = DIGIT_NAMES
     bias_names: ClassVar[tuple[str, ...]] = COLOUR_NAMES
-
-
-@dataclass(frozen=True)
-class GreySplit:
-    """The digits of one split, before colouring.
-
-    Attributes:
-        grey: uint8, M × H × W: all digits to select from.
-        rows: int, N: the digits of this split, in order.
-        label: int16, N.
-        bias: int16, N: index of the mean colour.
-        source: N, where each digit comes from.
-    """
-
-    split: Split
-    grey: npt.NDArray[np.uint8]
-    rows: npt.NDArray[np.intp]
-    label: npt.NDArray[np.int16]
-    bias: npt.NDArray[np.int16]
-    source: Sequence[str]
 
 
 def draw_colours(
@@ -121,7 +101,7 @@ def paint(
 
 def colour_digits(
     dataset: BiasedDataset,
-    splits: Sequence[GreySplit],
+    splits: Sequence[tuple[Digits, npt.NDArray[np.int16]]],
     *,
     percent: str,
     seed: int,
@@ -132,30 +112,31 @@ def colour_digits(
     """Colour the splits and join them into one data set.
 
     Args:
-        splits: in the order of their images.
+        splits: in the order of their images, each with the bias of its digits, the index of the
+            mean colour.
         percent: for the data card.
         seed: for the data card.
         rng: for the noise in the colours.
         origin: for the data card, where the digits came from.
         noise: standard deviation of the noise in the colours.
     """
-    height, width = splits[0].grey.shape[1:]
-    total = sum(len(part.rows) for part in splits)
+    height, width = splits[0][0].grey.shape[1:]
+    total = sum(len(part.rows) for part, _ in splits)
     images = np.empty((total, height, width, 3), np.uint8)
     start = 0
-    for part in splits:
+    for part, of_part in splits:
         stop = start + len(part.rows)
-        paint(part.grey, part.rows, draw_colours(part.bias, rng, noise), images[start:stop])
+        paint(part.grey, part.rows, draw_colours(of_part, rng, noise), images[start:stop])
         start = stop
 
-    label = np.concatenate([part.label for part in splits])
-    bias = np.concatenate([part.bias for part in splits])
+    label = np.concatenate([part.label for part, _ in splits])
+    bias = np.concatenate([of_part for _, of_part in splits])
     manifest = make_manifest(
-        split=np.repeat([part.split for part in splits], [len(part.rows) for part in splits]),
+        split=np.repeat([part.split for part, _ in splits], [len(part.rows) for part, _ in splits]),
         label=label,
         bias=bias,
         conflicting=label != bias,
-        source=[place for part in splits for place in part.source],
+        source=[place for part, _ in splits for place in part.source],
     )
     card = make_data_card(
         dataset,

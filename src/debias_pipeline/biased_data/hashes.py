@@ -30,10 +30,12 @@ def content_hash(
 
     Args:
         images: uint8, N × H × W × 3.
-        manifest: as `manifest.Manifest`; `source` and additional columns are ignored.
+        manifest: as `manifest.Manifest`; `source` and the columns of a user's table are ignored.
     """
     digest = hashlib.sha256(json.dumps([*images.shape, *label_names]).encode())
-    for name, kind in _HASHED_COLUMNS.items():
+    # A user's table may have columns of such names, but of other types.
+    attributes = manifest.filter(regex="^bias_").select_dtypes("int16")
+    for name, kind in (_HASHED_COLUMNS | dict.fromkeys(attributes, "<i2")).items():
         digest.update(manifest[name].to_numpy().astype(kind).tobytes())
     digest.update("\0".join(manifest["split"]).encode())
     conflicting = manifest["conflicting"].astype("Int8").fillna(-1)

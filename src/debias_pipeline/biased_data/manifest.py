@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from debias_pipeline.biased_data.attributes import UNKNOWN_BIAS, Attribute
 from debias_pipeline.biased_data.base import BiasedDataset
 from debias_pipeline.names import SPLITS, Split
 from debias_pipeline.records import DataDescription, LabelBiasAssociation, SplitSummary
@@ -24,8 +25,6 @@ __all__ = [
     "make_data_card",
     "make_manifest",
 ]
-
-UNKNOWN_BIAS: Final = -1
 
 # Label and bias count as independent up to the first value. A test split in which independent
 # label and bias would reach the second value by chance is too small for the check.
@@ -52,6 +51,7 @@ def make_manifest(
     conflicting: Sequence[bool | None] | npt.NDArray[Any] | None,
     source: Sequence[str],
     extra: "pd.DataFrame | None" = None,
+    attributes: Sequence[Attribute] = (),
 ) -> "pd.DataFrame":
     """Build a manifest from one value per image.
 
@@ -64,6 +64,7 @@ def make_manifest(
         source: where the image comes from, relative.
         extra: additional columns, a row per image; a column that has the name of a manifest
             column is renamed to `table_<name>`, with `table_` repeated if that exists too.
+        attributes: all bias attributes, if there are several.
 
     Returns:
         A frame that is valid by `Manifest`.
@@ -88,6 +89,10 @@ def make_manifest(
             "source": pd.Series(source, dtype="str"),
         }
     )
+    for each in attributes:
+        frame[f"bias_{each.name}"] = each.values
+        flags = each.conflicting(frame["label"].to_numpy())
+        frame[f"conflicting_{each.name}"] = pd.array(flags, dtype="boolean")
     if extra is not None:
         for name in extra.columns:
             free = name
@@ -107,6 +112,8 @@ def make_data_card(
     origin: str,
     label_names: Sequence[str] | None = None,
     bias_names: Sequence[str] | None = None,
+    bias_name: str | None = None,
+    attributes: Sequence[Attribute] = (),
 ) -> DataDescription:
     """Return the facts about a data set, as plain JSON values.
 
@@ -116,13 +123,15 @@ def make_data_card(
         origin: where the images come from, for people; without machine-specific paths.
         label_names: needed if they depend on the data; default: those of `dataset`.
         bias_names: needed if they depend on the data; default: those of `dataset`.
+        bias_name: what the bias is; default: that of `dataset`.
+        attributes: all bias attributes, if there are several.
     """
-    return {
+    card: DataDescription = {
         "dataset": dataset.name,
         "percent": percent,
         "headline": dataset.headline,
         "label_name": dataset.label_name,
-        "bias_name": dataset.bias_name,
+        "bias_name": dataset.bias_name if bias_name is None else bias_name,
         "label_names": list(dataset.label_names if label_names is None else label_names),
         "bias_names": list(dataset.bias_names if bias_names is None else bias_names),
         "image_shape": [int(side) for side in image_shape],
@@ -131,6 +140,9 @@ def make_data_card(
         "splits": {split: _summary(manifest, split) for split in SPLITS},
         "test_split": check_test_split(manifest),
     }
+    if attributes:
+        card["attributes"] = {each.name: list(each.value_names) for each in attributes}
+    return card
 
 
 def check_test_split(manifest: "pd.DataFrame") -> LabelBiasAssociation:

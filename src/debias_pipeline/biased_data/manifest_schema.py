@@ -23,6 +23,10 @@ class Manifest(pa.DataFrameModel):
         conflicting: nullable boolean, whether the image is bias-conflicting; null if unknown.
         source: where the image comes from; a relative path without "..".
 
+    A data set with several bias attributes, which its data card names, has two more columns for
+    each: `bias_<name>` and `conflicting_<name>`, like `bias` and `conflicting`, which are those of
+    the attribute, or the combination, that is treated as the bias.
+
     Additional columns are allowed, such as those of a user's own table.
     """
 

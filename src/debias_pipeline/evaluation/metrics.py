@@ -30,9 +30,10 @@ def accuracies(predictions: Predictions, split: Split) -> Mapping[str, Floats]:
         split: the images predicted.
 
     Returns:
-        name → float64, [R]: METRICS, WORST_CLASS_ACCURACY and, if there is a bias branch,
-        BIAS_BRANCH_ACCURACY. `group_balanced_accuracy` is the mean and `worst_group_accuracy` the
-        minimum over the groups that have images, WORST_CLASS_ACCURACY is the minimum over labels.
+        name → float64, [R]: METRICS without `adjusted_average_accuracy`, WORST_CLASS_ACCURACY and,
+        if there is a bias branch, BIAS_BRANCH_ACCURACY. `group_balanced_accuracy` is the mean and
+        `worst_group_accuracy` the minimum over the groups that have images, WORST_CLASS_ACCURACY is
+        the minimum over labels.
     """
     correct = predictions.labels == split.labels
     groups, _ = _group_accuracies(correct, split)
@@ -50,7 +51,35 @@ def accuracies(predictions: Predictions, split: Split) -> Mapping[str, Floats]:
     return metrics
 
 
-def evidence(predictions: Predictions, split: Split) -> dict[Metric, Evidence]:
+def adjusted_average_accuracy(
+    predictions: Predictions, split: Split, train: Split | None
+) -> Floats:
+    """Return the mean of the accuracies of groups, weighted by their shares of training images.
+
+    Papers print it as average accuracy where the test split has other shares of groups than the
+    training split, as in Waterbirds: Sagawa et al., "Distributionally Robust Neural Networks for
+    Group Shifts", ICLR 2020; in its public implementation it is the adjusted average accuracy.
+
+    Args:
+        predictions: of R replicas.
+        split: the images predicted.
+        train: the training split; None if there is none.
+
+    Returns:
+        float64, [R]; NaN if a training image has no bias label, or if there is a group of training
+        images without an image in `split`.
+    """
+    shares = _training_shares(split, train)
+    correct = predictions.labels == split.labels
+    if shares is None:
+        return np.full(len(correct), np.nan)
+    groups, _ = _group_accuracies(correct, split)
+    return np.asarray(groups @ shares)
+
+
+def evidence(
+    predictions: Predictions, split: Split, train: Split | None = None
+) -> dict[Metric, Evidence]:
     """Return how many images each metric of a split rests on, and a 95 % interval of its mean.
 
     The intervals are about the choice of the images, not about the seeds: all seeds are evaluated
@@ -59,6 +88,7 @@ def evidence(predictions: Predictions, split: Split) -> dict[Metric, Evidence]:
     Args:
         predictions: of R replicas.
         split: the images predicted.
+        train: the training split; None if there is none.
     """
     correct = predictions.labels == split.labels
     found: dict[Metric, Evidence] = {}
@@ -75,6 +105,16 @@ def evidence(predictions: Predictions, split: Split) -> dict[Metric, Evidence]:
         smallest = int(sizes.min())
         interval = mean_of_groups(groups.mean(0).tolist(), sizes.tolist())
         found["group_balanced_accuracy"] = _evidence(smallest, interval)
+        shares = _training_shares(split, train)
+        if shares is not None:
+            weighted = shares > 0
+            interval = mean_of_groups(
+                groups.mean(0)[weighted].tolist(),
+                sizes[weighted].tolist(),
+                shares[weighted].tolist(),
+            )
+            smallest = int(sizes[weighted].min())
+            found["adjusted_average_accuracy"] = _evidence(smallest, interval)
         lowest = groups.min(1)
         # Of several worst groups the largest is the strongest evidence.
         of_worst = min(
@@ -89,7 +129,11 @@ def _evidence(images: int, interval: Interval) -> Evidence:
 
 
 def group_accuracy_table(
-    predictions: npt.NDArray[np.int64], split: Split, labels: int, biases: int
+    predictions: npt.NDArray[np.int64],
+    split: Split,
+    labels: int,
+    biases: int,
+    train: Split | None = None,
 ) -> pd.DataFrame:
     """Return the accuracy of one replica in every group.
 
@@ -98,20 +142,34 @@ def group_accuracy_table(
         split: the images predicted.
         labels: number of labels.
         biases: number of bias values; 0 if the bias is unknown.
+        train: the training split; None if there is none.
 
     Returns:
-        A row per group: label, bias, images, correct, accuracy (NaN for an empty group).
+        A row per group: label, bias, images, correct, accuracy (NaN for an empty group),
+        train_images.
     """
     known = split.bias >= 0
     groups = split.labels[known] * biases + split.bias[known]
     images = np.bincount(groups, minlength=labels * biases)
+    trained = np.zeros_like(images)
+    if train is not None:
+        labelled = train.bias >= 0
+        of_train = train.labels[labelled] * biases + train.bias[labelled]
+        trained += np.bincount(of_train, minlength=labels * biases)
     hits = np.bincount(
         groups, weights=(predictions == split.labels)[known], minlength=labels * biases
     ).astype(np.int64)
     label, bias = np.divmod(np.arange(labels * biases), max(biases, 1))
     accuracy = np.divide(hits, images, out=np.full(len(images), np.nan), where=images > 0)
     return pd.DataFrame(
-        {"label": label, "bias": bias, "images": images, "correct": hits, "accuracy": accuracy}
+        {
+            "label": label,
+            "bias": bias,
+            "images": images,
+            "correct": hits,
+            "accuracy": accuracy,
+            "train_images": trained,
+        }
     )
 
 
@@ -152,6 +210,24 @@ def _group_accuracies(
         np.bincount(group_of_image, weights=row[known], minlength=len(sizes)) for row in correct
     ]
     return np.asarray(hits) / sizes, sizes
+
+
+def _training_shares(split: Split, train: Split | None) -> Floats | None:
+    """Return the shares of training images of the groups that have images in a split.
+
+    They are in the order of `_group_accuracies` and have the sum 1. None if a training image has no
+    bias label, or if a group with training images has no image in the split.
+    """
+    if train is None or (train.bias < 0).any():
+        return None
+    values = int(max(split.bias.max(), train.bias.max())) + 1
+    known = split.bias >= 0
+    groups = np.unique(split.labels[known] * values + split.bias[known])
+    of_train = train.labels * values + train.bias
+    if not np.isin(of_train, groups).all():
+        return None
+    counts = np.bincount(np.searchsorted(groups, of_train), minlength=len(groups))
+    return np.asarray(counts / len(train))
 
 
 def _mean_where(correct: npt.NDArray[np.bool_], images: npt.NDArray[np.bool_]) -> Floats:

@@ -1,6 +1,7 @@
 """Tables and metrics of the catalog from predictions, over seeds and selection rules."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +10,7 @@ import pandas as pd
 from debias_pipeline.collapse import collapsed_seeds
 from debias_pipeline.evaluation.metrics import (
     accuracies,
+    adjusted_average_accuracy,
     conflict_detection_auroc,
     evidence,
     group_accuracy_table,
@@ -17,8 +19,11 @@ from debias_pipeline.evaluation.predict import Predictions
 from debias_pipeline.images import Split, conflict_codes
 from debias_pipeline.methods import get_method
 from debias_pipeline.names import BIAS_BRANCH_ACCURACY, METRICS
-from debias_pipeline.records import DataCard, Metrics, OverSeeds, RuleMetrics
+from debias_pipeline.records import AttributeMetrics, DataCard, Metrics, OverSeeds, RuleMetrics
 from debias_pipeline.selection_rules import MIN_SUPPORT, SELECTION_RULES
+
+# Test split and training split.
+_Splits: TypeAlias = tuple[Split, Split | None]
 
 
 def prediction_table(
@@ -84,12 +89,14 @@ def summarise(
             a rule of which it is not known is absent.
     """
     support = support or {}
-    split = Split.from_manifest(manifest, "test")
+    splits = _splits(manifest)
+    of_attributes = {name: _splits(manifest, name) for name in data_card.get("attributes", {})}
     metrics: Metrics = {
         "dataset": data_card["dataset"],
         "percent": data_card["percent"],
         # Data cards of earlier versions lack the key.
         "title": data_card.get("title", f"{data_card['dataset']}, {data_card['percent']}"),
+        "bias_name": data_card["bias_name"],
         "method": method,
         "bias_labels": get_method(method).bias_labels,
         "headline": data_card["headline"],
@@ -97,7 +104,9 @@ def summarise(
         "unbiased_test": data_card["test_split"]["unbiased"] if "test_split" in data_card else None,
         "seeds": sorted(predictions["seed"].unique().tolist()),
         "checkpoints": {
-            rule: _summarise_rule(_of_rule(predictions, rule), split, support.get(rule))
+            rule: _summarise_rule(
+                _of_rule(predictions, rule), splits, of_attributes, support.get(rule)
+            )
             for rule in SELECTION_RULES
         },
         "conflict_detection_auroc": over_seeds(_aurocs(sample_weights)),
@@ -111,6 +120,8 @@ def group_accuracy(
 ) -> pd.DataFrame:
     """Return the catalog's `group_accuracy`: a row per selection rule, seed and group.
 
+    For a data set with several bias attributes, there are also the groups of each attribute.
+
     Args:
         predictions: of the test split, see `prediction_table`.
         manifest: of the data set.
@@ -118,20 +129,26 @@ def group_accuracy(
 
     Returns:
         Rows with checkpoint, seed, label, bias, images, correct, accuracy (null for an empty
-        group); no rows without bias labels.
+        group), train_images, attribute; no rows without bias labels. The rows of the attribute that
+        is treated as the bias, which is the `bias_name` of the data card, are the first.
     """
-    split = Split.from_manifest(manifest, "test")
-    labels, biases = len(data_card["label_names"]), len(data_card["bias_names"])
+    name, names = data_card["bias_name"], data_card["bias_names"]
+    others = data_card.get("attributes", {}).items()
+    kinds = [("", name, names), *((key, key, each) for key, each in others if key != name)]
     tables = []
-    for rule in SELECTION_RULES:
-        selected = _of_rule(predictions, rule)
-        if selected.empty:
-            continue
-        for seed, row in zip(_seeds(selected), _by_seed(selected, split).labels, strict=True):
-            table = group_accuracy_table(row, split, labels, biases)
-            table.insert(0, "seed", seed)
-            table.insert(0, "checkpoint", rule)
-            tables.append(table)
+    for column, attribute, values in kinds:
+        split, train = _splits(manifest, column)
+        for rule in SELECTION_RULES:
+            selected = _of_rule(predictions, rule)
+            if selected.empty:
+                continue
+            for seed, row in zip(_seeds(selected), _by_seed(selected, split).labels, strict=True):
+                table = group_accuracy_table(
+                    row, split, len(data_card["label_names"]), len(values), train
+                )
+                table.insert(0, "seed", seed)
+                table.insert(0, "checkpoint", rule)
+                tables.append(table.assign(attribute=attribute))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -143,8 +160,15 @@ def final_metrics(metrics: Metrics) -> dict[str, dict[str, float]]:
     means = {"conflict_detection_auroc": metrics["conflict_detection_auroc"]["mean"]}
     for rule, of_rule in metrics["checkpoints"].items():
         if of_rule:
-            means |= {f"{rule}.{name}": of_rule[name]["mean"] for name in METRICS}
+            means |= {
+                f"{rule}.{name}": of_rule[name]["mean"] for name in METRICS if name in of_rule
+            }
             means[f"{rule}.{BIAS_BRANCH_ACCURACY}"] = of_rule[BIAS_BRANCH_ACCURACY]["mean"]
+            for attribute, of_attribute in of_rule.get("attributes", {}).items():
+                values = cast(Mapping[str, OverSeeds], of_attribute)
+                means |= {
+                    f"{rule}.{attribute}.{name}": each["mean"] for name, each in values.items()
+                }
     return {name: {"value": value, "step": 0} for name, value in means.items() if value is not None}
 
 
@@ -162,30 +186,67 @@ def over_seeds(values: Iterable[float]) -> OverSeeds:
 
 
 def _summarise_rule(
-    predictions: pd.DataFrame, split: Split, support: Sequence[int] | None
+    predictions: pd.DataFrame,
+    splits: _Splits,
+    of_attributes: Mapping[str, _Splits],
+    support: Sequence[int] | None,
 ) -> RuleMetrics | None:
     if predictions.empty:
         return None
+    split, train = splits
     steps = predictions.groupby("seed")["step"].first()
     by_seed = _by_seed(predictions, split)
-    metrics = accuracies(by_seed, split)
+    metrics, of_bias = accuracies(by_seed, split), _of_attribute(by_seed, splits)
     unknown = np.full(len(steps), np.nan)
 
     def value_of(metric: str) -> OverSeeds:
         return over_seeds(metrics.get(metric, unknown))
 
-    return {
+    summary: RuleMetrics = {
         "step": over_seeds(steps),
         "accuracy": value_of("accuracy"),
-        "group_balanced_accuracy": value_of("group_balanced_accuracy"),
-        "aligned_accuracy": value_of("aligned_accuracy"),
-        "conflicting_accuracy": value_of("conflicting_accuracy"),
-        "worst_group_accuracy": value_of("worst_group_accuracy"),
+        "group_balanced_accuracy": of_bias["group_balanced_accuracy"],
+        "adjusted_average_accuracy": of_bias["adjusted_average_accuracy"],
+        "aligned_accuracy": of_bias["aligned_accuracy"],
+        "conflicting_accuracy": of_bias["conflicting_accuracy"],
+        "worst_group_accuracy": of_bias["worst_group_accuracy"],
         "bias_branch_accuracy": value_of(BIAS_BRANCH_ACCURACY),
         "support": None if support is None else over_seeds(support),
         "reliable": support is None or min(support) >= MIN_SUPPORT,
-        "evidence": evidence(by_seed, split),
+        "evidence": evidence(by_seed, split, train),
     }
+    if of_attributes:
+        summary["attributes"] = {
+            name: _of_attribute(by_seed, each) for name, each in of_attributes.items()
+        }
+    return summary
+
+
+def _of_attribute(predictions: Predictions, splits: _Splits) -> AttributeMetrics:
+    """Return the metrics that depend on the bias, for the one that the splits contain."""
+    metrics = accuracies(predictions, splits[0])
+    adjusted = adjusted_average_accuracy(predictions, *splits)
+    return {
+        "group_balanced_accuracy": over_seeds(metrics["group_balanced_accuracy"]),
+        "adjusted_average_accuracy": over_seeds(adjusted),
+        "aligned_accuracy": over_seeds(metrics["aligned_accuracy"]),
+        "conflicting_accuracy": over_seeds(metrics["conflicting_accuracy"]),
+        "worst_group_accuracy": over_seeds(metrics["worst_group_accuracy"]),
+    }
+
+
+def _splits(manifest: pd.DataFrame, attribute: str = "") -> _Splits:
+    """Return the test split and the training split (None if it is empty).
+
+    Args:
+        manifest: of the data set.
+        attribute: whose values are the bias; "" for the one that is treated as the bias.
+    """
+    has_train = bool((manifest["split"] == "train").any())
+    return (
+        Split.from_manifest(manifest, "test", attribute=attribute),
+        Split.from_manifest(manifest, "train", attribute=attribute) if has_train else None,
+    )
 
 
 def _dead_units(

@@ -47,9 +47,16 @@ class Split:
 
     @classmethod
     def from_manifest(
-        cls, manifest: pd.DataFrame, name: str, device: torch.device | None = None
+        cls,
+        manifest: pd.DataFrame,
+        name: str,
+        device: torch.device | None = None,
+        attribute: str = "",
     ) -> "Split":
         """Read one split of a manifest, with `rows` on a device.
+
+        `bias` and `conflicting` are those of a bias attribute; by default of the one that is
+        treated as the bias.
 
         Raises:
             UserError: if the split has no image.
@@ -61,12 +68,13 @@ class Split:
                 "kedro run --pipeline=ingestion"
             )
         part = manifest.iloc[rows]
+        of_attribute = f"_{attribute}" if attribute else ""
         return cls(
             image_ids=part["image_id"].to_numpy(np.int64),
             rows=torch.from_numpy(rows).to(device),
             labels=part["label"].to_numpy(np.int64),
-            bias=part["bias"].to_numpy(np.int64),
-            conflicting=conflict_codes(part["conflicting"]),
+            bias=part[f"bias{of_attribute}"].to_numpy(np.int64),
+            conflicting=conflict_codes(part[f"conflicting{of_attribute}"]),
         )
 
 

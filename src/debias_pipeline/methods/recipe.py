@@ -51,7 +51,7 @@ class Recipe(BaseModel):
     centre_crop: int | None = Field(default=None, gt=0)
     crop_padding: int = Field(default=0, ge=0)
     flip: bool = False
-    normalise: Literal["none", "cifar10", "imagenet"] = "none"
+    normalise: Literal["none", "cifar10", "imagenet", "half"] = "none"
 
     @field_validator("*", mode="before")
     @classmethod

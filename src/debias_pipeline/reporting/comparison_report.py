@@ -17,6 +17,8 @@ from debias_pipeline.reporting.leaderboard_sections import verdict_in_words
 from debias_pipeline.reporting.metric_table import (
     AUROC,
     TableCell,
+    attribute_metrics,
+    attribute_rows,
     auroc_cell,
     evidence_of,
     last_step,
@@ -106,6 +108,8 @@ def write_comparison_report(
         recipe_banner=recipe_banner(changes_of, shown.keys()),
         findings=findings(metrics),
         test=f"{TEST}, {CORRECTION}'s correction",
+        attribute_columns=attribute_metrics(),
+        attribute_rows=attribute_rows(metrics),
         auroc_explained=AUROC,
         figures=figure_blocks(_FIGURE_TEXTS, figures),
         commands=commands,

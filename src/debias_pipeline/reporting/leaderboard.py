@@ -87,8 +87,9 @@ class LeaderboardRow(TypedDict):
     the trial differs from the recipe in the project's files; there is no `difference` then.
     `<metric>_images`, `_low` and `_high` are those of `Evidence`. `median` is that of the headline
     metric, `collapsed` the seeds that have collapsed; `images_forward` and `images_backward` are
-    those of `ImagePasses`. Leaderboards of earlier versions lack them, `bias_labels` and `network`.
-    An oracle has no `p_value` and is never the best.
+    those of `ImagePasses`. `bias_name` is that of the data card. Leaderboards of earlier versions
+    lack these, `bias_labels`, `network` and `adjusted_average_accuracy_*`. An oracle has no
+    `p_value` and is never the best.
 
     `reference` says where a row that is not a trial of the user comes from. `reproduces` says
     whether the mean of a trial of the user is between `expected_low` and `expected_high`, the
@@ -99,6 +100,7 @@ class LeaderboardRow(TypedDict):
     name: str
     percent: str
     method: str
+    bias_name: NotRequired[str | None]
     bias_labels: NotRequired[BiasLabels]
     network: NotRequired[str | None]
     protocol: str
@@ -128,6 +130,8 @@ class LeaderboardRow(TypedDict):
     accuracy_std: float | None
     group_balanced_accuracy_mean: float | None
     group_balanced_accuracy_std: float | None
+    adjusted_average_accuracy_mean: NotRequired[float | None]
+    adjusted_average_accuracy_std: NotRequired[float | None]
     aligned_accuracy_mean: float | None
     aligned_accuracy_std: float | None
     conflicting_accuracy_mean: float | None
@@ -140,6 +144,9 @@ class LeaderboardRow(TypedDict):
     group_balanced_accuracy_images: int | None
     group_balanced_accuracy_low: float | None
     group_balanced_accuracy_high: float | None
+    adjusted_average_accuracy_images: NotRequired[int | None]
+    adjusted_average_accuracy_low: NotRequired[float | None]
+    adjusted_average_accuracy_high: NotRequired[float | None]
     aligned_accuracy_images: int | None
     aligned_accuracy_low: float | None
     aligned_accuracy_high: float | None
@@ -269,6 +276,7 @@ def _row(trial: TrialResult, rule: SelectionRule, headline: Headline | None) -> 
         "name": trial.name or trial.dataset,
         "percent": trial.percent,
         "method": trial.method,
+        "bias_name": metrics.get("bias_name") if metrics else None,
         "bias_labels": trial.bias_labels,
         "network": trial.network or None,
         "protocol": rule.key,

@@ -336,11 +336,12 @@ def _settings_in_words(rows: Sequence[LeaderboardRow]) -> tuple[str, str]:
 
 
 def _settings(rows: Sequence[LeaderboardRow]) -> Mapping[str, Sequence[str]]:
-    """Return the different networks, seeds, steps, precisions and threads of finished trials.
+    """Return the different attributes, networks, seeds, steps, … of finished trials.
 
     The values are text such as "4 threads"; the list of a key is empty if no value is known.
     """
     values: dict[str, dict[str, None]] = {
+        "bias attribute": {},
         "networks": {},
         "seeds": {},
         "steps": {},
@@ -350,6 +351,8 @@ def _settings(rows: Sequence[LeaderboardRow]) -> Mapping[str, Sequence[str]]:
     for row in rows:
         if row["status"] != DONE:
             continue
+        if bias_name := row.get("bias_name"):
+            values["bias attribute"][f"bias attribute {bias_name}"] = None
         if network := row.get("network"):
             values["networks"][f"network {network}"] = None
         if seeds := row["seeds"]:

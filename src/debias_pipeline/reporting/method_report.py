@@ -14,6 +14,8 @@ from debias_pipeline.reporting.conditions import bias_labels_text, cost_in_words
 from debias_pipeline.reporting.index_page import about_methods
 from debias_pipeline.reporting.metric_table import (
     AUROC,
+    attribute_metrics,
+    attribute_rows,
     auroc_cell,
     last_step,
     metric_row,
@@ -28,6 +30,7 @@ from debias_pipeline.reporting.pages import (
     render,
     shared_bias_in_words,
 )
+from debias_pipeline.reporting.plots import groups_of_last_step
 from debias_pipeline.reporting.recipe_changes import RecipeChange
 from debias_pipeline.reporting.suspect_section import SuspectSection
 from debias_pipeline.reporting.text import (
@@ -98,9 +101,11 @@ FIGURE_TEXTS: Final[Mapping[str, FigureText]] = {
     ),
     "contact_sheet": FigureText(
         "How the bias was made",
-        "Every value of the bias attribute at every strength, for a few training images; the "
-        "origin of the data says which strength this set has.",
-        "Grid of example images by bias attribute (rows) and strength (columns)",
+        "A few images with every value of the bias attribute (rows). Columns: images at every "
+        "strength of the bias, of which the origin of the data says the one of this set; other "
+        "digits; or every value of the other bias attribute.",
+        "Grid of example images by bias attribute (rows) and strength, digit or another attribute "
+        "(columns)",
         "",
     ),
 }
@@ -160,6 +165,8 @@ def write_method_report(
         all_published=[
             (percentage(each["accuracy"], 2), source_in_words(each)) for each in published_accuracy
         ],
+        attribute_columns=attribute_metrics(),
+        attribute_rows=attribute_rows([metrics]),
         auroc=auroc_cell(metrics, data_card),
         auroc_explained=AUROC,
         bias_branch=_bias_branch_in_words(metrics, data_card),
@@ -212,6 +219,7 @@ class _GroupRow(TypedDict):
     bias: str
     kind: str
     images: str
+    train_images: str
     accuracy: str
     interval: str
 
@@ -222,13 +230,13 @@ def _group_rows(
     """Return the groups at the last step, the worst first, those without images at the end."""
     if group_accuracy.empty:
         return []
-    last = group_accuracy[group_accuracy["checkpoint"] == "last"]
-    last = last.astype({"accuracy": "float64"})
+    last = groups_of_last_step(group_accuracy)
     groups = last.groupby(["label", "bias"]).agg(
         images=("images", "max"), mean=("accuracy", "mean"), std=("accuracy", "std")
     )
     flags = manifest.assign(conflicting=manifest["conflicting"].astype("boolean"))
     conflicting = flags.groupby(["label", "bias"])["conflicting"].first().to_dict()
+    train = manifest[manifest["split"] == "train"].groupby(["label", "bias"]).size().to_dict()
     rows: list[_GroupRow] = []
     groups = groups.sort_values("mean", kind="stable", na_position="last")
     for (label, bias), group in zip(groups.index.tolist(), groups.to_dict("records"), strict=True):
@@ -241,6 +249,7 @@ def _group_rows(
                 "bias": attribute_name(data_card, "bias", bias),
                 "kind": DASH if flag is None or pd.isna(flag) else known_kind,
                 "images": f"{group['images']:,.0f}",
+                "train_images": f"{train.get((label, bias), 0):,}",
                 "accuracy": DASH if mean is None else f"{mean_and_std(mean, std)} %",
                 "interval": ""
                 if mean is None

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Final, Literal, cast
 
 from debias_pipeline.intervals import auroc_interval
 from debias_pipeline.names import Headline, Metric
 from debias_pipeline.published import PublishedAccuracy, comparable_selection, source_in_words
-from debias_pipeline.records import DataCard, Evidence, Metrics, RuleMetrics
+from debias_pipeline.records import DataCard, Evidence, Metrics, OverSeeds, RuleMetrics
 from debias_pipeline.reporting.conditions import collapsed_of
 from debias_pipeline.reporting.text import (
     DASH,
@@ -79,6 +79,12 @@ _METRIC_TEXTS: Final = (
         "Worst group",
         "accuracy in the group where it is lowest",
     ),
+    MetricText(
+        "adjusted_average_accuracy",
+        "Adjusted average",
+        "mean of the accuracies of all groups, weighted by their shares of the training images, as "
+        "papers about worst groups print average accuracy",
+    ),
 )
 _UNBIASED_ACCURACY: Final = replace(
     _METRIC_TEXTS[0],
@@ -105,6 +111,38 @@ def metrics_with_headline_first(headline: str, unbiased_test: bool | None) -> li
     """Return all metrics, first the one that published tables quote for the data set."""
     keys = sorted((text.key for text in _METRIC_TEXTS), key=lambda key: key != headline)
     return [metric_text(key, unbiased_test) for key in keys]
+
+
+def attribute_metrics() -> list[MetricText]:
+    """Return the metrics that depend on the bias, see `AttributeMetrics`."""
+    return [text for text in _METRIC_TEXTS if text.key != "accuracy"]
+
+
+def attribute_rows(metrics: Sequence[Metrics]) -> list[tuple[str, str, list[str]]]:
+    """Return the rows of a table of metrics at the last step by bias attribute.
+
+    Args:
+        metrics: of each method.
+
+    Returns:
+        Attribute, method and a text for each of `attribute_metrics`; no rows for a data set with a
+        single attribute.
+    """
+    of_methods = [(each, last_step(each).get("attributes", {})) for each in metrics]
+    names = dict.fromkeys(name for _, of_method in of_methods for name in of_method)
+    return [
+        (
+            name,
+            each["method"],
+            [
+                percentage_over_seeds(cast(OverSeeds, of_method[name].get(text.key)))
+                for text in attribute_metrics()
+            ],
+        )
+        for name in names
+        for each, of_method in of_methods
+        if name in of_method
+    ]
 
 
 @dataclass(frozen=True)
@@ -177,11 +215,13 @@ def _metric_cell(
 ) -> TableCell:
     if selected is None:
         return TableCell(DASH, missing)
-    values = selected[metric.key]
-    if values["mean"] is None:
+    # Metrics of earlier versions lack some.
+    values = selected.get(metric.key)
+    if values is None or values["mean"] is None:
         return TableCell(DASH, why_no_value(metric.key, data_card))
     by_seed = ", ".join(map(percentage, values["per_seed"]))
-    base_mean = base[metric.key]["mean"] if base else None
+    of_base = base.get(metric.key) if base else None
+    base_mean = of_base["mean"] if of_base else None
     note = "" if base_mean is None else points(values["mean"] - base_mean)
     count = evidence_text(metric.key, values, evidence_of(selected, metric.key))
     return TableCell(
@@ -215,6 +255,11 @@ def why_no_value(metric: Metric, data_card: DataCard) -> str:
         return "no value: there is no bias-conflicting image in the test split"
     if metric == "aligned_accuracy" and test["conflicting_fraction"] == 1:
         return "no value: there is no bias-aligned image in the test split"
+    if metric == "adjusted_average_accuracy":
+        return (
+            "no value: a training image has no bias label, or a group of training images has no "
+            "test image"
+        )
     return "no value: the metric was not computed"
 
 

@@ -145,6 +145,10 @@ def _facts(data_card: DataCard) -> dict[str, str]:
         "Data set": title_of(data_card),
         "Label": _names_in_words(data_card, "label"),
         "Bias attribute": _names_in_words(data_card, "bias"),
+        "Bias attributes": ", ".join(
+            f"{name} ({len(names)} values)"
+            for name, names in data_card.get("attributes", {}).items()
+        ),
         "Images": f"{height} pixels high, {width} wide",
         "Origin": data_card["origin"],
         "Left out": left_out_in_words(data_card),

@@ -170,6 +170,19 @@ def format_step_axis(axes: Axes) -> None:
 # --- Heat maps of accuracy by group ---------------------------------------------------------------
 
 
+def groups_of_last_step(group_accuracy: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the last step and of the attribute that is treated as the bias.
+
+    Args:
+        group_accuracy: a row per selection rule, seed, label, bias and attribute.
+    """
+    last = group_accuracy[group_accuracy["checkpoint"] == "last"]
+    # Tables of earlier versions lack the column. The bias comes first.
+    if "attribute" in last and not last.empty:
+        last = last[last["attribute"] == last["attribute"].iloc[0]]
+    return last.astype({"accuracy": "float64"})
+
+
 def accuracy_grid(group_accuracy: pd.DataFrame) -> pd.DataFrame | None:
     """Return accuracies of the last step, mean over seeds: rows by label, columns by bias.
 
@@ -181,10 +194,9 @@ def accuracy_grid(group_accuracy: pd.DataFrame) -> pd.DataFrame | None:
     """
     if group_accuracy.empty:
         return None
-    last = group_accuracy[group_accuracy["checkpoint"] == "last"]
+    last = groups_of_last_step(group_accuracy)
     if last.empty:
         return None
-    last = last.astype({"accuracy": "float64"})
     return last.pivot_table(
         index="label", columns="bias", values="accuracy", aggfunc="mean", dropna=False
     )

@@ -35,6 +35,7 @@ from debias_pipeline.reporting.leaderboard_sections import (
 )
 from debias_pipeline.reporting.metric_table import (
     TableCell,
+    attribute_rows,
     auroc_cell,
     evidence_of,
     is_unreliable,
@@ -262,6 +263,15 @@ def _caption(
     lines = [f"{accuracy.name} is the {accuracy.explanation}.{seeds}"]
     conditions = [_conditions(each, records.get(each["method"], {})) for each in metrics]
     lines += filter(None, conditions)
+    rows = [
+        f"{name} {texts[2].removesuffix(' %')} ({method})"
+        for name, method, texts in attribute_rows(metrics)
+    ]
+    if rows:
+        lines.append(
+            f"Bias here: {data_card['bias_name']}. Conflicting accuracy at the last step by bias "
+            f"attribute: {', '.join(rows)}."
+        )
     if any(record.get("image_passes") for record in records.values()):
         lines.append(
             "Images: forward + backward through networks in training, of one seed. Time: of "

@@ -140,13 +140,13 @@ def evidence_text(metric: str, values: OverSeeds, evidence: Evidence | None) -> 
 
     Returns:
         "2 of 2; 34–100 %" (correct predictions of all) for one seed, "2 images; 34–100 %" for
-        several seeds, "smallest group: 2; 34–100 %" for the mean over groups. "" if there are at
+        several seeds, "smallest group: 2; 34–100 %" for means over groups. "" if there are at
         least `FEW_IMAGES` images, or if the metric or `evidence` is unknown.
     """
     if evidence is None or values["mean"] is None or evidence["images"] >= FEW_IMAGES:
         return ""
     images, interval = evidence["images"], interval_text(evidence["low"], evidence["high"])
-    if metric == "group_balanced_accuracy":
+    if metric in ("group_balanced_accuracy", "adjusted_average_accuracy"):
         return f"smallest group: {images}; {interval}"
     if len(values["per_seed"]) > 1:
         return f"{counted(images, 'image')}; {interval}"

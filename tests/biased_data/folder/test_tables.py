@@ -189,3 +189,16 @@ def test_broken_parquet_is_told(small_dir):
     assert "not a parquet file" in refusal(small_dir)
     put(small_dir, [{"a": 1}], "table.parquet")
     assert "no column path and label, it has 'a'" in refusal(small_dir)
+
+
+def test_columns_of_further_bias_attributes_are_numbered_and_can_be_chosen(small_dir):
+    weather = ["sun", "rain", "", "sun"] * 10
+    put(small_dir, rows_of(bias_weather=weather, bias_note_2=["x"] * 40))
+    data, other = build(small_dir), build(small_dir, bias="weather")
+    assert data.data_card["attributes"]["weather"] == ["rain", "sun"]
+    assert list(data.data_card["attributes"]) == ["bias", "weather", "note_2"]
+    assert other.data_card["bias_name"] == "weather"
+    assert other.manifest["bias"].equals(data.manifest["bias_weather"].rename("bias"))
+    assert (other.manifest["bias"] == -1).sum() == 10
+    assert other.manifest["split"].equals(data.manifest["split"])
+    assert other.images.tobytes() == data.images.tobytes()

@@ -88,6 +88,7 @@ def without_rows(listing: Listing, rows: Collection[int]) -> Listing:
         source=of_kept(listing.source),
         label=of_kept(listing.label),
         bias=of_kept(listing.bias),
+        attributes={name: of_kept(texts) for name, texts in listing.attributes.items()},
         split=of_kept(listing.split),
         extra=None if listing.extra is None else listing.extra.iloc[kept],
     )

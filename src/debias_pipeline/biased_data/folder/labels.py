@@ -5,13 +5,13 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from debias_pipeline.biased_data.attributes import UNKNOWN_BIAS
 from debias_pipeline.biased_data.folder.listing import Listing
-from debias_pipeline.biased_data.manifest import UNKNOWN_BIAS
 
 logger = logging.getLogger(__name__)
 
@@ -25,26 +25,26 @@ _MAX_LABELS: Final = int(np.iinfo(np.int16).max) + 1
 Numbers = npt.NDArray[np.int16]
 
 
-def number_values(
-    listing: Listing, what: Literal["label", "bias"], problems: list[str]
-) -> tuple[Numbers, list[str]]:
-    """Number the distinct labels or bias values in sorted order.
+def number_values(listing: Listing, what: str, problems: list[str]) -> tuple[Numbers, list[str]]:
+    """Number the distinct labels or values of a bias attribute in sorted order.
 
     01 and 1 are different names. Only in a table, where programs write whole numbers as floats,
     1.0 is the same as 1. Letters that are composed in one name and decomposed in another
     (Unicode's NFC and NFD) are the same.
 
     Args:
+        what: label, bias, or bias_<name> for one of `listing.attributes`.
         problems: messages are appended.
 
     Returns:
         int16, N, -1 if missing; and the name of each number.
     """
-    written = listing.label if what == "label" else listing.bias
+    columns = {f"bias_{name}": texts for name, texts in listing.attributes.items()}
+    written = {"label": listing.label, "bias": listing.bias, **columns}[what]
     texts = [unicodedata.normalize("NFC", text) for text in written]
     if listing.is_table:
         texts = [_FLOAT.sub(r"\1", text) for text in texts]
-        if what == "bias":
+        if what != "label":
             texts = _without_unknown(texts, listing.where)
         problems += _mixed(listing.rows, texts, what)
     names = _sorted({text for text in texts if text})
@@ -86,25 +86,6 @@ def aligned_bias(
     return [
         int(np.lexsort((-own, -more))[0]) if own.any() else None
         for own, more in zip(counts, excess, strict=True)
-    ]
-
-
-def conflicting_flags(
-    label: Numbers, bias: Numbers, aligned: Sequence[int | None]
-) -> list[bool | None]:
-    """Return for each image whether it is bias-conflicting: its bias is not that of its label.
-
-    Args:
-        label: N.
-        bias: N, -1 if unknown.
-        aligned: see `aligned_bias`.
-
-    Returns:
-        N values, None where the bias or the aligned bias is unknown.
-    """
-    return [
-        None if value == UNKNOWN_BIAS or aligned[own] is None else value != aligned[own]
-        for own, value in zip(label.tolist(), bias.tolist(), strict=True)
     ]
 
 

@@ -1,7 +1,7 @@
 """List the images of a user's own folder, from a table in it or from its class folders."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -39,6 +39,7 @@ class Listing:
         split: N of "train", "valid", "test"; "" if not given.
         extra: additional columns of the table, N rows.
         problems: messages so far.
+        attributes: further bias attributes, each N texts as `bias`, by name.
         others: files that are not among these images; names as in `source`.
         notes: what to tell about how the table was read.
     """
@@ -53,6 +54,7 @@ class Listing:
     split: Sequence[str]
     extra: "pd.DataFrame | None"
     problems: Sequence[str]
+    attributes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     others: FileNotes = field(default_factory=FileNotes)
     notes: Sequence[str] = ()
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from debias_pipeline.biased_data.attributes import NAME_PATTERN
 from debias_pipeline.biased_data.folder.listing import Listing, splits_of
 from debias_pipeline.biased_data.manifest import is_relative
 from debias_pipeline.biased_data.sources.raw_dir import is_inside
@@ -30,6 +31,7 @@ _OTHER_TABLES: Final = (
 )
 _REQUIRED: Final = ("path", "label")
 _KNOWN: Final = (*_REQUIRED, "bias", "split")
+_ATTRIBUTE: Final = re.compile(f"bias_({NAME_PATTERN})")
 # Columns of metadata.csv as WILDS and SubpopBench write it.
 _METADATA: Final = {"img_filename": "path", "filename": "path", "y": "label"}
 _METADATA_BIAS: Final = ("place", "a")
@@ -120,6 +122,11 @@ def list_table(raw_dir: Path, table: Path) -> Listing:
         raise UserError(f"{table} has no rows; add one per image.")
     # As in a spreadsheet, where the header is row 1; a parquet table has no header row.
     rows = [f"row {index + (2 if is_csv else 1)}" for index in frame.index]
+    attributes = {
+        found[1]: _texts(frame, name).tolist()
+        for name in map(str, frame)
+        if (found := _ATTRIBUTE.fullmatch(name))
+    }
     problems: list[str] = []
     source = _sources(rows, texts["path"].tolist(), raw_dir, problems)
     return Listing(
@@ -133,8 +140,9 @@ def list_table(raw_dir: Path, table: Path) -> Listing:
         source=source,
         label=_labels(rows, texts["label"].tolist(), problems),
         bias=texts["bias"].tolist(),
+        attributes=attributes,
         split=_splits(rows, texts["split"].tolist(), problems, notes),
-        extra=_extra(frame, is_csv),
+        extra=_extra(frame.drop(columns=[f"bias_{name}" for name in attributes]), is_csv),
         problems=problems,
         notes=notes,
     )

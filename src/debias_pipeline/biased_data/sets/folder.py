@@ -12,6 +12,12 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from debias_pipeline.biased_data.attributes import (
+    UNKNOWN_BIAS,
+    Attribute,
+    AttributeOptions,
+    choose_bias,
+)
 from debias_pipeline.biased_data.base import BiasedData, BiasedDataset, DataOptions
 from debias_pipeline.biased_data.folder import Listing, list_folder
 from debias_pipeline.biased_data.folder.bad_files import (
@@ -23,12 +29,11 @@ from debias_pipeline.biased_data.folder.bad_files import (
 from debias_pipeline.biased_data.folder.labels import (
     Numbers,
     aligned_bias,
-    conflicting_flags,
     number_values,
 )
 from debias_pipeline.biased_data.folder.splitting import make_missing_splits
 from debias_pipeline.biased_data.hashes import files_hash
-from debias_pipeline.biased_data.manifest import UNKNOWN_BIAS, make_data_card, make_manifest
+from debias_pipeline.biased_data.manifest import make_data_card, make_manifest
 from debias_pipeline.biased_data.sources.decoding import Size, decode_images, image_sizes
 from debias_pipeline.biased_data.sources.raw_dir import (
     HIDDEN,
@@ -47,10 +52,12 @@ _MAX_DEFAULT_SIDE: Final = 224
 _BAD: Final = "unusable (skip_bad=true)"
 
 
-class FolderOptions(DataOptions):
+class FolderOptions(AttributeOptions):
     """Options of the data set `folder`.
 
     Attributes:
+        bias: see `AttributeOptions`; the names are "bias" for the column bias, <name> for a column
+            bias_<name>.
         table: name of the table in raw_dir; "" for the only table there, or class folders if there
             is none.
         image_size: height and width to resize all images to, in pixels. 0 keeps the size if all
@@ -68,9 +75,10 @@ class FolderOptions(DataOptions):
 class ImageFolder(BiasedDataset):
     """Images in `raw_dir` with labels and optional bias labels; `percent` has no effect.
 
-    Either a table with the columns path (relative to raw_dir) and label, and optionally bias and
-    split; other columns are copied to the manifest. Or class folders: <class>/…, or
-    train/<class>/…, valid/<class>/…, test/<class>/…. docs/your_photos.md says what is read.
+    Either a table with the columns path (relative to raw_dir) and label, and optionally bias, split
+    and bias_<name> for further bias attributes; other columns are copied to the manifest. Or class
+    folders: <class>/…, or train/<class>/…, valid/<class>/…, test/<class>/…. docs/your_photos.md
+    says what is read.
 
     Label and bias are names or whole numbers; sorted, they become 0, 1, 2, …, and the data card
     has their names. An empty bias is unknown. A bias of -1 is a value if there is exactly one other
@@ -131,7 +139,12 @@ class ImageFolder(BiasedDataset):
                 sizes = [size for row, size in enumerate(sizes) if row not in invalid]
             problems = [*listing.problems, *lost_values(everything, listing)]
             label, label_names = number_values(listing, "label", problems)
-            bias, bias_names = number_values(listing, "bias", problems)
+            numbered = {
+                name: number_values(listing, column, problems)
+                for name, column in _bias_columns(listing).items()
+            }
+            # The first one also if another is chosen, so that the splits stay the same.
+            bias = next(iter(numbered.values()))[0]
             split, drawn = _splits(listing, label, bias, np.random.default_rng(seed))
             problems += _split_problems(label, label_names, split)
             order = np.argsort([SPLITS.index(name) for name in split], kind="stable")
@@ -145,15 +158,26 @@ class ImageFolder(BiasedDataset):
         others.left_out.update(dict.fromkeys(bad.reasons, _BAD))
         _log_left_out(listing.where, len(images), others)
 
-        split, label, bias = split[order], label[order], bias[order]
-        aligned = aligned_bias(label, bias, split, len(label_names))
+        split, label = split[order], label[order]
+        attributes = [
+            Attribute(
+                name=name,
+                value_names=names,
+                values=values[order],
+                aligned=aligned_bias(label, values[order], split, len(label_names)),
+            )
+            for name, (values, names) in numbered.items()
+        ]
+        chosen_bias = choose_bias(attributes, chosen.bias)
+        several = attributes if listing.attributes else ()
         manifest = make_manifest(
             split=split,
             label=label,
-            bias=bias,
-            conflicting=conflicting_flags(label, bias, aligned),
+            bias=chosen_bias.values,
+            conflicting=chosen_bias.conflicting(label),
             source=[listing.source[row] for row in order],
             extra=None if listing.extra is None else listing.extra.iloc[order],
+            attributes=several,
         )
         card = make_data_card(
             self,
@@ -163,9 +187,11 @@ class ImageFolder(BiasedDataset):
             image_shape=images.shape[1:],
             origin=_origin(listing, drawn, note),
             label_names=label_names,
-            bias_names=bias_names,
+            bias_names=chosen_bias.value_names,
+            bias_name=chosen_bias.name,
+            attributes=several,
         )
-        card["aligned_bias"] = aligned
+        card["aligned_bias"] = list(chosen_bias.aligned)
         card["left_out"] = others.left_out_counts()
         return BiasedData(images, manifest, card, bad_files=bad.reasons)
 
@@ -187,7 +213,8 @@ class ImageFolder(BiasedDataset):
         if not raw_dir.is_dir():
             return False
         listing = list_folder(raw_dir, getattr(options, "table", ""))
-        return {text.removesuffix(".0") for text in listing.bias} <= {"", str(UNKNOWN_BIAS)}
+        texts = [*listing.bias, *(each for of in listing.attributes.values() for each in of)]
+        return {text.removesuffix(".0") for text in texts} <= {"", str(UNKNOWN_BIAS)}
 
     def folder(self, percent: str, raw_dir: Path, seed: int, options: DataOptions) -> str:
         """Return the name of `raw_dir` with a short hash of its path and of the table's name."""
@@ -199,6 +226,13 @@ class ImageFolder(BiasedDataset):
         return super().folder(
             f"{slug}-{digest}", raw_dir, seed, chosen.model_copy(update={"table": ""})
         )
+
+
+def _bias_columns(listing: Listing) -> dict[str, str]:
+    """Return the columns of the bias attributes by name; the first is the default one."""
+    columns = {name: f"bias_{name}" for name in listing.attributes}
+    # Without any attribute, the bias is unknown.
+    return {"bias": "bias", **columns} if any(listing.bias) or not columns else columns
 
 
 def _log_left_out(where: Path, images: int, others: FileNotes) -> None:
@@ -296,6 +330,6 @@ def _origin(listing: Listing, drawn: Sequence[str], note: str) -> str:
         parts.append(f"{' and '.join(drawn)} drawn from the training images, stratified")
     if note:
         parts.append(note)
-    if any(listing.bias):
+    if any(listing.bias) or listing.attributes:
         parts.append("conflicting: any bias but the one over-represented most in the label")
     return "; ".join(parts)
