@@ -5,9 +5,8 @@ from typing import ClassVar, Final
 
 from debias_pipeline.biased_data.base import BiasedData, BiasedDataset, DataOptions, SetSize
 from debias_pipeline.biased_data.folder.tables import list_table
-from debias_pipeline.biased_data.hashes import files_hash
 from debias_pipeline.biased_data.sources.download import download
-from debias_pipeline.biased_data.sources.entries import Entry, read_entries
+from debias_pipeline.biased_data.sources.entries import Entry, entries_hash, read_entries
 from debias_pipeline.biased_data.sources.found_set import FoundSet, find_set, unpacked
 from debias_pipeline.biased_data.sources.raw_dir import check_raw_dir
 from debias_pipeline.names import SPLITS, Headline
@@ -88,10 +87,8 @@ class Waterbirds(BiasedDataset):
         found = _find(raw_dir)
         if found is None:
             return None
-        if found.archive:
-            return files_hash([(found.archive.name, found.archive)], times=True)
-        files = [(entry.source, entry.path) for entry in _list(found, problems=[])]
-        return files_hash(files, times=True, content=(found.folder / TABLE).read_bytes())
+        table = b"" if found.archive else (found.folder / TABLE).read_bytes()
+        return entries_hash(found, lambda: _list(found, []), table)
 
 
 def _find(raw_dir: Path) -> FoundSet | None:

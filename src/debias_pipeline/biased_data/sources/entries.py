@@ -1,14 +1,16 @@
 """Decode the images that a published data set lists, and describe them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from debias_pipeline.biased_data.base import BiasedData, BiasedDataset
+from debias_pipeline.biased_data.hashes import files_hash
 from debias_pipeline.biased_data.manifest import make_data_card, make_manifest
 from debias_pipeline.biased_data.sources.decoding import Size, decode_images
+from debias_pipeline.biased_data.sources.found_set import FoundSet
 from debias_pipeline.biased_data.sources.raw_dir import problems_error
 from debias_pipeline.names import SPLITS, Split
 
@@ -32,6 +34,23 @@ class Entry:
     label: int
     bias: int
     conflicting: bool | None
+
+
+def entries_hash(
+    found: FoundSet, list_entries: Callable[[], Sequence[Entry]], content: bytes = b""
+) -> str | None:
+    """Return a hash of the names, sizes and times of the images, or of the archive.
+
+    See `BiasedDataset.raw_hash`.
+
+    Args:
+        list_entries: lists the images; not called for an archive.
+        content: additional bytes to include, such as the table that lists the images.
+    """
+    if found.archive is not None:
+        return files_hash([(found.archive.name, found.archive)], times=True)
+    files = [(entry.source, entry.path) for entry in list_entries()]
+    return files_hash(files, times=True, content=content)
 
 
 def read_entries(

@@ -17,9 +17,8 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from debias_pipeline.biased_data.base import BiasedData, BiasedDataset
-from debias_pipeline.biased_data.hashes import files_hash
 from debias_pipeline.biased_data.percent import parse_percent
-from debias_pipeline.biased_data.sources.entries import Entry, read_entries
+from debias_pipeline.biased_data.sources.entries import Entry, entries_hash, read_entries
 from debias_pipeline.biased_data.sources.found_set import FoundSet, find_set, unpacked
 from debias_pipeline.biased_data.sources.raw_dir import children
 from debias_pipeline.errors import UserError
@@ -94,10 +93,7 @@ def read_published(
 
 def published_hash(dataset: BiasedDataset, published: FoundSet, percent: str) -> str | None:
     """Return a hash of the files of a percent, or of the archive; see `BiasedDataset.raw_hash`."""
-    if published.archive is not None:
-        return files_hash([(published.archive.name, published.archive)], times=True)
-    entries = _list_set(dataset, published, percent, problems=[])
-    return files_hash([(entry.source, entry.path) for entry in entries], times=True)
+    return entries_hash(published, lambda: _list_set(dataset, published, percent, []))
 
 
 def _has_percents(folder: Path) -> bool:
