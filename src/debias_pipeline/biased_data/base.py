@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
-from debias_pipeline.errors import printable
 from debias_pipeline.names import Headline
 from debias_pipeline.records import DataDescription
 
@@ -142,13 +141,9 @@ class BiasedDataset(ABC):
         return None
 
     def title(self, percent: str, raw_dir: Path) -> str:
-        """Return the name of the data for people: "cmnist, 2pct", or the name of its folder.
-
-        The folder's name is used if `percent` does not change the data.
-        """
-        if self.has_percents:
-            return f"{self.name}, {percent}"
-        return printable(raw_dir.resolve().name) or self.name
+        """Return the name of the data for people: "cmnist, 2pct", or without percents "bar"."""
+        del raw_dir
+        return f"{self.name}, {percent}" if self.has_percents else self.name
 
     def folder(self, percent: str, raw_dir: Path, seed: int, options: DataOptions) -> str:
         """Return the folder for results on this data, relative, with forward slashes.
@@ -157,6 +152,9 @@ class BiasedDataset(ABC):
         of the name.
         """
         del raw_dir
+        return self._folder(percent if self.has_percents else "all", seed, options)
+
+    def _folder(self, variant: str, seed: int, options: DataOptions) -> str:
         chosen = {
             name: value
             for name, value in options.model_dump().items()
@@ -164,4 +162,4 @@ class BiasedDataset(ABC):
         }
         if seed:
             chosen["data"] = seed
-        return "_".join([f"{self.name}/{percent}", *(f"{k}{v}" for k, v in chosen.items())])
+        return "_".join([f"{self.name}/{variant}", *(f"{k}{v}" for k, v in chosen.items())])

@@ -99,7 +99,7 @@ def test_other_folders_are_not_taken_for_the_set(tmp_path, make_published):
 def test_names_that_do_not_fit_are_told(published_dir, make_png):
     problems = {
         "2pct/align/1/x.png": "the name is not",
-        "2pct/align/1/5_1_1.jpg": "the name is not",
+        "2pct/align/1/5_1_1.gif": "the name is not",
         "2pct/align/1/5_1.png": "the name is not",
         "2pct/align/1/99_1_2.png": "label 1 does not equal bias 2, but it is in align/",
         "2pct/conflict/1/99_1_1.png": "label 1 equals bias 1, but it is in conflict/",

@@ -41,7 +41,7 @@ from debias_pipeline.biased_data.sources.raw_dir import (
     FileNotes,
     check_raw_dir,
 )
-from debias_pipeline.errors import UserError
+from debias_pipeline.errors import UserError, printable
 from debias_pipeline.names import SPLITS, Headline
 
 logger = logging.getLogger(__name__)
@@ -223,9 +223,11 @@ class ImageFolder(BiasedDataset):
         # The name of the table may have characters that are not allowed in the name of a folder.
         digest = hashlib.sha256(os.fsencode(f"{path.as_posix()}\0{chosen.table}")).hexdigest()[:8]
         slug = re.sub(r"[^A-Za-z0-9-]+", "-", path.name).strip("-")[:40] or "images"
-        return super().folder(
-            f"{slug}-{digest}", raw_dir, seed, chosen.model_copy(update={"table": ""})
-        )
+        return self._folder(f"{slug}-{digest}", seed, chosen.model_copy(update={"table": ""}))
+
+    def title(self, percent: str, raw_dir: Path) -> str:
+        """Return the name of `raw_dir`."""
+        return printable(raw_dir.resolve().name) or self.name
 
 
 def _bias_columns(listing: Listing) -> dict[str, str]:

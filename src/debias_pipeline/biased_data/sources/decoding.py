@@ -4,6 +4,7 @@ import mmap
 import os
 import shutil
 import struct
+import sys
 import tempfile
 import warnings
 import zlib
@@ -18,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffImageFile
+from tqdm import tqdm
 
 from debias_pipeline.biased_data.sources.image_files import formats_of, problem_of
 from debias_pipeline.errors import UserError
@@ -91,6 +93,8 @@ def decode_images(
     size: Size | None = None,
     *,
     resize: bool = False,
+    crop: int | None = None,
+    name: str = "",
 ) -> Images:
     """Decode images to RGB with all cores.
 
@@ -105,17 +109,20 @@ def decode_images(
         size: H and W; None for the most common size.
         resize: whether to resize images of other sizes to `size` (bicubic, antialiased, without
             keeping the aspect ratio).
+        crop: side in pixels of the central square to keep of images of `size`; None for all.
+        name: of the data set, for a progress bar on a terminal.
 
     Returns:
-        uint8, N × H × W × 3. A large array is a memory map of a temporary file, which the system
-        removes with the last reference.
+        uint8, N × H × W × 3, or N × crop × crop × 3. A large array is a memory map of a temporary
+        file, which the system removes with the last reference.
 
     Raises:
         UserError: if there is not enough disk space for this file.
     """
     height, width = size or _common_size(paths)
     expected = f"{height}x{width} is expected" if size else f"others are {height}x{width}"
-    images = _new_array((len(paths), height, width, 3))
+    kept = _central(height, width, crop)
+    images = _new_array((len(paths), *(part.stop - part.start for part in kept), 3))
 
     def decode(row: int) -> None:
         with _opened(paths[row]) as image:
@@ -124,10 +131,21 @@ def decode_images(
                 _check_size(_shown_size(image), (height, width), expected)
             pixels = _pixels(image, (height, width), resize)
             _check_size(pixels.shape[:2], (height, width), expected)
-            images[row] = pixels
+            images[row] = pixels[kept]
 
-    bad.update(_on_all_cores(decode, len(paths), lambda: _release_pages(images)))
+    def release_pages() -> None:
+        _release_pages(images)
+
+    bad.update(_on_all_cores(decode, len(paths), release_pages, f"Decode {name}".strip()))
     return images
+
+
+def _central(height: int, width: int, crop: int | None) -> tuple[slice, slice]:
+    """Return the rows and columns of the central square, with the rounding of torchvision."""
+    if crop is None:
+        return slice(0, height), slice(0, width)
+    top, left = round((height - crop) / 2), round((width - crop) / 2)
+    return slice(top, top + crop), slice(left, left + crop)
 
 
 def _common_size(paths: Sequence[Path]) -> Size:
@@ -142,9 +160,16 @@ def _check_size(found: tuple[int, ...], size: Size, expected: str) -> None:
 
 
 def _on_all_cores(
-    work: Callable[[int], None], count: int, after_chunk: Callable[[], None] | None = None
+    work: Callable[[int], None],
+    count: int,
+    after_chunk: Callable[[], None] | None = None,
+    title: str = "",
 ) -> dict[int, str]:
-    """Call `work` for every row with all cores; return the messages of its errors by row."""
+    """Call `work` for every row with all cores; return the messages of its errors by row.
+
+    Args:
+        title: of a progress bar, which is shown on a terminal; "" for no bar.
+    """
 
     def work_chunk(chunk: Iterable[int]) -> dict[int, str]:
         failed = {}
@@ -161,10 +186,21 @@ def _on_all_cores(
     bad: dict[int, str] = {}
     # Pillow releases the GIL while decoding. The filter of warnings is not thread-safe, so it is
     # set once here.
-    with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
+    with (
+        tqdm(
+            total=count,
+            desc=title,
+            unit="image",
+            disable=not title or not sys.stderr.isatty(),
+            dynamic_ncols=True,
+        ) as bar,
+        warnings.catch_warnings(),
+        ThreadPoolExecutor(os.cpu_count()) as pool,
+    ):
         warnings.simplefilter("ignore")
-        for failed in pool.map(work_chunk, chunks):
+        for chunk, failed in zip(chunks, pool.map(work_chunk, chunks), strict=True):
             bad |= failed
+            bar.update(len(chunk))
     return bad
 
 
