@@ -94,11 +94,13 @@ def _run(
     os.environ.update(environment)
     os.chdir(folder)
     sys.argv = ["kedro", *arguments]
+    import vl_convert
     from kedro.framework.cli import main
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     if not draws:
         FigureCanvasSVG.print_svg = draw_nothing
+        vl_convert.javascript_bundle = no_library
 
     try:
         main()
@@ -111,3 +113,8 @@ def draw_nothing(canvas: Any, stream: Any, **options: Any) -> None:
     """Write an empty figure: drawing takes half of a short run."""
     del canvas, options
     stream.write('<svg xmlns="http://www.w3.org/2000/svg"></svg>')
+
+
+def no_library() -> str:
+    """Return no JavaScript: building the library of charts takes seconds."""
+    return ""

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import vl_convert
 from click.testing import CliRunner
-from forked_kedro import ForkedKedro, draw_nothing
+from forked_kedro import ForkedKedro, draw_nothing, no_library
 from kedro.framework.project import configure_project
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
@@ -162,15 +163,17 @@ class Project:
         # Kedro changes the one; MLflow the other, which a later run would take for the user's.
         variables = {name: os.environ.get(name) for name in ("PYTHONPATH", "MLFLOW_TRACKING_URI")}
         tracking_uri = mlflow.get_tracking_uri()
-        print_svg = FigureCanvasSVG.print_svg
+        print_svg, bundle = FigureCanvasSVG.print_svg, vl_convert.javascript_bundle
         with contextlib.chdir(self.path):
             try:
                 if not self.draws:
                     FigureCanvasSVG.print_svg = draw_nothing
+                    vl_convert.javascript_bundle = no_library
                 bootstrap_project(self.path)
                 yield
             finally:
                 FigureCanvasSVG.print_svg = print_svg
+                vl_convert.javascript_bundle = bundle
                 while mlflow.active_run():
                     mlflow.end_run()
                 set_tracking_uri(tracking_uri)

@@ -6,7 +6,6 @@ colour scheme of the page. Specifications are plain dicts, as importing Altair t
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -87,13 +86,15 @@ class Chart:
         return asdict(self)
 
 
-@cache
 def chart_library() -> str:
-    """Return the JavaScript of Vega, Vega-Lite and Vega-Embed; building it takes seconds."""
+    """Return the JavaScript of Vega, Vega-Lite and Vega-Embed, 0.9 MB.
+
+    Building it takes seconds; vl-convert keeps it for the process.
+    """
     import vl_convert
 
-    bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
-    return bundle
+    # The type hints of the package have a default for neither argument.
+    return vl_convert.javascript_bundle()  # type: ignore[call-arg]
 
 
 # --- Charts of one method -------------------------------------------------------------------------

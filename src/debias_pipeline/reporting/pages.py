@@ -48,11 +48,15 @@ def render(template: str, *, scripts: Sequence[str] = (), **values: Any) -> str:
         values: variables of the template; all have `about`, see `index_page.About`.
     """
     hashes = " ".join(f"'sha256-{_script_hash(script)}'" for script in scripts)
-    return _environment().get_template(template).render(
-        about_name=ABOUT,
-        scripts=scripts,
-        script_sources=f"; script-src {hashes}" if hashes else "",
-        **values,
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            about_name=ABOUT,
+            scripts=scripts,
+            script_sources=f"; script-src {hashes}" if hashes else "",
+            **values,
+        )
     )
 
 

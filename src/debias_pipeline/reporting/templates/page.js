@@ -106,6 +106,8 @@
     const options = { mode: "vega-lite", renderer: "svg", actions: false, ast: true, config: config() };
     options.tooltip = { theme: scheme.matches ? "dark" : "light" };
     state.result = await window.vegaEmbed(holder, spec, options);
+    // The holder has a description of the whole chart.
+    holder.querySelector("svg").setAttribute("aria-hidden", "true");
   }
 
   async function signal(element, name, value) {
