@@ -272,6 +272,7 @@ def _sample_weights(
 def _predictions(manifest: pd.DataFrame, seeds: tuple[int, ...], weights: bool) -> pd.DataFrame:
     """Seed k takes every (k + 2)th test image for the next label; the bias branch sees the bias."""
     test = manifest[manifest["split"] == "test"]
+    of_bias = test["bias"].where(test["bias"] >= 0, test["label"])
     tables = []
     for rule in ("last", "selected", "best_on_test"):
         for seed in seeds:
@@ -283,7 +284,7 @@ def _predictions(manifest: pd.DataFrame, seeds: tuple[int, ...], weights: bool) 
                     "checkpoint": rule,
                     "step": 4000,
                     "prediction": ((test["label"] + wrong) % CLASSES).to_numpy("int16"),
-                    "bias_branch_prediction": test["bias"].to_numpy() if weights else pd.NA,
+                    "bias_branch_prediction": of_bias.to_numpy() if weights else pd.NA,
                 }
             )
             tables.append(table.astype({"bias_branch_prediction": "Int16"}))
