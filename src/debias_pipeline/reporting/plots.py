@@ -17,18 +17,20 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from debias_pipeline.records import DataCard
 from debias_pipeline.reporting.text import DASH, Attribute, drawable_name, shortened
 
-# From the palette of Okabe and Ito, which people with common colour blindnesses can tell apart.
+# Near the palette of Okabe and Ito, which people with common colour blindnesses can tell apart, and
+# dark enough for small text. templates/page.html.jinja has the same colours.
 OVERALL: Final = "#222222"
 ALIGNED: Final = "#0072b2"
-CONFLICTING: Final = "#d55e00"
+CONFLICTING: Final = "#c24f00"
 NEUTRAL: Final = "#767676"
 # Methods have none of these colours: a colour has one meaning throughout a report.
-METHOD_COLOURS: Final = ("#b8860b", "#7b3fa0", "#009e73", "#cc79a7", "#56b4e9", "#8c564b")
+METHOD_COLOURS: Final = ("#8f6400", "#7b3fa0", "#007a56", "#b0427a", "#1c6fa8", "#8c564b")
 METHOD_MARKERS: Final = ("o", "s", "^", "D", "v", "P")
 LINES: Final = ("-", "--", "-.", ":")
 
@@ -219,7 +221,10 @@ def draw_heat_map(
             axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=font_size)
     for row, column in _aligned_groups(grid, manifest):
         box = (column - 0.46, row - 0.46)
-        axes.add_patch(Rectangle(box, 0.92, 0.92, fill=False, edgecolor=ALIGNED, linewidth=1.8))
+        outline = Rectangle(box, 0.92, 0.92, fill=False, edgecolor=ALIGNED, linewidth=1.8)
+        # Blue on a dark group is hard to see without a light border.
+        outline.set_path_effects([withStroke(linewidth=3.6, foreground="white")])
+        axes.add_patch(outline)
 
 
 def add_colour_bar(figure: Figure, axes: Sequence[Axes]) -> None:
