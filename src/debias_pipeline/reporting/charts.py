@@ -475,7 +475,12 @@ def _compared_metrics(metrics: Sequence[Metrics], series: Sequence[Series]) -> C
             "field": "metric",
             "type": "nominal",
             "sort": None,
-            "axis": {"title": None, "labelAngle": 0, "labelLimit": 150, "ticks": False},
+            "axis": {
+                "title": None,
+                "labelAngle": 0,
+                "labelExpr": "split(datum.label, ' ')",
+                "ticks": False,
+            },
         },
         "xOffset": {"field": "series", "scale": {"domain": [each.name for each in series]}},
     }

@@ -42,25 +42,22 @@ from debias_pipeline.selection_rules import LAST, SELECTION_RULES, SelectionRule
 
 _FIGURE_TEXTS: Final[Mapping[str, FigureText]] = {
     "compared_metrics": FigureText(
-        "Metrics at the last step",
-        "All on the test split. A model that uses the shortcut has a far higher aligned than "
-        "conflicting accuracy.",
+        "Accuracy with and against the bias",
+        "All on the test split, at the last step unless another selection rule is chosen. A model "
+        "that uses the shortcut has a far higher aligned than conflicting accuracy.",
         "Chart of test, aligned, conflicting and worst-group accuracy by method",
-        "",
     ),
     "compared_learning_curves": FigureText(
         "Learning curves",
         "Accuracy on the test split. Line: mean over seeds. Band: lowest to highest seed.",
         "Line charts of the accuracy on all and on bias-conflicting test images by method",
-        "",
     ),
     "compared_group_heat_maps": FigureText(
         "Accuracy by group",
-        "Accuracy (%) of the last step by label and bias, mean over seeds; darker is "
-        "better. Bias-aligned groups have a blue outline. Accuracies of small groups vary by "
+        "Accuracy (%) of the last step by label and bias, mean over seeds. "
+        "Bias-aligned groups have a blue outline. Accuracies of small groups vary by "
         "chance.",
         "Heat maps of accuracy by label and bias, one for each method",
-        "",
     ),
 }
 

@@ -69,17 +69,15 @@ FIGURE_TEXTS: Final[Mapping[str, FigureText]] = {
         "accuracy. Diamonds mark the step that a rule selects; in print, stars mark the best step "
         "on the test set, which must not be used for selection.",
         "Line chart of the accuracy on all, bias-aligned and bias-conflicting images against step",
-        "",
     ),
     "group_heat_map": FigureText(
         "Accuracy by group",
-        "Accuracy (%) of the last step by label and bias, mean over seeds; darker is "
-        "better. Bias-aligned groups have a blue outline; a dash is a group without test "
-        "images. If only the outlined group of a column is dark, the model mistakes this bias "
+        "Accuracy (%) by label and bias, of the last step unless another selection rule is "
+        "chosen. Bias-aligned groups have a blue outline; a dash is a group without test "
+        "images. If only the outlined group of a column is accurate, the model mistakes this bias "
         "attribute for the label. Accuracies of small groups vary by chance: the table of groups "
         "has the number of images and an interval.",
         "Heat map of accuracy by label (rows) and bias (columns)",
-        "",
     ),
     "weight_histogram": FigureText(
         "Weights of the training images",
@@ -87,33 +85,31 @@ FIGURE_TEXTS: Final[Mapping[str, FigureText]] = {
         "known, there are two histograms: the less they overlap, the better the method detected "
         "the bias-conflicting images.",
         "Histogram of the weights of bias-aligned and bias-conflicting training images",
-        "",
     ),
     "most_conflicting": FigureText(
         "Training images of the highest weight",
         "Ordered by weight (mean over seeds), highest first. If the bias is not known, look for "
         "what distinguishes these images from others of their label: they may lack the shortcut.",
         "Grid of the training images with the highest weights",
-        "",
+        has_photos=True,
     ),
     "sample_grid": FigureText(
         "Training images",
         "A random sample by label (columns); below each image is its bias attribute, if known.",
         "Grid of training images by label, bias-aligned ones above bias-conflicting ones",
-        "",
+        has_photos=True,
     ),
     "loss_curves": FigureText(
         "Loss terms",
         "The total loss, and the terms that the method reports separately, if any.",
         "Line chart of the loss terms against step",
-        "",
     ),
     "contact_sheet": FigureText(
         "How the bias was made",
         "Every value of the bias attribute at every strength, for a few training images; the "
         "origin of the data says which strength this set has.",
         "Grid of example images by bias attribute (rows) and strength (columns)",
-        "",
+        has_photos=True,
     ),
 }
 

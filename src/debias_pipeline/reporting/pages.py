@@ -96,12 +96,15 @@ class FigureText:
         caption: how to read it.
         alt: a description for people who cannot see it.
         without: one sentence that is shown if the figure is missing; if it is "", nothing is.
+        has_photos: whether it shows images, whose colours must stay; others are inverted on a dark
+            page.
     """
 
     title: str
     caption: str
     alt: str
-    without: str
+    without: str = ""
+    has_photos: bool = False
 
 
 @dataclass(frozen=True)
