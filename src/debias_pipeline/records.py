@@ -95,8 +95,10 @@ class TrainingRecord(TypedDict, total=False):
     of feature units that are zero for every validation image. `image_passes` is null if a snapshot
     of an earlier version was resumed. `seconds` is the time of training, together with that before
     an interruption, `seconds_before`. `weights_hash` is the SHA-256 sum of the file of
-    initial weights, null if there was none. Published checkpoints have no more than `recipe`,
-    `seeds`, `precision` and `pretrained`.
+    initial weights, null if there was none. `finished` is the end of the training, UTC, in ISO
+    format; `versions` those of the main packages; `commit` and `mlflow_run_id` are null if they are
+    not known. Records of earlier versions lack these four. Published checkpoints have no more than
+    `recipe`, `seeds`, `precision` and `pretrained`.
     """
 
     recipe: dict[str, Any]
@@ -114,6 +116,10 @@ class TrainingRecord(TypedDict, total=False):
     settings_digest: str
     weights_hash: str | None
     data: DataIdentity
+    finished: str
+    versions: dict[str, str]
+    commit: str | None
+    mlflow_run_id: str | None
     pretrained: bool
 
 

@@ -122,6 +122,7 @@ def drawing_nothing() -> Iterator[None]:
         "debias_pipeline.pipelines.ingestion.nodes.draw_contact_sheet": empty,
         "debias_pipeline.pipelines.reporting.pipeline.draw_comparison": {},
         "debias_pipeline.pipelines.reporting.pipeline.draw_figures": some,
+        "debias_pipeline.reporting.pages.chart_library": "",
     }
     with contextlib.ExitStack() as patches:
         for name, result in places.items():

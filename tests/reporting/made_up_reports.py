@@ -5,10 +5,15 @@ from collections.abc import Sequence
 from made_up_runs import Run
 
 from debias_pipeline.published import PublishedAccuracy
+from debias_pipeline.records import TrainingRecord
 from debias_pipeline.reporting import (
     RecipeChange,
+    comparison_charts,
+    confusions,
     draw_comparison_figures,
     draw_figures,
+    method_charts,
+    misclassified,
     write_comparison_report,
     write_method_report,
 )
@@ -17,6 +22,19 @@ from debias_pipeline.reporting.suspect_section import SuspectSection
 BEST_ON_TEST = (
     "chosen on the test set, as published code does: for comparison with published tables only"
 )
+RECORD: TrainingRecord = {
+    "seeds": [3, 4],
+    "device": "cpu",
+    "precision": "fp32",
+    "threads": 1,
+    "torch": "2.9",
+    "seconds": 754.2,
+    "finished": "2026-11-26T14:49:46+00:00",
+    "versions": {"PyTorch": "2.9"},
+    "commit": "ac112a0",
+    "mlflow_run_id": None,
+    "settings_digest": "166f00ad",
+}
 
 
 def draw(run: Run) -> dict[str, str]:
@@ -47,8 +65,18 @@ def method_report(
     published: Sequence[PublishedAccuracy] = (),
     recipe_changes: Sequence[RecipeChange] = (),
     suspects: SuspectSection | None = None,
+    *,
+    with_charts: bool = False,
 ) -> str:
     figures = figures or {}
+    charts = method_charts(
+        run.metrics,
+        run.history,
+        run.sample_weights,
+        "weight W",
+        run.group_accuracy,
+        run.data_card,
+    )
     return write_method_report(
         run.metrics,
         figures,
@@ -61,6 +89,10 @@ def method_report(
         recipe_changes,
         suspects,
         "weight W",
+        RECORD,
+        charts if with_charts else {},
+        confusions(run.predictions, run.manifest, run.data_card),
+        misclassified(run.predictions, run.images, run.manifest, run.data_card),
     )
 
 
@@ -68,12 +100,17 @@ def comparison_report(
     *runs: Run,
     published: dict[str, list[PublishedAccuracy]] | None = None,
     changes_of: dict[str, list[RecipeChange]] | None = None,
+    figures: dict[str, str] | None = None,
+    with_charts: bool = False,
 ) -> str:
+    metrics = [run.metrics for run in runs]
+    histories = {run.metrics["method"]: run.history for run in runs}
     return write_comparison_report(
-        [run.metrics for run in runs],
-        compare(*runs),
+        metrics,
+        compare(*runs) if figures is None else figures,
         [f"kedro run --pipeline={run.metrics['method']}" for run in runs],
         runs[0].data_card,
         published,
         changes_of,
+        charts=comparison_charts(metrics, histories) if with_charts else None,
     )

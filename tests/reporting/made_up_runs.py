@@ -27,6 +27,7 @@ class Run:
     metrics: dict[str, Any]
     history: pd.DataFrame
     sample_weights: pd.DataFrame
+    predictions: pd.DataFrame
     group_accuracy: pd.DataFrame
     images: np.ndarray
     manifest: pd.DataFrame
@@ -63,6 +64,7 @@ def make_run(
         },
         history=_history(rng, seeds, bias_labels, weights, conflicting_accuracy),
         sample_weights=_sample_weights(rng, manifest, seeds, weights),
+        predictions=_predictions(manifest, seeds, weights),
         group_accuracy=_group_accuracy(rng, seeds, bias_labels, conflicting_accuracy),
         images=_images(rng, manifest),
         manifest=manifest,
@@ -266,6 +268,28 @@ def _sample_weights(
                 }
             )
         )
+    return pd.concat(tables, ignore_index=True)
+
+
+def _predictions(manifest: pd.DataFrame, seeds: tuple[int, ...], weights: bool) -> pd.DataFrame:
+    """Seed k takes every (k + 2)th test image for the next label; the bias branch sees the bias."""
+    test = manifest[manifest["split"] == "test"]
+    of_bias = test["bias"].where(test["bias"] >= 0, test["label"])
+    tables = []
+    for rule in ("last", "selected", "best_on_test"):
+        for seed in seeds:
+            wrong = np.arange(len(test)) % (seed + 2) == 0
+            table = pd.DataFrame(
+                {
+                    "image_id": test["image_id"].to_numpy(),
+                    "seed": seed,
+                    "checkpoint": rule,
+                    "step": 4000,
+                    "prediction": ((test["label"] + wrong) % CLASSES).to_numpy("int16"),
+                    "bias_branch_prediction": of_bias.to_numpy() if weights else pd.NA,
+                }
+            )
+            tables.append(table.astype({"bias_branch_prediction": "Int16"}))
     return pd.concat(tables, ignore_index=True)
 
 

@@ -7,7 +7,7 @@ from made_up_reports import BEST_ON_TEST, comparison_report
 from made_up_runs import Run, based_on, make_run, with_few_images
 
 from debias_pipeline.reporting import write_comparison_report
-from debias_pipeline.reporting.comparison_report import findings
+from debias_pipeline.reporting.comparison_report import Finding, findings
 
 
 @pytest.mark.slow
@@ -33,7 +33,9 @@ def test_rules_based_on_few_images_are_named_with_the_method(vanilla: Run, disen
 
 def test_finding_is_on_the_page(comparison_page: str) -> None:
     sentence = (
-        "On bias-conflicting test images disent gets 56.5 %, vanilla 21.6 %: 34.9 points more."
+        "disent against vanilla: +34.9 points on images against the bias (56.5 instead of 21.6 %), "
+        "±0.0 points on those with it (97.5 instead of 97.5 %; within the spread over seeds, "
+        "± 1.0 points)."
     )
     assert sentence in comparison_page
 
@@ -56,36 +58,36 @@ def test_comparison_of_one_method_has_no_finding(disent: Run) -> None:
     assert 'class="finding"' not in comparison_report(disent)
 
 
-def finding(base: tuple[float | None, float | None], other: tuple[float | None, Any]) -> str:
+def finding(base: tuple[float | None, float | None], other: tuple[float | None, Any]) -> Finding:
     def metrics(method: str, mean: float | None, std: float | None) -> dict[str, Any]:
-        summary = {"mean": mean, "std": std, "per_seed": [mean]}
+        summary = {"mean": mean, "std": std, "per_seed": [mean] if std is None else [mean, mean]}
         return {
             "method": method,
             "checkpoints": {"last": {"accuracy": summary, "conflicting_accuracy": summary}},
         }
 
-    (sentence,) = findings([metrics("vanilla", *base), metrics("disent", *other)])
-    return sentence
+    (found,) = findings([metrics("vanilla", *base), metrics("disent", *other)])
+    return found
 
 
 def test_finding_compares_the_difference_with_the_spread() -> None:
-    assert finding((0.5, 0.01), (0.4, 0.01)).endswith("50.0 %: 10.0 points fewer.")
-    assert "within the spread over seeds (± 2.8 points)" in finding((0.5, 0.02), (0.51, 0.02))
-    assert "one seed" in finding((0.5, None), (0.51, None))
-    assert "no difference" in finding((0.5, 0.001), (0.5, 0.001))
-    assert "cannot be compared" in finding((None, None), (0.5, 0.1))
+    clear = finding((0.5, 0.01), (0.4, 0.01)).sentence
+    assert clear.endswith("−10.0 points on images against the bias (40.0 instead of 50.0 %).")
+    near = finding((0.5, 0.02), (0.51, 0.02)).sentence
+    assert "within the spread over seeds, ± 2.8 points" in near
+    assert "One seed" in finding((0.5, None), (0.51, None)).note
+    assert "cannot be compared" in finding((None, None), (0.5, 0.1)).sentence
 
 
 def test_finding_without_bias_labels_is_about_all_test_images() -> None:
     runs = [make_run(method, bias_labels=False) for method in ("vanilla", "disent")]
-    (sentence,) = findings([run.metrics for run in runs])
-    assert sentence.startswith("On the test split disent gets")
+    (found,) = findings([run.metrics for run in runs])
+    assert "points on the test split" in found.sentence
 
 
 def test_finding_names_the_method_with_one_seed() -> None:
-    sentence = finding((0.5, None), (0.6, 0.02))
-    assert "one seed of vanilla" in sentence
-    assert "disent:" not in sentence
+    note = finding((0.5, None), (0.6, 0.02)).note
+    assert "One seed of vanilla:" in note
 
 
 def test_finding_has_the_number_of_few_images_and_an_interval() -> None:
@@ -93,5 +95,5 @@ def test_finding_has_the_number_of_few_images_and_an_interval() -> None:
         with_few_images(make_run(method, seeds=(0,)), "conflicting_accuracy", 7)
         for method in ("vanilla", "disent")
     ]
-    (sentence,) = findings([run.metrics for run in runs])
-    assert sentence.count("(4 of 7; 34–100 %)") == 2
+    (found,) = findings([run.metrics for run in runs])
+    assert found.note.count("4 of 7; 34–100 %") == 2

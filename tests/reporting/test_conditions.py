@@ -161,7 +161,7 @@ def test_comparison_lists_oracles_apart_and_does_not_test_them(vanilla: Run) -> 
     assert "disent bias labels: tuning" in [row[0] for row in rows]
     assert "against vanilla over 2 seeds" in page
     assert "against rwg" not in page
-    assert "rwg (oracle) gets" in page
+    assert "rwg (oracle) against vanilla: +50.0 points" in page
     text = terminal(headline_table(runs, {}, vanilla.data_card, records=records))
     assert text.index("disent") < text.index("rwg")
     assert "…" not in text

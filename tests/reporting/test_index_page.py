@@ -3,10 +3,8 @@
 import re
 from dataclasses import replace
 from html import unescape
-from pathlib import Path
 
 import pytest
-from browser import CHROMIUM, chromium
 from made_up_reports import comparison_report, method_report
 from made_up_runs import Run
 
@@ -22,7 +20,7 @@ from debias_pipeline.reporting import (
 VERSIONS = ("2026-11-26T14.49.46.498Z", "2026-11-25T09.00.00.000Z")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def index(vanilla: Run, disent: Run) -> str:
     def pages(page: str, path: str) -> list[StoredPage]:
         about = read_about(page[:ABOUT_BYTES])
@@ -76,16 +74,3 @@ def test_texts_and_paths_are_escaped(disent: Run) -> None:
     index = write_index_page("", [PageGroup(evil, [StoredPage("a #?/b.html", "v1", about)])])
     assert "<b>" not in index
     assert 'href="a%20%23%3F/b.html"' in index
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH")
-@pytest.mark.parametrize("width", [390, 1200])
-def test_browser_shows_the_index_without_a_scroll_bar(
-    index: str, width: int, tmp_path: Path
-) -> None:
-    file = tmp_path / "index.html"
-    file.write_text(index, encoding="utf-8")
-    screenshot = tmp_path / "index.png"
-    chromium(tmp_path, f"--screenshot={screenshot}", f"--window-size={width},900", file.as_uri())
-    assert screenshot.stat().st_size > 5_000

@@ -9,7 +9,6 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from browser import CHROMIUM, chromium
 from html_tables import Table
 from made_up_grids import a_grid, done, failed
 from made_up_published import IN_WORDS
@@ -329,16 +328,6 @@ def test_percents_that_are_no_numbers_come_last() -> None:
     leaderboard = made(*(TrialResult("folder", percent, "vanilla") for percent in percents))
     shown = dict.fromkeys(row["percent"] for row in leaderboard["rows"])
     assert list(shown) == ["0.5pct", "2pct", "10pct", "own"]
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH")
-def test_browser_renders_the_page(page: str, tmp_path: Path) -> None:
-    file = tmp_path / "leaderboard.html"
-    file.write_text(page, encoding="utf-8")
-    screenshot = tmp_path / "leaderboard.png"
-    dom = chromium(tmp_path, "--dump-dom", f"--screenshot={screenshot}", file.as_uri())
-    assert Table(dom, "cmnist-last").rows[3][2].startswith("85.0 ± 1.0 best")
 
 
 def links(page: str) -> list[str]:

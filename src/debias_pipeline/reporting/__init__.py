@@ -1,11 +1,14 @@
 """Figures, tables and HTML pages as pure functions that neither read nor write files."""
 
 from debias_pipeline.reporting.audit_report import write_audit_report
+from debias_pipeline.reporting.by_seed import confusions
+from debias_pipeline.reporting.charts import comparison_charts, method_charts
 from debias_pipeline.reporting.comparison_figures import (
     draw_comparison_figures,
     draw_leaderboard_figures,
 )
 from debias_pipeline.reporting.comparison_report import write_comparison_report
+from debias_pipeline.reporting.gallery import misclassified
 from debias_pipeline.reporting.image_grids import draw_contact_sheet
 from debias_pipeline.reporting.index_page import (
     ABOUT_BYTES,
@@ -69,6 +72,8 @@ __all__ = [
     "TrialResult",
     "changes_in_words",
     "command",
+    "comparison_charts",
+    "confusions",
     "counted",
     "data_command",
     "default_recipe",
@@ -84,6 +89,8 @@ __all__ = [
     "leaderboard_frame",
     "leaderboard_tables",
     "make_leaderboard",
+    "method_charts",
+    "misclassified",
     "plain_table",
     "read_about",
     "run_command",

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from debias_pipeline.records import DataCard
 from debias_pipeline.reporting.index_page import AUDIT
-from debias_pipeline.reporting.pages import render
+from debias_pipeline.reporting.pages import page_scripts, render
 from debias_pipeline.reporting.suspect_section import SuspectSection
 from debias_pipeline.reporting.text import left_out_in_words
 
@@ -28,6 +28,7 @@ def write_audit_report(
     title = data_card.get("title") or data_card["dataset"]
     return render(
         "audit_report.html.jinja",
+        scripts=page_scripts(with_charts=False),
         about={
             "name": AUDIT,
             "title": title,

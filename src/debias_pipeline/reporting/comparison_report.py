@@ -1,12 +1,13 @@
 """The HTML report that compares methods with the first of them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from debias_pipeline.names import Metric
 from debias_pipeline.published import PublishedAccuracy, source_in_words, sources_by_method
 from debias_pipeline.records import DataCard, Metrics, OverSeeds, TrainingRecord
+from debias_pipeline.reporting.charts import Chart
 from debias_pipeline.reporting.conditions import (
     COST_EXPLAINED,
     bias_labels_text,
@@ -23,42 +24,42 @@ from debias_pipeline.reporting.metric_table import (
     evidence_of,
     last_step,
     metric_row,
+    metric_text,
     metrics_with_headline_first,
 )
 from debias_pipeline.reporting.pages import (
-    NO_BIAS_LABELS,
     FigureText,
     data_section,
     figure_blocks,
+    page_scripts,
     recipe_banner,
     render,
+    switches,
 )
+from debias_pipeline.reporting.provenance import provenance
 from debias_pipeline.reporting.recipe_changes import RecipeChange
 from debias_pipeline.reporting.significance import CORRECTION, TEST, find_best
-from debias_pipeline.reporting.text import cost_text, evidence_text, percentage
+from debias_pipeline.reporting.text import cost_text, evidence_text, percentage, points
 from debias_pipeline.selection_rules import LAST, SELECTION_RULES, SelectionRule
 
 _FIGURE_TEXTS: Final[Mapping[str, FigureText]] = {
     "compared_metrics": FigureText(
-        "Metrics at the last step",
-        "All on the test split. A model that uses the shortcut has a far higher aligned than "
-        "conflicting accuracy.",
+        "Accuracy with and against the bias",
+        "All on the test split, at the last step unless another selection rule is chosen. A model "
+        "that uses the shortcut has a far higher aligned than conflicting accuracy.",
         "Chart of test, aligned, conflicting and worst-group accuracy by method",
-        "Left out: there are no metrics.",
     ),
     "compared_learning_curves": FigureText(
         "Learning curves",
         "Accuracy on the test split. Line: mean over seeds. Band: lowest to highest seed.",
         "Line charts of the accuracy on all and on bias-conflicting test images by method",
-        "Left out: there is no history.",
     ),
     "compared_group_heat_maps": FigureText(
         "Accuracy by group",
-        "Accuracy (%) of the last step by label and bias, mean over seeds; darker is "
-        "better. Bias-aligned groups have a blue outline. Accuracies of small groups vary by "
+        "Accuracy (%) of the last step by label and bias, mean over seeds. "
+        "Bias-aligned groups have a blue outline. Accuracies of small groups vary by "
         "chance.",
         "Heat maps of accuracy by label and bias, one for each method",
-        NO_BIAS_LABELS,
     ),
 }
 
@@ -71,6 +72,7 @@ def write_comparison_report(
     published: Mapping[str, Sequence[PublishedAccuracy]] | None = None,
     changes_of: Mapping[str, Sequence[RecipeChange]] | None = None,
     records: Mapping[str, TrainingRecord] | None = None,
+    charts: Mapping[str, Chart] | None = None,
 ) -> str:
     """Return the report of several methods, an HTML page that loads no other files.
 
@@ -81,7 +83,9 @@ def write_comparison_report(
         data_card: data card of the data set.
         published: accuracies published in papers, by method; the first one is shown.
         changes_of: by method, the recipe fields that differ from the recipe in the files.
-        records: by method, the record of its training, for its cost; None leaves costs out.
+        records: by method, the record of its training, for its cost and the footer; None leaves
+            costs out.
+        charts: interactive charts that replace figures, from `comparison_charts`.
 
     Raises:
         ValueError: if there are no metrics.
@@ -90,8 +94,13 @@ def write_comparison_report(
         raise ValueError("metrics=[] is empty; a comparison needs at least one method")
     shown = {name: each[0] for name, each in (published or {}).items() if each}
     baseline, changes_of = metrics[0], changes_of or {}
+    charts = {name: chart for name, chart in (charts or {}).items() if name in figures}
+    sentences = findings(metrics)
     return render(
         "comparison_report.html.jinja",
+        scripts=page_scripts(with_charts=bool(charts)),
+        page_data=switches(metrics, with_all=True),
+        provenance=provenance(records or {}, data_card),
         about=about_methods(COMPARISON, metrics),
         metrics=baseline,
         methods=[of_method["method"] for of_method in metrics],
@@ -106,12 +115,17 @@ def write_comparison_report(
         cost_explained=COST_EXPLAINED,
         published=sources_by_method((name, source_in_words(each)) for name, each in shown.items()),
         recipe_banner=recipe_banner(changes_of, shown.keys()),
-        findings=findings(metrics),
+        findings=sentences,
         test=f"{TEST}, {CORRECTION}'s correction",
         attribute_columns=attribute_metrics(),
         attribute_rows=attribute_rows(metrics),
         auroc_explained=AUROC,
-        figures=figure_blocks(_FIGURE_TEXTS, figures),
+        figures=figure_blocks(
+            _FIGURE_TEXTS,
+            figures,
+            charts,
+            {"compared_metrics": " ".join(each.sentence for each in sentences)},
+        ),
         commands=commands,
         **data_section(metrics, data_card),
     )
@@ -170,7 +184,20 @@ def _tests_in_words(metrics: Sequence[Metrics]) -> str:
     return verdict_in_words(verdict.best, verdict.marked, verdict.comparisons)
 
 
-def findings(metrics: Sequence[Metrics]) -> list[str]:
+@dataclass(frozen=True)
+class Finding:
+    """What a comparison of a method with the first method shows.
+
+    Attributes:
+        sentence: both sides of the trade.
+        note: what the values rest on, "" if there is nothing to say.
+    """
+
+    sentence: str
+    note: str
+
+
+def findings(metrics: Sequence[Metrics]) -> list[Finding]:
     """Return a sentence for each method but the first, which compares it with the first.
 
     Args:
@@ -179,24 +206,59 @@ def findings(metrics: Sequence[Metrics]) -> list[str]:
     return [_finding(metrics[0], other) for other in metrics[1:]]
 
 
-def _finding(baseline: Metrics, other: Metrics) -> str:
+def _finding(baseline: Metrics, other: Metrics) -> Finding:
     names = _name_in_words(other), _name_in_words(baseline)
     test_split = "the unbiased test split" if baseline.get("unbiased_test") else "the test split"
-    compared: tuple[tuple[Metric, str], ...] = (
-        ("conflicting_accuracy", "bias-conflicting test images"),
-        ("accuracy", test_split),
+    sides = _sides(
+        baseline,
+        other,
+        {"conflicting_accuracy": "images against the bias", "aligned_accuracy": "those with it"},
     )
-    for key, images in compared:
-        mine, base = last_step(other)[key], last_step(baseline)[key]
-        if mine["mean"] is None or base["mean"] is None:
+    if "conflicting_accuracy" not in sides:
+        sides = _sides(baseline, other, {"accuracy": test_split})
+    if not sides:
+        sentence = f"{names[0]} and {names[1]} cannot be compared: an accuracy is missing."
+        return Finding(sentence, "")
+    single = [
+        each["method"]
+        for each in (other, baseline)
+        if len(last_step(each)["accuracy"]["per_seed"]) == 1
+    ]
+    notes = [
+        f"{metric_text(key, None).name} accuracy of {each['method']}: {count}."
+        for key in sides
+        for each in (other, baseline)
+        for count in [_evidence_in_words(each, key)]
+        if count
+    ]
+    if single:
+        notes.append(f"One seed of {' and of '.join(single)}: the spread over seeds is not known.")
+    return Finding(f"{names[0]} against {names[1]}: {', '.join(sides.values())}.", " ".join(notes))
+
+
+def _sides(baseline: Metrics, other: Metrics, compared: Mapping[Metric, str]) -> dict[Metric, str]:
+    """Return "+34.9 points on images … (56.5 instead of 21.6 %)" for each metric that is known.
+
+    Args:
+        baseline: metrics of the method to compare with.
+        other: metrics of the other method.
+        compared: metric → its images.
+    """
+    sides: dict[Metric, str] = {}
+    for key, images in compared.items():
+        mine, base = last_step(other).get(key), last_step(baseline).get(key)
+        if not mine or not base or mine["mean"] is None or base["mean"] is None:
             continue
         difference = mine["mean"] - base["mean"]
-        return (
-            f"On {images} {names[0]} gets {_value_in_words(other, key)}, {names[1]} "
-            f"{_value_in_words(baseline, key)}: {_difference_in_words(difference)}"
-            f"{_spread_in_words(difference, mine, base, names)}."
-        )
-    return f"{names[0]} and {names[1]} cannot be compared: an accuracy is missing."
+        values = f"{100 * mine['mean']:.1f} instead of {percentage(base['mean'])}"
+        spread = _spread_in_words(difference, mine, base)
+        sides[key] = f"{points(difference)} points on {images} ({values}{spread})"
+    return sides
+
+
+def _evidence_in_words(metrics: Metrics, key: Metric) -> str:
+    last = last_step(metrics)
+    return evidence_text(key, last[key], evidence_of(last, key))
 
 
 def _name_in_words(metrics: Metrics) -> str:
@@ -204,29 +266,11 @@ def _name_in_words(metrics: Metrics) -> str:
     return f"{metrics['method']} (oracle)" if is_apart else metrics["method"]
 
 
-def _value_in_words(metrics: Metrics, key: Metric) -> str:
-    """Return "86.1 %", or "100.0 % (2 of 2; 34–100 %)" for few images."""
-    last = last_step(metrics)
-    count = evidence_text(key, last[key], evidence_of(last, key))
-    return percentage(last[key]["mean"]) + (f" ({count})" if count else "")
-
-
-def _difference_in_words(difference: float) -> str:
-    size = f"{abs(100 * difference):.1f}"
-    if size == "0.0":
-        return "no difference"
-    return f"{size} points {'more' if difference > 0 else 'fewer'}"
-
-
-def _spread_in_words(
-    difference: float, mine: OverSeeds, base: OverSeeds, names: tuple[str, str]
-) -> str:
+def _spread_in_words(difference: float, mine: OverSeeds, base: OverSeeds) -> str:
     """Compare a difference of means with the spread over seeds."""
     if mine["std"] is None or base["std"] is None:
-        stds = zip(names, (mine["std"], base["std"]), strict=True)
-        single = " and of ".join(name for name, std in stds if std is None)
-        return f" (one seed of {single}: the spread over seeds is not known)"
+        return ""
     spread = (mine["std"] ** 2 + base["std"] ** 2) ** 0.5
     if abs(difference) <= spread:
-        return f", which is within the spread over seeds (± {100 * spread:.1f} points)"
+        return f"; within the spread over seeds, ± {100 * spread:.1f} points"
     return ""

@@ -18,6 +18,7 @@ from debias_pipeline.reporting.plots import (
     ALIGNED,
     CONFLICTING,
     LINES,
+    METHOD_COLOURS,
     OVERALL,
     accuracy_grid,
     add_colour_bar,
@@ -38,7 +39,7 @@ _CURVES: Final[tuple[tuple[Metric, str, str], ...]] = (
     ("aligned_accuracy", "bias-aligned", ALIGNED),
     ("conflicting_accuracy", "bias-conflicting", CONFLICTING),
 )
-_LOSS_COLOURS: Final = ("#222222", "#7b3fa0", "#b8860b", "#009e73", "#cc79a7", "#56b4e9")
+_LOSS_COLOURS: Final = (OVERALL, *METHOD_COLOURS[1:], METHOD_COLOURS[0])
 # Selection rule → marker, face colour, text of the legend.
 _MARKS: Final = {
     SELECTED: ("D", OVERALL, "selected on valid, by seed"),

@@ -7,40 +7,46 @@ from typing import Any, Final, TypedDict
 import pandas as pd
 
 from debias_pipeline.intervals import wilson
-from debias_pipeline.names import BIAS_BRANCH_ACCURACY
+from debias_pipeline.names import BIAS_BRANCH_ACCURACY, Metric
 from debias_pipeline.published import PublishedAccuracy, source_in_words
 from debias_pipeline.records import DataCard, Evidence, Metrics, TrainingRecord
+from debias_pipeline.reporting.by_seed import FIRST, Confusion, group_values
+from debias_pipeline.reporting.charts import MEAN, MOST_GROUPS, Chart
 from debias_pipeline.reporting.conditions import bias_labels_text, cost_in_words
+from debias_pipeline.reporting.gallery import Gallery
 from debias_pipeline.reporting.index_page import about_methods
 from debias_pipeline.reporting.metric_table import (
     AUROC,
     attribute_metrics,
     attribute_rows,
     auroc_cell,
+    evidence_of,
     last_step,
     metric_row,
+    metric_text,
     metrics_with_headline_first,
 )
 from debias_pipeline.reporting.pages import (
-    NO_BIAS_LABELS,
     FigureText,
     data_section,
     figure_blocks,
+    page_scripts,
     recipe_banner,
     render,
     shared_bias_in_words,
+    switches,
 )
-from debias_pipeline.reporting.plots import groups_of_last_step
+from debias_pipeline.reporting.plots import groups_of_bias
+from debias_pipeline.reporting.provenance import provenance
 from debias_pipeline.reporting.recipe_changes import RecipeChange
 from debias_pipeline.reporting.suspect_section import SuspectSection
 from debias_pipeline.reporting.text import (
     DASH,
     attribute_name,
     evidence_text,
-    interval_text,
-    mean_and_std,
     percentage,
     percentage_over_seeds,
+    points,
 )
 from debias_pipeline.selection_rules import SELECTION_RULES
 
@@ -51,26 +57,30 @@ BIAS_BRANCH: Final = (
     "higher, the branch uses other features, too, and is less suited to detect bias-conflicting "
     "images."
 )
-_MOST_GROUPS: Final = 400
-_NO_WEIGHTS: Final = "Left out: this run has no weights of training images."
+# Metric → its name in the first screen; "" is the one of tables.
+_KEY_METRICS: Final[Mapping[Metric, str]] = {
+    "accuracy": "",
+    "conflicting_accuracy": "Against the bias (conflicting)",
+    "aligned_accuracy": "With the bias (aligned)",
+    "worst_group_accuracy": "Worst group",
+}
 FIGURE_TEXTS: Final[Mapping[str, FigureText]] = {
     "learning_curves": FigureText(
         "Learning curves",
         "Solid lines are the test split, thin dashed lines the validation split. On a split that "
         "is as biased as the training split, a model that learned the shortcut has a high "
-        "accuracy. Stars mark the best step on the test set, which must not be used for selection.",
+        "accuracy. Diamonds mark the step that a rule selects; in print, stars mark the best step "
+        "on the test set, which must not be used for selection.",
         "Line chart of the accuracy on all, bias-aligned and bias-conflicting images against step",
-        "Left out: there is no history.",
     ),
     "group_heat_map": FigureText(
         "Accuracy by group",
-        "Accuracy (%) of the last step by label and bias, mean over seeds; darker is "
-        "better. Bias-aligned groups have a blue outline; a dash is a group without test "
-        "images. If only the outlined group of a column is dark, the model mistakes this bias "
+        "Accuracy (%) by label and bias, of the last step unless another selection rule is "
+        "chosen. Bias-aligned groups have a blue outline; a dash is a group without test "
+        "images. If only the outlined group of a column is accurate, the model mistakes this bias "
         "attribute for the label. Accuracies of small groups vary by chance: the table of groups "
         "has the number of images and an interval.",
         "Heat map of accuracy by label (rows) and bias (columns)",
-        NO_BIAS_LABELS,
     ),
     "weight_histogram": FigureText(
         "Weights of the training images",
@@ -78,26 +88,24 @@ FIGURE_TEXTS: Final[Mapping[str, FigureText]] = {
         "known, there are two histograms: the less they overlap, the better the method detected "
         "the bias-conflicting images.",
         "Histogram of the weights of bias-aligned and bias-conflicting training images",
-        _NO_WEIGHTS,
     ),
     "most_conflicting": FigureText(
         "Training images of the highest weight",
         "Ordered by weight (mean over seeds), highest first. If the bias is not known, look for "
         "what distinguishes these images from others of their label: they may lack the shortcut.",
         "Grid of the training images with the highest weights",
-        _NO_WEIGHTS,
+        has_photos=True,
     ),
     "sample_grid": FigureText(
         "Training images",
         "A random sample by label (columns); below each image is its bias attribute, if known.",
         "Grid of training images by label, bias-aligned ones above bias-conflicting ones",
-        "Left out: the training split is empty.",
+        has_photos=True,
     ),
     "loss_curves": FigureText(
         "Loss terms",
         "The total loss, and the terms that the method reports separately, if any.",
         "Line chart of the loss terms against step",
-        "Left out: there are no losses in the history.",
     ),
     "contact_sheet": FigureText(
         "How the bias was made",
@@ -106,7 +114,7 @@ FIGURE_TEXTS: Final[Mapping[str, FigureText]] = {
         "digits; or every value of the other bias attribute.",
         "Grid of example images by bias attribute (rows) and strength, digit or another attribute "
         "(columns)",
-        "",
+        has_photos=True,
     ),
 }
 
@@ -124,6 +132,9 @@ def write_method_report(
     suspects: SuspectSection | None = None,
     weight_name: str = "",
     record: TrainingRecord | None = None,
+    charts: Mapping[str, Chart] | None = None,
+    confusion: Sequence[Confusion] = (),
+    misclassified: Gallery | None = None,
 ) -> str:
     """Return one method's report, an HTML page that loads no other files.
 
@@ -138,12 +149,31 @@ def write_method_report(
         published_accuracy: accuracies published in papers; the table shows the first one.
         suspects: the section about suspicious images; None if the method does not rank images.
         weight_name: what the method calls the weight of an image.
-        record: record of the training run, for its cost.
+        record: record of the training run, for its cost and the footer.
+        charts: interactive charts that replace figures, from `method_charts`.
+        confusion: from `confusions`.
+        misclassified: from `misclassified`; None if there are none.
     """
-    groups = _group_rows(group_accuracy, manifest, data_card)
+    group_accuracy = groups_of_bias(group_accuracy)
+    values = group_values(group_accuracy)
+    groups = _group_rows(group_accuracy, manifest, data_card, values)
+    charts = {name: chart for name, chart in (charts or {}).items() if name in figures}
+    keys = _key_values(metrics)
     shown = published_accuracy[0] if published_accuracy else None
     return render(
         "method_report.html.jinja",
+        scripts=page_scripts(with_charts=bool(charts)),
+        finding=trade_in_words(metrics),
+        key_rows=_key_rows(metrics, keys),
+        confusions=confusion,
+        misclassified=misclassified,
+        provenance=provenance({metrics["method"]: record or {}}, data_card),
+        page_data={
+            **switches([metrics]),
+            "key": keys,
+            "groups": _groups_for_page(groups[:MOST_GROUPS], values),
+            "confusions": [each.counts for each in confusion if each.has_matrix],
+        },
         about=about_methods(metrics["method"], [metrics]),
         metrics=metrics,
         columns=metrics_with_headline_first(metrics["headline"], metrics.get("unbiased_test")),
@@ -171,8 +201,10 @@ def write_method_report(
         auroc_explained=AUROC,
         bias_branch=_bias_branch_in_words(metrics, data_card),
         bias_branch_explained=BIAS_BRANCH,
-        figures=figure_blocks(FIGURE_TEXTS, figures),
-        groups=groups[:_MOST_GROUPS],
+        figures=figure_blocks(
+            FIGURE_TEXTS, figures, charts, {"learning_curves": trade_in_words(metrics)}
+        ),
+        groups=groups[:MOST_GROUPS],
         groups_in_all=len(groups),
         recipe={
             key: value if isinstance(value, str) else json.dumps(value, default=str)
@@ -214,7 +246,73 @@ def _bias_branch_in_words(metrics: Metrics, data_card: DataCard) -> str:
     )
 
 
+# --- First screen ---------------------------------------------------------------------------------
+
+
+def trade_in_words(metrics: Metrics) -> str:
+    """Return the accuracy with and against the bias at the last step, in one sentence."""
+    last, method = last_step(metrics), metrics["method"]
+    aligned, conflicting = last["aligned_accuracy"]["mean"], last["conflicting_accuracy"]["mean"]
+    if aligned is None or conflicting is None:
+        text = percentage(last["accuracy"]["mean"])
+        return (
+            f"{method} gets {text} of the test images right; how many of those that go against "
+            "the bias is not known without bias labels."
+        )
+    sides: tuple[tuple[Metric, float], ...] = (
+        ("conflicting_accuracy", conflicting),
+        ("aligned_accuracy", aligned),
+    )
+    texts = [
+        percentage(mean) + (f" ({count})" if count else "")
+        for key, mean in sides
+        for count in [evidence_text(key, last[key], evidence_of(last, key))]
+    ]
+    return (
+        f"{method} gets {texts[0]} of the test images right that go against the bias and "
+        f"{texts[1]} of those that go with it: {points(conflicting - aligned)} points."
+    )
+
+
+def _key_metrics(metrics: Metrics) -> list[Metric]:
+    last = last_step(metrics)
+    return [key for key in _KEY_METRICS if last[key]["mean"] is not None]
+
+
+def _key_values(metrics: Metrics) -> dict[str, list[str]]:
+    """Return the key metrics as text, by selection rule and seed; see `by_seed`."""
+    values = {}
+    for rule in SELECTION_RULES:
+        selected = metrics["checkpoints"].get(rule)
+        if selected is None:
+            continue
+        keys = _key_metrics(metrics)
+        values[f"{rule}/{MEAN}"] = [percentage_over_seeds(selected[key]) for key in keys]
+        for place, seed in enumerate(metrics.get("seeds", [])):
+            values[f"{rule}/{seed}"] = [
+                percentage(selected[key]["per_seed"][place]) for key in keys
+            ]
+    return values
+
+
+def _key_rows(metrics: Metrics, values: Mapping[str, list[str]]) -> list[tuple[str, str, str]]:
+    """Return name, value and evidence of the key metrics at the last step."""
+    last = last_step(metrics)
+    return [
+        (
+            _KEY_METRICS[key] or metric_text(key, metrics.get("unbiased_test")).name,
+            text,
+            evidence_text(key, last[key], evidence_of(last, key)),
+        )
+        for key, text in zip(_key_metrics(metrics), values[FIRST], strict=True)
+    ]
+
+
+# --- Groups ---------------------------------------------------------------------------------------
+
+
 class _GroupRow(TypedDict):
+    group: tuple[int, int]
     label: str
     bias: str
     kind: str
@@ -225,35 +323,49 @@ class _GroupRow(TypedDict):
 
 
 def _group_rows(
-    group_accuracy: pd.DataFrame, manifest: pd.DataFrame, data_card: DataCard
+    group_accuracy: pd.DataFrame,
+    manifest: pd.DataFrame,
+    data_card: DataCard,
+    values: Mapping[str, Mapping[tuple[int, int], list[Any]]],
 ) -> list[_GroupRow]:
     """Return the groups at the last step, the worst first, those without images at the end."""
-    if group_accuracy.empty:
+    if FIRST not in values:
         return []
-    last = groups_of_last_step(group_accuracy)
-    groups = last.groupby(["label", "bias"]).agg(
-        images=("images", "max"), mean=("accuracy", "mean"), std=("accuracy", "std")
-    )
+    images = group_accuracy.groupby(["label", "bias"])["images"].max().to_dict()
     flags = manifest.assign(conflicting=manifest["conflicting"].astype("boolean"))
     conflicting = flags.groupby(["label", "bias"])["conflicting"].first().to_dict()
     train = manifest[manifest["split"] == "train"].groupby(["label", "bias"]).size().to_dict()
+    last = values[FIRST]
     rows: list[_GroupRow] = []
-    groups = groups.sort_values("mean", kind="stable", na_position="last")
-    for (label, bias), group in zip(groups.index.tolist(), groups.to_dict("records"), strict=True):
-        mean, std = (None if pd.isna(group[key]) else group[key] for key in ("mean", "std"))
-        flag = conflicting.get((label, bias))
+    for group in sorted(last, key=lambda each: (last[each][0] is None, last[each][0])):
+        flag = conflicting.get(group)
         known_kind = "conflicting" if flag else "aligned"
         rows.append(
             {
-                "label": attribute_name(data_card, "label", label),
-                "bias": attribute_name(data_card, "bias", bias),
+                "group": group,
+                "label": attribute_name(data_card, "label", group[0]),
+                "bias": attribute_name(data_card, "bias", group[1]),
                 "kind": DASH if flag is None or pd.isna(flag) else known_kind,
-                "images": f"{group['images']:,.0f}",
-                "train_images": f"{train.get((label, bias), 0):,}",
-                "accuracy": DASH if mean is None else f"{mean_and_std(mean, std)} %",
-                "interval": ""
-                if mean is None
-                else interval_text(*wilson(mean, int(group["images"]))),
+                "images": f"{images[group]:,}",
+                "train_images": f"{train.get(group, 0):,}",
+                "accuracy": last[group][1],
+                "interval": last[group][2],
             }
         )
     return rows
+
+
+def _groups_for_page(
+    rows: Sequence[_GroupRow], values: Mapping[str, Mapping[tuple[int, int], list[Any]]]
+) -> dict[str, Any] | None:
+    """Return names of the groups, and their values by selection rule and seed; None without any."""
+    if not rows:
+        return None
+    return {
+        "columns": ["label", "bias", "kind", "images"],
+        "rows": [[row["label"], row["bias"], row["kind"], row["images"]] for row in rows],
+        "values": {
+            key: [of_key.get(row["group"], [None, DASH, ""]) for row in rows]
+            for key, of_key in values.items()
+        },
+    }

@@ -159,6 +159,7 @@ class TableCell:
         cost: a smaller line with the cost of training.
         style: its CSS class.
         link: an address, or "".
+        by_seed: the text for each seed.
     """
 
     text: str
@@ -170,6 +171,7 @@ class TableCell:
     median: str = ""
     collapsed: str = ""
     cost: str = ""
+    by_seed: tuple[str, ...] = ()
 
 
 def metric_row(
@@ -219,17 +221,18 @@ def _metric_cell(
     values = selected.get(metric.key)
     if values is None or values["mean"] is None:
         return TableCell(DASH, why_no_value(metric.key, data_card))
-    by_seed = ", ".join(map(percentage, values["per_seed"]))
+    by_seed = tuple(map(percentage, values["per_seed"]))
     of_base = base.get(metric.key) if base else None
     base_mean = of_base["mean"] if of_base else None
     note = "" if base_mean is None else points(values["mean"] - base_mean)
     count = evidence_text(metric.key, values, evidence_of(selected, metric.key))
     return TableCell(
         percentage_over_seeds(values),
-        f"by seed: {by_seed}",
+        f"by seed: {', '.join(by_seed)}",
         note,
         count,
         median=median_text(values["per_seed"]),
+        by_seed=by_seed,
     )
 
 
@@ -295,7 +298,9 @@ def _step_cell(selected: RuleMetrics | None, missing: str, rule: SelectionRule) 
     if is_unreliable(selected):
         titles.append(f"based on only {_support_in_words(selected, rule)}")
         text += "?"
-    return TableCell(text, "; ".join(titles))
+    steps = selected["step"]["per_seed"]
+    by_seed = tuple(DASH if step is None else f"{step:,.0f}" for step in steps)
+    return TableCell(text, "; ".join(titles), by_seed=by_seed)
 
 
 def _support_in_words(selected: RuleMetrics, rule: SelectionRule) -> str:

@@ -1,16 +1,22 @@
 """HTML pages: rendering of templates, figures, and the section about the data set.
 
-A page is one file without scripts, which loads no other files.
+A page is one file, which loads no other files. It runs only the scripts given to `render`: their
+hashes are in its content security policy, so that no text from data can run as a script.
 """
 
+import base64
+import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 from typing import Any, Final
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from debias_pipeline.records import DataCard, Metrics
+from debias_pipeline.reporting.charts import Chart, chart_library
 from debias_pipeline.reporting.conditions import (
     BIAS_LABELS_EXPLAINED,
     COLLAPSED_EXPLAINED,
@@ -27,27 +33,58 @@ from debias_pipeline.reporting.text import (
     percentage,
     title_of,
 )
+from debias_pipeline.selection_rules import SELECTION_RULES
 
 # Name of the <meta> element in which a page says what it shows, see `index_page.About`.
 ABOUT: Final = "debias-pipeline"
-NO_BIAS_LABELS: Final = "Left out: the test images have no bias labels, so there are no groups."
 
 
-def render(template: str, **values: Any) -> str:
+def render(template: str, *, scripts: Sequence[str] = (), **values: Any) -> str:
     """Return a filled template; values are escaped.
 
     Args:
         template: name of a file in templates/.
+        scripts: JavaScript of the page, see `page_scripts`.
         values: variables of the template; all have `about`, see `index_page.About`.
     """
-    environment = Environment(
+    hashes = " ".join(f"'sha256-{_script_hash(script)}'" for script in scripts)
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            about_name=ABOUT,
+            scripts=scripts,
+            script_sources=f"; script-src {hashes}" if hashes else "",
+            **values,
+        )
+    )
+
+
+@cache  # Compiling the templates takes longer than filling them.
+def _environment() -> Environment:
+    return Environment(
         loader=PackageLoader("debias_pipeline.reporting", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(template).render(about_name=ABOUT, **values)
+
+
+def page_scripts(*, with_charts: bool) -> list[str]:
+    """Return the JavaScript of a report.
+
+    Args:
+        with_charts: whether the page has charts; their library has 0.9 MB.
+    """
+    own = files("debias_pipeline.reporting") / "templates" / "page.js"
+    return [*([chart_library()] if with_charts else []), own.read_text("utf-8")]
+
+
+def _script_hash(script: str) -> str:
+    if "</script" in script.lower():
+        raise ValueError("a script contains </script, which would end it; escape it")
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
 @dataclass(frozen=True)
@@ -59,32 +96,59 @@ class FigureText:
         caption: how to read it.
         alt: a description for people who cannot see it.
         without: one sentence that is shown if the figure is missing; if it is "", nothing is.
+        has_photos: whether it shows images, whose colours must stay; others are inverted on a dark
+            page.
     """
 
     title: str
     caption: str
     alt: str
-    without: str
+    without: str = ""
+    has_photos: bool = False
 
 
 @dataclass(frozen=True)
 class FigureBlock:
-    """A figure on a page; `source` is the address of the image, "" if the figure is missing."""
+    """A figure on a page.
+
+    Attributes:
+        name: id on the page.
+        text: what the page says about it.
+        source: address of the image, "" if the figure is missing.
+        alt: what it shows, for people who cannot see it.
+        chart: the same as an interactive chart, as values for JSON; None if there is none.
+    """
 
     name: str
     text: FigureText
     source: str
+    alt: str
+    chart: dict[str, Any] | None
 
 
-def figure_blocks(texts: Mapping[str, FigureText], figures: Mapping[str, str]) -> list[FigureBlock]:
+def figure_blocks(
+    texts: Mapping[str, FigureText],
+    figures: Mapping[str, str],
+    charts: Mapping[str, Chart] | None = None,
+    results: Mapping[str, str] | None = None,
+) -> list[FigureBlock]:
     """Return the figures of a page in the order of `texts`.
 
     Args:
         texts: what the page says about each figure, by name of the figure.
         figures: SVG text or `data:` addresses by name.
+        charts: interactive charts that replace figures.
+        results: what figures show, by name, as a sentence.
     """
+    charts, results = charts or {}, results or {}
     return [
-        FigureBlock(name, text, data_address(figures[name]) if name in figures else "")
+        FigureBlock(
+            name,
+            text,
+            data_address(figures[name]) if name in figures else "",
+            ". ".join(filter(None, [text.alt, results.get(name)])),
+            charts[name].as_json() if name in charts else None,
+        )
         for name, text in texts.items()
         if name in figures or text.without
     ]
@@ -125,6 +189,25 @@ def data_section(metrics: Sequence[Metrics], data_card: DataCard) -> dict[str, A
         "seeds": _seeds_in_words(metrics),
         "unreliable": unreliable_rules(metrics),
         "headline": metric_text(metrics[0]["headline"], metrics[0].get("unbiased_test")),
+    }
+
+
+def switches(metrics: Sequence[Metrics], *, with_all: bool = False) -> dict[str, Any]:
+    """Return the values of the switches of a page: selection rules and seeds.
+
+    Args:
+        metrics: metrics of each method on the page.
+        with_all: whether all rules can be shown together.
+    """
+    rules = [
+        (rule.key, rule.name)
+        for rule in SELECTION_RULES.values()
+        if any(each["checkpoints"].get(rule.key) for each in metrics)
+    ]
+    seeds = {tuple(each.get("seeds", [])) for each in metrics}
+    return {
+        "rules": [*rules, *([("all", "all")] if with_all else [])],
+        "seeds": [str(seed) for seed in seeds.pop()] if len(seeds) == 1 else [],
     }
 
 

@@ -17,18 +17,20 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from debias_pipeline.records import DataCard
 from debias_pipeline.reporting.text import DASH, Attribute, drawable_name, shortened
 
-# From the palette of Okabe and Ito, which people with common colour blindnesses can tell apart.
+# Near the palette of Okabe and Ito, which people with common colour blindnesses can tell apart, and
+# dark enough for small text. templates/page.html.jinja has the same colours.
 OVERALL: Final = "#222222"
 ALIGNED: Final = "#0072b2"
-CONFLICTING: Final = "#d55e00"
+CONFLICTING: Final = "#c24f00"
 NEUTRAL: Final = "#767676"
 # Methods have none of these colours: a colour has one meaning throughout a report.
-METHOD_COLOURS: Final = ("#b8860b", "#7b3fa0", "#009e73", "#cc79a7", "#56b4e9", "#8c564b")
+METHOD_COLOURS: Final = ("#8f6400", "#7b3fa0", "#007a56", "#b0427a", "#1c6fa8", "#8c564b")
 METHOD_MARKERS: Final = ("o", "s", "^", "D", "v", "P")
 LINES: Final = ("-", "--", "-.", ":")
 
@@ -170,17 +172,17 @@ def format_step_axis(axes: Axes) -> None:
 # --- Heat maps of accuracy by group ---------------------------------------------------------------
 
 
-def groups_of_last_step(group_accuracy: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of the last step and of the attribute that is treated as the bias.
+def groups_of_bias(group_accuracy: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the attribute that is treated as the bias.
 
     Args:
         group_accuracy: a row per selection rule, seed, label, bias and attribute.
     """
-    last = group_accuracy[group_accuracy["checkpoint"] == "last"]
     # Tables of earlier versions lack the column. The bias comes first.
-    if "attribute" in last and not last.empty:
-        last = last[last["attribute"] == last["attribute"].iloc[0]]
-    return last.astype({"accuracy": "float64"})
+    if "attribute" in group_accuracy and not group_accuracy.empty:
+        attribute = group_accuracy["attribute"]
+        group_accuracy = group_accuracy[attribute == attribute.iloc[0]]
+    return group_accuracy.astype({"accuracy": "float64"})
 
 
 def accuracy_grid(group_accuracy: pd.DataFrame) -> pd.DataFrame | None:
@@ -194,7 +196,8 @@ def accuracy_grid(group_accuracy: pd.DataFrame) -> pd.DataFrame | None:
     """
     if group_accuracy.empty:
         return None
-    last = groups_of_last_step(group_accuracy)
+    groups = groups_of_bias(group_accuracy)
+    last = groups[groups["checkpoint"] == "last"]
     if last.empty:
         return None
     return last.pivot_table(
@@ -231,7 +234,10 @@ def draw_heat_map(
             axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=font_size)
     for row, column in _aligned_groups(grid, manifest):
         box = (column - 0.46, row - 0.46)
-        axes.add_patch(Rectangle(box, 0.92, 0.92, fill=False, edgecolor=ALIGNED, linewidth=1.8))
+        outline = Rectangle(box, 0.92, 0.92, fill=False, edgecolor=ALIGNED, linewidth=1.8)
+        # Blue on a dark group is hard to see without a light border.
+        outline.set_path_effects([withStroke(linewidth=3.6, foreground="white")])
+        axes.add_patch(outline)
 
 
 def add_colour_bar(figure: Figure, axes: Sequence[Axes]) -> None:

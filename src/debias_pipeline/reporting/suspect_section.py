@@ -1,7 +1,5 @@
 """The section of a report about suspicious images: which they are, and where the branches look."""
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,36 +11,20 @@ import pandas as pd
 from PIL import Image
 
 from debias_pipeline.records import DataCard, Estimate, FirstSuspects, LabelEstimates
+from debias_pipeline.reporting.gallery import Gallery, Pixels, image_address, suspect_tiles
 from debias_pipeline.reporting.text import DASH, attribute_name, counted, interval_text, percentage
 
 # Images per label, images in all, and labels that a page shows.
 _MOST_IMAGES: Final = 8
 _MOST_IN_ALL: Final = 120
 _MOST_LABELS: Final = 20
-# Longer sides are shrunk to this many pixels.
+_MOST: Final = "most suspicious"
+_LEAST: Final = "least suspicious"
+# Pixels of the longer side of a picture.
 _LONGEST_SIDE: Final = 128
 # Means of fewer images show single images.
 _FEWEST_OF_MEAN: Final = 5
 _MOST_OF_MEAN: Final = 200
-
-Pixels = npt.NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Tile:
-    """An image of a gallery, and the texts below it.
-
-    Attributes:
-        source: `data:` address of the image.
-        file: name of the image file.
-        weight: weight of the image.
-        predictions: labels that the debiased branch and the bias branch predict.
-    """
-
-    source: str
-    file: str
-    weight: str
-    predictions: str
 
 
 @dataclass(frozen=True)
@@ -59,7 +41,7 @@ class SuspectSection:
     """What the template shows about suspicious images.
 
     Attributes:
-        galleries: for each label, its name, and its most and least suspicious images.
+        gallery: the most and the least suspicious images of each label.
         left_out: number of labels that are not shown.
         precision: how many of the first suspects are conflicting; "" if it is not known.
         explained: for each explained image, the image, and where the bias and the debiased branch
@@ -70,7 +52,7 @@ class SuspectSection:
         estimates_explained: what the estimates rest on.
     """
 
-    galleries: Sequence[tuple[str, list[Tile], list[Tile]]]
+    gallery: Gallery
     left_out: int
     precision: str
     explained: Sequence[Sequence[Picture]]
@@ -105,20 +87,20 @@ def suspect_section(
     labels = [name for name in data_card["label_names"] if name in present]
     shown = labels[:_MOST_LABELS]
     each = max(1, min(_MOST_IMAGES, _MOST_IN_ALL // (2 * max(1, len(shown)))))
-
-    def tiles(part: pd.DataFrame) -> list[Tile]:
-        return [_tile(row, images[row_of[row.file]]) for row in part.itertuples()]
-
-    galleries, means = [], []
+    parts: dict[str, list[pd.DataFrame]] = {_MOST: [], _LEAST: []}
+    means = []
     for name in shown:
         of_label = suspects[suspects["label"] == name]
-        most = of_label.head(each)
-        least = of_label.iloc[len(most) :].tail(each)[::-1]
-        galleries.append((name, tiles(most), tiles(least)))
+        most = _most_suspicious(of_label, each)
+        parts[_MOST].append(most)
+        parts[_LEAST].append(of_label.drop(most.index).tail(each)[::-1])
         if pictures := _mean_images(of_label, images, row_of):
             means.append((name, pictures))
     return SuspectSection(
-        galleries=galleries,
+        gallery=Gallery(
+            "suspect-images",
+            suspect_tiles({kind: pd.concat(part) for kind, part in parts.items()}, images, row_of),
+        ),
         left_out=len(labels) - len(shown),
         precision=first_suspects_in_words(first),
         explained=_explained(saliency, suspects, data_card),
@@ -127,6 +109,13 @@ def suspect_section(
         estimates=estimate_rows(estimates),
         estimates_explained=estimates_in_words(estimates),
     )
+
+
+def _most_suspicious(of_label: pd.DataFrame, count: int) -> pd.DataFrame:
+    """Return the first `count` suspects of a label, and among them some of every split."""
+    of_splits = of_label.groupby("split").head(max(1, count // 3))
+    others = of_label.drop(of_splits.index).head(max(0, count - len(of_splits)))
+    return pd.concat([of_splits, others]).sort_values("rank").head(count)
 
 
 # --- Numbers --------------------------------------------------------------------------------------
@@ -190,29 +179,6 @@ def _estimate_texts(estimate: Estimate | None) -> tuple[str, str]:
 
 
 # --- Pictures -------------------------------------------------------------------------------------
-
-
-def _tile(row: Any, pixels: Pixels) -> Tile:
-    return Tile(
-        source=image_address(np.asarray(pixels)),
-        file=row.file,
-        weight=f"{row.weight:.2f}",
-        predictions=f"{row.prediction}; by the bias branch {row.bias_prediction}",
-    )
-
-
-def image_address(pixels: Pixels) -> str:
-    """Return a `data:` address of an image of at most 128 pixels per side.
-
-    Small images are exact; of shrunk ones it is JPEG, as photos would be large otherwise.
-    """
-    image = Image.fromarray(pixels)
-    is_large = max(image.size) > _LONGEST_SIDE // 2
-    image.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
-    buffer = io.BytesIO()
-    kind = "JPEG" if is_large else "PNG"
-    image.save(buffer, kind, **({"quality": 80} if is_large else {"optimize": True}))
-    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def _mean_images(

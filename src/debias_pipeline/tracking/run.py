@@ -12,6 +12,7 @@ from typing import Any, Final
 from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH, MAX_TAG_VAL_LENGTH
 
 from debias_pipeline.errors import one_line
+from debias_pipeline.names import COMMIT_TAG
 from debias_pipeline.nested import flattened
 from debias_pipeline.selection_rules import SELECTION_RULES
 from debias_pipeline.tracking.description import NOTE, describe_data
@@ -74,7 +75,7 @@ class Dataset:
 class TrackedRun:
     """A run whose values are written to a journal and sent to MLflow; no method raises.
 
-    A run without a journal tracks nothing.
+    A run without a journal tracks nothing. `commit` is the commit of the project, None if unknown.
     """
 
     def __init__(self, journal: Journal | None = None, sender: Sender | None = None) -> None:
@@ -85,6 +86,7 @@ class TrackedRun:
         self._system: SystemMetrics | None = None
         self._ended = False
         self._note = ""
+        self.commit: str | None = None
 
     @classmethod
     def create(
@@ -124,6 +126,7 @@ class TrackedRun:
         sender.add(journal)
         run = cls(journal, sender)
         run._note = str((tags or {}).get(NOTE, ""))
+        run.commit = (tags or {}).get(COMMIT_TAG)
         if not continues_parent:
             run._system = SystemMetrics(run.log)
         return run

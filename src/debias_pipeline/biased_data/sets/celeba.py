@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
+from debias_pipeline.biased_data.attributes import Attribute
 from debias_pipeline.biased_data.base import BiasedData, BiasedDataset, DataOptions, SetSize
-from debias_pipeline.biased_data.folder.labels import aligned_bias, conflicting_flags
+from debias_pipeline.biased_data.folder.labels import aligned_bias
 from debias_pipeline.biased_data.hashes import files_hash
 from debias_pipeline.biased_data.sources.entries import Entry, read_entries
 from debias_pipeline.biased_data.sources.found_set import FoundSet, find_set
@@ -99,7 +100,7 @@ class CelebA(BiasedDataset):
             for field, kind in (("split", "<U5"), ("label", np.int16), ("bias", np.int16))
         )
         aligned = aligned_bias(label, bias, split, len(self.label_names))
-        flags = conflicting_flags(label, bias, aligned)
+        flags = Attribute(chosen.bias_attribute, self.bias_names, bias, aligned).conflicting(label)
         data = read_entries(
             self,
             [replace(each, conflicting=flag) for each, flag in zip(entries, flags, strict=True)],

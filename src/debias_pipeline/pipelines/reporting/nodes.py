@@ -15,11 +15,15 @@ from debias_pipeline.published import PublishedAccuracy
 from debias_pipeline.records import DataCard, LabelEstimates, Metrics, TrainingRecord
 from debias_pipeline.reporting import (
     RecipeChange,
+    comparison_charts,
+    confusions,
     data_command,
     default_recipe,
     draw_comparison_figures,
     draw_figures,
     find_recipe_changes,
+    method_charts,
+    misclassified,
     run_command,
     suspect_section,
     with_shown_name,
@@ -42,28 +46,27 @@ def report(
     replaced_defaults: dict[str, Any],
     typed: dict[str, Any],
     published_accuracy: list[PublishedAccuracy],
-    images: npt.NDArray[np.uint8] | None = None,
+    history: pd.DataFrame,
+    sample_weights: pd.DataFrame,
+    predictions: pd.DataFrame,
+    images: npt.NDArray[np.uint8],
     suspects: pd.DataFrame | None = None,
     saliency: dict[str, Any] | None = None,
     label_estimates: LabelEstimates | None = None,
 ) -> str:
     """Write the HTML report of one method.
 
-    The last four arguments are given if the method ranks images.
+    The last three arguments are given if the method ranks images.
     """
     recipe_changes = _recipe_changes(training_record, recipe, replaced_defaults)
     namespace = PRETRAINED if training_record.get("pretrained") else metrics["method"]
     section = None
-    if (
-        images is not None
-        and suspects is not None
-        and saliency is not None
-        and label_estimates is not None
-    ):
+    if suspects is not None and saliency is not None and label_estimates is not None:
         first = first_suspects(suspects, manifest)
         section = suspect_section(
             suspects, images, manifest, data_card, saliency, first, label_estimates
         )
+    weight_name = get_method(metrics["method"]).weight_name
     return write_method_report(
         with_shown_name(metrics, namespace),
         {**figures, **data_figures},
@@ -75,8 +78,11 @@ def report(
         published_accuracy,
         [*recipe_changes, *_data_changes(data_card, typed, published_accuracy)],
         section,
-        get_method(metrics["method"]).weight_name,
+        weight_name,
         training_record,
+        method_charts(metrics, history, sample_weights, weight_name, group_accuracy, data_card),
+        confusions(predictions, manifest, data_card),
+        misclassified(predictions, images, manifest, data_card),
     )
 
 
@@ -133,8 +139,8 @@ def compare(
         data_card: data card of the data set.
         typed: parameters that a command needs to repeat the run, see
             `parameters.typed_parameters`.
-        of_methods: metrics, training_record, recipe, replaced_defaults and published_accuracy of
-            each method, as `<entry>_<namespace>`, the baseline first.
+        of_methods: metrics, history, training_record, recipe, replaced_defaults and
+            published_accuracy of each method, as `<entry>_<namespace>`, the baseline first.
     """
     recipes = _per_method(of_methods, "recipe")
     replaced_defaults = _per_method(of_methods, "replaced_defaults")
@@ -162,6 +168,7 @@ def compare(
             for method, changed in changes_of.items()
         },
         records,
+        comparison_charts(_metrics(of_methods), _per_method(of_methods, "history")),
     )
 
 

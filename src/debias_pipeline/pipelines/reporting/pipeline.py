@@ -12,7 +12,7 @@ from debias_pipeline.pipelines.reporting.nodes import (
     report,
 )
 
-_OF_SUSPECTS = ("images", "suspects", "saliency", "label_estimates")
+_OF_SUSPECTS = ("suspects", "saliency", "label_estimates")
 
 
 def create_pipeline(method: str, parameters_of: str | None = None) -> Pipeline:
@@ -54,6 +54,10 @@ def create_pipeline(method: str, parameters_of: str | None = None) -> Pipeline:
                     "params:replaced_defaults",
                     "params:typed",
                     "params:published_accuracy",
+                    "history",
+                    "sample_weights",
+                    "predictions",
+                    "images",
                     *(_OF_SUSPECTS if lists_suspects(method) else ()),
                 ],
                 outputs="report",
@@ -107,7 +111,7 @@ def create_comparison(
                     "typed": "params:typed",
                     **_inputs_of_methods(
                         owners,
-                        *("metrics", "training_record"),
+                        *("metrics", "history", "training_record"),
                         *("params:recipe", "params:replaced_defaults"),
                         "params:published_accuracy",
                     ),

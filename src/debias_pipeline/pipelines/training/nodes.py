@@ -2,9 +2,11 @@
 
 import hashlib
 import logging
+import platform
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -12,12 +14,13 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 
+from debias_pipeline import __version__
 from debias_pipeline.images import ImageData
 from debias_pipeline.methods import Method, Task, get_method
 from debias_pipeline.names import SPLITS
 from debias_pipeline.networks import weights_hash
 from debias_pipeline.records import DataCard, TrainingRecord
-from debias_pipeline.tracking import StepMetrics
+from debias_pipeline.tracking import StepMetrics, method_run
 from debias_pipeline.training import (
     Checkpoint,
     Progress,
@@ -191,6 +194,14 @@ def run_training(
         "settings_digest": run_snapshots.digest,
         "weights_hash": hash_of_weights,
         "data": data_identity(data_card),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {
+            "debias-pipeline": __version__,
+            "Python": platform.python_version(),
+            "PyTorch": torch.__version__,
+        },
+        "commit": method_run(recipe["method"]).commit,
+        "mlflow_run_id": method_run(recipe["method"]).run_id,
     }
     return Trained(method, data, run, checkpoint, record)
 

@@ -1,0 +1,195 @@
+"""Galleries of single images with their file names: images, sizes and texts of the tiles."""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from PIL import Image
+
+from debias_pipeline.records import DataCard
+from debias_pipeline.reporting.text import attribute_name, counted
+from debias_pipeline.selection_rules import LAST
+
+Pixels = npt.NDArray[np.uint8]
+
+# Longer sides are shrunk to this many pixels: the first size whose images fit into `_MOST_BYTES`.
+_SIDES: Final = (320, 224, 160, 112, 80)
+_MOST_BYTES: Final = 1_200_000
+# Smaller images are embedded without loss.
+_LONGEST_EXACT: Final = 64
+_MOST_WRONG: Final = 96
+
+
+@dataclass(frozen=True)
+class Tile:
+    """An image of a gallery, and the texts below it.
+
+    Attributes:
+        source: `data:` address of the image.
+        file: name of the image file.
+        label: name of the label.
+        split: train, valid or test.
+        kind: what the image is shown for, such as "most suspicious".
+        lines: texts below it.
+    """
+
+    source: str
+    file: str
+    label: str
+    split: str
+    kind: str
+    lines: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Images that a page shows together.
+
+    Attributes:
+        name: id on the page.
+        tiles: the images.
+        note: which images are shown.
+    """
+
+    name: str
+    tiles: Sequence[Tile]
+    note: str = ""
+
+    @property
+    def filters(self) -> list[tuple[str, str, list[str]]]:
+        """Return attribute, name and values of each filter with several values."""
+        filters = [
+            (attribute, name, list(dict.fromkeys(getattr(each, attribute) for each in self.tiles)))
+            for attribute, name in (("label", "Label"), ("split", "Split"), ("kind", "Show"))
+        ]
+        return [each for each in filters if len(each[2]) > 1]
+
+
+def misclassified(
+    predictions: pd.DataFrame, images: Pixels, manifest: pd.DataFrame, data_card: DataCard
+) -> Gallery | None:
+    """Return test images that the networks of the last step get wrong.
+
+    Per label, those that most seeds get wrong come first.
+
+    Args:
+        predictions: a row per test image, seed and selection rule.
+        images: uint8, N × H × W × 3; only rows that are shown are read.
+        manifest: row i describes images[i].
+        data_card: facts about the data set.
+
+    Returns:
+        The gallery; None if there is no such image.
+    """
+    last = predictions[predictions["checkpoint"] == LAST.key]
+    facts = manifest.reset_index(drop=True).reset_index(names="row").set_index("image_id")
+    last = last.join(facts[["row", "label", "bias", "conflicting", "source"]], on="image_id")
+    seeds = last["seed"].nunique()
+    wrong = last[last["prediction"] != last["label"]]
+    if wrong.empty:
+        return None
+    by_image = wrong.groupby("image_id").agg(
+        wrong=("seed", "size"),
+        # The most frequent one; of equally frequent ones the first.
+        prediction=("prediction", lambda labels: labels.mode().iloc[0]),
+    )
+    by_image = by_image.join(facts).sort_values("wrong", ascending=False, kind="stable")
+    each = max(1, _MOST_WRONG // by_image["label"].nunique())
+    shown = (
+        by_image.groupby("label").head(each).head(_MOST_WRONG).sort_values("label", kind="stable")
+    )
+    sources = image_addresses([np.asarray(images[row]) for row in shown["row"]])
+    rows: list[Any] = list(shown.itertuples())
+    tiles = [
+        Tile(source, row.source, label, "test", _kind(row.conflicting), lines)
+        for source, row in zip(sources, rows, strict=True)
+        for label in [attribute_name(data_card, "label", row.label)]
+        for lines in [_wrong_in_words(row, label, seeds, data_card)]
+    ]
+    note = f"{len(tiles):,} of {counted(len(by_image), 'test image')} that the last step gets wrong"
+    if seeds > 1:
+        note += f" for at least one of {seeds} seeds, those that most seeds get wrong first"
+    return Gallery("misclassified", tiles, f"{note}.")
+
+
+def _kind(conflicting: Any) -> str:
+    if pd.isna(conflicting):
+        return "not known to be aligned or conflicting"
+    return "bias-conflicting" if conflicting else "bias-aligned"
+
+
+def _wrong_in_words(row: Any, label: str, seeds: int, data_card: DataCard) -> list[str]:
+    lines = [f"{label}, predicted {attribute_name(data_card, 'label', row.prediction)}"]
+    if row.bias >= 0:
+        kind = f", {_kind(row.conflicting)}" if not pd.isna(row.conflicting) else ""
+        lines.append(f"{attribute_name(data_card, 'bias', row.bias)}{kind}")
+    if seeds > 1:
+        lines.append(f"wrong for {row.wrong} of {seeds} seeds")
+    return lines
+
+
+# --- Images ---------------------------------------------------------------------------------------
+
+
+def image_addresses(images: Sequence[Pixels], most_bytes: int = _MOST_BYTES) -> list[str]:
+    """Return `data:` addresses of images that together have at most about `most_bytes`.
+
+    Args:
+        images: uint8, [H, W, 3] each.
+        most_bytes: if the images have more, they are shrunk, at most to 80 pixels per side.
+    """
+    addresses: list[str] = []
+    for side in _SIDES:
+        addresses = [image_address(pixels, side) for pixels in images]
+        if sum(map(len, addresses)) <= most_bytes:
+            break
+    return addresses
+
+
+def image_address(pixels: Pixels, longest_side: int = 128) -> str:
+    """Return a `data:` address of an image of at most `longest_side` pixels per side.
+
+    Small images are exact; larger ones are JPEG, as photos would be large otherwise.
+    """
+    image = Image.fromarray(pixels)
+    is_large = max(image.size) > _LONGEST_EXACT
+    image.thumbnail((longest_side, longest_side))
+    buffer = io.BytesIO()
+    kind = "JPEG" if is_large else "PNG"
+    image.save(buffer, kind, **({"quality": 80} if is_large else {"optimize": True}))
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def suspect_tiles(
+    parts: Mapping[str, pd.DataFrame], images: Pixels, row_of: Mapping[str, int]
+) -> list[Tile]:
+    """Return the tiles of suspicious images.
+
+    Args:
+        parts: kind → rows of the catalog's `suspects`.
+        images: uint8, N × H × W × 3; only rows that are shown are read.
+        row_of: file → row of `images`.
+    """
+    rows: list[tuple[str, Any]] = [
+        (kind, row) for kind, part in parts.items() for row in part.itertuples()
+    ]
+    sources = image_addresses([np.asarray(images[row_of[row.file]]) for _, row in rows])
+    return [
+        Tile(
+            source=source,
+            file=row.file,
+            label=row.label,
+            split=row.split,
+            kind=kind,
+            lines=[
+                f"{row.label}, weight {row.weight:.2f}",
+                f"predicted {row.prediction}; by the bias branch {row.bias_prediction}",
+            ],
+        )
+        for source, (kind, row) in zip(sources, rows, strict=True)
+    ]

@@ -1,0 +1,273 @@
+"""Pages in a browser: what is visible, and what switches, filters and buttons do."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from made_up_grids import a_grid
+from made_up_reports import comparison_report, method_report
+from made_up_runs import Run
+from test_suspect_section import section_of
+
+from debias_pipeline.reporting import (
+    PageGroup,
+    StoredPage,
+    draw_leaderboard_figures,
+    make_leaderboard,
+    write_index_page,
+    write_leaderboard_page,
+)
+
+playwright = pytest.importorskip("playwright.sync_api")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH"),
+]
+# Drawing figures takes longer than all that is tested here.
+FIGURES = dict.fromkeys(
+    (
+        "learning_curves",
+        "group_heat_map",
+        "weight_histogram",
+        "sample_grid",
+        "compared_metrics",
+        "compared_learning_curves",
+    ),
+    '<svg xmlns="http://www.w3.org/2000/svg" width="600" height="300"></svg>',
+)
+# Long lists, of which the first items are enough.
+OMITTED = ".gallery li:nth-child(n+4), tbody tr:nth-child(n+5), .looks li:nth-child(n+3)"
+SIZES = {"phone": (390, 844), "desktop": (1280, 900)}
+
+
+@pytest.fixture(scope="module")
+def pages(vanilla: Run, disent: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pages")
+    leaderboard = make_leaderboard(a_grid())
+    suspects = section_of(disent)
+    html = {
+        "method": method_report(disent, FIGURES, suspects=suspects, with_charts=True),
+        "comparison": comparison_report(vanilla, disent, figures=FIGURES, with_charts=True),
+        "leaderboard": write_leaderboard_page(
+            leaderboard, draw_leaderboard_figures(leaderboard), ["kedro run"]
+        ),
+        "index": write_index_page("x", [PageGroup("old", [StoredPage("a.html", "v1", {})])]),
+    }
+    for name, text in html.items():
+        (folder / f"{name}.html").write_text(text, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["playwright.Browser"]:
+    with playwright.sync_playwright() as started:
+        launched = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def open_page(browser: "playwright.Browser", pages: Path) -> Iterator["Opener"]:
+    opener = Opener(browser, pages)
+    yield opener
+    opener.close()
+
+
+class Opener:
+    """Opens pages, and fails at the end on messages of the console and on foreign requests."""
+
+    def __init__(self, browser: "playwright.Browser", pages: Path) -> None:
+        self._browser, self._pages = browser, pages
+        self._context: playwright.BrowserContext | None = None
+        self._faults: list[str] = []
+
+    def __call__(
+        self, name: str, size: str = "desktop", scheme: str = "light", script: bool = True
+    ) -> "playwright.Page":
+        width, height = SIZES[size]
+        self._context = self._browser.new_context(
+            viewport={"width": width, "height": height},
+            color_scheme=scheme,
+            java_script_enabled=script,
+        )
+        page = self._context.new_page()
+        page.set_default_timeout(15_000)
+        page.on("console", lambda message: self._faults.append(message.text))
+        page.on("pageerror", lambda error: self._faults.append(str(error)))
+        page.on("request", lambda request: self._note(request.url))
+        page.goto((self._pages / f"{name}.html").as_uri())
+        if script and name in ("method", "comparison"):
+            page.wait_for_selector("html.ready")
+        return page
+
+    def _note(self, url: str) -> None:
+        if not url.startswith(("file:", "data:")):
+            self._faults.append(url)
+
+    def close(self) -> None:
+        if self._context is not None:
+            self._context.close()
+        assert self._faults == []
+
+
+@pytest.mark.parametrize("name", ["method", "comparison", "leaderboard", "index"])
+def test_nothing_is_wider_than_a_phone(open_page: Opener, name: str) -> None:
+    page = open_page(name, "phone", "dark")
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+
+
+@pytest.mark.parametrize("name", ["method", "comparison"])
+def test_the_first_screen_has_sentence_picture_and_numbers(open_page: Opener, name: str) -> None:
+    page = open_page(name)
+    table = "#key" if name == "method" else "#headline"
+    for selector in (".finding", ".plot svg", table):
+        box = page.locator(selector).first.bounding_box()
+        assert box is not None and box["height"] > 20
+        assert box["y"] < 800
+
+
+def test_without_scripts_everything_is_shown(open_page: Opener) -> None:
+    page = open_page("method", script=False)
+    assert page.locator("#learning_curves img").is_visible()
+    assert page.locator("#headline tbody tr").count() == 4
+    assert page.locator("#groups tbody tr").count() == 100
+    assert page.locator("#switch").is_hidden()
+    assert page.locator("#view").is_hidden()
+
+
+def test_switches_of_rule_and_seed_change_all_values(open_page: Opener, disent: Run) -> None:
+    page = open_page("method")
+    key = page.locator("#key td").first
+    assert key.inner_text().startswith("59.5 ± 0.7 %")
+    confusion = page.locator("[data-branch='0'] tbody tr td").first
+    shares, group = confusion.inner_text(), page.locator("#groups tbody tr td:nth-child(5)")
+    before = group.all_inner_texts()
+    page.get_by_label("Seed").select_option("4")
+    assert key.inner_text().startswith("59.0 %")
+    assert page.locator("#headline tbody tr").first.locator("td").first.inner_text() == "59.0 %"
+    assert confusion.inner_text() != shares
+    assert all("±" not in text for text in group.all_inner_texts())
+    page.get_by_label("Selection rule").select_option("selected")
+    assert key.inner_text().startswith("60.0 %")
+    assert page.locator("tr.chosen th").inner_text().startswith("selected")
+    assert "selection rule: selected; seed 4" in page.locator("[data-shown]").first.inner_text()
+    page.get_by_label("Selection rule").select_option("last")
+    page.get_by_label("Seed").select_option("mean")
+    assert group.all_inner_texts() == before
+    assert key.inner_text().startswith("59.5 ± 0.7 %")
+
+
+def test_the_comparison_shows_one_rule_or_all(open_page: Opener) -> None:
+    page = open_page("comparison")
+    assert page.locator("#headline tbody:visible").count() == 1
+    page.get_by_label("Selection rule").select_option("all")
+    assert page.locator("#headline tbody:visible").count() == 4
+
+
+def test_groups_can_be_sorted_and_filtered(open_page: Opener) -> None:
+    page = open_page("method")
+    page.get_by_role("button", name="Images").click()
+    counts = [int(text) for text in page.locator("#groups td:nth-child(4)").all_inner_texts()]
+    assert counts == sorted(counts)
+    assert page.locator("#groups th[aria-sort=ascending]").inner_text().startswith("Images")
+    page.get_by_label("Filter").fill("aligned")
+    assert page.locator("#groups tbody tr:visible").count() == 10
+    page.get_by_label("Filter").fill("no such group")
+    assert page.get_by_text("0 of 100 groups").is_visible()
+
+
+def test_charts_have_hover_values_and_a_legend_that_hides(open_page: Opener) -> None:
+    page = open_page("method")
+    lines = page.locator("#learning_curves .mark-line path")
+    shown = lines.count()
+    page.get_by_label("valid, all").uncheck()
+    page.wait_for_function(
+        f"document.querySelectorAll('#learning_curves .mark-line path').length < {shown}"
+    )
+    page.locator("#learning_curves .mark-symbol path").last.hover(force=True)
+    page.wait_for_selector("#vg-tooltip-element.visible")
+    assert "%" in page.locator("#vg-tooltip-element").inner_text()
+
+
+def test_charts_follow_the_colour_scheme(open_page: Opener) -> None:
+    page = open_page("method", scheme="dark")
+    label = page.locator("#learning_curves .role-axis-label text").first
+    dark = label.evaluate("node => getComputedStyle(node).fill")
+    page.emulate_media(color_scheme="light")
+    page.wait_for_function(
+        "dark => getComputedStyle(document.querySelector("
+        "'#learning_curves .role-axis-label text')).fill !== dark",
+        arg=dark,
+    )
+
+
+def test_images_are_filtered_enlarged_and_copied(open_page: Opener) -> None:
+    page = open_page("method")
+    box = page.locator(".gallery-box", has=page.locator("#suspect-images"))
+    box.get_by_label("Label").select_option("3")
+    box.get_by_label("Split").select_option("test")
+    tiles = box.locator("li:visible")
+    assert 0 < tiles.count() < 12
+    assert all("test · 3, weight" in text for text in tiles.all_inner_texts())
+    names = [tile.get_attribute("data-file") for tile in tiles.all()]
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    box.get_by_role("button", name="Copy file names").click()
+    assert page.evaluate("navigator.clipboard.readText()").split() == names
+    tiles.first.get_by_role("button").click()
+    dialog = page.locator("#view")
+    assert dialog.is_visible()
+    assert names[0] in dialog.inner_text()
+    small, large = tiles.first.locator("img").bounding_box(), dialog.locator("img").bounding_box()
+    assert large["width"] > 2 * small["width"]
+    page.keyboard.press("ArrowRight")
+    assert names[1 % len(names)] in dialog.inner_text()
+    page.keyboard.press("Escape")
+    assert dialog.is_hidden()
+
+
+def test_tables_are_copied_as_markdown_and_csv(open_page: Opener) -> None:
+    page = open_page("comparison")
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Copy as Markdown").click()
+    lines = page.evaluate("navigator.clipboard.readText()").splitlines()
+    assert lines[0].startswith("| Method | Unbiased accuracy")
+    assert len({line.count("|") for line in lines}) == 1
+    page.get_by_role("button", name="Copy as CSV").click()
+    text = page.evaluate("navigator.clipboard.readText()")
+    assert '"disent"' in text and '"59.5 ± 0.7 % +34.9"' in text
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "scheme"),
+    [
+        ("method", "phone", "light"),
+        ("method", "desktop", "dark"),
+        ("comparison", "phone", "dark"),
+        ("comparison", "desktop", "light"),
+    ],
+)
+def test_no_serious_barriers(open_page: Opener, name: str, size: str, scheme: str) -> None:
+    axe = pytest.importorskip("axe_core_python.sync_playwright")
+    script = Path(axe.__file__).with_name("axe.min.js").read_text("utf-8")
+    page = open_page(name, size, scheme)
+    page.evaluate(script)
+    found = page.evaluate("selector => axe.run({exclude: [[selector]]})", OMITTED)["violations"]
+    serious = [
+        (each["id"], [node["html"][:200] for node in each["nodes"][:3]])
+        for each in found
+        if each["impact"] in ("serious", "critical")
+    ]
+    assert serious == []
+
+
+def test_print_shows_the_figures_and_cuts_no_table(open_page: Opener, tmp_path: Path) -> None:
+    page = open_page("method", scheme="dark")
+    page.emulate_media(media="print")
+    assert page.locator("#learning_curves img").is_visible()
+    assert page.locator("#learning_curves .plot").is_hidden()
+    assert (
+        page.evaluate("getComputedStyle(document.querySelector('.scroll')).overflowX") == "visible"
+    )
+    assert len(page.pdf(path=tmp_path / "page.pdf")) > 50_000
