@@ -274,7 +274,7 @@ WRONG_BLOCKS = {
     ),
     "recipes without their key": (
         {"vanilla": {"cmnist_mini": {"steps": 3}}},
-        "Unknown key of vanilla 'cmnist_mini'. Choose from: recipes, ranges, published",
+        "Unknown key of vanilla 'cmnist_mini'. Choose from: recipes, published, ranges",
         "vanilla.yml",
     ),
     "an unknown data set": (

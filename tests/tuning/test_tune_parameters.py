@@ -39,7 +39,7 @@ def test_ranges_of_every_method_are_valid_and_contain_its_recipe(dataset):
     for percent in ("0.5pct", "2pct") if dataset == "cifar10c" else ("2pct",):
         found = tune({"methods": method_names()}, dataset=dataset, percent=percent)
         searches = {name: each for name, each in found["searches"].items() if "recipe" in each}
-        assert {"vanilla", "lff", "disent", "jtt"} <= set(searches)
+        assert {"vanilla", "lff"} <= set(searches)
         check_searches({**found, "searches": searches}, dataset)
 
 
