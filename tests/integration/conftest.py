@@ -2,6 +2,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 from throwaway_project import Project, make_project
 
 # The default data set and percent; short, yet with steps before and after features are swapped.
@@ -21,12 +22,18 @@ def short_run() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def trained_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def trained_project(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Project:
     """What one `kedro run` of both methods leaves. It is shared: tests only look at it."""
-    project = make_project(tmp_path_factory.mktemp("trained") / "project", draws=True)
-    outcome = project.run(**SHORT_RUN)
-    assert outcome.exit_code == 0, outcome.stdout + outcome.stderr
-    return project
+    folder = tmp_path_factory.getbasetemp()
+    if worker_id != "master":
+        folder = folder.parent  # of all processes that run tests
+    path, done = folder / "trained" / "project", folder / "trained" / "done"
+    with FileLock(folder / "trained.lock"):
+        if not done.exists():
+            outcome = make_project(path, draws=True).run(**SHORT_RUN)
+            assert outcome.exit_code == 0, outcome.stdout + outcome.stderr
+            done.touch()
+    return Project(path, draws=True)
 
 
 @pytest.fixture

@@ -216,7 +216,8 @@ def test_300_images_of_all_kinds_by_a_table(of_table: Callable[[str], Any]):
 def test_a_report_names_labels_and_bias(name: str, of_table: Callable[[str], Any]):
     report = of_table(name)
     assert not [each for each in (*LABELS, *BIASES) if each not in report]
-    assert "NaN" not in re.sub(r"base64,[^\"]+", "", report)
+    # The library of charts and images in base64 may contain it.
+    assert "NaN" not in re.sub(r"<script>.*?</script>|base64,[^\"]+", "", report, flags=re.S)
 
 
 def test_figures_of_groups_and_images_name_them_too(
@@ -405,7 +406,9 @@ def assert_complete(metrics: dict[str, Any]) -> None:
     assert list(metrics["checkpoints"]) == ["last", "selected", "pseudo_groups", "best_on_test"]
     for figures in metrics["checkpoints"].values():
         for name in ACCURACIES:
-            assert 0 <= figures[name]["mean"] <= 1
+            mean = figures[name]["mean"]
+            # Null where a group of training images has no test image.
+            assert 0 <= mean <= 1 if mean is not None else name == "adjusted_average_accuracy"
 
 
 def percentage(figure: dict[str, Any]) -> str:

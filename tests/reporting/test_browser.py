@@ -168,8 +168,8 @@ def test_the_comparison_shows_one_rule_or_all(open_page: Opener) -> None:
 
 def test_groups_can_be_sorted_and_filtered(open_page: Opener) -> None:
     page = open_page("method")
-    page.get_by_role("button", name="Images").click()
-    counts = [int(text) for text in page.locator("#groups td:nth-child(4)").all_inner_texts()]
+    page.get_by_role("button", name="Images", exact=True).click()
+    counts = [int(text) for text in page.locator("#groups td:nth-child(5)").all_inner_texts()]
     assert counts == sorted(counts)
     assert page.locator("#groups th[aria-sort=ascending]").inner_text().startswith("Images")
     page.get_by_label("Filter").fill("aligned")

@@ -2,10 +2,9 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
-import pandas as pd
 from pydantic import Field
 
 from debias_pipeline.biased_data.attributes import Attribute
@@ -18,6 +17,9 @@ from debias_pipeline.biased_data.sources.raw_dir import check_raw_dir, children
 from debias_pipeline.errors import UserError, printable
 from debias_pipeline.names import SPLITS, Headline
 from debias_pipeline.registry import unknown
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 IMAGES: Final = "img_align_celeba"
 ATTRIBUTES: Final = "list_attr_celeba.txt"
@@ -167,7 +169,7 @@ def _list(found: FoundSet, options: CelebaOptions, problems: list[str]) -> list[
     return sorted(entries, key=lambda entry: SPLITS.index(entry.split))
 
 
-def _read_attributes(found: FoundSet, options: CelebaOptions) -> pd.DataFrame:
+def _read_attributes(found: FoundSet, options: CelebaOptions) -> "pd.DataFrame":
     """Return the names of the images and the text of the two attributes."""
     path = found.folder / ATTRIBUTES
     with path.open(encoding="utf-8", errors="replace") as file:
@@ -189,8 +191,10 @@ def _read_attributes(found: FoundSet, options: CelebaOptions) -> pd.DataFrame:
     return table
 
 
-def _read_list(found: FoundSet, name: str, header_lines: int, columns: list[int]) -> pd.DataFrame:
+def _read_list(found: FoundSet, name: str, header_lines: int, columns: list[int]) -> "pd.DataFrame":
     """Read columns of a list separated by spaces as text; missing values are ""."""
+    import pandas as pd  # slow to import
+
     path = found.folder / name
     try:
         table = pd.read_csv(

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import ClassVar, Final
 
 from debias_pipeline.biased_data.base import BiasedData, BiasedDataset, DataOptions, SetSize
-from debias_pipeline.biased_data.folder.tables import list_table
 from debias_pipeline.biased_data.sources.download import download
 from debias_pipeline.biased_data.sources.entries import Entry, entries_hash, read_entries
 from debias_pipeline.biased_data.sources.found_set import FoundSet, find_set, unpacked
@@ -106,6 +105,8 @@ def _has_table(folder: Path) -> bool:
 
 def _list(found: FoundSet, problems: list[str]) -> list[Entry]:
     """List the images of the table, in its order."""
+    from debias_pipeline.biased_data.folder.tables import list_table  # imports pandas
+
     listing = list_table(found.folder, found.folder / TABLE)
     problems += listing.problems
     entries = []
