@@ -38,6 +38,7 @@ def test_finding_is_on_the_page(comparison_page: str) -> None:
         "± 1.0 points)."
     )
     assert sentence in comparison_page
+    assert "Unbiased accuracy at the last step: " in comparison_page
 
 
 @pytest.mark.slow
