@@ -433,7 +433,7 @@ GRID = {
     "benchmark.seeds": 2,
     "benchmark.threads": 1,
     "benchmark.overrides.batch_size": 32,
-    "benchmark.overrides.steps": 150,
+    "benchmark.overrides.steps": 500,
     "benchmark.overrides.eval_every": 10,
     "benchmark.overrides.swap_start": 60,
 }
