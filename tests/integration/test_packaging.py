@@ -19,15 +19,28 @@ from debias_pipeline import cli
 TINY = "device=cpu,recipe.steps=4,recipe.eval_every=2,recipe.batch_size=16"
 
 
-# The script of the packaged project, with an error for each deprecation that this project causes.
+# What Kedro's own script does, with an error for each deprecation that this project causes.
 STRICT = """
 import warnings
 for kind in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
     warnings.filterwarnings("error", category=kind, module="debias_pipeline")
 warnings.filterwarnings("error", message="(?s).*deprecated", module="debias_pipeline")
-from debias_pipeline.__main__ import main
+from kedro.framework.cli.cli import main
 main()
 """
+
+
+def test_a_run_as_typed_causes_no_deprecation_warning(empty_project: Project):
+    done = subprocess.run(
+        [sys.executable, "-c", STRICT, "run", "--pipeline=vanilla", f"--params={TINY}"],
+        cwd=empty_project.path,
+        env={**os.environ, "DO_NOT_TRACK": "1"},
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "--pipeline" not in done.stdout + done.stderr
 
 
 def test_pipeline_works_as_typed_when_kedro_drops_the_option(
@@ -74,9 +87,9 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def start(folder: Path, package: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Start the packaged project of an unpacked wheel."""
+    """`python -m debias_pipeline` of an unpacked wheel."""
     return subprocess.run(
-        [sys.executable, "-c", STRICT, *arguments],
+        [sys.executable, "-m", "debias_pipeline", *arguments],
         cwd=folder,
         env={**os.environ, "DO_NOT_TRACK": "1", "PYTHONPATH": str(package)},
         capture_output=True,

@@ -59,6 +59,9 @@ def test_new_images_are_predicted_as_in_evaluation(
     [
         ({"images": "photos"}, "model"),
         ({"model": MODEL}, "images"),
+        ({"model": "nowhere", "images": "photos"}, "nowhere"),
+        ({"model": MODEL, "images": "nowhere"}, "nowhere"),
+        ({"model": MODEL, "images": "photos", "rule": "best"}, "best_on_test"),
         ({"model": MODEL, "images": "photos", "model_seed": 7}, "0, 1"),
     ],
 )

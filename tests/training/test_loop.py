@@ -64,12 +64,14 @@ def assert_equal(first, second):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_joint_run_of_seeds_equals_runs_of_each_seed_alone(method):
+    # The deepest of denetdm's networks adds up more rounding errors.
+    rtol, atol = (1e-3, 5e-5) if method == "denetdm" else (1e-4, 1e-5)
     together = run(method, seeds=(4, 5, 6))
     for replica, seed in enumerate((4, 5, 6)):
         alone = run(method, seeds=(seed,))
         ours, theirs = together.checkpoints["last"][replica], alone.checkpoints["last"][0]
         for name in theirs.state:
-            torch.testing.assert_close(ours.state[name], theirs.state[name], rtol=1e-3, atol=5e-5)
+            torch.testing.assert_close(ours.state[name], theirs.state[name], rtol=rtol, atol=atol)
         of_seed = together.history[together.history["seed"] == seed].reset_index(drop=True)
         losses = [name for name in of_seed.columns if name.startswith("loss")]
         np.testing.assert_allclose(of_seed[losses], alone.history[losses], rtol=1e-3, atol=1e-5)

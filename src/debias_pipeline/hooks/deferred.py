@@ -1,4 +1,4 @@
-"""What Kedro calls during a run; the modules that do the work are imported when it is due.
+"""Hooks of a run, which import the modules that do the work when Kedro calls them.
 
 Kedro imports this module at every start, also for `kedro run --help` and for a run that is refused.
 PyTorch, MLflow and pandas, which the other modules of this package import, take seconds.

@@ -35,7 +35,7 @@ _SIDE: Final = 224
 
 
 class BiasedActions(BiasedDataset):
-    """The authors' data set, without bias labels of training images.
+    """BAR as its authors publish it, without bias labels of training images.
 
     All test images are bias-conflicting: the action is in another place than usual. There is no
     validation split; one training image in eight is used for it.

