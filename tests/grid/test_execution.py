@@ -27,7 +27,7 @@ RECIPE = {
 STORE = SnapshotStore("memory://snapshots", {})
 SIZES = {"train": 64, "valid": 20, "test": 30}
 NAME = "cmnist_mini_2pct.vanilla"
-TRAIN = "debias_pipeline.pipelines.training.nodes.train"
+TRAIN = "debias_pipeline.tracked_training.train"
 
 
 @pytest.fixture(scope="module")

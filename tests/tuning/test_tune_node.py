@@ -7,9 +7,10 @@ from optuna.storages.journal import JournalFileBackend
 
 from debias_pipeline.errors import UserError
 from debias_pipeline.io.snapshots import SnapshotStore
-from debias_pipeline.pipelines.training import nodes as training
 from debias_pipeline.pipelines.tune import nodes
 from debias_pipeline.selection_rules import harmonic_mean
+from debias_pipeline.tracked_training import run_training
+from debias_pipeline.tuning import tuner
 from training.tiny_runs import SHAPE, tiny_data, tiny_manifest, tiny_recipe
 
 pytestmark = pytest.mark.slow
@@ -113,9 +114,9 @@ def test_an_interrupted_search_goes_on_with_the_same_results(whole, tmp_path, mo
         started.append(1)
         if len(started) == 5:
             raise KilledError
-        return training.run_training(*arguments, **options)
+        return run_training(*arguments, **options)
 
-    monkeypatch.setattr(nodes, "run_training", killed)
+    monkeypatch.setattr(tuner, "run_training", killed)
     with pytest.raises(KilledError):
         tuning(tmp_path)
     assert results(tuning(tmp_path)) == results(whole)
@@ -132,12 +133,12 @@ def test_the_score_is_that_of_the_selection_rule(whole, tmp_path, monkeypatch):
     histories = []
 
     def noted(*arguments, **options):
-        trained = training.run_training(*arguments, **options)
+        trained = run_training(*arguments, **options)
         histories.append(trained.run.history)
         assert "test" not in trained.data.splits
         return trained
 
-    monkeypatch.setattr(nodes, "run_training", noted)
+    monkeypatch.setattr(tuner, "run_training", noted)
     for rule in ("selected", "last"):
         histories.clear()
         trial = tuning(tmp_path, trials=1, selection=rule)["methods"]["lff"]["trials"][0]
@@ -162,9 +163,9 @@ def test_failed_trials_are_counted_and_named(tmp_path, monkeypatch):
     def fails_for_lff(images, manifest, card, snapshots, settings, **options):
         if settings.recipe["method"] == "lff" and settings.recipe["lr"] != 0.01:
             raise UserError("loss is not finite")
-        return training.run_training(images, manifest, card, snapshots, settings, **options)
+        return run_training(images, manifest, card, snapshots, settings, **options)
 
-    monkeypatch.setattr(nodes, "run_training", fails_for_lff)
+    monkeypatch.setattr(tuner, "run_training", fails_for_lff)
     found = tuning(tmp_path)["methods"]
     assert (found["vanilla"]["failed"], found["lff"]["failed"]) == (0, 2)
     assert found["lff"]["best"]["trial"] == 1

@@ -12,16 +12,16 @@ from debias_pipeline.tuning.parameters import (
     check_tune_typed,
     resolve_tune,
 )
-from debias_pipeline.tuning.scoring import ScoredGroups, known_groups, pseudo_groups, without_test
-from debias_pipeline.tuning.search import FinishedTrial, Search, stored_groups
+from debias_pipeline.tuning.scoring import known_groups, pseudo_groups, without_test
+from debias_pipeline.tuning.search import Search, stored_groups
+from debias_pipeline.tuning.tuner import Tuner
 
 __all__ = [
     "REFERENCE",
     "TUNE",
-    "FinishedTrial",
-    "ScoredGroups",
     "Search",
     "TuneParameters",
+    "Tuner",
     "check_searches",
     "check_tune_typed",
     "known_groups",

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, get_args
 
@@ -171,6 +172,14 @@ def stored_groups(storage: "BaseStorage", name: str, estimate: Callable[[], Flag
     images, *rows = study.user_attrs[_GROUPS]
     bits = (np.frombuffer(bytes.fromhex(row), np.uint8) for row in rows)
     return np.stack([np.unpackbits(row, count=images) for row in bits]).astype(bool)
+
+
+def delete_study(storage: "BaseStorage", name: str) -> None:
+    """Delete the trials of a study, if it exists."""
+    import optuna
+
+    with suppress(KeyError):
+        optuna.delete_study(study_name=name, storage=storage)
 
 
 def _open(storage: "BaseStorage", name: str) -> "Study":

@@ -20,7 +20,6 @@ from debias_pipeline.audit import (
 )
 from debias_pipeline.evaluation import first_suspects, rank_suspects
 from debias_pipeline.images import ImageData
-from debias_pipeline.pipelines.training import TrainingSettings, run_training
 from debias_pipeline.records import DataCard, LabelEstimates, TrainingRecord
 from debias_pipeline.reporting import (
     duration,
@@ -29,6 +28,7 @@ from debias_pipeline.reporting import (
     write_audit_report,
 )
 from debias_pipeline.selection_rules import LAST
+from debias_pipeline.tracked_training import TrainingSettings, run_training
 from debias_pipeline.training import SnapshotStore, choose_device, restore_method
 
 logger = logging.getLogger(__name__)

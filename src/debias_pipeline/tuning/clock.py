@@ -1,0 +1,77 @@
+"""How long the trials of a search will take."""
+
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from debias_pipeline.evaluation import predict
+from debias_pipeline.images import ImageData
+from debias_pipeline.methods import Task, get_method
+from debias_pipeline.records import DataCard
+from debias_pipeline.tracked_training import TrainingSettings
+from debias_pipeline.training import limited_threads, seconds_per_step
+
+
+class Clock:
+    """Estimate how long the trials that are left will take, from those that were made."""
+
+    def __init__(self, estimates: dict[str, list[float]]) -> None:
+        """Begin before the first trial.
+
+        Args:
+            estimates: method → seconds of each of its trials that is left.
+        """
+        self._estimates = estimates
+        self._estimated = self._spent = 0.0
+
+    def estimated_left(self) -> float:
+        """Return the estimated seconds of all trials that are left."""
+        return sum(map(sum, self._estimates.values()))
+
+    def left_after(self, method: str, seconds: float) -> float:
+        """Return the seconds left after a trial of a method that took `seconds`."""
+        self._estimated += self._estimates[method].pop()
+        self._spent += seconds
+        return self.estimated_left() * self._spent / self._estimated
+
+
+def seconds_per_trial(
+    recipes: Mapping[str, Mapping[str, Any]],
+    data: ImageData,
+    card: DataCard,
+    settings: TrainingSettings,
+) -> dict[str, float]:
+    """Time a few steps and one prediction of each method, and return the seconds of a trial.
+
+    Args:
+        recipes: method → its own recipe.
+        data: training and validation images.
+        card: facts about the data set.
+        settings: of every training but its recipe.
+    """
+    # The shorter of two times, as MLflow and others are busy when a process starts.
+    rounds = [
+        {method: _seconds(recipe, data, card, settings) for method, recipe in recipes.items()}
+        for _ in range(2)
+    ]
+    return {method: min(seconds[method] for seconds in rounds) for method in recipes}
+
+
+def _seconds(
+    recipe: Mapping[str, Any], data: ImageData, card: DataCard, settings: TrainingSettings
+) -> float:
+    method_type = get_method(recipe["method"])
+    typed = method_type.recipe_type.model_validate(recipe)
+    height, width, channels = card["image_shape"]
+    shape = typed.network_input((height, width, channels))
+    task = Task(shape, len(card["label_names"]), settings.seeds)
+    networks = method_type(typed, task).to(data.device)
+    with limited_threads(settings.threads):
+        step = seconds_per_step(networks, typed, data, settings.precision)
+        started = time.perf_counter()
+        predict(networks, data, "valid", settings.precision)
+        evaluation = time.perf_counter() - started
+    stages = networks.stages()
+    evaluations = sum(math.ceil(each.steps / typed.eval_every) for each in stages)
+    return sum(each.steps for each in stages) * step + evaluations * evaluation
