@@ -1,7 +1,5 @@
 """Runs of the training loop in double precision on a handful of images, step by step."""
 
-from contextlib import contextmanager
-
 import numpy as np
 import torch
 from small_batches import IMAGES, SHAPE, labels_of
@@ -9,21 +7,13 @@ from small_batches import IMAGES, SHAPE, labels_of
 from debias_pipeline.images import ImageData, Split
 from debias_pipeline.methods import Task, get_method
 from debias_pipeline.training import train
+from training.tiny_runs import double_precision
 
 # Logits of f_d and f_b on four images, and the images' labels and bias: the inputs of published
 # arithmetic that was worked out apart from this project.
 LOGITS = torch.tensor([[1, 0, -1], [0.5, 0.5, 0], [-1, 2, 0], [0, 0, 1]])
 BIAS_LOGITS = torch.tensor([[2, 0, 0], [0, 0, 0.5], [0, 1.5, 0], [0, 3, 0]])
 LABELS, BIAS = torch.tensor([0, 1, 1, 2]), torch.tensor([0, 2, 1, 1])
-
-
-@contextmanager
-def double_precision():
-    torch.set_default_dtype(torch.float64)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(torch.float32)
 
 
 def data_of(random, labels, bias):

@@ -5,10 +5,11 @@ import pytest
 import torch
 from literal_denetdm import LiteralDenetdm
 from small_batches import BATCH, SHAPE, batch_of, images_of, labels_of
-from small_runs import BIAS_LOGITS, LOGITS, aligned_data, double_precision, double_run
+from small_runs import BIAS_LOGITS, LOGITS, aligned_data, double_run
 from torch import nn
 
 from debias_pipeline.methods import Stage, Task, get_method
+from training.tiny_runs import double_precision
 
 FIELDS = {"method": "denetdm", "network": "mlp", "lr": 0.002, "batch_size": BATCH, "steps": 50}
 

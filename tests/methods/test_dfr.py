@@ -7,12 +7,13 @@ from literal_afr import LiteralAfr
 from literal_dfr import balanced, second_stage
 from sklearn.linear_model import LogisticRegression
 from small_batches import BATCH, IMAGES, copy_network, labels_of
-from small_runs import RecordedRun, data_of, double_precision
+from small_runs import RecordedRun, data_of
 
 from debias_pipeline.errors import UserError
 from debias_pipeline.methods import get_method
 from debias_pipeline.methods.dfr import draw_balanced
 from debias_pipeline.randomness import generator
+from training.tiny_runs import double_precision
 
 
 def recipe(**changes):

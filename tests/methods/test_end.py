@@ -5,10 +5,11 @@ import pytest
 import torch
 from literal_end import LiteralEnd
 from small_batches import BATCH, IMAGES, SHAPE, batch_of, copy_network, images_of, labels_of
-from small_runs import RecordedRun, data_of, double_precision
+from small_runs import RecordedRun, data_of
 
 from debias_pipeline.errors import UserError
 from debias_pipeline.methods import Task, get_method
+from training.tiny_runs import double_precision
 
 FEATURES = torch.tensor([[1, 0], [0.6, 0.8], [0, 1], [-0.8, 0.6], [0.8, 0.6]])
 

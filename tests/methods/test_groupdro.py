@@ -5,11 +5,12 @@ import pytest
 import torch
 from literal_groupdro import LiteralGroupDro
 from small_batches import BATCH, IMAGES, SHAPE, batch_of, copy_network, images_of, labels_of
-from small_runs import BIAS, LABELS, LOGITS, FewImages, RecordedRun, data_of, double_precision
+from small_runs import BIAS, LABELS, LOGITS, FewImages, RecordedRun, data_of
 
 from debias_pipeline.errors import UserError
 from debias_pipeline.methods import Batch, Task, get_method
 from debias_pipeline.randomness import generator
+from training.tiny_runs import double_precision
 
 
 def recipe(**changes):

@@ -5,10 +5,11 @@ import pytest
 import torch
 from literal_lc import LiteralLc
 from small_batches import BATCH, SHAPE, batch_of, copy_network, images_of, labels_of
-from small_runs import BIAS_LOGITS, LABELS, LOGITS, aligned_data, double_precision, double_run
+from small_runs import BIAS_LOGITS, LABELS, LOGITS, aligned_data, double_run
 
 from debias_pipeline.methods import Batch, Task, get_method
 from debias_pipeline.randomness import generator
+from training.tiny_runs import double_precision
 
 
 def recipe(**changes):

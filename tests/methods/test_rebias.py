@@ -5,9 +5,10 @@ import pytest
 import torch
 from literal_rebias import LiteralRebias
 from small_batches import BATCH, SHAPE, batch_of, copy_network, images_of, labels_of
-from small_runs import aligned_data, double_precision, double_run
+from small_runs import aligned_data, double_run
 
 from debias_pipeline.methods import Task, get_method
+from training.tiny_runs import double_precision
 
 
 def recipe(**changes):

@@ -5,12 +5,13 @@ import pytest
 import torch
 from literal_lff import network
 from small_batches import BATCH, IMAGES, copy_network, labels_of
-from small_runs import FewImages, RecordedRun, data_of, double_precision
+from small_runs import FewImages, RecordedRun, data_of
 from torch import nn
 
 from debias_pipeline.errors import UserError
 from debias_pipeline.methods import Task, get_method
 from debias_pipeline.randomness import generator
+from training.tiny_runs import double_precision
 
 
 def recipe():

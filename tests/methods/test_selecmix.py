@@ -6,11 +6,12 @@ import torch
 from literal_lff import LiteralLff, network
 from literal_selecmix import LiteralMixing
 from small_batches import BATCH, SHAPE, batch_of, copy_network, images_of, labels_of
-from small_runs import aligned_data, double_precision, double_run
+from small_runs import aligned_data, double_run
 from torch import nn
 
 from debias_pipeline.methods import Batch, Task, get_method
 from debias_pipeline.randomness import generator
+from training.tiny_runs import double_precision
 
 # Unit vectors of published arithmetic that was worked out apart from this project.
 VECTORS = torch.tensor([[[1, 0], [0.6, 0.8], [0, 1], [-0.8, 0.6]]])
