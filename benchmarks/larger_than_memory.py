@@ -2,9 +2,9 @@
 
     python -m benchmarks.larger_than_memory --folder=/a/local/disk
 
-The large array is a sparse file of 23.6 GB that takes no space: its pages cost what reading, keeping
-and freeing them costs, but no time of the disk. Start it in a control group with a memory limit below
-that, see docs/performance.md.
+The large array is a sparse file of 23.6 GB that takes no space: its pages cost what mapping,
+reading and freeing them costs, but no time of the disk. Start it in a control group with a memory
+limit below that, see docs/performance.md.
 """
 
 import argparse
@@ -82,9 +82,7 @@ def measure(arrays: dict[str, np.ndarray], options: argparse.Namespace) -> list[
             "GB": images.nbytes / 1e9,
             "gathered ahead": str(data[name].is_slow),
             "ms, means of rounds": Spread.of(mean[name]),
-            "rate": Spread.of(
-                [a / b for a, b in zip(mean["in memory"], mean[name], strict=True)]
-            ),
+            "rate": Spread.of([a / b for a, b in zip(mean["in memory"], mean[name], strict=True)]),
         }
         for name, images in arrays.items()
     ]
