@@ -6,7 +6,7 @@ Split = Literal["train", "valid", "test"]
 SPLITS: Final[tuple[Split, ...]] = ("train", "valid", "test")
 
 # Which metric published tables quote for a data set.
-Headline = Literal["accuracy", "conflicting_accuracy"]
+Headline = Literal["accuracy", "conflicting_accuracy", "worst_group_accuracy"]
 
 # Metrics of a split, as fractions.
 Metric = Literal[

@@ -1,6 +1,7 @@
 """Which references a leaderboard shows, and what is written to their files."""
 
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -184,14 +185,16 @@ TAGS = {
 }
 
 
-def catalog_of(folder: Path, versions: dict[str, str], of_trial: Any) -> DataCatalog:
+def catalog_of(
+    folder: Path, versions: dict[str, str], of_trial: Any, name_of_trial: str = "cmnist_2pct.lff"
+) -> DataCatalog:
     contents = {
         "metrics": {"made of": "lff"},
         "training_record": {"recipe": trial().recipe, "device": "cpu"},
         "outcome": of_trial,
     }
     config = {
-        f"cmnist_2pct.lff.{name}": {
+        f"{name_of_trial}.{name}": {
             "type": "debias_pipeline.io.AtomicJSONDataset",
             "filepath": str(folder / f"{name}.json"),
             "versioned": True,
@@ -201,7 +204,7 @@ def catalog_of(folder: Path, versions: dict[str, str], of_trial: Any) -> DataCat
     for name, content in contents.items():
         version = versions.get(name, "2026-11-26T10.00.00.000Z")
         DataCatalog.from_config(config, save_version=version).save(
-            f"cmnist_2pct.lff.{name}", content
+            f"{name_of_trial}.{name}", content
         )
     return DataCatalog.from_config(config)
 
@@ -242,3 +245,20 @@ def test_a_trial_whose_code_is_not_known_is_refused(
 def test_a_trial_that_failed_is_not_written(tmp_path: Path) -> None:
     catalog = catalog_of(tmp_path, {}, outcome("failed"))
     assert make_reference(trial(), catalog, 0, lambda _: TAGS) is None
+
+
+def test_published_sets_without_percents_have_references_and_own_images_none(
+    tmp_path: Path,
+) -> None:
+    of_birds = replace(trial(percent="1pct"), dataset="waterbirds")
+    catalog = catalog_of(tmp_path / "birds", {}, DONE_OUTCOME, "waterbirds.lff")
+    made = make_reference(of_birds, catalog, 0, lambda _: TAGS)
+    assert made is not None
+    like = replace(of_birds, percent="2pct")
+    [shown] = with_references([result(like)], [like], [made], 0)
+    assert shown.origin == made.origin
+
+    of_photos = replace(trial(), dataset="folder")
+    catalog = catalog_of(tmp_path / "photos", {}, DONE_OUTCOME, "folder.lff")
+    with pytest.raises(UserError, match=r"folder\.lff"):
+        make_reference(of_photos, catalog, 0, lambda _: TAGS)

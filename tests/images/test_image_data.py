@@ -14,8 +14,10 @@ import pytest
 import torch
 
 from debias_pipeline.images import ImageData, available_memory, image_data, memory
-from debias_pipeline.methods import Task, get_method
+from debias_pipeline.methods import Sampling, Task, get_method
 from debias_pipeline.training import train
+from debias_pipeline.training.batches import BatchStream
+from debias_pipeline.transforms import Transform
 
 CPU = torch.device("cpu")
 
@@ -63,9 +65,22 @@ def test_images_that_memory_cannot_hold_are_read_as_needed(
     images = mapped_images(tmp_path / "images.npy", 100)
     monkeypatch.setattr(image_data, "available_memory", lambda: available * images.nbytes)
     of_catalog = ImageData.from_catalog(images, manifest(100), CPU)
-    assert of_catalog.on_disk is on_disk
+    assert of_catalog.is_slow is on_disk
     rows = torch.tensor([7, 99, 3])
     np.testing.assert_array_equal(of_catalog.gather(rows), images[[7, 99, 3]])
+
+
+def test_images_that_a_device_cannot_hold_are_copied_to_it_batch_by_batch(tmp_path, monkeypatch):
+    images = mapped_images(tmp_path / "images.npy", 100)
+    # Stands for a GPU: it has shapes and a device, but no content.
+    device = torch.device("meta")
+    monkeypatch.setattr(image_data, "free_device_memory", lambda _: images.nbytes)
+    data = ImageData.from_catalog(images, manifest(100), device)
+    assert np.shares_memory(data.images.numpy(), images)
+    assert data.device == device
+    batch = BatchStream(data, [0, 1], Sampling(16), Transform(crop_padding=1, flip=True)).next()
+    assert (batch.images.device, batch.labels.device) == (device, device)
+    assert batch.images.shape == (2, 16, 3, 32, 32)
 
 
 @pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="needs Linux")

@@ -41,6 +41,11 @@ def test_the_source_of_every_published_accuracy_is_named(vanilla: Run, disent: R
     assert "82.86" in text and "84.79" not in text
 
 
+def test_the_metric_that_papers_quote_is_named(disent: Run) -> None:
+    of_birds = replace(disent, metrics={**disent.metrics, "headline": "worst_group_accuracy"})
+    assert "quote worst group accuracy" in " ".join(rendered([of_birds], {}, 100).split())
+
+
 def test_unbiased_accuracy_is_explained_and_the_leak_named(disent: Run) -> None:
     text = " ".join(rendered([disent], {}, 100).split())
     assert "Unbiased accuracy is the accuracy on the test split" in text

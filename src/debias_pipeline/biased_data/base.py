@@ -86,6 +86,7 @@ class BiasedDataset(ABC):
         options_type: the additional options.
         has_percents: whether `percent` changes the data; if not, a grid has a single setting of
             this data set.
+        has_own_images: whether the images are the user's own, which others do not have.
         size: used to estimate memory and time before the data is built; None if unknown.
     """
 
@@ -97,6 +98,7 @@ class BiasedDataset(ABC):
     bias_names: ClassVar[tuple[str, ...]]
     options_type: ClassVar[type[DataOptions]] = DataOptions
     has_percents: ClassVar[bool] = True
+    has_own_images: ClassVar[bool] = False
     size: ClassVar[SetSize | None] = None
 
     @abstractmethod

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from debias_pipeline.biased_data import get_dataset
 from debias_pipeline.errors import UserError, one_line
 from debias_pipeline.grid.catalog import Catalog, load_or_none
-from debias_pipeline.grid.trials import Trial
+from debias_pipeline.grid.trials import Trial, setting_name
 from debias_pipeline.methods import get_method, method_names
 from debias_pipeline.names import COMMAND_TAG, COMMIT_TAG, DONE, NOT_RUN, BiasLabels
 from debias_pipeline.records import Metrics, Outcome, TrainingRecord
@@ -81,13 +81,13 @@ def make_reference(
         tags_of_run: returns the tags of an MLflow run and its parents.
 
     Raises:
-        UserError: if the data set has no percents, as its images are the user's own; if the code
-            was not that of a commit; or if training and evaluation are of different runs.
+        UserError: if the images are the user's own; if the code was not that of a commit; or if
+            training and evaluation are of different runs.
     """
     outcome: Outcome | None = load_or_none(catalog, f"{trial.name}.outcome")
     if outcome is None or outcome["status"] != DONE:
         return None
-    if not get_dataset(trial.dataset).has_percents:
+    if get_dataset(trial.dataset).has_own_images:
         raise UserError(
             f"{trial.name} is a trial on images that others do not have; references are for the "
             "data sets that come with the project"
@@ -226,7 +226,7 @@ def with_references(
 def _is_of_setting(reference: Reference, trial: Trial, data_seed: int) -> bool:
     return (
         reference.dataset == trial.dataset
-        and reference.percent == trial.percent
+        and setting_name(reference.dataset, reference.percent) == trial.setting
         and reference.data_options == trial.data_options
         and reference.data_seed == data_seed
     )

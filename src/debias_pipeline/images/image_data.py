@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from debias_pipeline.errors import UserError
-from debias_pipeline.images.memory import ReadAhead, available_memory
+from debias_pipeline.images.memory import ReadAhead, available_memory, free_device_memory
 from debias_pipeline.names import SPLITS
 
 # Images may take this fraction of the available memory. Networks and the tensors of a step need
@@ -80,28 +80,32 @@ class Split:
 
 @dataclass(frozen=True)
 class ImageData:
-    """All images, on one device, and their splits.
+    """All images, in one place, and their splits.
 
     Attributes:
-        images: uint8, [N, H, W, 3]. On the CPU this is the catalog's memory map, not a copy.
+        images: uint8, [N, H, W, 3], on the device that computes if it can hold them, else on the
+            CPU. There this is the catalog's memory map, not a copy.
         splits: train, valid and, unless it must not be read, test.
         read_ahead: given if memory cannot hold all images, so that they are read from the memory
             map each time they are needed.
+        copied_to: the device that computes, given if it cannot hold all images, so that they are
+            copied to it each time they are needed.
     """
 
     images: Tensor
     splits: Mapping[str, Split]
     read_ahead: ReadAhead | None = None
+    copied_to: torch.device | None = None
 
     @property
     def device(self) -> torch.device:
-        """Return the device that holds the images."""
-        return self.images.device
+        """Return the device that computes."""
+        return self.copied_to or self.images.device
 
     @property
-    def on_disk(self) -> bool:
-        """Return whether images are read from disk each time they are needed."""
-        return self.read_ahead is not None
+    def is_slow(self) -> bool:
+        """Return whether images are read from disk or copied to the device when they are needed."""
+        return self.read_ahead is not None or self.copied_to is not None
 
     @classmethod
     def from_catalog(
@@ -116,7 +120,7 @@ class ImageData:
         Args:
             images: uint8, N × H × W × 3.
             manifest: row i describes images[i].
-            device: holds the images and computes.
+            device: computes, and holds the images if it has enough memory.
             splits: those of the manifest that are used.
 
         Raises:
@@ -130,22 +134,38 @@ class ImageData:
         with warnings.catch_warnings():
             # The memory map is read-only, and nothing writes to the tensor.
             warnings.filterwarnings("ignore", "The given NumPy array is not writable")
-            on_device = torch.from_numpy(images).to(device)
-        limit = LARGEST_FRACTION_OF_MEMORY * available_memory()
-        on_disk = device.type == "cpu" and images.nbytes > limit
-        chosen = {name: Split.from_manifest(manifest, name, device) for name in splits}
-        return cls(on_device, chosen, ReadAhead(images) if on_disk else None)
+            tensor = torch.from_numpy(images)
+        copied_to = None
+        if device.type != "cpu":
+            if images.nbytes <= LARGEST_FRACTION_OF_MEMORY * free_device_memory(device):
+                tensor = tensor.to(device)
+            else:
+                copied_to = device
+        chosen = {name: Split.from_manifest(manifest, name, tensor.device) for name in splits}
+        fits = images.nbytes <= LARGEST_FRACTION_OF_MEMORY * available_memory()
+        on_disk = tensor.device.type == "cpu" and not fits
+        return cls(tensor, chosen, ReadAhead(images) if on_disk else None, copied_to)
 
     def gather(self, rows: Tensor) -> Tensor:
         """Return images by their rows.
 
         Args:
-            rows: int64, [n], on the device.
+            rows: int64, [n], where `images` is.
 
         Returns:
-            uint8, [n, H, W, 3].
+            uint8, [n, H, W, 3], on the device that computes.
         """
         if self.read_ahead is not None:
             self.read_ahead.request(rows)
-        flat = self.images.view(len(self.images), -1).index_select(0, rows)
-        return flat.view(-1, *self.images.shape[1:])
+        flat = self.images.view(len(self.images), -1)
+        if self.copied_to is None:
+            gathered = flat.index_select(0, rows)
+        else:
+            # From pinned memory, CUDA copies without blocking the CPU. PyTorch does not use this
+            # memory again before the copy has ended.
+            is_pinned = self.copied_to.type == "cuda"
+            shape = len(rows), flat.shape[1]
+            buffer = torch.empty(shape, dtype=torch.uint8, pin_memory=is_pinned)
+            torch.index_select(flat, 0, rows, out=buffer)
+            gathered = buffer.to(self.copied_to, non_blocking=is_pinned)
+        return gathered.view(-1, *self.images.shape[1:])

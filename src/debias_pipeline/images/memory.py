@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import psutil
+import torch
 from torch import Tensor
 
 _CGROUPS = Path("/sys/fs/cgroup")
@@ -15,6 +16,13 @@ _OWN_CGROUPS = Path("/proc/self/cgroup")
 def available_memory() -> int:
     """Return the bytes that this process may use: free memory, or a container's lower limit."""
     return min([psutil.virtual_memory().available, *_limits_of_cgroups()])
+
+
+def free_device_memory(device: torch.device) -> int:
+    """Return the free bytes of a CUDA device; other devices share the memory of this process."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return available_memory()
 
 
 def _limits_of_cgroups() -> list[int]:

@@ -283,7 +283,8 @@ def _caption(
             "of images; n: images in the worst group."
         )
     if metrics[0]["headline"] != "accuracy":
-        lines.append("Published tables quote conflicting accuracy for this data set.")
+        quoted = metric_text(metrics[0]["headline"], None).name.lower()
+        lines.append(f"Published tables quote {quoted} accuracy for this data set.")
     if any(each["conflict_detection_auroc"]["mean"] is not None for each in metrics):
         lines.append(f"AUROC: how well weights rank {_ranked(data_card)} first.")
     lines.append(f"* {BEST_ON_TEST.description}")

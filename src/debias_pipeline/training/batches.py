@@ -23,8 +23,8 @@ class BatchStream:
     Batches depend on the seed, the sampling and the stream's name only, so that `skip` restores
     the position in a resumed run.
 
-    If images are on disk, a thread reads the next batches while one is trained on. Images in
-    memory are gathered when they are needed, which is faster.
+    If images are on disk or do not fit the device, a thread gathers the next batches while one is
+    trained on. Other images are gathered when they are needed, which is faster.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class BatchStream:
         self._drawn = _draw(orders, labels, train.rows, sampling.batch_size)
         self._transform = transform
         self.augmenters = generators(seeds, _named("augmentation", name))
-        self._reader = ThreadPoolExecutor(1, "gather") if data.on_disk else None
+        self._reader = ThreadPoolExecutor(1, "gather") if data.is_slow else None
         self._ahead: deque[tuple[Tensor, Tensor, Future[Tensor]]] = deque()
 
     def next(self) -> Batch:
@@ -92,12 +92,12 @@ def _draw(
         # a replica. Two more operations at every step would slow down small networks.
         images = min(order.left() for order in orders)
         order = torch.stack([each.take(images) for each in orders])
+        of_images = rows[order.to(rows.device, non_blocking=True)]
         order = order.to(labels.device, non_blocking=True)
-        batches = torch.split(order, batch_size, 1)
         yield from zip(
-            batches,
+            torch.split(order, batch_size, 1),
             torch.split(labels[order], batch_size, 1),
-            [rows[each].flatten() for each in batches],
+            [each.flatten() for each in torch.split(of_images, batch_size, 1)],
             strict=True,
         )
 

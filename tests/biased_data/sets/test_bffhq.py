@@ -4,7 +4,7 @@ from PIL import Image
 
 from debias_pipeline.biased_data import BiasedData, get_dataset
 from debias_pipeline.biased_data.manifest import Manifest
-from debias_pipeline.biased_data.sources import decoding
+from debias_pipeline.biased_data.sources import decoding, partial_array
 from debias_pipeline.errors import UserError
 
 RNG = np.random.default_rng(0)
@@ -46,14 +46,16 @@ def test_published_set_is_read(faces_dir):
 
 def test_a_large_set_is_a_memory_map_with_the_same_images(faces_dir, monkeypatch):
     small = build(faces_dir)
-    monkeypatch.setattr(decoding, "_MAX_IN_MEMORY", 1000)
+    monkeypatch.setattr(partial_array, "MAX_IN_MEMORY", 1000)
     monkeypatch.setattr(decoding, "_CHUNK", 3)
     large = build(faces_dir)
     assert isinstance(large.images, np.memmap)
     assert not isinstance(small.images, np.memmap)
     assert np.array_equal(large.images, small.images)
     assert large.manifest.equals(small.manifest)
-    monkeypatch.setattr(decoding.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10}))
+    monkeypatch.setattr(
+        partial_array.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10})
+    )
     with pytest.raises(UserError, match=r"\A.*set TMPDIR.*\Z"):
         build(faces_dir)
 

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from small_folders import GIF_OF_100_MEGAPIXELS
 
-from debias_pipeline.biased_data.sources import decoding
+from debias_pipeline.biased_data.sources import decoding, partial_array
 from debias_pipeline.biased_data.sources.decoding import decode_images, image_sizes
 
 # Every corner another colour, so that no turning goes unseen.
@@ -174,7 +174,7 @@ def test_order_and_content_are_the_same_in_memory_and_in_a_file(tmp_path, monkey
         Image.new("RGB", (5, 6), (i, 0, 0)).save(paths[-1])
     monkeypatch.setattr(decoding, "_CHUNK", 4)
     in_memory = decode_images(paths, {})
-    monkeypatch.setattr(decoding, "_MAX_IN_MEMORY", 10)
+    monkeypatch.setattr(partial_array, "MAX_IN_MEMORY", 10)
     in_file = decode_images(paths, {})
     assert isinstance(in_file, np.memmap)
     assert in_memory[:, 0, 0, 0].tolist() == list(range(30))

@@ -56,7 +56,7 @@ class CelebA(BiasedDataset):
     """
 
     name: ClassVar[str] = "celeba"
-    headline: ClassVar[Headline] = "accuracy"
+    headline: ClassVar[Headline] = "worst_group_accuracy"
     label_name: ClassVar[str] = "target"
     bias_name: ClassVar[str] = "bias attribute"
     label_names: ClassVar[tuple[str, ...]] = ("no", "yes")

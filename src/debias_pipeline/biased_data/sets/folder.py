@@ -100,6 +100,7 @@ class ImageFolder(BiasedDataset):
     bias_names: ClassVar[tuple[str, ...]] = ()
     options_type: ClassVar[type[DataOptions]] = FolderOptions
     has_percents: ClassVar[bool] = False
+    has_own_images: ClassVar[bool] = True
 
     def build(
         self, percent: str, raw_dir: Path, seed: int, options: DataOptions | None = None

@@ -28,7 +28,7 @@ class Waterbirds(BiasedDataset):
     """
 
     name: ClassVar[str] = "waterbirds"
-    headline: ClassVar[Headline] = "accuracy"
+    headline: ClassVar[Headline] = "worst_group_accuracy"
     label_name: ClassVar[str] = "bird"
     bias_name: ClassVar[str] = "background"
     label_names: ClassVar[tuple[str, ...]] = ("landbird", "waterbird")

@@ -1,11 +1,10 @@
 """Decode image files to one array, as an image viewer shows them, with all cores."""
 
+import logging
 import mmap
 import os
-import shutil
 import struct
 import sys
-import tempfile
 import warnings
 import zlib
 from collections import Counter
@@ -13,28 +12,28 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffImageFile
 from tqdm import tqdm
 
 from debias_pipeline.biased_data.sources.image_files import formats_of, problem_of
-from debias_pipeline.errors import UserError
+from debias_pipeline.biased_data.sources.partial_array import Images, PartialArray, sources_key
 
-Images = npt.NDArray[np.uint8]
+logger = logging.getLogger(__name__)
+
 Size = tuple[int, int]  # height, width
 
 # Below the size at which Pillow warns; images of cameras are smaller.
 MAX_PIXELS: Final = 80_000_000
 
 _CHUNK: Final = 64
+# The finished part of a large array is recorded after this many chunks.
+_CHUNKS_PER_RECORD: Final = 16
 # Number of images that determine the most common size.
 _SAMPLE: Final = 100
-# A larger array is a memory map of a file.
-_MAX_IN_MEMORY: Final = 256 * 1024**2
 _WHITE: Final = (255, 255, 255, 255)
 _ORIENTATION: Final = 0x0112
 _WHITE_IS_ZERO: Final = 0  # value of the TIFF tag
@@ -114,7 +113,8 @@ def decode_images(
 
     Returns:
         uint8, N × H × W × 3, or N × crop × crop × 3. A large array is a memory map of a temporary
-        file, which the system removes with the last reference.
+        file, which is removed with the last reference. If the process is killed before, the next
+        one that decodes the same files continues.
 
     Raises:
         UserError: if there is not enough disk space for this file.
@@ -122,7 +122,16 @@ def decode_images(
     height, width = size or _common_size(paths)
     expected = f"{height}x{width} is expected" if size else f"others are {height}x{width}"
     kept = _central(height, width, crop)
-    images = _new_array((len(paths), *(part.stop - part.start for part in kept), 3))
+    shape = (len(paths), *(part.stop - part.start for part in kept), 3)
+    key = sources_key(paths, shape, (height, width), resize, crop)
+    partial = PartialArray.open(shape, name, key)
+    images, start = partial.images, partial.complete
+    if start:
+        logger.info(
+            "Continue with the %s of %s images that an interrupted run has decoded",
+            f"{start:,}",
+            f"{len(paths):,}",
+        )
 
     def decode(row: int) -> None:
         with _opened(paths[row]) as image:
@@ -133,10 +142,17 @@ def decode_images(
             _check_size(pixels.shape[:2], (height, width), expected)
             images[row] = pixels[kept]
 
-    def release_pages() -> None:
-        _release_pages(images)
+    def record(chunk: range, failed: bool) -> None:
+        # Images that cannot be decoded are tried again, so that they are reported again.
+        is_due = chunk.stop == len(paths) or chunk.stop // _CHUNK % _CHUNKS_PER_RECORD == 0
+        if is_due and not failed:
+            partial.record(chunk.stop)
 
-    bad.update(_on_all_cores(decode, len(paths), release_pages, f"Decode {name}".strip()))
+    title = f"Decode {name}".strip()
+    bad.update(
+        _on_all_cores(decode, len(paths), start, lambda: _release_pages(images), record, title)
+    )
+    partial.remove_after_use()
     return images
 
 
@@ -162,12 +178,17 @@ def _check_size(found: tuple[int, ...], size: Size, expected: str) -> None:
 def _on_all_cores(
     work: Callable[[int], None],
     count: int,
+    start: int = 0,
     after_chunk: Callable[[], None] | None = None,
+    record: Callable[[range, bool], None] | None = None,
     title: str = "",
 ) -> dict[int, str]:
     """Call `work` for every row with all cores; return the messages of its errors by row.
 
     Args:
+        start: the first row.
+        after_chunk: called after some rows, by the thread that did them.
+        record: called with the rows that are done, in order, and whether any row has failed yet.
         title: of a progress bar, which is shown on a terminal; "" for no bar.
     """
 
@@ -182,13 +203,14 @@ def _on_all_cores(
             after_chunk()
         return failed
 
-    chunks = [range(count)[start : start + _CHUNK] for start in range(0, count, _CHUNK)]
+    chunks = [range(count)[first : first + _CHUNK] for first in range(start, count, _CHUNK)]
     bad: dict[int, str] = {}
     # Pillow releases the GIL while decoding. The filter of warnings is not thread-safe, so it is
     # set once here.
     with (
         tqdm(
             total=count,
+            initial=start,
             desc=title,
             unit="image",
             disable=not title or not sys.stderr.isatty(),
@@ -200,6 +222,8 @@ def _on_all_cores(
         warnings.simplefilter("ignore")
         for chunk, failed in zip(chunks, pool.map(work_chunk, chunks), strict=True):
             bad |= failed
+            if record:
+                record(chunk, bool(bad))
             bar.update(len(chunk))
     return bad
 
@@ -296,33 +320,6 @@ def _rgb_of_deep_grey(image: Image.Image) -> Image.Image:
     if (clear := image.info.get("transparency")) is not None:
         shown[grey == clear] = 255
     return Image.fromarray(shown).convert("RGB")
-
-
-def _new_array(shape: tuple[int, ...]) -> Images:
-    n_bytes = int(np.prod(shape, dtype=object))
-    if n_bytes <= _MAX_IN_MEMORY:
-        return np.empty(shape, np.uint8)
-    try:
-        # A temporary file without a name: nothing remains, however the run ends.
-        with tempfile.TemporaryFile(prefix="debias-images-") as file:
-            _reserve(file, n_bytes)
-            return np.memmap(file, np.uint8, mode="r+", shape=shape)
-    except OSError as error:
-        raise UserError(
-            f"Not enough space for {n_bytes:,} bytes of decoded images in {tempfile.gettempdir()} "
-            f"({error.strerror}); free some space, set TMPDIR to a folder on a larger disk, or use "
-            f"smaller images."
-        ) from error
-
-
-def _reserve(file: IO[bytes], n_bytes: int) -> None:
-    """Reserve the disk space now: writing to a memory map on a full disk kills the process."""
-    if n_bytes > shutil.disk_usage(tempfile.gettempdir()).free:
-        raise OSError(None, "the disk is too small")
-    if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(file.fileno(), 0, n_bytes)
-    else:
-        file.truncate(n_bytes)
 
 
 def _release_pages(images: Images) -> None:

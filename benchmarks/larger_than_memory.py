@@ -1,0 +1,108 @@
+"""Train on images of CelebA's number and size as published, against a small set in memory.
+
+    python -m benchmarks.larger_than_memory --folder=/a/local/disk
+
+The large array is a sparse file of 23.6 GB that takes no space: its pages cost what mapping,
+reading and freeing them costs, but no time of the disk. Start it in a control group with a memory
+limit below that, see docs/performance.md.
+"""
+
+import argparse
+import itertools
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import psutil
+import torch
+
+from benchmarks.cases import Case
+from benchmarks.rows import Row, Spread, machine, print_rows
+from debias_pipeline.images import ImageData, available_memory
+from debias_pipeline.io import ImageArrayDataset
+from debias_pipeline.training.device import prepared
+
+CELEBA, IN_MEMORY = 202_599, 1_000
+HEIGHT, WIDTH = 218, 178
+CPU = torch.device("cpu")
+
+
+def main() -> None:
+    """Let the two take turns, and print the time of a step."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--folder", help="for the sparse file; default: that for temporary files")
+    parser.add_argument("--method", default="vanilla")
+    parser.add_argument("--network", default="resnet18")
+    parser.add_argument("--resize", type=int, default=64)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--steps", type=int, default=10, help="of each in a round")
+    options = parser.parse_args()
+    print(", ".join(f"{name} {value}" for name, value in machine().items()))
+    print(f"{available_memory() / 1e9:.1f} GB of memory available")
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        path = Path(folder) / "images.npy"
+        np.lib.format.open_memmap(path, "w+", np.uint8, (CELEBA, HEIGHT, WIDTH, 3))
+        on_disk = ImageArrayDataset(path).load()
+        random = np.random.default_rng(0)
+        few = random.integers(0, 256, (IN_MEMORY, HEIGHT, WIDTH, 3), dtype=np.uint8)
+        print_rows("A training step", measure({"in memory": few, "larger": on_disk}, options))
+    print(f"{psutil.Process().memory_info().rss / 1e9:.2f} GB resident at the end")
+
+
+def measure(arrays: dict[str, np.ndarray], options: argparse.Namespace) -> list[Row]:
+    """Time the steps of a training run on each array in turn."""
+    changes = {
+        "network": options.network,
+        "weights": "none",
+        "resize": options.resize,
+        "batch_size": options.batch,
+    }
+    case = Case("celeba", options.method, 1, "fp32")
+    times: dict[str, list[list[float]]] = {name: [] for name in arrays}
+    with prepared(CPU):
+        data = {
+            name: ImageData.from_catalog(images, manifest_of(len(images)), CPU)
+            for name, images in arrays.items()
+        }
+        stages = {name: case.last_stage(each, **changes)[1] for name, each in data.items()}
+        # The first round is not counted.
+        for _, (name, stage) in itertools.product(range(options.rounds + 1), stages.items()):
+            times[name].append([])
+            for _ in range(options.steps):
+                started = time.perf_counter()
+                stage.train_step(case.precision)
+                times[name][-1].append(1000 * (time.perf_counter() - started))
+    mean = {name: [float(np.mean(each)) for each in rounds[1:]] for name, rounds in times.items()}
+    return [
+        {
+            "images": name,
+            "GB": images.nbytes / 1e9,
+            "gathered ahead": str(data[name].is_slow),
+            "ms, means of rounds": Spread.of(mean[name]),
+            "rate": Spread.of([a / b for a, b in zip(mean["in memory"], mean[name], strict=True)]),
+        }
+        for name, images in arrays.items()
+    ]
+
+
+def manifest_of(count: int) -> pd.DataFrame:
+    """Return a row per image; all but the last few are for training."""
+    label = np.arange(count) % 2
+    split = np.full(count, "train", dtype=object)
+    split[-20:-10], split[-10:] = "valid", "test"
+    return pd.DataFrame(
+        {
+            "image_id": np.arange(count),
+            "split": split,
+            "label": label,
+            "bias": label,
+            "conflicting": pd.array(np.zeros(count, bool), dtype="boolean"),
+        }
+    )
+
+
+if __name__ == "__main__":
+    main()
