@@ -19,7 +19,8 @@ COMMANDS = (
     "kedro run --pipeline=audit --params "
     "dataset=folder,raw_dir=my_photos,threads=1,recipe.network=conv4,recipe.steps=320",
     "kedro run --pipeline=benchmark --params "
-    "benchmark.percents=2pct,benchmark.methods=vanilla,benchmark.seeds=2,recipe.steps=500",
+    "benchmark.percents=2pct,benchmark.methods=vanilla,benchmark.seeds=2,"
+    "benchmark.threads=1,benchmark.overrides.steps=500",
 )
 # Name on the site → place in the project.
 REPORTS = {
