@@ -23,12 +23,13 @@ import reference  # noqa: E402
 
 log = get_plugin_logger("docs/site/hooks.py")
 
-# File of the repository → page of the site.
+# File of the repository → page or file of the site.
 INCLUDED = {
     "README.md": "index.md",
     "CONTRIBUTING.md": "contributing.md",
     "benchmarks/README.md": "benchmarks.md",
     "data/README.md": "data_files.md",
+    "CITATION.cff": "CITATION.cff",
 }
 SOURCES = {page: file for file, page in INCLUDED.items()}
 # Sample report → what it shows; docs/sample_reports.py makes them.
