@@ -78,13 +78,14 @@ def catalog() -> str:
             heading, rows = headings[name], []
             parts.append(f"## {heading}")
         place = entry.get("filepath") or entry["path"]
+        # A narrow column breaks paths at slashes.
+        place = place.replace("${_root}", "data").replace("/", "/<wbr>")
         rows.append(
             (
                 f"`{name.removeprefix('<{folder}>.')}`",
-                f"`{place.replace('${_root}', 'data')}`",
-                "yes" if entry.get("versioned") else "",
-                f"`{entry['type'].rpartition('.')[2]}`",
                 comments.get(name, ""),
+                f"<code>{place}</code>",
+                "yes" if entry.get("versioned") else "",
             )
         )
     return "\n\n".join([*parts, _table(_ENTRIES, rows)])
@@ -133,7 +134,7 @@ CONTENT: Final[Mapping[str, Callable[[], str]]] = {
     "commands": commands,
 }
 _FIELDS = ("field", "value", "default", "")
-_ENTRIES = ("entry", "file", "versioned", "type", "")
+_ENTRIES = ("entry", "", "file", "versioned")
 
 
 def _fields(
