@@ -40,6 +40,7 @@ REPORTS = {
     "audit": "Audit of photos with a planted shortcut",
     "leaderboard": "Leaderboard of a grid",
 }
+LINK_TO_LIST = 'href="../sample_reports.html"'
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -48,7 +49,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         text = (ROOT / source).read_text(encoding="utf-8")
         files.append(File.generated(config, page, content=text))
     for name, path in _reports(config).items():
-        files.append(File.generated(config, f"sample_reports/{name}.html", abs_src_path=str(path)))
+        # Reports link to the index page of their run.
+        text = re.sub(
+            r'href="[./]*index\.html[^"]*"', LINK_TO_LIST, path.read_text(encoding="utf-8")
+        )
+        files.append(File.generated(config, f"sample_reports/{name}.html", content=text))
     return files
 
 

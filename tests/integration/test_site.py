@@ -1,6 +1,7 @@
 """The documentation site: it builds without a warning, and its pages work in a browser."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -46,6 +47,18 @@ def test_reference_pages_have_names_of_the_code(site: Path):
     }.items():
         text = (site / f"{page}.html").read_text("utf-8")
         assert [name for name in names if name not in text] == [], page
+
+
+def test_no_link_of_any_page_is_broken(site: Path):
+    """MkDocs checks links of Markdown only, not those of reports and of the theme."""
+    broken = [
+        (page.name, link)
+        for page in site.rglob("*.html")
+        if page.name != "404.html"  # has absolute links
+        for link in re.findall(r'(?:href|src)="([\w./-]+)["#?]', page.read_text("utf-8"))
+        if not (page.parent / link).exists()
+    ]
+    assert broken == []
 
 
 class QuietHandler(SimpleHTTPRequestHandler):
