@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.made-from-lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-fast coverage lint format bench viz ui lab hooks lock clean clean-runs clean-venv
+.PHONY: help setup run test test-fast coverage lint format bench viz ui lab hooks docs docs-serve lock clean clean-runs clean-venv
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -67,6 +67,18 @@ ui: $(STAMP) ## Show the tracked runs in a browser (MLflow)
 lab: $(STAMP) ## Open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks/ $(ARGS)
 
+# Sample reports are made once, until `make clean`; they need minutes, the site seconds.
+SAMPLE_REPORTS := build/sample_reports/made_by.txt
+
+$(SAMPLE_REPORTS): | $(STAMP)
+	$(BIN)/python docs/sample_reports.py $(dir $@)
+
+docs: $(STAMP) $(SAMPLE_REPORTS) ## Build the documentation site in site/
+	$(BIN)/mkdocs build --strict $(ARGS)
+
+docs-serve: $(STAMP) $(SAMPLE_REPORTS) ## Show the documentation site in a browser, and update it on changes
+	$(BIN)/mkdocs serve $(ARGS)
+
 hooks: $(STAMP) ## Install the pre-commit checks of git commits
 	$(BIN)/pre-commit install
 
@@ -74,7 +86,7 @@ lock: ## Update constraints.txt to the newest compatible versions
 	$(PYTHON) .ci/lock.py
 
 clean: ## Remove caches and build files, but no data and not the environment
-	rm -rf build dist src/*.egg-info .coverage .viz
+	rm -rf build dist site src/*.egg-info .coverage .viz
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find $(wildcard src tests benchmarks .ci notebooks) \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
 

@@ -5,11 +5,14 @@
     python docs/refresh.py selection cmnist_mini cmnist # print the tables of docs/selection.md
     python docs/refresh.py leaderboard cmnist # docs/results.md and docs/images/ from the latest
                                               # leaderboard that has the data set
+    python docs/refresh.py report       # docs/images/report.webp from the latest comparison report
+                                        # of: OMP_NUM_THREADS=1 make run PARAMS=seeds=3
 
 Run it in the project's folder.
 """
 
 import argparse
+import io
 import json
 import shutil
 import sys
@@ -59,6 +62,24 @@ def pictures() -> None:
         versions = sorted(folder.glob(f"*/{folder.name}/index.json"))
         if versions:
             shutil.copyfile(versions[-1].with_name(f"{figure}.svg"), IMAGES / file)
+
+
+def report() -> None:
+    """Take a picture of the first screen of the latest comparison report, as a browser shows it."""
+    from PIL import Image
+    from playwright.sync_api import sync_playwright
+
+    newest = sorted(REPORTING.glob("cmnist_mini/2pct/comparison_report.html/*/*.html"))[-1]
+    with sync_playwright() as started:
+        browser = started.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+        )
+        page = browser.new_page(viewport={"width": 1100, "height": 700}, device_scale_factor=1.5)
+        page.goto(newest.resolve().as_uri())
+        page.wait_for_selector("html.ready")
+        picture = page.screenshot()
+        browser.close()
+    Image.open(io.BytesIO(picture)).save(IMAGES / "report.webp", quality=85, method=6)
 
 
 def table(dataset: str) -> None:
@@ -193,11 +214,13 @@ def _number(percent: str) -> float:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("pictures", "table", "selection", "leaderboard"))
+    parser.add_argument("what", choices=("pictures", "report", "table", "selection", "leaderboard"))
     parser.add_argument("datasets", nargs="*", default=["cmnist_mini"], metavar="dataset")
     arguments = parser.parse_args()
     if arguments.what == "pictures":
         pictures()
+    elif arguments.what == "report":
+        report()
     elif arguments.what == "table":
         table(arguments.datasets[0])
     elif arguments.what == "selection":
