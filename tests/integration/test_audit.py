@@ -1,5 +1,6 @@
 """`kedro run --pipeline=audit`, from images to the verdict."""
 
+import html
 import json
 import signal
 import time
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from test_notebook import PHOTOS, executed, pictures, tables_of, text
 from throwaway_project import Outcome, Project, make_project
 
 SHORT = {"device": "cpu", "threads": 1, "recipe__network": "mlp", "recipe__steps": 40}
@@ -86,6 +88,20 @@ def test_the_page_shows_images_with_escaped_names(outcome: Outcome, project: Pro
     assert page.count("<li data-label=") == 2 * 16
     assert page.count('alt="Where the bias branch looks in ') == 4
     assert "<b>.png" not in page
+
+
+def test_the_notebook_shows_verdict_files_and_predictions(
+    outcome: Outcome, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw_dir = _raw_dir(project)
+    notebook = executed(project, project.path, monkeypatch, PHOTOS, RAW_DIR=raw_dir)
+    params = {"dataset": "folder", "raw_dir": raw_dir}
+    assert project.load("audit.verdict", **params)["sentence"] in text(notebook)
+    suspects, predicted = tables_of(notebook)
+    first = project.load("audit.suspects", **params)["file"][:24]
+    assert all(html.escape(name) in suspects for name in first)
+    assert pictures(notebook) == 1
+    assert "prediction" in predicted and "confidence" in predicted
 
 
 def test_a_few_labels_give_group_accuracies(outcome: Outcome, project: Project, tmp_path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from in_browser import DESKTOP, PHONE, needs_chromium, opened, serious_barriers
 from throwaway_project import Outcome, Project, make_project
 
 METHODS = ("vanilla", "lff")
@@ -84,6 +85,25 @@ def test_every_trial_is_done_and_the_leaderboard_follows(done: tuple[Project, Ou
     metrics = project.load("cmnist_mini_0_5pct.lff.metrics", benchmark=nested(TINY))
     assert (metrics["percent"], metrics["method"], metrics["seeds"]) == ("0.5pct", "lff", [0, 1])
     assert project.file(f"{LEADERBOARD}leaderboard.html/*/*").is_file()
+
+
+@needs_chromium
+@pytest.mark.parametrize("size", [PHONE, DESKTOP])
+def test_the_leaderboard_is_shown_in_a_browser(
+    done: tuple[Project, Outcome], size: tuple[int, int]
+) -> None:
+    project, _ = done
+    leaderboard = project.file(f"{LEADERBOARD}leaderboard.html/*/*")
+    with opened(leaderboard.as_uri(), size) as page:
+        heads = page.locator("table th").all_inner_texts()
+        for text in (*METHODS, *PERCENTS):
+            assert any(head.startswith(text) for head in heads), text
+        accuracy = project.load("cmnist_mini_2pct.lff.metrics", benchmark=nested(TINY))[
+            "checkpoints"
+        ]["last"]["accuracy"]
+        assert page.get_by_text(f"{100 * accuracy['mean']:.1f}").first.is_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") == size[0]
+        assert serious_barriers(page) == []
 
 
 def test_a_trial_is_a_child_of_the_grids_mlflow_run(done: tuple[Project, Outcome]) -> None:

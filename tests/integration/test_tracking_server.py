@@ -14,6 +14,7 @@ from pathlib import Path
 import mlflow
 import pytest
 from forked_kedro import ForkedKedro
+from in_browser import needs_chromium, opened
 from mlflow.entities import Run
 from throwaway_project import Project, empty_database
 
@@ -161,6 +162,22 @@ def test_a_server_that_is_down_at_the_start_gets_all_at_the_end(
     output = finished(training)
     assert output.count("WARNING") == 1, output
     check_run(server)
+
+
+@needs_chromium
+def test_a_run_is_shown_in_a_browser(server: Server, trained_project: Project):
+    shutil.copy(trained_project.path / "mlflow.db", server.folder)
+    server.start()
+    by_method = {run.data.tags["method"]: run for run in server.runs()}
+    run = by_method["disent"]
+    runs = f"{server.uri}/#/experiments/{run.info.experiment_id}/runs"
+    # MLflow's pages ask their server for what it does not have.
+    own_fault = "Failed to load resource: the server responded with a status of 404"
+    with opened(runs, ignored=own_fault) as page:
+        page.get_by_text(by_method["vanilla,disent"].info.run_name).first.wait_for()
+        page.goto(f"{runs}/{run.info.run_id}")
+        page.get_by_role("heading", name=run.info.run_name).wait_for()
+        page.get_by_text("last/accuracy", exact=True).wait_for()
 
 
 @pytest.mark.parametrize("store", ["damaged", "a folder"])

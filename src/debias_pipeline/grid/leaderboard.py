@@ -9,6 +9,7 @@ import pandas as pd
 from kedro.pipeline import Node, Pipeline
 
 from debias_pipeline.biased_data import get_dataset
+from debias_pipeline.described import described_node
 from debias_pipeline.errors import Unreadable, UserError
 from debias_pipeline.grid.execution import ALL_DONE
 from debias_pipeline.grid.references import (
@@ -51,7 +52,7 @@ def create_leaderboard(trials: Sequence[Trial], tags: Iterable[str] = ()) -> Pip
     """
     if not trials:
         return Pipeline([])
-    ranking = _NodeWithCachedHash(
+    ranking = described_node(
         rank,
         inputs={
             "parameters": "parameters",
@@ -72,6 +73,7 @@ def create_leaderboard(trials: Sequence[Trial], tags: Iterable[str] = ()) -> Pip
         tags={"leaderboard", "trial", ALL_DONE, *tags}.union(
             *((trial.dataset, trial.percent, trial.setting, trial.method) for trial in trials)
         ),
+        node_type=_NodeWithCachedHash,
     )
     return Pipeline([ranking])
 

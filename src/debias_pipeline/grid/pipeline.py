@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Final
 
-from kedro.pipeline import Pipeline, node, pipeline
+from kedro.pipeline import Pipeline, pipeline
 
+from debias_pipeline.described import described_node
 from debias_pipeline.grid.execution import record_outcome
 from debias_pipeline.grid.leaderboard import create_leaderboard
 from debias_pipeline.grid.trials import Trial
@@ -21,7 +22,7 @@ _TRIAL = pipeline(
     [
         *TRAINING,
         *EVALUATION,
-        node(
+        described_node(
             record_outcome,
             inputs=["params:dataset", "params:percent", "training_record", "final_metrics"],
             outputs="outcome",

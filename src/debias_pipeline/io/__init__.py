@@ -4,6 +4,8 @@ from debias_pipeline.io.atomic import (
     AtomicJSONDataset,
     AtomicParquetDataset,
     AtomicTextDataset,
+    HistoryDataset,
+    MetricsDataset,
     SpreadsheetDataset,
 )
 from debias_pipeline.io.bad_files_dataset import BadFilesDataset
@@ -28,7 +30,9 @@ __all__ = [
     "AtomicTextDataset",
     "BadFilesDataset",
     "FiguresDataset",
+    "HistoryDataset",
     "ImageArrayDataset",
+    "MetricsDataset",
     "SafetensorsDataset",
     "SnapshotsDataset",
     "SpreadsheetDataset",

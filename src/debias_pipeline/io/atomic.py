@@ -1,6 +1,7 @@
 """Dataset classes of kedro-datasets with atomic saving."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from copy import copy
 from pathlib import PurePosixPath
 from typing import Any, ClassVar
@@ -8,10 +9,17 @@ from typing import Any, ClassVar
 import fsspec
 import pandas as pd
 from fsspec import AbstractFileSystem
+from kedro_datasets._typing import JSONPreview, PlotlyPreview, TablePreview
 from kedro_datasets.json import JSONDataset
 from kedro_datasets.pandas import CSVDataset, ParquetDataset
 from kedro_datasets.text import TextDataset
 
+from debias_pipeline.io.previews import (
+    DESCRIPTION,
+    DescribedMixin,
+    line_chart,
+    table_of_metrics,
+)
 from debias_pipeline.io.storage import LOCAL, appearing, no_such_store
 
 
@@ -64,12 +72,33 @@ class AtomicJSONDataset(AtomicSaveMixin, JSONDataset):  # type: ignore[misc]
         "open_args_save": {"mode": "w", "encoding": "utf-8"}
     }
 
+    def preview(self) -> JSONPreview:
+        """Return the content for Kedro-Viz, after the description in the catalog."""
+        described = {DESCRIPTION: (self.metadata or {}).get(DESCRIPTION)}
+        return JSONPreview(json.dumps({**described, **self.load()}))
+
+
+class MetricsDataset(AtomicJSONDataset):
+    """A dataset for `records.Metrics`, which Kedro-Viz shows as a table."""
+
+    def preview(self, columns: Sequence[str] = ("accuracy",)) -> TablePreview:
+        """Return the table; see `previews.table_of_metrics`."""
+        return table_of_metrics(self.load(), columns)
+
 
 class AtomicParquetDataset(AtomicSaveMixin, ParquetDataset):  # type: ignore[misc]
     """A dataset for pandas frames as parquet."""
 
 
-class AtomicTextDataset(AtomicSaveMixin, TextDataset):  # type: ignore[misc]
+class HistoryDataset(AtomicParquetDataset):
+    """A dataset for the history of a training, which Kedro-Viz shows as a chart."""
+
+    def preview(self, x: str, lines: Sequence[str], **layout: Any) -> PlotlyPreview:
+        """Return the chart; see `previews.line_chart`."""
+        return line_chart(self.load(), x, lines, **layout)
+
+
+class AtomicTextDataset(DescribedMixin, AtomicSaveMixin, TextDataset):  # type: ignore[misc]
     """A dataset for text in UTF-8, such as an HTML page."""
 
     DEFAULT_FS_ARGS: ClassVar[dict[str, Any]] = {

@@ -8,10 +8,11 @@ from kedro.io import AbstractDataset, DatasetError
 
 from debias_pipeline.files import WriteBadFiles
 from debias_pipeline.io.atomic import SpreadsheetDataset
+from debias_pipeline.io.previews import DescribedMixin
 from debias_pipeline.io.storage import location
 
 
-class BadFilesDataset(AbstractDataset[None, WriteBadFiles]):
+class BadFilesDataset(DescribedMixin, AbstractDataset[None, WriteBadFiles]):
     """A CSV with the columns file and problem, passed as a function to the node that writes it."""
 
     def __init__(self, filepath: str, metadata: dict[str, Any] | None = None) -> None:

@@ -8,9 +8,11 @@ from typing import IO, Any, Final, cast
 import numpy as np
 import numpy.typing as npt
 from kedro.io import DatasetError, Version
+from kedro_datasets._typing import ImagePreview
 
 from debias_pipeline.errors import one_line
 from debias_pipeline.io.file_dataset import FileDataset
+from debias_pipeline.io.previews import contact_sheet
 from debias_pipeline.io.storage import LOCAL, cached, default_cache
 
 Images = npt.NDArray[np.uint8]
@@ -72,6 +74,10 @@ class ImageArrayDataset(FileDataset[Images]):
         if problem := _validation_error(images):
             raise DatasetError(f"{place} {problem}; run the ingestion pipeline again")
         return images  # type: ignore[no-any-return]
+
+    def preview(self) -> ImagePreview:
+        """Return a contact sheet for Kedro-Viz."""
+        return contact_sheet(self.load())
 
     def save(self, data: Images) -> None:
         """Write the images to a temporary file and rename it on success.

@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from debias_pipeline.errors import one_line
 from debias_pipeline.files import METADATA_KEY, read_tensors, write_tensors
 from debias_pipeline.io.file_dataset import FileDataset
+from debias_pipeline.io.previews import DescribedMixin
 from debias_pipeline.io.storage import downloaded
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class TensorsAndMetadata(TypedDict):
     metadata: dict[str, Any]
 
 
-class SafetensorsDataset(FileDataset[TensorsAndMetadata]):
+class SafetensorsDataset(DescribedMixin, FileDataset[TensorsAndMetadata]):
     """Tensors and metadata in one safetensors file.
 
     It contains no pickle, so loading a file from an unknown source cannot run code.

@@ -12,6 +12,7 @@ from kedro.io import AbstractDataset, DatasetError
 from kedro.io.core import get_filepath_str, get_protocol_and_path
 
 from debias_pipeline.errors import AlreadyRunningError, one_line
+from debias_pipeline.io.previews import DescribedMixin
 from debias_pipeline.io.safetensors_dataset import SafetensorsDataset
 from debias_pipeline.io.storage import LOCAL, appearing, open_filesystem
 
@@ -195,7 +196,7 @@ class SnapshotStore:
         SnapshotFolder(f"{self._url}/{digest}", self._fs_args).clear()
 
 
-class SnapshotsDataset(AbstractDataset[None, SnapshotStore]):
+class SnapshotsDataset(DescribedMixin, AbstractDataset[None, SnapshotStore]):
     """A folder for snapshots of training runs, passed to the node that trains."""
 
     def __init__(

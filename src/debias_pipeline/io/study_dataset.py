@@ -7,13 +7,14 @@ from kedro.io import AbstractDataset, DatasetError
 from kedro.io.core import get_protocol_and_path
 
 from debias_pipeline.errors import UserError, one_line
+from debias_pipeline.io.previews import DescribedMixin
 from debias_pipeline.io.storage import LOCAL
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
 
-class StudyDataset(AbstractDataset[None, "BaseStorage"]):
+class StudyDataset(DescribedMixin, AbstractDataset[None, "BaseStorage"]):
     """An SQLite file with the trials of Optuna, passed to the node that adds to them."""
 
     def __init__(self, filepath: str, metadata: dict[str, Any] | None = None) -> None:

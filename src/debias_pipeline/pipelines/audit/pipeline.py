@@ -2,8 +2,9 @@
 
 from typing import Final
 
-from kedro.pipeline import Pipeline, node, pipeline
+from kedro.pipeline import Pipeline, pipeline
 
+from debias_pipeline.described import described_node
 from debias_pipeline.pipelines.audit.nodes import plan, reach_verdict, report, train_audit
 from debias_pipeline.pipelines.evaluation import FROM_SUSPECTS
 
@@ -15,7 +16,7 @@ def create_pipeline() -> Pipeline:
     """Return the pipeline that looks for a shortcut in the data."""
     audit = pipeline(
         [
-            node(
+            described_node(
                 plan,
                 inputs=[
                     *("images", "manifest", "data_card", "snapshots"),
@@ -26,7 +27,7 @@ def create_pipeline() -> Pipeline:
                 outputs="plan",
                 name="plan",
             ),
-            node(
+            described_node(
                 train_audit,
                 inputs=[
                     *("images", "manifest", "data_card", "snapshots", "plan"),
@@ -43,14 +44,14 @@ def create_pipeline() -> Pipeline:
                 ],
                 name="train",
             ),
-            node(
+            described_node(
                 reach_verdict,
                 inputs=["held_out_predictions", "suspects", "manifest", "plan"],
                 outputs="verdict",
                 name="decide",
             ),
             *FROM_SUSPECTS,
-            node(
+            described_node(
                 report,
                 inputs=[
                     *("verdict", "suspects", "images", "manifest", "data_card", "plan"),

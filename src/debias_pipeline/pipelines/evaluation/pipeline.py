@@ -1,7 +1,8 @@
 """The evaluation pipeline, created once per method in the method's namespace."""
 
-from kedro.pipeline import Pipeline, node, pipeline
+from kedro.pipeline import Pipeline, pipeline
 
+from debias_pipeline.described import described_node
 from debias_pipeline.evaluation import images_to_label
 from debias_pipeline.methods import get_method, method_names
 from debias_pipeline.pipelines.evaluation.nodes import (
@@ -17,13 +18,13 @@ RUN_PARAMETERS = ("params:device", "params:precision")
 PRETRAINED = "pretrained"
 
 EVALUATION = [
-    node(
+    described_node(
         predict_test,
         inputs=["images", "manifest", "checkpoint", "data_card", *RUN_PARAMETERS],
         outputs="predictions",
         name="predict",
     ),
-    node(
+    described_node(
         evaluate,
         inputs=["predictions", "manifest", "sample_weights", "data_card", "training_record"],
         outputs=["metrics", "group_accuracy", "final_metrics"],
@@ -33,14 +34,14 @@ EVALUATION = [
 
 # What is made from the list of suspicious images; the audit makes it, too.
 FROM_SUSPECTS = [
-    node(
+    described_node(
         explain_suspects,
         inputs=["images", "manifest", "suspects", "checkpoint", "params:device"],
         outputs="saliency",
         name="explain",
     ),
-    node(images_to_label, inputs="suspects", outputs="to_label", name="draw_to_label"),
-    node(
+    described_node(images_to_label, inputs="suspects", outputs="to_label", name="draw_to_label"),
+    described_node(
         estimate_from_labels,
         inputs=["suspects", "to_label", "manifest", "data_card", "params:bias_labels"],
         outputs="label_estimates",
@@ -50,7 +51,7 @@ FROM_SUSPECTS = [
 
 # Not part of EVALUATION, as trials of a grid do not list suspicious images.
 SUSPECTS = [
-    node(
+    described_node(
         list_suspects,
         inputs=[
             "images",
@@ -79,7 +80,7 @@ def create_pretrained_pipeline(method: str) -> Pipeline:
     """
     importing = pipeline(
         [
-            node(
+            described_node(
                 import_published,
                 inputs=["params:pretrained", "params:recipe", "data_card", "params:precision"],
                 outputs=["checkpoint", "history", "sample_weights", "training_record"],

@@ -1,7 +1,8 @@
 """The ingestion pipeline: one node that builds the data set."""
 
-from kedro.pipeline import Pipeline, node, pipeline
+from kedro.pipeline import Pipeline, pipeline
 
+from debias_pipeline.described import described_node
 from debias_pipeline.pipelines.ingestion.nodes import build_data
 
 
@@ -9,7 +10,7 @@ def create_pipeline() -> Pipeline:
     """Return the pipeline that builds images, manifest, data card and figures from raw data."""
     return pipeline(
         [
-            node(
+            described_node(
                 build_data,
                 inputs=[
                     "params:dataset",

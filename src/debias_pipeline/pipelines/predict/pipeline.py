@@ -1,7 +1,8 @@
 """The predict pipeline: one node that predicts new images."""
 
-from kedro.pipeline import Pipeline, node, pipeline
+from kedro.pipeline import Pipeline, pipeline
 
+from debias_pipeline.described import described_node
 from debias_pipeline.pipelines.predict.nodes import predict_images
 
 
@@ -9,7 +10,7 @@ def create_pipeline() -> Pipeline:
     """Return the pipeline that predicts new images with a trained model."""
     return pipeline(
         [
-            node(
+            described_node(
                 predict_images,
                 inputs=[
                     "params:model",

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from kedro.pipeline import Pipeline, node, pipeline
+from kedro.pipeline import Pipeline, pipeline
 
+from debias_pipeline.described import described_node
 from debias_pipeline.pipelines.evaluation import lists_suspects
 from debias_pipeline.pipelines.reporting.nodes import (
     compare,
@@ -26,7 +27,7 @@ def create_pipeline(method: str, parameters_of: str | None = None) -> Pipeline:
     owner = parameters_of or method
     reporting = pipeline(
         [
-            node(
+            described_node(
                 draw_figures,
                 inputs=[
                     "metrics",
@@ -40,7 +41,7 @@ def create_pipeline(method: str, parameters_of: str | None = None) -> Pipeline:
                 outputs="figures",
                 name="draw_figures",
             ),
-            node(
+            described_node(
                 report,
                 inputs=[
                     "metrics",
@@ -93,7 +94,7 @@ def create_comparison(
     owners = {**{method: method for method in methods}, **(parameters_of or {})}
     return pipeline(
         [
-            node(
+            described_node(
                 draw_comparison,
                 inputs={
                     "manifest": "manifest",
@@ -103,7 +104,7 @@ def create_comparison(
                 outputs="comparison_figures",
                 name="draw_comparison",
             ),
-            node(
+            described_node(
                 compare,
                 inputs={
                     "figures": "comparison_figures",

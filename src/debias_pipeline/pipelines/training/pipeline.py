@@ -1,7 +1,8 @@
 """The training pipeline, created once per method in the method's namespace."""
 
-from kedro.pipeline import Pipeline, node, pipeline
+from kedro.pipeline import Pipeline, pipeline
 
+from debias_pipeline.described import described_node
 from debias_pipeline.pipelines.training.nodes import train_method
 
 RUN_PARAMETERS = (
@@ -15,7 +16,7 @@ RUN_PARAMETERS = (
 
 
 TRAINING = [
-    node(
+    described_node(
         train_method,
         inputs=[
             "images",

@@ -1,7 +1,8 @@
 """The pipeline `tune`: one node, in the namespace `tune`."""
 
-from kedro.pipeline import Pipeline, node, pipeline
+from kedro.pipeline import Pipeline, pipeline
 
+from debias_pipeline.described import described_node
 from debias_pipeline.pipelines.tune.nodes import search_recipes
 from debias_pipeline.tuning import TUNE
 
@@ -13,7 +14,7 @@ _OF_RUN = (
 
 def create_pipeline() -> Pipeline:
     """Return the pipeline that searches for hyper-parameters."""
-    search = node(
+    search = described_node(
         search_recipes,
         inputs=["images", "manifest", "data_card", "snapshots", "study", *_OF_RUN],
         outputs="tuning",
