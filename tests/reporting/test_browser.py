@@ -8,6 +8,7 @@ import pytest
 from made_up_grids import a_grid
 from made_up_reports import comparison_report, method_report
 from made_up_runs import Run
+from test_feature_section import section_of as feature_section_of
 from test_suspect_section import section_of
 
 from debias_pipeline.reporting import (
@@ -48,7 +49,9 @@ def pages(vanilla: Run, disent: Run, tmp_path_factory: pytest.TempPathFactory) -
     leaderboard = make_leaderboard(a_grid())
     suspects = section_of(disent)
     html = {
-        "method": method_report(disent, FIGURES, suspects=suspects, with_charts=True),
+        "method": method_report(
+            disent, FIGURES, (), (), suspects, feature_section_of(disent), with_charts=True
+        ),
         "comparison": comparison_report(vanilla, disent, figures=FIGURES, with_charts=True),
         "leaderboard": write_leaderboard_page(
             leaderboard, draw_leaderboard_figures(leaderboard), ["kedro run"]
@@ -189,6 +192,19 @@ def test_charts_have_hover_values_and_a_legend_that_hides(open_page: Opener) -> 
     page.locator("#learning_curves .mark-symbol path").last.hover(force=True)
     page.wait_for_selector("#vg-tooltip-element.visible")
     assert "%" in page.locator("#vg-tooltip-element").inner_text()
+
+
+def test_maps_of_features_are_coloured_by_label_or_by_bias(open_page: Opener) -> None:
+    page = open_page("method")
+    legend = page.locator("#feature_map .role-legend-label text")
+    assert legend.all_text_contents() == [str(digit) for digit in range(10)]
+    page.locator("#feature_map select").select_option("bias")
+    page.wait_for_function(
+        "document.querySelector('#feature_map .role-legend-label text').textContent === 'red'"
+    )
+    page.locator("#feature_map .role-mark.mark-symbol path").last.hover(force=True)
+    page.wait_for_selector("#vg-tooltip-element.visible")
+    assert ".png" in page.locator("#vg-tooltip-element").inner_text()
 
 
 def test_charts_follow_the_colour_scheme(open_page: Opener) -> None:

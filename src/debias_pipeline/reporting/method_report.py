@@ -13,6 +13,7 @@ from debias_pipeline.records import DataCard, Evidence, Metrics, TrainingRecord
 from debias_pipeline.reporting.by_seed import FIRST, Confusion, group_values
 from debias_pipeline.reporting.charts import MEAN, MOST_GROUPS, Chart
 from debias_pipeline.reporting.conditions import bias_labels_text, cost_in_words
+from debias_pipeline.reporting.feature_section import FeatureSection
 from debias_pipeline.reporting.gallery import Gallery
 from debias_pipeline.reporting.index_page import about_methods
 from debias_pipeline.reporting.metric_table import (
@@ -135,6 +136,7 @@ def write_method_report(
     charts: Mapping[str, Chart] | None = None,
     confusion: Sequence[Confusion] = (),
     misclassified: Gallery | None = None,
+    features: FeatureSection | None = None,
 ) -> str:
     """Return one method's report, an HTML page that loads no other files.
 
@@ -153,6 +155,7 @@ def write_method_report(
         charts: interactive charts that replace figures, from `method_charts`.
         confusion: from `confusions`.
         misclassified: from `misclassified`; None if there are none.
+        features: the section about features; None if the method has no bias branch.
     """
     group_accuracy = groups_of_bias(group_accuracy)
     values = group_values(group_accuracy)
@@ -162,11 +165,12 @@ def write_method_report(
     shown = published_accuracy[0] if published_accuracy else None
     return render(
         "method_report.html.jinja",
-        scripts=page_scripts(with_charts=bool(charts)),
+        scripts=page_scripts(with_charts=bool(charts) or features is not None),
         finding=trade_in_words(metrics),
         key_rows=_key_rows(metrics, keys),
         confusions=confusion,
         misclassified=misclassified,
+        features=features,
         provenance=provenance({metrics["method"]: record or {}}, data_card),
         page_data={
             **switches([metrics]),

@@ -10,6 +10,7 @@ from debias_pipeline.pipelines.evaluation.nodes import (
     explain_suspects,
     import_published,
     list_suspects,
+    map_both_branches,
     predict_test,
 )
 
@@ -48,7 +49,8 @@ FROM_SUSPECTS = [
     ),
 ]
 
-# Not part of EVALUATION, as trials of a grid do not list suspicious images.
+# Not part of EVALUATION, as trials of a grid do not list suspicious images. Methods that do have
+# a bias branch.
 SUSPECTS = [
     node(
         list_suspects,
@@ -62,6 +64,12 @@ SUSPECTS = [
         ],
         outputs="suspects",
         name="list_suspects",
+    ),
+    node(
+        map_both_branches,
+        inputs=["images", "manifest", "checkpoint", "params:device"],
+        outputs="feature_map",
+        name="map_features",
     ),
     *FROM_SUSPECTS,
 ]

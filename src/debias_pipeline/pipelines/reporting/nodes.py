@@ -21,6 +21,7 @@ from debias_pipeline.reporting import (
     default_recipe,
     draw_comparison_figures,
     draw_figures,
+    feature_section,
     find_recipe_changes,
     method_charts,
     misclassified,
@@ -53,10 +54,11 @@ def report(
     suspects: pd.DataFrame | None = None,
     saliency: dict[str, Any] | None = None,
     label_estimates: LabelEstimates | None = None,
+    feature_map: dict[str, Any] | None = None,
 ) -> str:
     """Write the HTML report of one method.
 
-    The last three arguments are given if the method ranks images.
+    The last four arguments are given if the method ranks images.
     """
     recipe_changes = _recipe_changes(training_record, recipe, replaced_defaults)
     namespace = PRETRAINED if training_record.get("pretrained") else metrics["method"]
@@ -83,6 +85,7 @@ def report(
         method_charts(metrics, history, sample_weights, weight_name, group_accuracy, data_card),
         confusions(predictions, manifest, data_card),
         misclassified(predictions, images, manifest, data_card),
+        feature_section(feature_map, images, manifest, data_card) if feature_map else None,
     )
 
 

@@ -12,7 +12,7 @@ from debias_pipeline.pipelines.reporting.nodes import (
     report,
 )
 
-_OF_SUSPECTS = ("suspects", "saliency", "label_estimates")
+_OF_SUSPECTS = ("suspects", "saliency", "label_estimates", "feature_map")
 
 
 def create_pipeline(method: str, parameters_of: str | None = None) -> Pipeline:
