@@ -137,6 +137,7 @@ def write_method_report(
     confusion: Sequence[Confusion] = (),
     misclassified: Gallery | None = None,
     features: FeatureSection | None = None,
+    mlflow_ui: str = "",
 ) -> str:
     """Return one method's report, an HTML page that loads no other files.
 
@@ -156,6 +157,7 @@ def write_method_report(
         confusion: from `confusions`.
         misclassified: from `misclassified`; None if there are none.
         features: the section about features; None if the method has no bias branch.
+        mlflow_ui: address of MLflow's pages, to which the footer links; "" makes no link.
     """
     group_accuracy = groups_of_bias(group_accuracy)
     values = group_values(group_accuracy)
@@ -171,7 +173,7 @@ def write_method_report(
         confusions=confusion,
         misclassified=misclassified,
         features=features,
-        provenance=provenance({metrics["method"]: record or {}}, data_card),
+        provenance=provenance({metrics["method"]: record or {}}, data_card, mlflow_ui),
         page_data={
             **switches([metrics]),
             "key": keys,

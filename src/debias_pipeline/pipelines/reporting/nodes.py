@@ -51,6 +51,7 @@ def report(
     sample_weights: pd.DataFrame,
     predictions: pd.DataFrame,
     images: npt.NDArray[np.uint8],
+    mlflow_ui: str,
     suspects: pd.DataFrame | None = None,
     saliency: dict[str, Any] | None = None,
     label_estimates: LabelEstimates | None = None,
@@ -86,6 +87,7 @@ def report(
         confusions(predictions, manifest, data_card),
         misclassified(predictions, images, manifest, data_card),
         feature_section(feature_map, images, manifest, data_card) if feature_map else None,
+        mlflow_ui,
     )
 
 
@@ -133,7 +135,11 @@ def draw_comparison(
 
 
 def compare(
-    figures: dict[str, str], data_card: DataCard, typed: dict[str, Any], **of_methods: Any
+    figures: dict[str, str],
+    data_card: DataCard,
+    typed: dict[str, Any],
+    mlflow_ui: str,
+    **of_methods: Any,
 ) -> str:
     """Write the HTML report that compares several methods.
 
@@ -142,6 +148,7 @@ def compare(
         data_card: data card of the data set.
         typed: parameters that a command needs to repeat the run, see
             `parameters.typed_parameters`.
+        mlflow_ui: address of MLflow's pages, to which the page links; "" makes no link.
         of_methods: metrics, history, training_record, recipe, replaced_defaults and
             published_accuracy of each method, as `<entry>_<namespace>`, the baseline first.
     """
@@ -172,6 +179,7 @@ def compare(
         },
         records,
         comparison_charts(_metrics(of_methods), _per_method(of_methods, "history")),
+        mlflow_ui,
     )
 
 
