@@ -47,3 +47,29 @@ def test_commands_of_kedro_mlflow_are_there():
     context = click.Context(commands)
     assert commands.get_command(context, "run") is None
     assert set(commands.get_command(context, "mlflow").list_commands(context)) >= {"ui"}
+
+
+# Two updates by an optimiser of training.
+UPDATES = """
+import sys
+import torch
+from debias_pipeline.methods import Optimiser
+from debias_pipeline.training.stage import _build_optimiser
+layer = torch.nn.Linear(3, 2)
+for kind in ("adam", "sgd"):
+    optimiser = _build_optimiser(
+        Optimiser([layer], lambda step: 0.1, kind), [*layer.parameters()]
+    )
+    for _ in range(2):
+        layer(torch.ones(1, 3)).sum().backward()
+        optimiser.step()
+    optimiser.load_state_dict(optimiser.state_dict())
+print("imported:", *sys.modules)
+"""
+
+
+@pytest.mark.slow
+def test_training_does_not_import_the_compiler():
+    done = subprocess.run([sys.executable, "-c", UPDATES], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert not {"torch._dynamo", "sympy"} & set(done.stdout.split())

@@ -17,6 +17,7 @@ from debias_pipeline.reporting import (
     write_comparison_report,
     write_method_report,
 )
+from debias_pipeline.reporting.feature_section import FeatureSection
 from debias_pipeline.reporting.suspect_section import SuspectSection
 
 BEST_ON_TEST = (
@@ -65,6 +66,7 @@ def method_report(
     published: Sequence[PublishedAccuracy] = (),
     recipe_changes: Sequence[RecipeChange] = (),
     suspects: SuspectSection | None = None,
+    features: FeatureSection | None = None,
     *,
     with_charts: bool = False,
 ) -> str:
@@ -93,6 +95,7 @@ def method_report(
         charts if with_charts else {},
         confusions(run.predictions, run.manifest, run.data_card),
         misclassified(run.predictions, run.images, run.manifest, run.data_card),
+        features,
     )
 
 

@@ -68,7 +68,8 @@ def test_colours_of_charts_can_be_told_from_the_ground(scheme: int) -> None:
     blocks = re.findall(r":root \{(.*?)\}", TEMPLATE.read_text(), re.S)
     colours: dict[str, Any] = dict(re.findall(r"--([\w-]+): (#\w{6});", blocks[scheme]))
     marks = ("overall", "aligned", "conflicting", "neutral", *(f"method-{k}" for k in range(6)))
-    for name in (*marks, "text", "quiet"):
+    values = [f"value-{k}" for k in range(10)]
+    for name in (*marks, *values, "text", "quiet"):
         assert contrast(colours[name], colours["card"]) >= 4.5, name
     for level in ("low", "high"):
         assert contrast(colours[f"heat-text-{level}"], colours[f"heat-{level}"]) >= 4.5

@@ -4,11 +4,15 @@ import base64
 import hashlib
 import re
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from made_up_published import published, published_elsewhere
 from made_up_reports import comparison_report, draw, method_report
 from made_up_runs import Run, with_names
+
+from debias_pipeline.errors import UserError
+from debias_pipeline.reporting.provenance import provenance
 
 
 @pytest.mark.slow
@@ -60,3 +64,14 @@ def test_page_is_accessible_and_small(which: str, request: pytest.FixtureRequest
 def test_same_inputs_give_the_same_page(method_page: str, disent: Run) -> None:
     accuracies = [published(0.8479), published_elsewhere(0.8286)]
     assert method_report(disent, draw(disent), accuracies) == method_page
+
+
+def test_the_footer_links_to_the_mlflow_run_if_the_address_is_known() -> None:
+    card: Any = {"content_hash": "5f1c"}
+    records: Any = {"disent": {"mlflow_run_id": "a/b"}}
+    (_, facts), _ = provenance(records, card, "http://runs.example/")
+    assert facts["MLflow run"] == ("a/b", "http://runs.example/#/runs/a%2Fb")
+    (_, facts), _ = provenance(records, card)
+    assert facts["MLflow run"].link == "" and "make ui" in facts["MLflow run"].text
+    with pytest.raises(UserError, match="javascript"):
+        provenance(records, card, "javascript:alert(1)")

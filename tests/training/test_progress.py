@@ -32,9 +32,9 @@ def lines_of(
 
 def test_slow_steps_are_shown_before_the_first_evaluation(caplog: pytest.LogCaptureFixture) -> None:
     first, *others = lines_of(caplog, 90, 1.5, 90)
-    assert first == "disent: step 20 of 90, 0.67 steps/s, 01:45 left"
+    assert first == "disent: step 4 of 90, 0.67 steps/s, 02:09 left"
     assert others[-1].endswith("valid 50.0%, test 25.0%")
-    assert len(others) == 4
+    assert len(others) == 5
 
 
 @pytest.mark.parametrize("eval_every", [1, 10, 4000])

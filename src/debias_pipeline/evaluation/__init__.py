@@ -1,6 +1,7 @@
 """Prediction and the metrics of biased data."""
 
 from debias_pipeline.evaluation.dead_units import FeatureUnits
+from debias_pipeline.evaluation.feature_map import map_features
 from debias_pipeline.evaluation.labelling import estimate_groups, images_to_label
 from debias_pipeline.evaluation.metrics import (
     accuracies,
@@ -31,6 +32,7 @@ __all__ = [
     "group_accuracy",
     "group_accuracy_table",
     "images_to_label",
+    "map_features",
     "predict",
     "prediction_table",
     "rank_suspects",

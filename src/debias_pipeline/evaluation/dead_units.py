@@ -27,7 +27,7 @@ class FeatureUnits:
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Look at the features of all images that the method predicts meanwhile."""
-        with observed(_networks_of_predictions(self._method), self._look):
+        with observed(networks_of_predictions(self._method), self._look):
             yield
 
     def _look(self, network: ImageNetwork, features: Tensor) -> None:
@@ -50,7 +50,7 @@ class FeatureUnits:
 
 
 @torch.inference_mode()
-def _networks_of_predictions(method: Method) -> list[ImageNetwork]:
+def networks_of_predictions(method: Method) -> list[ImageNetwork]:
     """Return the networks that `predict` uses, found by predicting a black image."""
     used: dict[ImageNetwork, None] = {}
     height, width, channels = method.task.image_shape

@@ -38,6 +38,7 @@ _PRINTED: Final = (
     *("report", "_page", "image_predictions", "suspects", "to_label", ".tuning"),
     *("leaderboard_table", "leaderboard_latex"),
 )
+_WIDTH_OF_FILES: Final = 160
 
 
 def print_summary(pipeline: Pipeline, catalog: Catalog) -> None:
@@ -50,6 +51,9 @@ def print_summary(pipeline: Pipeline, catalog: Catalog) -> None:
     names = (f"{name}.metrics" for name in (*method_names(), PRETRAINED))
     evaluated = baseline_first(name for name in names if name in outputs)
     console = Console()
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        # rich takes 80 columns where there is no terminal, and would wrap the tables.
+        console.width = _WIDTH_OF_FILES
     if evaluated:
         table = _headline_table([name.split(".")[0] for name in evaluated], catalog, parameters)
         console.print(table)

@@ -8,6 +8,7 @@ from debias_pipeline.reporting.comparison_figures import (
     draw_leaderboard_figures,
 )
 from debias_pipeline.reporting.comparison_report import write_comparison_report
+from debias_pipeline.reporting.feature_section import feature_section
 from debias_pipeline.reporting.gallery import misclassified
 from debias_pipeline.reporting.image_grids import draw_contact_sheet
 from debias_pipeline.reporting.index_page import (
@@ -83,6 +84,7 @@ __all__ = [
     "draw_leaderboard_figures",
     "duration",
     "estimates_text",
+    "feature_section",
     "find_recipe_changes",
     "first_suspects_in_words",
     "headline_table",

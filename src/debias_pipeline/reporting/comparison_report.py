@@ -73,6 +73,7 @@ def write_comparison_report(
     changes_of: Mapping[str, Sequence[RecipeChange]] | None = None,
     records: Mapping[str, TrainingRecord] | None = None,
     charts: Mapping[str, Chart] | None = None,
+    mlflow_ui: str = "",
 ) -> str:
     """Return the report of several methods, an HTML page that loads no other files.
 
@@ -86,6 +87,7 @@ def write_comparison_report(
         records: by method, the record of its training, for its cost and the footer; None leaves
             costs out.
         charts: interactive charts that replace figures, from `comparison_charts`.
+        mlflow_ui: address of MLflow's pages, to which the footer links; "" makes no link.
 
     Raises:
         ValueError: if there are no metrics.
@@ -100,7 +102,7 @@ def write_comparison_report(
         "comparison_report.html.jinja",
         scripts=page_scripts(with_charts=bool(charts)),
         page_data=switches(metrics, with_all=True),
-        provenance=provenance(records or {}, data_card),
+        provenance=provenance(records or {}, data_card, mlflow_ui),
         about=about_methods(COMPARISON, metrics),
         metrics=baseline,
         methods=[of_method["method"] for of_method in metrics],

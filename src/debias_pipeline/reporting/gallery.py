@@ -3,7 +3,7 @@
 import base64
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -36,6 +36,8 @@ class Tile:
         split: train, valid or test.
         kind: what the image is shown for, such as "most suspicious".
         lines: texts below it.
+        by_seed: what replaces the first line if one seed is chosen, by seed; other seeds do not
+            show the image. Empty if the image belongs to all seeds.
     """
 
     source: str
@@ -44,6 +46,7 @@ class Tile:
     split: str
     kind: str
     lines: Sequence[str]
+    by_seed: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -105,8 +108,22 @@ def misclassified(
     )
     sources = image_addresses([np.asarray(images[row]) for row in shown["row"]])
     rows: list[Any] = list(shown.itertuples())
+    of_seeds = dict(list(wrong.groupby("image_id"))) if seeds > 1 else {}
     tiles = [
-        Tile(source, row.source, label, "test", _kind(row.conflicting), lines)
+        Tile(
+            source,
+            row.source,
+            label,
+            "test",
+            _kind(row.conflicting),
+            lines,
+            {
+                str(seed): _predicted(label, prediction, data_card)
+                for seed, prediction in of_seeds[row.Index][["seed", "prediction"]].to_numpy()
+            }
+            if of_seeds
+            else {},
+        )
         for source, row in zip(sources, rows, strict=True)
         for label in [attribute_name(data_card, "label", row.label)]
         for lines in [_wrong_in_words(row, label, seeds, data_card)]
@@ -124,13 +141,17 @@ def _kind(conflicting: Any) -> str:
 
 
 def _wrong_in_words(row: Any, label: str, seeds: int, data_card: DataCard) -> list[str]:
-    lines = [f"{label}, predicted {attribute_name(data_card, 'label', row.prediction)}"]
+    lines = [_predicted(label, row.prediction, data_card)]
     if row.bias >= 0:
         kind = f", {_kind(row.conflicting)}" if not pd.isna(row.conflicting) else ""
         lines.append(f"{attribute_name(data_card, 'bias', row.bias)}{kind}")
     if seeds > 1:
         lines.append(f"wrong for {row.wrong} of {seeds} seeds")
     return lines
+
+
+def _predicted(label: str, prediction: int, data_card: DataCard) -> str:
+    return f"{label}, predicted {attribute_name(data_card, 'label', prediction)}"
 
 
 # --- Images ---------------------------------------------------------------------------------------

@@ -4,9 +4,8 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, cast
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
-from debias_pipeline.errors import UserError
 from debias_pipeline.names import DONE
 from debias_pipeline.reporting.conditions import (
     BIAS_LABELS_EXPLAINED,
@@ -37,6 +36,7 @@ from debias_pipeline.reporting.metric_table import (
     metrics_with_headline_first,
 )
 from debias_pipeline.reporting.pages import data_address, render
+from debias_pipeline.reporting.provenance import web_address
 from debias_pipeline.reporting.text import (
     DASH,
     FEW_IMAGES,
@@ -100,7 +100,7 @@ def write_leaderboard_page(
     Raises:
         UserError: if `mlflow_ui` is not the address of a web server.
     """
-    base = _web_address(mlflow_ui) if mlflow_ui else ""
+    base = web_address(mlflow_ui) if mlflow_ui else ""
     progress, parts = progress_in_words(leaderboard["rows"]), sections(leaderboard)
     return render(
         "leaderboard_page.html.jinja",
@@ -129,16 +129,6 @@ def run_link(row: LeaderboardRow, mlflow_ui: str) -> str:
     if not mlflow_ui or not experiment or not run:
         return ""
     return f"{mlflow_ui}/#/experiments/{quote(experiment, safe='')}/runs/{quote(run, safe='')}"
-
-
-def _web_address(mlflow_ui: str) -> str:
-    # The browser would run a link such as javascript:… as a script.
-    parts = urlsplit(mlflow_ui)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise UserError(
-            f"mlflow_ui={mlflow_ui!r} is not a web address; use e.g. http://127.0.0.1:5000"
-        )
-    return mlflow_ui.rstrip("/")
 
 
 def _section_of_page(

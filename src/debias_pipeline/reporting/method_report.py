@@ -13,6 +13,7 @@ from debias_pipeline.records import DataCard, Evidence, Metrics, TrainingRecord
 from debias_pipeline.reporting.by_seed import FIRST, Confusion, group_values
 from debias_pipeline.reporting.charts import MEAN, MOST_GROUPS, Chart
 from debias_pipeline.reporting.conditions import bias_labels_text, cost_in_words
+from debias_pipeline.reporting.feature_section import FeatureSection
 from debias_pipeline.reporting.gallery import Gallery
 from debias_pipeline.reporting.index_page import about_methods
 from debias_pipeline.reporting.metric_table import (
@@ -135,6 +136,8 @@ def write_method_report(
     charts: Mapping[str, Chart] | None = None,
     confusion: Sequence[Confusion] = (),
     misclassified: Gallery | None = None,
+    features: FeatureSection | None = None,
+    mlflow_ui: str = "",
 ) -> str:
     """Return one method's report, an HTML page that loads no other files.
 
@@ -153,6 +156,8 @@ def write_method_report(
         charts: interactive charts that replace figures, from `method_charts`.
         confusion: from `confusions`.
         misclassified: from `misclassified`; None if there are none.
+        features: the section about features; None if the method has no bias branch.
+        mlflow_ui: address of MLflow's pages, to which the footer links; "" makes no link.
     """
     group_accuracy = groups_of_bias(group_accuracy)
     values = group_values(group_accuracy)
@@ -162,12 +167,13 @@ def write_method_report(
     shown = published_accuracy[0] if published_accuracy else None
     return render(
         "method_report.html.jinja",
-        scripts=page_scripts(with_charts=bool(charts)),
+        scripts=page_scripts(with_charts=bool(charts) or features is not None),
         finding=trade_in_words(metrics),
         key_rows=_key_rows(metrics, keys),
         confusions=confusion,
         misclassified=misclassified,
-        provenance=provenance({metrics["method"]: record or {}}, data_card),
+        features=features,
+        provenance=provenance({metrics["method"]: record or {}}, data_card, mlflow_ui),
         page_data={
             **switches([metrics]),
             "key": keys,

@@ -12,7 +12,9 @@ from tqdm import tqdm
 
 logger = logging.getLogger(__name__)
 
-# Least time between two log lines at evaluations, and longest time without a line.
+# Longest time to the first log line, least time between two lines at evaluations, and longest time
+# without a line.
+SECONDS_TO_FIRST_LINE: Final = 5.0
 SECONDS_BETWEEN_LINES: Final = 10.0
 SECONDS_WITHOUT_LINE: Final = 30.0
 
@@ -71,7 +73,9 @@ class Progress:
         """Move the bar by one step, or log a line if the last one is too old."""
         self._step += 1
         self._bar.update()
-        if self._bar.disable and self._clock() - self._last_line >= SECONDS_WITHOUT_LINE:
+        is_first = self._last_line == self._started
+        longest = SECONDS_TO_FIRST_LINE if is_first else SECONDS_WITHOUT_LINE
+        if self._bar.disable and self._clock() - self._last_line >= longest:
             self._log("")
 
     def on_evaluation(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -13,6 +13,7 @@ from debias_pipeline.evaluation import (
     explain,
     final_metrics,
     group_accuracy,
+    map_features,
     predict,
     prediction_table,
     rank_suspects,
@@ -98,6 +99,19 @@ def explain_suspects(
     data = ImageData.from_catalog(images, manifest, choose_device(device))
     of_seed = trained.of_seed(LAST.key, trained.seeds[0])
     return explain(restore_method(of_seed, LAST.key, data.device), data, manifest, suspects)
+
+
+def map_both_branches(
+    images: npt.NDArray[np.uint8],
+    manifest: pd.DataFrame,
+    checkpoint: dict[str, Any],
+    device: str,
+) -> dict[str, Any]:
+    """Return where images lie among the first seed's features, see `evaluation.map_features`."""
+    trained = Checkpoint.from_catalog(checkpoint)
+    data = ImageData.from_catalog(images, manifest, choose_device(device))
+    of_seed = trained.of_seed(LAST.key, trained.seeds[0])
+    return map_features(restore_method(of_seed, LAST.key, data.device), data, manifest)
 
 
 def estimate_from_labels(

@@ -11,6 +11,7 @@ from debias_pipeline.pipelines.evaluation.nodes import (
     explain_suspects,
     import_published,
     list_suspects,
+    map_both_branches,
     predict_test,
 )
 
@@ -49,7 +50,8 @@ FROM_SUSPECTS = [
     ),
 ]
 
-# Not part of EVALUATION, as trials of a grid do not list suspicious images.
+# Not part of EVALUATION, as trials of a grid do not list suspicious images. Methods that do have
+# a bias branch.
 SUSPECTS = [
     described_node(
         list_suspects,
@@ -63,6 +65,12 @@ SUSPECTS = [
         ],
         outputs="suspects",
         name="list_suspects",
+    ),
+    node(
+        map_both_branches,
+        inputs=["images", "manifest", "checkpoint", "params:device"],
+        outputs="feature_map",
+        name="map_features",
     ),
     *FROM_SUSPECTS,
 ]

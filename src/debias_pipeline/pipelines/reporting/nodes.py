@@ -21,6 +21,7 @@ from debias_pipeline.reporting import (
     default_recipe,
     draw_comparison_figures,
     draw_figures,
+    feature_section,
     find_recipe_changes,
     method_charts,
     misclassified,
@@ -50,13 +51,15 @@ def report(
     sample_weights: pd.DataFrame,
     predictions: pd.DataFrame,
     images: npt.NDArray[np.uint8],
+    mlflow_ui: str,
     suspects: pd.DataFrame | None = None,
     saliency: dict[str, Any] | None = None,
     label_estimates: LabelEstimates | None = None,
+    feature_map: dict[str, Any] | None = None,
 ) -> str:
     """Write the HTML report of one method.
 
-    The last three arguments are given if the method ranks images.
+    The last four arguments are given if the method ranks images.
     """
     recipe_changes = _recipe_changes(training_record, recipe, replaced_defaults)
     namespace = PRETRAINED if training_record.get("pretrained") else metrics["method"]
@@ -83,6 +86,8 @@ def report(
         method_charts(metrics, history, sample_weights, weight_name, group_accuracy, data_card),
         confusions(predictions, manifest, data_card),
         misclassified(predictions, images, manifest, data_card),
+        feature_section(feature_map, images, manifest, data_card) if feature_map else None,
+        mlflow_ui,
     )
 
 
@@ -130,7 +135,11 @@ def draw_comparison(
 
 
 def compare(
-    figures: dict[str, str], data_card: DataCard, typed: dict[str, Any], **of_methods: Any
+    figures: dict[str, str],
+    data_card: DataCard,
+    typed: dict[str, Any],
+    mlflow_ui: str,
+    **of_methods: Any,
 ) -> str:
     """Write the HTML report that compares several methods.
 
@@ -139,6 +148,7 @@ def compare(
         data_card: data card of the data set.
         typed: parameters that a command needs to repeat the run, see
             `parameters.typed_parameters`.
+        mlflow_ui: address of MLflow's pages, to which the page links; "" makes no link.
         of_methods: metrics, history, training_record, recipe, replaced_defaults and
             published_accuracy of each method, as `<entry>_<namespace>`, the baseline first.
     """
@@ -169,6 +179,7 @@ def compare(
         },
         records,
         comparison_charts(_metrics(of_methods), _per_method(of_methods, "history")),
+        mlflow_ui,
     )
 
 

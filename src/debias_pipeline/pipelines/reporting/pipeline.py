@@ -13,7 +13,7 @@ from debias_pipeline.pipelines.reporting.nodes import (
     report,
 )
 
-_OF_SUSPECTS = ("suspects", "saliency", "label_estimates")
+_OF_SUSPECTS = ("suspects", "saliency", "label_estimates", "feature_map")
 
 
 def create_pipeline(method: str, parameters_of: str | None = None) -> Pipeline:
@@ -59,6 +59,7 @@ def create_pipeline(method: str, parameters_of: str | None = None) -> Pipeline:
                     "sample_weights",
                     "predictions",
                     "images",
+                    "params:mlflow_ui",
                     *(_OF_SUSPECTS if lists_suspects(method) else ()),
                 ],
                 outputs="report",
@@ -71,7 +72,7 @@ def create_pipeline(method: str, parameters_of: str | None = None) -> Pipeline:
         namespace=method,
         inputs={"images", "manifest", "data_card", "data_figures"},
         parameters={
-            "params:typed": "params:typed",
+            **{name: name for name in ("params:typed", "params:mlflow_ui")},
             **{
                 f"params:{name}": f"params:{owner}.{name}"
                 for name in ("recipe", "replaced_defaults", "published_accuracy")
@@ -110,6 +111,7 @@ def create_comparison(
                     "figures": "comparison_figures",
                     "data_card": "data_card",
                     "typed": "params:typed",
+                    "mlflow_ui": "params:mlflow_ui",
                     **_inputs_of_methods(
                         owners,
                         *("metrics", "history", "training_record"),

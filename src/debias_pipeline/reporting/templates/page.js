@@ -156,6 +156,7 @@
   // --- Switches of the selection rule and the seed -----------------------------------------------
 
   function show() {
+    filters.forEach((filter) => filter());
     const key = `${chosen.rule}/${chosen.seed}`;
     const place = page.seeds.indexOf(chosen.seed);
     all("[data-rule]").forEach((part) => {
@@ -322,6 +323,18 @@
     open(tiles[(tiles.indexOf(dialog.tile) + by + tiles.length) % tiles.length]);
   }
 
+  const filters = []; // of all galleries
+
+  // Return whether the chosen seed shows a tile, and write what it predicts.
+  function followSeed(tile) {
+    if (!tile.dataset.seeds) return true;
+    const line = tile.querySelector("i");
+    const ofSeed = JSON.parse(tile.dataset.seeds)[chosen.seed];
+    tile.dataset.mean ??= line.textContent;
+    line.textContent = ofSeed ?? tile.dataset.mean;
+    return chosen.seed === "mean" || ofSeed !== undefined;
+  }
+
   function prepareGallery(gallery) {
     const tiles = all("li", gallery);
     const tools = gallery.querySelector(".tools");
@@ -329,7 +342,8 @@
     const wanted = {};
     const filter = () => {
       tiles.forEach((tile) => {
-        tile.hidden = Object.entries(wanted).some(([key, value]) => value && tile.dataset[key] !== value);
+        const differs = Object.entries(wanted).some(([key, value]) => value && tile.dataset[key] !== value);
+        tile.hidden = !followSeed(tile) || differs;
       });
       count.textContent = `${tiles.filter((tile) => !tile.hidden).length} of ${tiles.length} images`;
     };
@@ -340,6 +354,7 @@
     const names = () => tiles.filter((tile) => !tile.hidden).map((tile) => tile.dataset.file + "\n").join("");
     tools.append(count, copyButton("Copy file names", names));
     tiles.forEach((tile) => tile.querySelector("button").addEventListener("click", () => open(tile)));
+    filters.push(filter);
     filter();
   }
 
