@@ -66,7 +66,7 @@ SUSPECTS = [
         outputs="suspects",
         name="list_suspects",
     ),
-    node(
+    described_node(
         map_both_branches,
         inputs=["images", "manifest", "checkpoint", "params:device"],
         outputs="feature_map",
