@@ -67,8 +67,8 @@ class Transform:
             images: uint8, [n, H, W, 3].
 
         Returns:
-            [n, 3, H′, W′], channels last in memory: floats of PyTorch's default dtype, in 0..1 or
-            normalised, or uint8 if the transform has no steps.
+            [n, 3, H′, W′], channels last in memory: float32 in 0..1 or normalised, or uint8 if the
+            transform has no steps.
         """
         return self._normalised(self._sized(images))
 
@@ -118,8 +118,7 @@ class Transform:
         if self == UNCHANGED:
             return pixels
         # Converting first and scaling in place is faster than dividing uint8.
-        dtype = torch.get_default_dtype()
-        floats = pixels.to(dtype, memory_format=torch.channels_last, copy=True)
+        floats = pixels.to(torch.float32, memory_format=torch.channels_last, copy=True)
         if self.normalise == "none":
             return floats.mul_(1 / 255)
         factor, offset = _normalisation(self.normalise, floats.device)
@@ -139,10 +138,7 @@ def _normalisation(statistics: str, device: torch.device) -> tuple[Tensor, Tenso
 
     Cached, as copying to a GPU at every step would make it wait.
     """
-    mean, std = (
-        torch.tensor(each, dtype=torch.float32, device=device).view(3, 1, 1)
-        for each in STATISTICS[statistics]
-    )
+    mean, std = (torch.tensor(each, device=device).view(3, 1, 1) for each in STATISTICS[statistics])
     return 1 / (255 * std), mean / std
 
 

@@ -1,6 +1,7 @@
 """Runs of a second on images of 6 × 6 pixels."""
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,7 @@ import torch
 
 from debias_pipeline.images import ImageData
 from debias_pipeline.methods import Task, get_method
+from debias_pipeline.transforms import Transform
 from recipe_fields import required_fields
 
 SHAPE = (6, 6, 3)
@@ -15,11 +17,22 @@ SHAPE = (6, 6, 3)
 
 @contextmanager
 def double_precision():
+    """Make networks, images and losses of double precision."""
+    transforms = {name: getattr(Transform, name) for name in ("for_training", "for_evaluation")}
+
+    def doubled(transform):
+        def apply(*arguments):
+            images = transform(*arguments)
+            return images.double() if images.is_floating_point() else images
+
+        return apply
+
     torch.set_default_dtype(torch.float64)
-    try:
+    with ExitStack() as patches:
+        patches.callback(torch.set_default_dtype, torch.float32)
+        for name, transform in transforms.items():
+            patches.enter_context(mock.patch.object(Transform, name, doubled(transform)))
         yield
-    finally:
-        torch.set_default_dtype(torch.float32)
 
 
 def tiny_manifest(random, *, with_bias=True, sizes=(64, 24, 40)):
