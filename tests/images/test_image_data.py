@@ -91,12 +91,6 @@ def test_images_that_a_device_cannot_hold_are_copied_to_it_batch_by_batch(
     assert batch.images.shape == (2, 16, 3, 32, 32)
 
 
-def test_rows_may_be_on_another_device_than_the_images(tmp_path):
-    images = mapped_images(tmp_path / "images.npy", 100)
-    data = ImageData.from_catalog(images, manifest(100), torch.device("meta"))
-    assert data.gather(torch.tensor([7, 3])).shape == (2, 32, 32, 3)
-
-
 def test_copied_images_are_evaluated_as_those_on_the_device(tmp_path):
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     images, rows = mapped_images(tmp_path / "images.npy", 100), manifest(100)
