@@ -65,7 +65,7 @@ class Trained:
 
     Attributes:
         method: the method, with the networks of the last step.
-        data: images and splits, on the device.
+        data: images and splits, see `ImageData`.
         run: history, sample weights and selected checkpoints.
         checkpoint: the selected checkpoints, with what is needed to restore the method and to
             predict new images.

@@ -4,6 +4,7 @@ import ctypes
 import mmap
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,11 +14,13 @@ import psutil
 import pytest
 import torch
 
+from debias_pipeline.evaluation import explain, map_features, predict, rank_suspects
 from debias_pipeline.images import ImageData, available_memory, image_data, memory
 from debias_pipeline.methods import Sampling, Task, get_method
 from debias_pipeline.training import train
 from debias_pipeline.training.batches import BatchStream
 from debias_pipeline.transforms import Transform
+from recipe_fields import required_fields
 
 CPU = torch.device("cpu")
 
@@ -65,22 +68,64 @@ def test_images_that_memory_cannot_hold_are_read_as_needed(
     images = mapped_images(tmp_path / "images.npy", 100)
     monkeypatch.setattr(image_data, "available_memory", lambda: available * images.nbytes)
     of_catalog = ImageData.from_catalog(images, manifest(100), CPU)
-    assert of_catalog.is_slow is on_disk
+    assert of_catalog.gathers_ahead is on_disk
     rows = torch.tensor([7, 99, 3])
     np.testing.assert_array_equal(of_catalog.gather(rows), images[[7, 99, 3]])
 
 
-def test_images_that_a_device_cannot_hold_are_copied_to_it_batch_by_batch(tmp_path, monkeypatch):
+def test_images_that_a_device_cannot_hold_are_copied_to_it_batch_by_batch(
+    tmp_path, monkeypatch, caplog
+):
+    caplog.set_level("INFO")
     images = mapped_images(tmp_path / "images.npy", 100)
     # Stands for a GPU: it has shapes and a device, but no content.
     device = torch.device("meta")
     monkeypatch.setattr(image_data, "free_device_memory", lambda _: images.nbytes)
     data = ImageData.from_catalog(images, manifest(100), device)
+    ImageData.from_catalog(images, manifest(100), device)
+    assert caplog.text.count("batch by batch") == 1
     assert np.shares_memory(data.images.numpy(), images)
     assert data.device == device
     batch = BatchStream(data, [0, 1], Sampling(16), Transform(crop_padding=1, flip=True)).next()
     assert (batch.images.device, batch.labels.device) == (device, device)
     assert batch.images.shape == (2, 16, 3, 32, 32)
+
+
+def test_copied_images_are_evaluated_as_those_on_the_device(tmp_path):
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    images, rows = mapped_images(tmp_path / "images.npy", 100), manifest(100)
+    rows["source"] = [f"{number}.png" for number in range(100)]
+    plain = ImageData.from_catalog(images, rows, device)
+    copied = replace(ImageData.from_catalog(images, rows, CPU), copied_to=device)
+    fields = {"method": "lff", "network": "mlp", "lr": 0.01, "batch_size": 16, "steps": 10}
+    recipe = get_method("lff").recipe_type(**fields, eval_every=10, **required_fields("lff"))
+    method = get_method("lff")(recipe, Task((32, 32, 3), 2, [0])).to(device).eval()
+    weights = pd.DataFrame({"image_id": np.arange(80), "seed": 0, "weight": 0.5})
+    weights[["loss_average_intrinsic", "loss_average_bias"]] = 1.0
+    card = {"label_names": ["a", "b"], "bias_names": ["c", "d"]}
+
+    some = torch.tensor([7, 99, 3], device=device)
+    assert copied.gather(some).device.type == device.type
+    assert torch.equal(copied.gather(some), plain.gather(some))
+    for split in ("train", "test"):
+        expected, found = (predict(method, data, split, "fp32") for data in (plain, copied))
+        np.testing.assert_array_equal(found.labels, expected.labels)
+        np.testing.assert_array_equal(found.bias_branch, expected.bias_branch)
+    ranked, found = (
+        rank_suspects(method, data, rows, weights, card, "fp32") for data in (plain, copied)
+    )
+    pd.testing.assert_frame_equal(found, ranked)
+    for function, given in [(explain, [rows, ranked]), (map_features, [rows])]:
+        expected, found = (function(method, data, *given)["tensors"] for data in (plain, copied))
+        for name, tensor in expected.items():
+            assert torch.equal(found[name], tensor), name
+
+
+def test_freed_blocks_that_pytorch_keeps_count_as_free(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (100, 1000))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 70)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 30)
+    assert memory.free_device_memory(torch.device("cuda")) == 140
 
 
 @pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="needs Linux")

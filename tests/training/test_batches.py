@@ -71,6 +71,11 @@ def on_disk(data, gather=None):
     return elsewhere
 
 
+def copied(data):
+    """The same data as if the device could not hold it."""
+    return replace(data, copied_to=data.images.device)
+
+
 def readers():
     return [each for each in threading.enumerate() if each.name.startswith("gather")]
 
@@ -80,10 +85,11 @@ def crop():
     return Transform(crop_padding=1, flip=True)
 
 
-def test_gathering_ahead_draws_the_same_bit_for_bit(crop):
+@pytest.mark.parametrize("elsewhere", [on_disk, copied])
+def test_gathering_ahead_draws_the_same_bit_for_bit(crop, elsewhere):
     data = tiny_data(sizes=(70, 5, 5))
     plain = BatchStream(data, seeds=[0, 1], sampling=Sampling(16), transform=crop)
-    ahead = BatchStream(on_disk(data), seeds=[0, 1], sampling=Sampling(16), transform=crop)
+    ahead = BatchStream(elsewhere(data), seeds=[0, 1], sampling=Sampling(16), transform=crop)
     for _ in range(4 * 3 + 1):
         expected, batch = plain.next(), ahead.next()
         assert torch.equal(batch.index, expected.index)

@@ -11,6 +11,7 @@ from debias_pipeline.evaluation.predict import IMAGES_AT_ONCE
 from debias_pipeline.images import ImageData
 from debias_pipeline.methods import Method
 from debias_pipeline.networks import ImageNetwork, image_networks, observed
+from debias_pipeline.randomness import generator
 
 # The two maps of so many images take 1.5 s on one core.
 _MAPPED: Final = 400
@@ -33,23 +34,23 @@ def map_features(method: Method, data: ImageData, manifest: pd.DataFrame) -> dic
         manifest: row i describes image i.
 
     Returns:
-        tensors `mapped`, int64 [n], rows of test images, as equally many of each group as there
-        are; `places`, float32 [n, 2, 2], their places on the maps of z_i and of z_b, in 0..1;
+        tensors `mapped`, int64 [n], rows of test images, balanced over groups as far as possible;
+        `places`, float32 [n, 2, 2], their places on the maps of z_i and of z_b, in 0..1;
         `partners`, int64 [n], the row of B of each A; `nearest`, int64 [n, 4], rows of the
-        nearest training images. All have n = 0 if the method has no networks of one of the
-        branches. Metadata `seed`, and `searched`, the number of training images.
+        nearest training images. All have n = 0 if one of the branches has no network or several.
+        Metadata `seed`, and `searched`, the number of training images.
     """
     mapped, searched = _sample(manifest, "test", _MAPPED), _sample(manifest, "train", _SEARCHED)
-    features = _Features(method)
-    of_mapped, of_searched = (features.of(data, rows) for rows in (mapped, searched))
+    of_mapped, of_searched = (branch_features(method, data, each) for each in (mapped, searched))
     if not of_mapped or not of_searched:
         mapped = mapped[:0]
-        places, partners, nearest = torch.zeros(0, 2, 2), mapped, mapped[:, None]
+        places, partners = torch.zeros(0, 2, 2), mapped
+        nearest = searched.new_empty(0, _NEAREST)
     else:
         places = torch.stack([_map(each) for each in of_mapped], 1)
-        shuffled = torch.randperm(len(mapped), generator=torch.Generator().manual_seed(0))
-        partners = mapped[shuffled]
-        of_a, of_b = of_mapped[0], of_mapped[1][shuffled]
+        other = _other_positions(len(mapped))
+        partners = mapped[other]
+        of_a, of_b = of_mapped[0], of_mapped[1][other]
         distances = _distances(of_a, of_searched[0]) + _distances(of_b, of_searched[1])
         nearest = searched[distances.argsort(dim=1, stable=True)[:, :_NEAREST]]
     return {
@@ -71,33 +72,45 @@ def _sample(manifest: pd.DataFrame, split: str, most: int) -> Tensor:
     return torch.tensor(sorted(turns.index[:most]), dtype=torch.int64)
 
 
-class _Features:
-    """The features of both branches."""
+def _other_positions(count: int) -> Tensor:
+    """Return another position for each position, int64 [count], each of them once."""
+    # The same for all runs, so that reports of methods and seeds show the same pairs.
+    order = torch.randperm(count, generator=generator(0, "partners of the feature map"))
+    others = torch.empty_like(order)
+    others[order] = order.roll(1)
+    return others
 
-    def __init__(self, method: Method) -> None:
-        self._method = method
-        self._debiased = set(networks_of_predictions(method))
-        self._found: tuple[list[Tensor], list[Tensor]] = ([], [])
 
-    def of(self, data: ImageData, rows: Tensor) -> tuple[Tensor, Tensor] | None:
-        """Return z_i and z_b of images, float32 [n, F] each; None if one of them is not found."""
-        self._found = ([], [])
-        parts = torch.split(rows.to(data.device), IMAGES_AT_ONCE)
-        with observed(image_networks(self._method), self._keep):
-            for part in parts:
-                images = self._method.recipe.transform.for_evaluation(data.gather(part))
-                self._method.predict_branches(images.unsqueeze(0))
-        debiased, bias = self._found
-        if len(debiased) != len(parts) or len(bias) != len(parts):
-            return None
-        return torch.cat(debiased), torch.cat(bias)
+def branch_features(method: Method, data: ImageData, rows: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Return z_i and z_b of images, float32 [n, F] each.
 
-    def _keep(self, network: ImageNetwork, features: Tensor) -> None:
+    Args:
+        method: see `map_features`.
+        data: the images.
+        rows: int64 [n].
+
+    Returns:
+        None if one of the branches has no network or several.
+    """
+    of_predictions = set(networks_of_predictions(method))
+    debiased: list[Tensor] = []
+    bias: list[Tensor] = []
+
+    def keep(network: ImageNetwork, features: Tensor) -> None:
         # An encoder has a branch axis; the first branch is the debiased one.
         branches = features[0].unbind() if features.ndim == 4 else [features[0]]
-        first = 0 if network in self._debiased else 1
-        for found, each in zip(self._found[first:], branches, strict=False):
-            found.append(each.float().cpu())
+        found = (debiased, bias) if network in of_predictions else (bias,)
+        for of_branch, each in zip(found, branches, strict=False):
+            of_branch.append(each.float().cpu())
+
+    parts = torch.split(rows, IMAGES_AT_ONCE)
+    with observed(image_networks(method), keep):
+        for part in parts:
+            images = method.recipe.transform.for_evaluation(data.gather(part))
+            method.predict_branches(images.unsqueeze(0))
+    if len(debiased) != len(parts) or len(bias) != len(parts):
+        return None
+    return torch.cat(debiased), torch.cat(bias)
 
 
 def _distances(wanted: Tensor, present: Tensor) -> Tensor:

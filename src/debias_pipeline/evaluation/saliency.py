@@ -73,7 +73,7 @@ def explain(
     most_labels = _MOST_LABELS if side < _LARGE else _MOST_LABELS_OF_LARGE
     files = images_to_explain(suspects, most_labels)["file"].tolist()
     row_of = {source: row for row, source in enumerate(manifest["source"])}
-    pixels = data.gather(torch.tensor([row_of[file] for file in files], device=data.images.device))
+    pixels = data.gather(torch.tensor([row_of[file] for file in files]))
     transform = method.recipe.transform
     inputs = transform.for_evaluation(pixels)
     shown = replace(transform, normalise="none").for_evaluation(pixels)

@@ -1,8 +1,10 @@
-"""Images and splits of a biased data set, on the device that computes."""
+"""The images of a biased data set, on the device if it can hold them, and their splits."""
 
+import logging
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +15,8 @@ from torch import Tensor
 from debias_pipeline.errors import UserError
 from debias_pipeline.images.memory import ReadAhead, available_memory, free_device_memory
 from debias_pipeline.names import SPLITS
+
+logger = logging.getLogger(__name__)
 
 # Images may take this fraction of the available memory. Networks and the tensors of a step need
 # the rest.
@@ -30,7 +34,7 @@ class Split:
 
     Attributes:
         image_ids: int64, [n].
-        rows: int64, [n], positions of the images in `ImageData.images`.
+        rows: int64, [n], positions of the images in `ImageData.images`, on the device of these.
         labels: int64, [n].
         bias: int64, [n], −1 where unknown.
         conflicting: int8, [n]: 1 bias-conflicting, 0 bias-aligned, −1 unknown.
@@ -103,8 +107,11 @@ class ImageData:
         return self.copied_to or self.images.device
 
     @property
-    def is_slow(self) -> bool:
-        """Return whether images are read from disk or copied to the device when they are needed."""
+    def gathers_ahead(self) -> bool:
+        """Return whether to gather training batches ahead, in a thread.
+
+        This is faster if images are read from disk or copied to the device when they are needed.
+        """
         return self.read_ahead is not None or self.copied_to is not None
 
     @classmethod
@@ -141,6 +148,7 @@ class ImageData:
                 tensor = tensor.to(device)
             else:
                 copied_to = device
+                _log_copying(images.nbytes, device)
         chosen = {name: Split.from_manifest(manifest, name, tensor.device) for name in splits}
         fits = images.nbytes <= LARGEST_FRACTION_OF_MEMORY * available_memory()
         on_disk = tensor.device.type == "cpu" and not fits
@@ -150,11 +158,12 @@ class ImageData:
         """Return images by their rows.
 
         Args:
-            rows: int64, [n], where `images` is.
+            rows: int64, [n], on any device.
 
         Returns:
             uint8, [n, H, W, 3], on the device that computes.
         """
+        rows = rows.to(self.images.device)
         if self.read_ahead is not None:
             self.read_ahead.request(rows)
         flat = self.images.view(len(self.images), -1)
@@ -169,3 +178,16 @@ class ImageData:
             torch.index_select(flat, 0, rows, out=buffer)
             gathered = buffer.to(self.copied_to, non_blocking=is_pinned)
         return gathered.view(-1, *self.images.shape[1:])
+
+
+@cache
+def _log_copying(n_bytes: int, device: torch.device) -> None:
+    """Log once per process that images of this size are copied to a device batch by batch."""
+    logger.info(
+        "The images take %.1f GB, more than %.0f %% of the %.1f GB of free memory of %s; they are "
+        "copied to it batch by batch",
+        n_bytes / 1e9,
+        100 * LARGEST_FRACTION_OF_MEMORY,
+        free_device_memory(device) / 1e9,
+        device,
+    )

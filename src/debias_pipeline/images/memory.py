@@ -21,7 +21,9 @@ def available_memory() -> int:
 def free_device_memory(device: torch.device) -> int:
     """Return the free bytes of a CUDA device; other devices share the memory of this process."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        # PyTorch keeps freed blocks and uses them again; CUDA counts them as occupied.
+        reusable = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + reusable
     return available_memory()
 
 

@@ -57,7 +57,7 @@ class BatchStream:
         self._drawn = _draw(orders, labels, train.rows, sampling.batch_size)
         self._transform = transform
         self.augmenters = generators(seeds, _named("augmentation", name))
-        self._reader = ThreadPoolExecutor(1, "gather") if data.is_slow else None
+        self._reader = ThreadPoolExecutor(1, "gather") if data.gathers_ahead else None
         self._ahead: deque[tuple[Tensor, Tensor, Future[Tensor]]] = deque()
 
     def next(self) -> Batch:

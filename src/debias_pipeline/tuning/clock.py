@@ -17,7 +17,7 @@ class Clock:
     """Estimate how long the trials that are left will take, from those that were made."""
 
     def __init__(self, estimates: dict[str, list[float]]) -> None:
-        """Begin before the first trial.
+        """Start with the estimates, before any trial is timed.
 
         Args:
             estimates: method → seconds of each of its trials that is left.
@@ -48,7 +48,7 @@ def seconds_per_trial(
         recipes: method → its own recipe.
         data: training and validation images.
         card: facts about the data set.
-        settings: of every training but its recipe.
+        settings: training settings; `recipe` is replaced for each trial.
     """
     # The shorter of two times, as MLflow and others are busy when a process starts.
     rounds = [

@@ -54,7 +54,7 @@ class Tuner:
         storage: stores finished trials.
         tune: see `resolve_tune`.
         typed: what a command must contain to use the same data.
-        settings: of every training but its recipe.
+        settings: training settings; `recipe` is replaced for each trial.
     """
 
     images: npt.NDArray[np.uint8]

@@ -306,7 +306,8 @@ def _images(
     rows = [row for row in order if sizes[row]]
     size, note = _choose_size([size for row in rows if (size := sizes[row])], image_size)
     bad: dict[int, str] = {}
-    images = decode_images([listing.path[row] for row in rows], bad, size, resize=True)
+    paths = [listing.path[row] for row in rows]
+    images = decode_images(paths, bad, size, resize=True, name="folder", source=listing.where)
     return images, note, {int(rows[position]): reason for position, reason in bad.items()}
 
 

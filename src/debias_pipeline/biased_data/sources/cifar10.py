@@ -190,7 +190,7 @@ def _load_batches(root: Path, is_train: bool) -> LabelledImages:
 
 def _read_class_folders(root: Path, where: Path) -> Cifar10:
     problems: list[str] = []
-    train, test = (_read_half(root, split, problems) for split in _HALVES)
+    train, test = (_read_half(root, split, where, problems) for split in _HALVES)
     if problems:
         raise problems_error(
             where,
@@ -201,7 +201,7 @@ def _read_class_folders(root: Path, where: Path) -> Cifar10:
     return Cifar10(train, test, origin="class folders of images")
 
 
-def _read_half(root: Path, split: str, problems: list[str]) -> LabelledImages:
+def _read_half(root: Path, split: str, where: Path, problems: list[str]) -> LabelledImages:
     def place(path: Path) -> str:
         return path.relative_to(root).as_posix()
 
@@ -222,7 +222,7 @@ def _read_half(root: Path, split: str, problems: list[str]) -> LabelledImages:
         label += [number] * len(inner)
     source = [place(path) for path in paths]
     bad: dict[int, str] = {}
-    images = decode_images(paths, bad, _SIZE)
+    images = decode_images(paths, bad, _SIZE, name=f"cifar10-{split}", source=where)
     problems += [f"{source[row]}: {reason}" for row, reason in bad.items()]
     return LabelledImages(images, np.array(label, np.int16), source)
 

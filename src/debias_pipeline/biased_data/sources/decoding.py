@@ -1,5 +1,6 @@
 """Decode image files to one array, as an image viewer shows them, with all cores."""
 
+import itertools
 import logging
 import mmap
 import os
@@ -8,7 +9,7 @@ import sys
 import warnings
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +21,7 @@ from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffI
 from tqdm import tqdm
 
 from debias_pipeline.biased_data.sources.image_files import formats_of, problem_of
-from debias_pipeline.biased_data.sources.partial_array import Images, PartialArray, sources_key
+from debias_pipeline.biased_data.sources.partial_array import Images, PartialArray
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ Size = tuple[int, int]  # height, width
 MAX_PIXELS: Final = 80_000_000
 
 _CHUNK: Final = 64
-# The finished part of a large array is recorded after this many chunks.
+# Which images of a large array are complete is recorded after this many chunks.
 _CHUNKS_PER_RECORD: Final = 16
 # Number of images that determine the most common size.
 _SAMPLE: Final = 100
@@ -82,7 +83,7 @@ def image_sizes(paths: Sequence[Path], bad: dict[int, str]) -> list[Size | None]
         with _opened(paths[row]) as image:
             sizes[row] = _shown_size(image)
 
-    bad.update(_on_all_cores(read, len(paths)))
+    bad.update(_on_all_cores(read, range(len(paths))))
     return sizes
 
 
@@ -94,6 +95,7 @@ def decode_images(
     resize: bool = False,
     crop: int | None = None,
     name: str = "",
+    source: Path | None = None,
 ) -> Images:
     """Decode images to RGB with all cores.
 
@@ -109,12 +111,13 @@ def decode_images(
         resize: whether to resize images of other sizes to `size` (bicubic, antialiased, without
             keeping the aspect ratio).
         crop: side in pixels of the central square to keep of images of `size`; None for all.
-        name: of the data set, for a progress bar on a terminal.
+        name: of the data set, for a progress bar on a terminal and the name of a temporary file.
+        source: the folder, table or archive of the files; if given, the next run that decodes the
+            same files continues after an interruption.
 
     Returns:
         uint8, N × H × W × 3, or N × crop × crop × 3. A large array is a memory map of a temporary
-        file, which is removed with the last reference. If the process is killed before, the next
-        one that decodes the same files continues.
+        file, which is removed with the last reference.
 
     Raises:
         UserError: if there is not enough disk space for this file.
@@ -123,13 +126,12 @@ def decode_images(
     expected = f"{height}x{width} is expected" if size else f"others are {height}x{width}"
     kept = _central(height, width, crop)
     shape = (len(paths), *(part.stop - part.start for part in kept), 3)
-    key = sources_key(paths, shape, (height, width), resize, crop)
-    partial = PartialArray.open(shape, name, key)
-    images, start = partial.images, partial.complete
-    if start:
+    partial = PartialArray.open(shape, paths, (height, width, resize, crop), name, source)
+    images, is_complete = partial.images, partial.is_complete
+    if is_complete.any():
         logger.info(
             "Continue with the %s of %s images that an interrupted run has decoded",
-            f"{start:,}",
+            f"{is_complete.sum():,}",
             f"{len(paths):,}",
         )
 
@@ -142,16 +144,25 @@ def decode_images(
             _check_size(pixels.shape[:2], (height, width), expected)
             images[row] = pixels[kept]
 
-    def record(chunk: range, failed: bool) -> None:
-        # Images that cannot be decoded are tried again, so that they are reported again.
-        is_due = chunk.stop == len(paths) or chunk.stop // _CHUNK % _CHUNKS_PER_RECORD == 0
-        if is_due and not failed:
-            partial.record(chunk.stop)
+    numbers = itertools.count(1)
 
-    title = f"Decode {name}".strip()
-    bad.update(
-        _on_all_cores(decode, len(paths), start, lambda: _release_pages(images), record, title)
-    )
+    def after_chunk(rows: Sequence[int], failed: Container[int]) -> None:
+        # The next run decodes the failed ones again, so that it reports them again.
+        is_complete[[row for row in rows if row not in failed]] = True
+        if next(numbers) % _CHUNKS_PER_RECORD == 0:
+            partial.record()
+
+    with partial.kept_if_interrupted():
+        bad.update(
+            _on_all_cores(
+                decode,
+                np.flatnonzero(~is_complete).tolist(),
+                release=lambda: _release_pages(images),
+                after_chunk=after_chunk,
+                title=f"Decode {name}".strip(),
+            )
+        )
+        partial.record()
     partial.remove_after_use()
     return images
 
@@ -177,40 +188,40 @@ def _check_size(found: tuple[int, ...], size: Size, expected: str) -> None:
 
 def _on_all_cores(
     work: Callable[[int], None],
-    count: int,
-    start: int = 0,
-    after_chunk: Callable[[], None] | None = None,
-    record: Callable[[range, bool], None] | None = None,
+    rows: Sequence[int],
+    release: Callable[[], None] | None = None,
+    after_chunk: Callable[[Sequence[int], Container[int]], None] | None = None,
     title: str = "",
 ) -> dict[int, str]:
     """Call `work` for every row with all cores; return the messages of its errors by row.
 
     Args:
-        start: the first row.
-        after_chunk: called after some rows, by the thread that did them.
-        record: called with the rows that are done, in order, and whether any row has failed yet.
+        work: called with a row, in any order, in a thread.
+        rows: divided into chunks, each of which one thread works on.
+        release: called after each chunk, in its thread.
+        after_chunk: called after each chunk, in the calling thread and in the order of `rows`,
+            with the rows of the chunk and those of them that failed.
         title: of a progress bar, which is shown on a terminal; "" for no bar.
     """
 
-    def work_chunk(chunk: Iterable[int]) -> dict[int, str]:
+    def work_chunk(chunk: Sequence[int]) -> dict[int, str]:
         failed = {}
         for row in chunk:
             try:
                 work(row)
             except _ImageError as error:
                 failed[row] = str(error)
-        if after_chunk:
-            after_chunk()
+        if release:
+            release()
         return failed
 
-    chunks = [range(count)[first : first + _CHUNK] for first in range(start, count, _CHUNK)]
+    chunks = [rows[first : first + _CHUNK] for first in range(0, len(rows), _CHUNK)]
     bad: dict[int, str] = {}
     # Pillow releases the GIL while decoding. The filter of warnings is not thread-safe, so it is
     # set once here.
     with (
         tqdm(
-            total=count,
-            initial=start,
+            total=len(rows),
             desc=title,
             unit="image",
             disable=not title or not sys.stderr.isatty(),
@@ -222,8 +233,8 @@ def _on_all_cores(
         warnings.simplefilter("ignore")
         for chunk, failed in zip(chunks, pool.map(work_chunk, chunks), strict=True):
             bad |= failed
-            if record:
-                record(chunk, bool(bad))
+            if after_chunk:
+                after_chunk(chunk, failed)
             bar.update(len(chunk))
     return bad
 

@@ -93,7 +93,13 @@ def read_entries(
         found += [f"the {split} split: no images" for split in SPLITS if split not in present]
     bad: dict[int, str] = {}
     images = decode_images(
-        [entry.path for entry in entries], bad, size, resize=resize, crop=crop, name=dataset.name
+        [entry.path for entry in entries],
+        bad,
+        size,
+        resize=resize,
+        crop=crop,
+        name=dataset.name,
+        source=where,
     )
     found += [f"{entries[row].source}: {reason}" for row, reason in bad.items()]
     if found:

@@ -50,8 +50,8 @@ FROM_SUSPECTS = [
     ),
 ]
 
-# Not part of EVALUATION, as trials of a grid do not list suspicious images. Methods that do have
-# a bias branch.
+# Not part of EVALUATION, as trials of a grid do not list suspicious images. Only for methods that
+# have a bias branch.
 SUSPECTS = [
     described_node(
         list_suspects,
