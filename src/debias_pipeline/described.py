@@ -29,7 +29,7 @@ def described_node(
     """
     summary = (inspect.getdoc(func) or "").partition("\n")[0]
     with warnings.catch_warnings():
-        # Kedro warns of `preview_fn` in every run; its version is pinned.
+        # Kedro warns in every run that `preview_fn` is experimental; tests would notice a change.
         warnings.simplefilter("ignore", KedroExperimentalWarning)
         return node_type(
             func, inputs, outputs, name=name, tags=tags, preview_fn=partial(TextPreview, summary)

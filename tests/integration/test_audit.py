@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from test_notebook import PHOTOS, executed, pictures, tables_of, text
+from run_notebook import PHOTOS, executed, pictures, tables_of, text
 from throwaway_project import Outcome, Project, make_project
 
 SHORT = {"device": "cpu", "threads": 1, "recipe__network": "mlp", "recipe__steps": 40}
@@ -94,7 +94,7 @@ def test_the_notebook_shows_verdict_files_and_predictions(
     outcome: Outcome, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     raw_dir = _raw_dir(project)
-    notebook = executed(project, project.path, monkeypatch, PHOTOS, RAW_DIR=raw_dir)
+    [notebook] = executed(PHOTOS, project.path, monkeypatch, {"RAW_DIR": raw_dir})
     params = {"dataset": "folder", "raw_dir": raw_dir}
     assert project.load("audit.verdict", **params)["sentence"] in text(notebook)
     suspects, predicted = tables_of(notebook)

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from in_browser import DESKTOP, PHONE, needs_chromium, opened, serious_barriers
 from throwaway_project import Outcome, Project, make_project
+
+from in_browser import DESKTOP, PHONE, needs_chromium, opened, serious_barriers
 
 METHODS = ("vanilla", "lff")
 PERCENTS = ("0.5pct", "2pct")

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 from forked_kedro import ForkedKedro
-from in_browser import needs_chromium, opened, served
 from throwaway_project import Project
+
+from in_browser import needs_chromium, opened, served
 
 pytestmark = needs_chromium
 # Kedro-Viz asks Google for a font, and what it builds lacks a file that it asks for.

@@ -40,6 +40,8 @@ def test_images_are_a_contact_sheet_of_the_whole_array(tmp_path: Path) -> None:
     assert sheet.getpixel((639, 559)) == (255, 255, 255)
     dataset.save(images[-3:])
     assert image(dataset.preview()).size == (8 * 80, 112)
+    dataset.save(np.zeros((2, 224, 224, 3), np.uint8))
+    assert image(dataset.preview()).size == (8 * 75, 75)
 
 
 def test_the_first_figure_is_the_one_that_is_shown(tmp_path: Path) -> None:
@@ -82,6 +84,8 @@ def test_the_description_is_shown_where_a_preview_can_hold_it(tmp_path: Path) ->
     values = AtomicJSONDataset(filepath=str(tmp_path / "a.json"), metadata=DESCRIBED)
     values.save({"a": 1})
     assert json.loads(values.preview()) == {**DESCRIBED, "a": 1}
+    values.metadata = None
+    assert json.loads(values.preview()) == {"a": 1}
     page = AtomicTextDataset(filepath=str(tmp_path / "a.html"), metadata=DESCRIBED)
     assert page.preview() == "<p>Facts &amp; figures.</p>"
 

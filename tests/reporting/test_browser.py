@@ -1,6 +1,5 @@
 """Pages in a browser: what is visible, and what switches, filters and buttons do."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,13 +18,10 @@ from debias_pipeline.reporting import (
     write_index_page,
     write_leaderboard_page,
 )
+from in_browser import CHROMIUM, DESKTOP, PHONE, needs_chromium, serious_barriers
 
 playwright = pytest.importorskip("playwright.sync_api")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH"),
-]
+pytestmark = [pytest.mark.slow, needs_chromium]
 # Drawing figures takes longer than all that is tested here.
 FIGURES = dict.fromkeys(
     (
@@ -40,7 +36,7 @@ FIGURES = dict.fromkeys(
 )
 # Long lists, of which the first items are enough.
 OMITTED = ".gallery li:nth-child(n+4), tbody tr:nth-child(n+5), .looks li:nth-child(n+3)"
-SIZES = {"phone": (390, 844), "desktop": (1280, 900)}
+SIZES = {"phone": PHONE, "desktop": DESKTOP}
 
 
 @pytest.fixture(scope="module")
@@ -276,17 +272,7 @@ def test_tables_are_copied_as_markdown_and_csv(open_page: Opener) -> None:
     ],
 )
 def test_no_serious_barriers(open_page: Opener, name: str, size: str, scheme: str) -> None:
-    axe = pytest.importorskip("axe_core_python.sync_playwright")
-    script = Path(axe.__file__).with_name("axe.min.js").read_text("utf-8")
-    page = open_page(name, size, scheme)
-    page.evaluate(script)
-    found = page.evaluate("selector => axe.run({exclude: [[selector]]})", OMITTED)["violations"]
-    serious = [
-        (each["id"], [node["html"][:200] for node in each["nodes"][:3]])
-        for each in found
-        if each["impact"] in ("serious", "critical")
-    ]
-    assert serious == []
+    assert serious_barriers(open_page(name, size, scheme), OMITTED) == []
 
 
 def test_print_shows_the_figures_and_cuts_no_table(open_page: Opener, tmp_path: Path) -> None:

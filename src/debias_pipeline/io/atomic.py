@@ -1,6 +1,5 @@
 """Dataset classes of kedro-datasets with atomic saving."""
 
-import json
 from collections.abc import Callable, Sequence
 from copy import copy
 from pathlib import PurePosixPath
@@ -9,14 +8,16 @@ from typing import Any, ClassVar
 import fsspec
 import pandas as pd
 from fsspec import AbstractFileSystem
-from kedro_datasets._typing import JSONPreview, PlotlyPreview, TablePreview
 from kedro_datasets.json import JSONDataset
 from kedro_datasets.pandas import CSVDataset, ParquetDataset
 from kedro_datasets.text import TextDataset
 
 from debias_pipeline.io.previews import (
-    DESCRIPTION,
     DescribedMixin,
+    JSONPreview,
+    PlotlyPreview,
+    TablePreview,
+    json_preview,
     line_chart,
     table_of_metrics,
 )
@@ -73,9 +74,8 @@ class AtomicJSONDataset(AtomicSaveMixin, JSONDataset):  # type: ignore[misc]
     }
 
     def preview(self) -> JSONPreview:
-        """Return the content for Kedro-Viz, after the description in the catalog."""
-        described = {DESCRIPTION: (self.metadata or {}).get(DESCRIPTION)}
-        return JSONPreview(json.dumps({**described, **self.load()}))
+        """Return the content for Kedro-Viz; see `previews.json_preview`."""
+        return json_preview(self.load(), self.metadata)
 
 
 class MetricsDataset(AtomicJSONDataset):

@@ -6,10 +6,9 @@ from typing import Final
 
 from kedro.io import DatasetError
 from kedro.io.core import get_filepath_str
-from kedro_datasets._typing import ImagePreview
 
 from debias_pipeline.io.file_dataset import FileDataset
-from debias_pipeline.io.previews import drawing
+from debias_pipeline.io.previews import ImagePreview, svg_preview
 from debias_pipeline.io.storage import appearing
 
 _INDEX: Final = "index.json"
@@ -41,7 +40,7 @@ class FiguresDataset(FileDataset[dict[str, str]]):
     def preview(self) -> ImagePreview:
         """Return the first figure, which is the main one, for Kedro-Viz; empty if there is none."""
         figures = self.load()
-        return drawing(next(iter(figures.values()))) if figures else ImagePreview("")
+        return svg_preview(next(iter(figures.values()))) if figures else ImagePreview("")
 
     def save(self, data: dict[str, str]) -> None:
         """Write the figures and remove those of an earlier save.

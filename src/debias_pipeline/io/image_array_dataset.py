@@ -8,11 +8,10 @@ from typing import IO, Any, Final, cast
 import numpy as np
 import numpy.typing as npt
 from kedro.io import DatasetError, Version
-from kedro_datasets._typing import ImagePreview
 
 from debias_pipeline.errors import one_line
 from debias_pipeline.io.file_dataset import FileDataset
-from debias_pipeline.io.previews import contact_sheet
+from debias_pipeline.io.previews import ImagePreview, contact_sheet
 from debias_pipeline.io.storage import LOCAL, cached, default_cache
 
 Images = npt.NDArray[np.uint8]

@@ -1,4 +1,4 @@
-"""What Kedro-Viz shows of datasets.
+"""Make previews of datasets for Kedro-Viz.
 
 Kedro-Viz calls `preview` with the `preview_args` of the catalog, and draws the result by the return
 type, one of kedro-datasets. It has no place for the description of a dataset in the catalog, so the
@@ -7,6 +7,7 @@ previews that can hold a sentence contain it.
 
 import base64
 import html
+import json
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from typing import Any, Final
@@ -14,11 +15,33 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from kedro_datasets._typing import HTMLPreview, ImagePreview, PlotlyPreview, TablePreview
 
-DESCRIPTION: Final = "description"
+# Kedro-Viz selects how to show a preview by these types, and kedro-datasets exports them nowhere
+# else. As the module is private, only this file imports it, and the major version is pinned.
+from kedro_datasets._typing import (
+    HTMLPreview,
+    ImagePreview,
+    JSONPreview,
+    PlotlyPreview,
+    TablePreview,
+)
 
-# Of a contact sheet: images across and down, and the smallest width of an image in pixels.
+__all__ = [
+    "DescribedMixin",
+    "HTMLPreview",
+    "ImagePreview",
+    "JSONPreview",
+    "PlotlyPreview",
+    "TablePreview",
+    "contact_sheet",
+    "json_preview",
+    "line_chart",
+    "svg_preview",
+    "table_of_metrics",
+]
+
+# Of a contact sheet: images across and down, and the least width of an image in pixels. Larger
+# images are shown with less than twice this width.
 _ACROSS: Final = 8
 _DOWN: Final = 5
 _WIDTH: Final = 64
@@ -31,7 +54,19 @@ class DescribedMixin:
 
     def preview(self) -> HTMLPreview:
         """Return the description in the catalog as a paragraph."""
-        return HTMLPreview(f"<p>{html.escape((self.metadata or {}).get(DESCRIPTION, ''))}</p>")
+        return HTMLPreview(f"<p>{html.escape(_description(self.metadata))}</p>")
+
+
+def json_preview(content: Mapping[str, Any], metadata: Mapping[str, Any] | None) -> JSONPreview:
+    """Return the content of a dataset, after its description in the catalog.
+
+    Args:
+        content: what is shown; if it has a key `description`, this is shown instead.
+        metadata: of the dataset in the catalog.
+    """
+    description = _description(metadata)
+    described = {"description": description} if description else {}
+    return JSONPreview(json.dumps({**described, **content}))
 
 
 def contact_sheet(images: npt.NDArray[np.uint8]) -> ImagePreview:
@@ -43,8 +78,9 @@ def contact_sheet(images: npt.NDArray[np.uint8]) -> ImagePreview:
     from PIL import Image
 
     rows = np.unique(np.linspace(0, len(images) - 1, _ACROSS * _DOWN).astype(int))
-    scale = max(1, -(-_WIDTH // images.shape[2]))
-    shown = images[rows].repeat(scale, axis=1).repeat(scale, axis=2)
+    width = images.shape[2]
+    step, scale = max(1, width // _WIDTH), -(-_WIDTH // width)
+    shown = images[rows, ::step, ::step].repeat(scale, axis=1).repeat(scale, axis=2)
     _, height, width, _ = shown.shape
     sheet = np.zeros((-(-len(rows) // _ACROSS) * height, _ACROSS * width, 3), np.uint8)
     for position, image in enumerate(shown):
@@ -52,15 +88,15 @@ def contact_sheet(images: npt.NDArray[np.uint8]) -> ImagePreview:
         sheet[down * height : (down + 1) * height, across * width : (across + 1) * width] = image
     stream = BytesIO()
     Image.fromarray(sheet).save(stream, "PNG")
-    return _encoded(stream.getvalue())
+    return _as_image_preview(stream.getvalue())
 
 
-def drawing(svg: str) -> ImagePreview:
+def svg_preview(svg: str) -> ImagePreview:
     """Return an SVG as a PNG in base64, the only kind of image that Kedro-Viz shows."""
     # Slow to import.
     import vl_convert
 
-    return _encoded(vl_convert.svg_to_png(svg))
+    return _as_image_preview(vl_convert.svg_to_png(svg))
 
 
 def table_of_metrics(metrics: Mapping[str, Any], columns: Sequence[str]) -> TablePreview:
@@ -70,8 +106,9 @@ def table_of_metrics(metrics: Mapping[str, Any], columns: Sequence[str]) -> Tabl
         metrics: see `records.Metrics`.
         columns: metrics to show; `step` is a number, the others are fractions, shown in per cent.
     """
+    scales = {name: 1 if name == "step" else 100 for name in columns}
     rows = [
-        [rule, *(_shown(of_rule.get(name), 1 if name == "step" else 100) for name in columns)]
+        [rule, *(_format_metric(of_rule.get(name), scale) for name, scale in scales.items())]
         for rule, of_rule in metrics["checkpoints"].items()
         if of_rule
     ]
@@ -112,7 +149,11 @@ def line_chart(
     return PlotlyPreview({"data": traces, "layout": layout})
 
 
-def _shown(metric: Mapping[str, Any] | None, scale: float) -> str:
+def _description(metadata: Mapping[str, Any] | None) -> str:
+    return str((metadata or {}).get("description", ""))
+
+
+def _format_metric(metric: Mapping[str, Any] | None, scale: float) -> str:
     if metric is None or metric["mean"] is None:
         return "–"
     digits = 0 if scale == 1 else 1
@@ -124,5 +165,5 @@ def _shown(metric: Mapping[str, Any] | None, scale: float) -> str:
     return f"{scale * metric['mean']:.{digits}f}{spread}"
 
 
-def _encoded(png: bytes) -> ImagePreview:
+def _as_image_preview(png: bytes) -> ImagePreview:
     return ImagePreview(base64.b64encode(png).decode())

@@ -1,4 +1,4 @@
-"""Pages of real runs in Chromium."""
+"""Open pages in Chromium, and check what every page promises."""
 
 import functools
 import http.server
@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -23,31 +24,35 @@ PHONE, DESKTOP = (390, 844), (1280, 900)
 def opened(
     url: str,
     size: tuple[int, int] = DESKTOP,
+    scheme: str = "light",
     answers: Mapping[str, str] | None = None,
-    ignored: str = "nothing",
+    ignored: tuple[str, ...] = (),
 ) -> Iterator["Page"]:
-    """A page, which must leave no error in the console and ask no other server.
+    """Open a page; at the end check that no error was logged and no other server was asked.
 
     Args:
         url: of the page.
         size: of the window, in pixels.
+        scheme: of colours, light or dark.
         answers: pattern of URLs → body of the answer that they get without being asked for.
-        ignored: beginning of errors in the console that are not ours.
+        ignored: beginnings of errors in the console that are not ours.
     """
     from playwright.sync_api import sync_playwright
 
     faults: list[str] = []
-    server = "file:" if url.startswith("file:") else url.partition("/?")[0].partition("/#")[0]
+    answered: set[str] = set()
+    server = urlsplit(url)._replace(path="/", query="", fragment="").geturl()
 
     def note(asked: str) -> None:
         if not asked.startswith((server, "data:", "blob:")) and asked not in answered:
             faults.append(asked)
 
-    answered: set[str] = set()
     with sync_playwright() as started:
         browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(viewport=dict(zip(("width", "height"), size, strict=True)))
-        page.set_default_timeout(30_000)
+        page = browser.new_page(
+            viewport=dict(zip(("width", "height"), size, strict=True)), color_scheme=scheme
+        )
+        page.set_default_timeout(60_000)
         for pattern, body in (answers or {}).items():
 
             def answer(route, *, body=body):
@@ -74,21 +79,28 @@ def opened(
     assert not faults, faults
 
 
-def serious_barriers(page: "Page") -> list[tuple[str, list[str]]]:
-    """What axe-core finds that keeps people from using a page: rules, with elements."""
+def serious_barriers(page: "Page", omitted: str = "") -> list[tuple[str, list[str]]]:
+    """Return the rules of axe-core that a page seriously violates, with elements.
+
+    Args:
+        page: the page, as it is shown.
+        omitted: selector of elements to leave out.
+    """
     import axe_core_python.sync_playwright as axe
 
-    page.evaluate(Path(axe.__file__).with_name("axe.min.js").read_text("utf-8"))
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(Path(axe.__file__).with_name("axe.min.js").read_text("utf-8"))
+    options = {"exclude": [[omitted]]} if omitted else {}
     return [
         (found["id"], [node["html"][:200] for node in found["nodes"][:3]])
-        for found in page.evaluate("axe.run()")["violations"]
+        for found in page.evaluate("options => axe.run(options)", options)["violations"]
         if found["impact"] in ("serious", "critical")
     ]
 
 
 @contextmanager
 def served(folder: Path) -> Iterator[str]:
-    """The files of a folder by HTTP; yields the URL."""
+    """Serve the files of a folder by HTTP; yield the URL."""
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *_: object) -> None:
