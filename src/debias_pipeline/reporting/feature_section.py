@@ -158,7 +158,8 @@ def _map_chart(mapped: pd.DataFrame, places: Any, colourings: Sequence[_Colourin
         "legend": {
             "orient": "bottom",
             "title": None,
-            "columns": 5,
+            # At most two rows, as the page does not make room for more when the choice changes.
+            "columns": 6 if any(_UNKNOWN in each.names for each in colourings) else 5,
             "labelLimit": 90,
             "symbolLimit": len(_COLOUR_VARIABLES),
             "symbolOpacity": 1,
