@@ -26,6 +26,8 @@ def test_misclassified_images_are_named_those_of_most_seeds_first(disent: Run) -
     assert of_zero == sorted(of_zero, reverse=True)
     wrong = len({*range(0, 200, 5), *range(0, 200, 6)})
     assert f"of {wrong} test images" in gallery.note
+    of_seed = sum("4" in tile.by_seed for tile in gallery.tiles)
+    assert f"{of_seed} of {len(range(0, 200, 6))} test images" in gallery.note_by_seed["4"]
 
 
 def test_without_mistakes_there_is_no_gallery(disent: Run) -> None:

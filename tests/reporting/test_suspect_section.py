@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from html.parser import HTMLParser
 from typing import Any
 
 import numpy as np
@@ -79,6 +80,17 @@ def page_of(run: Run, section: SuspectSection) -> str:
     return write_audit_report("A shortcut.", ["Evidence."], section, run.data_card, {})
 
 
+class TagsAndAttributes(HTMLParser):
+    """The names of all tags and attributes of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.names |= {tag, *(name for name, _ in attrs)}
+
+
 def test_audit_and_method_reports_show_images_and_where_branches_look(disent: Run) -> None:
     section = section_of(disent)
     for page in (page_of(disent, section), method_report(disent, suspects=section)):
@@ -117,13 +129,19 @@ def test_pages_with_photos_stay_small(disent: Run, shape: tuple[int, int]) -> No
 
 
 def test_names_are_escaped(disent: Run) -> None:
-    names = [f'<b>"{label}"' for label in range(10)]
+    # No template has this tag or this attribute.
+    nasty = "</script><x-tag>'\" x-attribute="
+    names = [f"{nasty}label {label}" for label in range(10)]
     run = with_names(disent, names, names)
-    files = [f'<i>"{row}".png' for row in range(len(run.manifest))]
+    files = [f"{nasty}file {row}" for row in range(len(run.manifest))]
     run = replace(run, manifest=run.manifest.assign(source=files))
-    estimates = {**ESTIMATES, "worst_group": "<u>"}
-    page = page_of(run, section_of(run, estimates))
-    assert not re.search(r"<[iu]>|<b>\"", page)
+    section = section_of(run, {**ESTIMATES, "worst_group": f"{nasty}group"})
+    for page in (page_of(run, section), method_report(run, suspects=section)):
+        assert all(f"x-attribute={name}" in page for name in ("label 3", "file 0", "group"))
+        parser = TagsAndAttributes()
+        parser.feed(page)
+        assert {"li", "img", "data-file", "alt"} <= parser.names
+        assert not [name for name in parser.names if "x-" in name]
 
 
 def test_estimates_say_how_many_labelled_images_they_rest_on(disent: Run) -> None:

@@ -1,13 +1,18 @@
 import io
+from contextlib import redirect_stdout
 from dataclasses import replace
 
 import pytest
+from kedro.io import DataCatalog, MemoryDataset
+from kedro.pipeline import node, pipeline
+from made_up_grids import a_grid
 from made_up_published import IN_WORDS, OTHER_SOURCE, published, published_elsewhere
 from made_up_runs import Run, based_on, make_run, with_few_images
 from rich.console import Console
 
+from debias_pipeline.hooks.summary import print_summary
 from debias_pipeline.published import PublishedAccuracy
-from debias_pipeline.reporting import RecipeChange, headline_table
+from debias_pipeline.reporting import RecipeChange, headline_table, make_leaderboard
 
 
 def rendered(runs: list[Run], published: dict[str, list[PublishedAccuracy]], width: int) -> str:
@@ -110,3 +115,16 @@ def test_another_recipe_and_the_name_of_the_data_are_shown(one_seed: Run) -> Non
     assert "2pct" not in text
     assert "steps 40 instead of 2000" in text
     assert "deviation over seeds" not in text
+
+
+def test_tables_of_a_run_are_not_wrapped_at_80_columns_in_a_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("COLUMNS", "FORCE_COLOR", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+    data = {"parameters": {}, "leaderboard_json": make_leaderboard(a_grid())}
+    catalog = DataCatalog({name: MemoryDataset(value) for name, value in data.items()})
+    output = io.StringIO()
+    with redirect_stdout(output):
+        print_summary(pipeline([node(lambda: {}, None, "leaderboard_json")]), catalog)
+    assert 80 < max(map(len, output.getvalue().splitlines())) <= 160

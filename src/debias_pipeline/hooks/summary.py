@@ -51,20 +51,21 @@ def print_summary(pipeline: Pipeline, catalog: Catalog) -> None:
     names = (f"{name}.metrics" for name in (*method_names(), PRETRAINED))
     evaluated = baseline_first(name for name in names if name in outputs)
     console = Console()
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        # rich takes 80 columns where there is no terminal, and would wrap the tables.
+    is_file = not (console.is_terminal or console.is_jupyter)
+    if is_file and "COLUMNS" not in os.environ:
+        # rich takes 80 columns for files and pipes, and would wrap the tables.
         console.width = _WIDTH_OF_FILES
     if evaluated:
         table = _headline_table([name.split(".")[0] for name in evaluated], catalog, parameters)
         console.print(table)
     if f"{AUDIT}.verdict" in outputs:
         verdict = catalog.load(f"{AUDIT}.verdict")
-        console.print(verdict_text(verdict), soft_wrap=not console.is_terminal)
+        console.print(verdict_text(verdict), soft_wrap=is_file)
     for name in (*evaluated, f"{AUDIT}.metrics"):
         entry = f"{name.removesuffix('metrics')}label_estimates"
         if entry in outputs and (estimates := catalog.load(entry))["labelled"]:
             text = estimates_text(entry.split(".")[0], estimates)
-            console.print(text, soft_wrap=not console.is_terminal)
+            console.print(text, soft_wrap=is_file)
     if "leaderboard_json" in outputs:
         console.print(leaderboard_tables(catalog.load("leaderboard_json")))
     tuning = catalog.load(f"{TUNE}.tuning") if f"{TUNE}.tuning" in outputs else None

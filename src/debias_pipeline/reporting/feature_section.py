@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,22 +14,26 @@ from debias_pipeline.reporting.gallery import Pixels, image_address
 from debias_pipeline.reporting.pages import FigureBlock, FigureText, figure_blocks
 from debias_pipeline.reporting.plots import bare_axes, drawing_style, new_figure, to_svg
 from debias_pipeline.reporting.suspect_section import Picture
-from debias_pipeline.reporting.text import Attribute, attribute_name, percentage
+from debias_pipeline.reporting.text import Attribute, attribute_name, counted, percentage
 
 # Number of variables --value-0, … of colours; maps of attributes with more values are left out.
 _COLOURS: Final = 10
-# The colours of the light scheme.
+# The index of the colour and the shape of images whose value is unknown.
+_UNKNOWN: Final = _COLOURS
+_UNKNOWN_NAME: Final = "not known"
+_COLOUR_VARIABLES: Final = (*(f"--value-{index}" for index in range(_COLOURS)), "--neutral")
+# The same colours in the light scheme.
 _DRAWN_COLOURS: Final = (
     *("#1f6fb4", "#c24f00", "#2a7d2a", "#c9222b", "#7b52ab"),
     *("#8c564b", "#b0427a", "#5f5f5f", "#7a7a00", "#00798a"),
+    "#6b6b6b",
 )
 _SHAPES: Final = ("circle", "square", "triangle-up", "diamond", "cross")
 _MARKERS: Final = ("o", "s", "^", "D", "P")
 _BRANCHES: Final = ("debiased branch, z_i", "bias branch, z_b")
 # Where the map of z_b begins, in widths of a map.
-_SECOND: Final = 1.15
+_SECOND_MAP: Final = 1.15
 _MOST_SWAPS: Final = 4
-_NOT_KNOWN: Final = "not known"
 _TEXT: Final = FigureText(
     "Maps of both branches",
     "Each mark is a test image; images with similar features are near each other (t-SNE, so "
@@ -59,10 +63,26 @@ class FeatureSection:
     seed: int
 
 
+class _Colouring(NamedTuple):
+    """Colours and shapes of the marks by one attribute.
+
+    Attributes:
+        key: the attribute.
+        title: what the choice of the attribute is called.
+        indexes: index of the colour and the shape of each mark.
+        names: name of the value of each index that is used.
+    """
+
+    key: Attribute
+    title: str
+    indexes: list[int]
+    names: dict[int, str]
+
+
 def feature_section(
     feature_map: Mapping[str, Any], images: Pixels, manifest: pd.DataFrame, data_card: DataCard
 ) -> FeatureSection | None:
-    """Return what a page shows about the features of both branches; None if they are not known.
+    """Return what a page shows about the features of both branches; None if there is nothing.
 
     Args:
         feature_map: see `evaluation.map_features`.
@@ -71,83 +91,93 @@ def feature_section(
         data_card: facts about the data set.
     """
     tensors = {name: tensor.numpy() for name, tensor in feature_map["tensors"].items()}
-    if not len(tensors["mapped"]):
-        return None
-    table = manifest.reset_index(drop=True)
-    names = pd.DataFrame(
-        {
-            "label": [attribute_name(data_card, "label", value) for value in table["label"]],
-            "bias": [
-                attribute_name(data_card, "bias", value) if value >= 0 else _NOT_KNOWN
-                for value in table["bias"]
-            ],
-            "file": table["source"],
-        }
-    )
-    points = names.loc[tensors["mapped"]].reset_index(drop=True)
+    facts = _image_facts(manifest, data_card)
+    mapped = facts.loc[tensors["mapped"]].reset_index(drop=True)
     places = tensors["places"].astype(float).round(3)
-    choices = _choices(points, data_card)
-    figures = {"feature_map": _draw(points, places, choices)} if choices else {}
-    charts = {"feature_map": _chart(points, places, choices)} if choices else {}
+    colourings = _colourings(mapped, data_card)
+    figures = {"feature_map": _draw_maps(places, colourings)} if colourings else {}
+    charts = {"feature_map": _map_chart(mapped, places, colourings)} if colourings else {}
+    figure = next(iter(figure_blocks({"feature_map": _TEXT}, figures, charts)), None)
+    swaps = _swapped_pairs(tensors, facts, images)
+    if figure is None and not swaps:
+        return None
     return FeatureSection(
-        figure=next(iter(figure_blocks({"feature_map": _TEXT}, figures, charts)), None),
-        nearest=_nearest_in_words(tensors, names),
-        swaps=_swaps(tensors, names, images),
+        figure=figure,
+        nearest=_nearest_in_words(tensors, facts),
+        swaps=swaps,
         searched=f"{feature_map['metadata']['searched']:,}",
         seed=feature_map["metadata"]["seed"],
     )
 
 
-def _choices(points: pd.DataFrame, data_card: DataCard) -> list[tuple[Attribute, str, list[str]]]:
-    """Return key, name and values of the attributes that colours can show."""
-    attributes: tuple[tuple[Attribute, str, list[str]], ...] = (
-        ("label", data_card["label_name"], data_card["label_names"]),
-        ("bias", data_card["bias_name"], data_card["bias_names"]),
+def _image_facts(manifest: pd.DataFrame, data_card: DataCard) -> pd.DataFrame:
+    """Return codes and names of label and bias of each image; a name may occur several times."""
+    facts = manifest[["label", "bias"]].reset_index(drop=True)
+    known = facts["bias"] >= 0
+    return facts.assign(
+        bias_known=known,
+        label_name=[attribute_name(data_card, "label", code) for code in facts["label"]],
+        bias_name=[
+            attribute_name(data_card, "bias", code) if code >= 0 else _UNKNOWN_NAME
+            for code in facts["bias"]
+        ],
+        file=manifest["source"].to_numpy(),
     )
-    found = []
-    for key, name, order in attributes:
-        present = set(points[key])
-        values = [each for each in order if each in present]
-        values += sorted(present - set(values) - {_NOT_KNOWN})
-        if 1 < len(values) <= _COLOURS:
-            found.append((key, f"{key}: {name}", values))
-    return found
 
 
 # --- Maps -----------------------------------------------------------------------------------------
 
 
-def _chart(
-    points: pd.DataFrame, places: Any, choices: Sequence[tuple[Attribute, str, list[str]]]
-) -> Chart:
+def _colourings(mapped: pd.DataFrame, data_card: DataCard) -> list[_Colouring]:
+    """Return the attributes that colours can show."""
+    attributes: tuple[tuple[Attribute, str], ...] = (
+        ("label", data_card["label_name"]),
+        ("bias", data_card["bias_name"]),
+    )
+    found = []
+    for key, name in attributes:
+        codes = sorted(code for code in set(mapped[key]) if code >= 0)
+        if not 1 < len(codes) <= _COLOURS:
+            continue
+        index_of = {code: index for index, code in enumerate(codes)}
+        indexes = [index_of.get(code, _UNKNOWN) for code in mapped[key]]
+        names = {index: attribute_name(data_card, key, code) for code, index in index_of.items()}
+        if _UNKNOWN in indexes:
+            names[_UNKNOWN] = _UNKNOWN_NAME
+        found.append(_Colouring(key, f"{key}: {name}", indexes, names))
+    return found
+
+
+def _map_chart(mapped: pd.DataFrame, places: Any, colourings: Sequence[_Colouring]) -> Chart:
     """Return both maps in one view, since a chart as wide as the page cannot have two."""
-    domain = [*dict.fromkeys(value for *_, values in choices for value in values), _NOT_KNOWN]
+    indexes = json.dumps({each.key: list(each.names) for each in colourings})
+    names = json.dumps({each.key: each.names for each in colourings})
     shown = {
         "field": "shown",
         "type": "nominal",
         "legend": {
             "orient": "bottom",
             "title": None,
-            "columns": 5,
+            # At most two rows, as the page does not make room for more when the choice changes.
+            "columns": 6 if any(_UNKNOWN in each.names for each in colourings) else 5,
             "labelLimit": 90,
-            "symbolLimit": _COLOURS,
+            "symbolLimit": len(_COLOUR_VARIABLES),
             "symbolOpacity": 1,
-            "values": {
-                "expr": f"({json.dumps({key: names for key, _, names in choices})})[choice]"
-            },
+            "values": {"expr": f"({indexes})[choice]"},
+            "labelExpr": f"({names})[choice][datum.value]",
         },
     }
-    colours = [f"--value-{place % _COLOURS}" for place in range(len(domain) - 1)] + ["--neutral"]
-    shapes = [_SHAPES[place % len(_SHAPES)] for place in range(len(domain))]
+    domain = list(range(len(_COLOUR_VARIABLES)))
+    shapes = [_SHAPES[index % len(_SHAPES)] for index in domain]
     layers: list[dict[str, Any]] = [
         {
             "data": {"name": "points"},
-            "transform": [{"calculate": "datum[choice]", "as": "shown"}],
+            "transform": [{"calculate": "datum[choice + '_index']", "as": "shown"}],
             "mark": {"type": "point", "filled": True, "size": 34, "opacity": 0.85},
             "encoding": {
-                "x": {"field": f"x{branch}", **_axis(1 + _SECOND)},
+                "x": {"field": f"x{branch}", **_axis(1 + _SECOND_MAP)},
                 "y": {"field": f"y{branch}", **_axis(1.12)},
-                "color": {**shown, "scale": {"domain": domain, "range": colours}},
+                "color": {**shown, "scale": {"domain": domain, "range": _COLOUR_VARIABLES}},
                 "shape": {**shown, "scale": {"domain": domain, "range": shapes}},
                 "tooltip": [{"field": name} for name in ("label", "bias", "file")],
             },
@@ -159,23 +189,27 @@ def _chart(
             "data": {"values": [{}]},
             "mark": {"type": "text", "text": name, "fontSize": 12, "tooltip": None},
             "encoding": {
-                "x": {"datum": 0.5 + branch * _SECOND, **_axis(1 + _SECOND)},
+                "x": {"datum": 0.5 + branch * _SECOND_MAP, **_axis(1 + _SECOND_MAP)},
                 "y": {"datum": 1.09, **_axis(1.12)},
                 "color": {"value": "--text"},
             },
         }
         for branch, name in enumerate(_BRANCHES)
     ]
-    rows = [
-        (*texts, *np.round([x, y, x_b + _SECOND, y_b], 3).tolist())
-        for texts, ((x, y), (x_b, y_b)) in zip(
-            points.itertuples(index=False), places.tolist(), strict=True
-        )
-    ]
+    columns: dict[str, Sequence[Any]] = {
+        **{name: mapped[f"{name}_name"].tolist() for name in ("label", "bias")},
+        "file": mapped["file"].tolist(),
+        **{f"{each.key}_index": each.indexes for each in colourings},
+        **{
+            f"{axis}{branch}": (places[:, branch, place] + offset).round(3).tolist()
+            for branch in range(2)
+            for place, (axis, offset) in enumerate((("x", branch * _SECOND_MAP), ("y", 0)))
+        },
+    }
     return Chart(
         {"height": 330, "layer": layers},
-        {"points": Table(("label", "bias", "file", "x0", "y0", "x1", "y1"), rows)},
-        choices=[(key, name) for key, name, _ in choices],
+        {"points": Table([*columns], [*zip(*columns.values(), strict=True)])},
+        choices=[(each.key, each.title) for each in colourings],
     )
 
 
@@ -187,31 +221,29 @@ def _axis(end: float) -> dict[str, Any]:
     }
 
 
-def _draw(
-    points: pd.DataFrame, places: Any, choices: Sequence[tuple[Attribute, str, list[str]]]
-) -> str:
+def _draw_maps(places: Any, colourings: Sequence[_Colouring]) -> str:
     """Return the maps as SVG: a row per attribute, a column per branch."""
     with drawing_style():
-        figure = new_figure(3.4 * len(choices))
-        parts = figure.subfigures(len(choices), 1, squeeze=False)[:, 0]
-        for part, (key, name, values) in zip(parts, choices, strict=True):
+        figure = new_figure(3.4 * len(colourings))
+        parts = figure.subfigures(len(colourings), 1, squeeze=False)[:, 0]
+        for part, colouring in zip(parts, colourings, strict=True):
             axes = part.subplots(1, 2)
-            for place, value in enumerate(values):
-                of_value = (points[key] == value).to_numpy()
+            indexes = np.array(colouring.indexes)
+            for index, name in colouring.names.items():
                 for branch in range(2):
-                    x, y = places[of_value, branch].T
+                    x, y = places[indexes == index, branch].T
                     axes[branch].scatter(
                         x,
                         y,
                         s=9,
-                        color=_DRAWN_COLOURS[place],
-                        marker=_MARKERS[place % len(_MARKERS)],
+                        color=_DRAWN_COLOURS[index],
+                        marker=_MARKERS[index % len(_MARKERS)],
                         linewidth=0,
-                        label=value if not branch else None,
+                        label=name if not branch else None,
                     )
             for branch, title in enumerate(_BRANCHES):
                 bare_axes(axes[branch])
-                axes[branch].set_title(f"{title}; {name}")
+                axes[branch].set_title(f"{title}; {colouring.title}")
             part.legend(loc="outside lower center", ncols=5)
         return to_svg(figure, "feature_map")
 
@@ -219,10 +251,10 @@ def _draw(
 # --- Swapped features -----------------------------------------------------------------------------
 
 
-def _nearest_in_words(tensors: Mapping[str, Any], names: pd.DataFrame) -> str:
+def _nearest_in_words(tensors: Mapping[str, Any], facts: pd.DataFrame) -> str:
     a, b, first = tensors["mapped"], tensors["partners"], tensors["nearest"][:, 0]
-    label, bias = (names[key].to_numpy() for key in ("label", "bias"))
-    known = (bias[b] != _NOT_KNOWN) & (bias[a] != _NOT_KNOWN) & (bias[first] != _NOT_KNOWN)
+    label, bias, bias_known = (facts[key].to_numpy() for key in ("label", "bias", "bias_known"))
+    known = bias_known[a] & bias_known[b] & bias_known[first]
     differ = label[a] != label[b]
     if known.any():
         differ &= known & (bias[a] != bias[b])
@@ -231,8 +263,8 @@ def _nearest_in_words(tensors: Mapping[str, Any], names: pd.DataFrame) -> str:
     of_a = percentage(float((label[first] == label[a])[differ].mean()))
     what = "label and bias attribute" if known.any() else "label"
     text = (
-        f"For {differ.sum():,} pairs of test images A and B that differ in {what}, the training "
-        f"image nearest to z_i of A and z_b of B has the label of A in {of_a}"
+        f"For {counted(int(differ.sum()), 'pair')} of test images A and B that differ in {what}, "
+        f"the training image nearest to z_i of A and z_b of B has the label of A in {of_a}"
     )
     if known.any():
         of_b = percentage(float((bias[first] == bias[b])[differ].mean()))
@@ -240,22 +272,25 @@ def _nearest_in_words(tensors: Mapping[str, Any], names: pd.DataFrame) -> str:
     return f"{text} of cases."
 
 
-def _swaps(
-    tensors: Mapping[str, Any], names: pd.DataFrame, images: Pixels
+def _swapped_pairs(
+    tensors: Mapping[str, Any], facts: pd.DataFrame, images: Pixels
 ) -> list[tuple[str, list[Picture]]]:
-    """Return a pair for each of the first labels of A whose labels and bias attributes differ."""
-    swaps: dict[str, tuple[str, list[Picture]]] = {}
+    """Return a pair for each of the first labels of A whose labels and bias attributes differ.
+
+    Bias attributes that are not known count as different.
+    """
+    pairs: dict[int, tuple[str, list[Picture]]] = {}
     rows = zip(tensors["mapped"], tensors["partners"], tensors["nearest"], strict=True)
     for a, b, nearest in rows:
-        one, other = names.loc[a], names.loc[b]
-        same_bias = one["bias"] == other["bias"] != _NOT_KNOWN
-        if one["label"] in swaps or one["label"] == other["label"] or same_bias:
+        one, other = facts.loc[a], facts.loc[b]
+        same_bias = one["bias_known"] and one["bias"] == other["bias"]
+        if one["label"] in pairs or one["label"] == other["label"] or same_bias:
             continue
         pictures = [
             Picture(
                 image_address(np.asarray(images[row])),
-                names["file"][row],
-                f"{kind}: {_words(names.loc[row])}",
+                facts["file"][row],
+                f"{kind}: {_describe_image(facts.loc[row])}",
             )
             for kind, row in (
                 ("A", a),
@@ -263,11 +298,12 @@ def _swaps(
                 *((f"nearest {place}", row) for place, row in enumerate(nearest, 1)),
             )
         ]
-        swaps[one["label"]] = (f"z_i of “{_words(one)}”, z_b of “{_words(other)}”", pictures)
-        if len(swaps) == _MOST_SWAPS:
+        title = f"z_i of “{_describe_image(one)}”, z_b of “{_describe_image(other)}”"
+        pairs[one["label"]] = (title, pictures)
+        if len(pairs) == _MOST_SWAPS:
             break
-    return [*swaps.values()]
+    return [*pairs.values()]
 
 
-def _words(names: pd.Series) -> str:
-    return f"{names['label']}" + ("" if names["bias"] == _NOT_KNOWN else f", {names['bias']}")
+def _describe_image(facts: pd.Series) -> str:
+    return f"{facts['label_name']}" + (f", {facts['bias_name']}" if facts["bias_known"] else "")

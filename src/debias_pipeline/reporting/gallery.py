@@ -57,11 +57,13 @@ class Gallery:
         name: id on the page.
         tiles: the images.
         note: which images are shown.
+        note_by_seed: what replaces the note if one seed is chosen, by seed.
     """
 
     name: str
     tiles: Sequence[Tile]
     note: str = ""
+    note_by_seed: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def filters(self) -> list[tuple[str, str, list[str]]]:
@@ -102,9 +104,12 @@ def misclassified(
         prediction=("prediction", lambda labels: labels.mode().iloc[0]),
     )
     by_image = by_image.join(facts).sort_values("wrong", ascending=False, kind="stable")
-    each = max(1, _MOST_WRONG // by_image["label"].nunique())
+    per_label = max(1, _MOST_WRONG // by_image["label"].nunique())
     shown = (
-        by_image.groupby("label").head(each).head(_MOST_WRONG).sort_values("label", kind="stable")
+        by_image.groupby("label")
+        .head(per_label)
+        .head(_MOST_WRONG)
+        .sort_values("label", kind="stable")
     )
     sources = image_addresses([np.asarray(images[row]) for row in shown["row"]])
     rows: list[Any] = list(shown.itertuples())
@@ -115,10 +120,10 @@ def misclassified(
             row.source,
             label,
             "test",
-            _kind(row.conflicting),
+            _alignment_text(row.conflicting),
             lines,
             {
-                str(seed): _predicted(label, prediction, data_card)
+                str(seed): _prediction_text(label, prediction, data_card)
                 for seed, prediction in of_seeds[row.Index][["seed", "prediction"]].to_numpy()
             }
             if of_seeds
@@ -129,28 +134,43 @@ def misclassified(
         for lines in [_wrong_in_words(row, label, seeds, data_card)]
     ]
     note = f"{len(tiles):,} of {counted(len(by_image), 'test image')} that the last step gets wrong"
-    if seeds > 1:
-        note += f" for at least one of {seeds} seeds, those that most seeds get wrong first"
-    return Gallery("misclassified", tiles, f"{note}.")
+    if seeds == 1:
+        return Gallery("misclassified", tiles, f"{note}.")
+    note += f" for at least one of {seeds} seeds, those that most seeds get wrong first."
+    note_by_seed = {
+        seed: f"{sum(seed in tile.by_seed for tile in tiles):,} of {counted(count, 'test image')} "
+        f"that the last step of seed {seed} gets wrong: those among the {len(tiles):,} images that "
+        "are shown for all seeds."
+        for seed, count in _wrong_by_seed(last).items()
+    }
+    return Gallery("misclassified", tiles, note, note_by_seed)
 
 
-def _kind(conflicting: Any) -> str:
+def _wrong_by_seed(predictions: pd.DataFrame) -> dict[str, int]:
+    """Return the number of images that each seed gets wrong, also of seeds without mistakes."""
+    is_wrong = predictions["prediction"] != predictions["label"]
+    return {
+        str(seed): int(count) for seed, count in is_wrong.groupby(predictions["seed"]).sum().items()
+    }
+
+
+def _alignment_text(conflicting: Any) -> str:
     if pd.isna(conflicting):
         return "not known to be aligned or conflicting"
     return "bias-conflicting" if conflicting else "bias-aligned"
 
 
 def _wrong_in_words(row: Any, label: str, seeds: int, data_card: DataCard) -> list[str]:
-    lines = [_predicted(label, row.prediction, data_card)]
+    lines = [_prediction_text(label, row.prediction, data_card)]
     if row.bias >= 0:
-        kind = f", {_kind(row.conflicting)}" if not pd.isna(row.conflicting) else ""
+        kind = f", {_alignment_text(row.conflicting)}" if not pd.isna(row.conflicting) else ""
         lines.append(f"{attribute_name(data_card, 'bias', row.bias)}{kind}")
     if seeds > 1:
         lines.append(f"wrong for {row.wrong} of {seeds} seeds")
     return lines
 
 
-def _predicted(label: str, prediction: int, data_card: DataCard) -> str:
+def _prediction_text(label: str, prediction: int, data_card: DataCard) -> str:
     return f"{label}, predicted {attribute_name(data_card, 'label', prediction)}"
 
 

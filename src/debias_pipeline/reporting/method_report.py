@@ -156,7 +156,7 @@ def write_method_report(
         charts: interactive charts that replace figures, from `method_charts`.
         confusion: from `confusions`.
         misclassified: from `misclassified`; None if there are none.
-        features: the section about features; None if the method has no bias branch.
+        features: the section about features; None if there is nothing to show.
         mlflow_ui: address of MLflow's pages, to which the footer links; "" makes no link.
     """
     group_accuracy = groups_of_bias(group_accuracy)
@@ -167,7 +167,9 @@ def write_method_report(
     shown = published_accuracy[0] if published_accuracy else None
     return render(
         "method_report.html.jinja",
-        scripts=page_scripts(with_charts=bool(charts) or features is not None),
+        scripts=page_scripts(
+            with_charts=bool(charts) or (features is not None and features.figure is not None)
+        ),
         finding=trade_in_words(metrics),
         key_rows=_key_rows(metrics, keys),
         confusions=confusion,

@@ -63,7 +63,7 @@ def _fact(name: str, text: str, mlflow_ui: str) -> Fact:
     if name != _MLFLOW_RUN:
         return Fact(text)
     if not mlflow_ui:
-        return Fact(f"{text} (make ui shows it)")
+        return Fact(f"{text} (make ui shows the runs in mlflow.db)")
     # This address needs no experiment, which training records do not have.
     return Fact(text, f"{mlflow_ui}/#/runs/{quote(text, safe='')}")
 

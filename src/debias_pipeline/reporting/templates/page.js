@@ -325,13 +325,12 @@
 
   const filters = []; // of all galleries
 
-  // Return whether the chosen seed shows a tile, and write what it predicts.
-  function followSeed(tile) {
-    if (!tile.dataset.seeds) return true;
-    const line = tile.querySelector("i");
-    const ofSeed = JSON.parse(tile.dataset.seeds)[chosen.seed];
-    tile.dataset.mean ??= line.textContent;
-    line.textContent = ofSeed ?? tile.dataset.mean;
+  // Write the text of the chosen seed into a line; return whether the seed shows the element.
+  function followSeed(element, line) {
+    if (!element.dataset.seeds) return true;
+    const ofSeed = JSON.parse(element.dataset.seeds)[chosen.seed];
+    element.dataset.mean ??= line.textContent;
+    line.textContent = ofSeed ?? element.dataset.mean;
     return chosen.seed === "mean" || ofSeed !== undefined;
   }
 
@@ -340,12 +339,15 @@
     const tools = gallery.querySelector(".tools");
     const count = make("span", { className: "quiet" });
     const wanted = {};
+    const note = gallery.querySelector(".note");
     const filter = () => {
+      if (note) followSeed(note, note);
+      const ofSeed = tiles.filter((tile) => followSeed(tile, tile.querySelector("i")));
       tiles.forEach((tile) => {
         const differs = Object.entries(wanted).some(([key, value]) => value && tile.dataset[key] !== value);
-        tile.hidden = !followSeed(tile) || differs;
+        tile.hidden = differs || !ofSeed.includes(tile);
       });
-      count.textContent = `${tiles.filter((tile) => !tile.hidden).length} of ${tiles.length} images`;
+      count.textContent = `${tiles.filter((tile) => !tile.hidden).length} of ${ofSeed.length} images`;
     };
     for (const { key, name, values } of json(gallery.querySelector("script"))) {
       const options = [["", "all"], ...values.map((value) => [value, value])];
