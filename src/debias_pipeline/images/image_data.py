@@ -163,7 +163,8 @@ class ImageData:
         Returns:
             uint8, [n, H, W, 3], on the device that computes.
         """
-        rows = rows.to(self.images.device)
+        if rows.device != self.images.device:  # not in training, as the copy waits for a GPU
+            rows = rows.to(self.images.device)
         if self.read_ahead is not None:
             self.read_ahead.request(rows)
         flat = self.images.view(len(self.images), -1)
