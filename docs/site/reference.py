@@ -61,7 +61,6 @@ def catalog() -> str:
     """Return tables of the entries of catalog.yml by section."""
     text = (CONF / "catalog.yml").read_text(encoding="utf-8")
     entries = yaml.safe_load(text)
-    comments = _comments(CONF / "catalog.yml")
     parts, rows = [], []
     headings = {
         name: heading
@@ -83,7 +82,7 @@ def catalog() -> str:
         rows.append(
             (
                 f"`{name.removeprefix('<{folder}>.')}`",
-                comments.get(name, ""),
+                entry["metadata"]["description"],
                 f"<code>{place}</code>",
                 "yes" if entry.get("versioned") else "",
             )

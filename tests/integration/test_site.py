@@ -47,6 +47,13 @@ def test_reference_pages_have_names_of_the_code(site: Path):
         assert [name for name in names if name not in text] == [], page
 
 
+def test_every_catalog_entry_of_the_reference_is_described(site: Path):
+    text = (site / "catalog.html").read_text("utf-8")
+    rows = re.findall(r"<tr>\s*<td><code>(.+?)</code></td>\s*<td>(.*?)</td>", text)
+    assert len(rows) > 20
+    assert [name for name, description in rows if not description] == []
+
+
 def test_no_link_of_any_page_is_broken(site: Path):
     """MkDocs checks links of Markdown only, not those of reports and of the theme."""
     broken = [
