@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from debias_pipeline.evaluation.dead_units import networks_of_predictions
-from debias_pipeline.evaluation.predict import IMAGES_AT_ONCE
+from debias_pipeline.evaluation.predict import images_in_parts
 from debias_pipeline.images import ImageData
 from debias_pipeline.methods import Method
 from debias_pipeline.networks import ImageNetwork, image_networks, observed
@@ -82,7 +82,7 @@ def _other_positions(count: int) -> Tensor:
 
 
 def branch_features(method: Method, data: ImageData, rows: Tensor) -> tuple[Tensor, Tensor] | None:
-    """Return z_i and z_b of images, float32 [n, F] each.
+    """Return the features z_i and z_b of images, float32 [n, F] each.
 
     Args:
         method: see `map_features`.
@@ -103,12 +103,12 @@ def branch_features(method: Method, data: ImageData, rows: Tensor) -> tuple[Tens
         for of_branch, each in zip(found, branches, strict=False):
             of_branch.append(each.float().cpu())
 
-    parts = torch.split(rows, IMAGES_AT_ONCE)
+    parts = 0
     with observed(image_networks(method), keep):
-        for part in parts:
-            images = method.recipe.transform.for_evaluation(data.gather(part))
-            method.predict_branches(images.unsqueeze(0))
-    if len(debiased) != len(parts) or len(bias) != len(parts):
+        for images in images_in_parts(method, data, rows):
+            method.predict_branches(images)
+            parts += 1
+    if len(debiased) != parts or len(bias) != parts:
         return None
     return torch.cat(debiased), torch.cat(bias)
 

@@ -1,5 +1,6 @@
 """Predict the labels of a split."""
 
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -17,6 +18,18 @@ IMAGES_AT_ONCE = 1000
 def mixed_precision(device: torch.device, precision: str) -> AbstractContextManager[object]:
     """Return the autocast context of a precision, `fp32` or `bf16`."""
     return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
+
+
+def images_in_parts(method: Method, data: ImageData, rows: torch.Tensor) -> Iterator[torch.Tensor]:
+    """Yield images as the method evaluates them, [1, ≤ IMAGES_AT_ONCE, 3, H, W].
+
+    Args:
+        method: its recipe has the transform.
+        data: the images.
+        rows: int64, [n], see `ImageData.gather`.
+    """
+    for part in torch.split(rows, IMAGES_AT_ONCE):
+        yield method.recipe.transform.for_evaluation(data.gather(part)).unsqueeze(0)
 
 
 @dataclass(frozen=True)
@@ -49,13 +62,12 @@ def predict(method: Method, data: ImageData, split: str, precision: str) -> Pred
     method.eval()
     labels, bias_branch = [], []
     with mixed_precision(data.device, precision):
-        for rows in torch.split(data.splits[split].rows, IMAGES_AT_ONCE):
-            images = method.recipe.transform.for_evaluation(data.gather(rows))
-            logits, bias_logits = method.predict_branches(images.unsqueeze(0))
-            _check(method, logits, len(rows))
+        for images in images_in_parts(method, data, data.splits[split].rows):
+            logits, bias_logits = method.predict_branches(images)
+            _check(method, logits, images.shape[1])
             labels.append(logits.argmax(-1))
             if bias_logits is not None:
-                _check(method, bias_logits, len(rows))
+                _check(method, bias_logits, images.shape[1])
                 bias_branch.append(bias_logits.argmax(-1))
     method.train(was_training)
     return Predictions(_joined(labels), _joined(bias_branch) if bias_branch else None)

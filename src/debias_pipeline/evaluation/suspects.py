@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from debias_pipeline.evaluation.predict import IMAGES_AT_ONCE, mixed_precision
+from debias_pipeline.evaluation.predict import IMAGES_AT_ONCE, images_in_parts, mixed_precision
 from debias_pipeline.images import ImageData
 from debias_pipeline.losses import cross_entropy
 from debias_pipeline.methods import Method
@@ -110,13 +110,12 @@ def _scores(
     labels_of_split = torch.from_numpy(of_split.labels).to(data.device)
     parts = []
     with mixed_precision(data.device, precision):
-        for rows, labels in zip(
-            torch.split(of_split.rows, IMAGES_AT_ONCE),
+        for images, labels in zip(
+            images_in_parts(method, data, of_split.rows),
             torch.split(labels_of_split, IMAGES_AT_ONCE),
             strict=True,
         ):
-            images = method.recipe.transform.for_evaluation(data.gather(rows))
-            logits, bias_logits = method.predict_branches(images.unsqueeze(0))
+            logits, bias_logits = method.predict_branches(images)
             if bias_logits is None:
                 raise ValueError(f"{method.name} has no bias branch")
             logits, bias_logits = logits.float(), bias_logits.float()

@@ -84,7 +84,7 @@ class Split:
 
 @dataclass(frozen=True)
 class ImageData:
-    """All images, in one place, and their splits.
+    """Images and splits of a biased data set.
 
     Attributes:
         images: uint8, [N, H, W, 3], on the device that computes if it can hold them, else on the
@@ -108,7 +108,7 @@ class ImageData:
 
     @property
     def gathers_ahead(self) -> bool:
-        """Return whether to gather training batches ahead, in a thread.
+        """Return whether a thread should gather the next training batches in advance.
 
         This is faster if images are read from disk or copied to the device when they are needed.
         """

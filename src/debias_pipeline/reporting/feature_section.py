@@ -129,7 +129,7 @@ def _image_facts(manifest: pd.DataFrame, data_card: DataCard) -> pd.DataFrame:
 
 
 def _colourings(mapped: pd.DataFrame, data_card: DataCard) -> list[_Colouring]:
-    """Return the attributes that colours can show."""
+    """Return how to colour the maps by each attribute that has few enough values."""
     attributes: tuple[tuple[Attribute, str], ...] = (
         ("label", data_card["label_name"]),
         ("bias", data_card["bias_name"]),
@@ -149,7 +149,7 @@ def _colourings(mapped: pd.DataFrame, data_card: DataCard) -> list[_Colouring]:
 
 
 def _map_chart(mapped: pd.DataFrame, places: Any, colourings: Sequence[_Colouring]) -> Chart:
-    """Return both maps in one view, since a chart as wide as the page cannot have two."""
+    """Return both maps as one Vega-Lite view: only a single view can fill the width of the page."""
     indexes = json.dumps({each.key: list(each.names) for each in colourings})
     names = json.dumps({each.key: each.names for each in colourings})
     shown = {

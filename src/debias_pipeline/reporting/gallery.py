@@ -147,7 +147,7 @@ def misclassified(
 
 
 def _wrong_by_seed(predictions: pd.DataFrame) -> dict[str, int]:
-    """Return the number of images that each seed gets wrong, also of seeds without mistakes."""
+    """Return the number of images that each seed gets wrong, 0 for seeds without mistakes."""
     is_wrong = predictions["prediction"] != predictions["label"]
     return {
         str(seed): int(count) for seed, count in is_wrong.groupby(predictions["seed"]).sum().items()

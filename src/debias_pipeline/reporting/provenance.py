@@ -12,7 +12,7 @@ _MLFLOW_RUN: Final = "MLflow run"
 
 
 class Fact(NamedTuple):
-    """A fact in the footer, and an address that it links to, or ""."""
+    """Text of the footer, and the address to which it links, "" if there is none."""
 
     text: str
     link: str = ""
@@ -45,7 +45,7 @@ def provenance(
 
 
 def web_address(mlflow_ui: str) -> str:
-    """Return the address of MLflow's pages without a slash at its end.
+    """Check the address of MLflow's pages, and return it without a trailing slash.
 
     Raises:
         UserError: if it is not the address of a web server.

@@ -115,7 +115,7 @@ class PartialArray:
 
     @contextmanager
     def kept_if_interrupted(self) -> Iterator[None]:
-        """Keep the file on KeyboardInterrupt in the body of `with`, remove it on other errors."""
+        """Keep the file if the body of `with` is interrupted; remove it on other errors."""
         try:
             yield
         except KeyboardInterrupt:
@@ -144,7 +144,7 @@ class PartialArray:
 
 
 def _key(source: Path, paths: Sequence[Path], settings: tuple[Any, ...]) -> str:
-    """Return a hash of the source, of paths in it, sizes and times of files, and of settings."""
+    """Return a hash of the source, the files in it (path, size and time), and the settings."""
     versions = __version__, PIL.__version__
     digest = hashlib.sha256(repr((str(source.resolve()), settings, versions)).encode())
     # An archive is unpacked to another temporary folder each time.

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import torch
 
 from debias_pipeline.errors import UserError
 from debias_pipeline.evaluation import (
@@ -20,6 +21,7 @@ from debias_pipeline.evaluation import (
     summarise,
 )
 from debias_pipeline.images import ImageData
+from debias_pipeline.methods import Method
 from debias_pipeline.records import DataCard, LabelEstimates, Metrics, TrainingRecord
 from debias_pipeline.selection_rules import LAST
 from debias_pipeline.training import (
@@ -95,10 +97,8 @@ def explain_suspects(
     device: str,
 ) -> dict[str, Any]:
     """Return where the branches of the first seed's networks look, see `evaluation.explain`."""
-    trained = Checkpoint.from_catalog(checkpoint)
     data = ImageData.from_catalog(images, manifest, choose_device(device))
-    of_seed = trained.of_seed(LAST.key, trained.seeds[0])
-    return explain(restore_method(of_seed, LAST.key, data.device), data, manifest, suspects)
+    return explain(_of_first_seed(checkpoint, data.device), data, manifest, suspects)
 
 
 def map_both_branches(
@@ -108,10 +108,14 @@ def map_both_branches(
     device: str,
 ) -> dict[str, Any]:
     """Return where images lie among the first seed's features, see `evaluation.map_features`."""
-    trained = Checkpoint.from_catalog(checkpoint)
     data = ImageData.from_catalog(images, manifest, choose_device(device))
-    of_seed = trained.of_seed(LAST.key, trained.seeds[0])
-    return map_features(restore_method(of_seed, LAST.key, data.device), data, manifest)
+    return map_features(_of_first_seed(checkpoint, data.device), data, manifest)
+
+
+def _of_first_seed(checkpoint: dict[str, Any], device: torch.device) -> Method:
+    """Return the method with the networks of the first seed at the last step."""
+    trained = Checkpoint.from_catalog(checkpoint)
+    return restore_method(trained.of_seed(LAST.key, trained.seeds[0]), LAST.key, device)
 
 
 def estimate_from_labels(
