@@ -98,11 +98,13 @@ def misclassified(
     wrong = last[last["prediction"] != last["label"]]
     if wrong.empty:
         return None
-    by_image = wrong.groupby("image_id").agg(
-        wrong=("seed", "size"),
-        # The most frequent one; of equally frequent ones the first.
-        prediction=("prediction", lambda labels: labels.mode().iloc[0]),
+    votes = (
+        wrong.groupby(["image_id", "prediction"]).size().rename("votes").reset_index("prediction")
     )
+    # The most frequent one; of equally frequent ones the first.
+    most_voted = votes.sort_values("votes", ascending=False, kind="stable")["prediction"]
+    prediction = most_voted[~most_voted.index.duplicated()]
+    by_image = wrong.groupby("image_id").size().to_frame("wrong").join(prediction)
     by_image = by_image.join(facts).sort_values("wrong", ascending=False, kind="stable")
     per_label = max(1, _MOST_WRONG // by_image["label"].nunique())
     shown = (
