@@ -1,11 +1,14 @@
 """Register the pipelines."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 
+from kedro.framework.project import pipelines
 from kedro.pipeline import Pipeline
 
 from debias_pipeline.grid import create_pipelines
 from debias_pipeline.methods import method_names
+from debias_pipeline.names import GRID_PIPELINES
 from debias_pipeline.pipelines import (
     audit,
     evaluation,
@@ -23,25 +26,43 @@ DEFAULT_METHODS = ("vanilla", "disent")
 PUBLISHED_METHOD = "disent"
 
 
+# Their parts depend on what is trained.
+PIPELINES_OF_TRAINED = ("evaluation", "reporting")
+
+
 def register_pipelines() -> dict[str, Pipeline]:
-    """Return the pipelines by name.
+    """Return the pipelines by name; for `kedro run`, those that it was asked for.
 
     The pipeline named like a method runs all its stages; `ingestion`, `training`, `evaluation` and
     `reporting` run one stage on existing results.
     """
     data = ingestion.create_pipeline()
-    return {
-        "__default__": data + _all_stages(DEFAULT_METHODS),
-        "audit": data + audit.create_pipeline(),
-        "ingestion": data,
-        "predict": predict.create_pipeline(),
-        "tune": data + tune.create_pipeline(),
-        "training": _sum(map(training.create_pipeline, DEFAULT_METHODS)),
-        **pipelines_of_trained(DEFAULT_METHODS),
-        # The trials are added by `PreflightHooks`, as they depend on the parameters.
-        **create_pipelines([]),
-        **{method: data + _all_stages([method]) for method in method_names()},
+    creators: dict[str, Callable[[], Pipeline]] = {
+        "__default__": lambda: data + _all_stages(DEFAULT_METHODS),
+        "audit": lambda: data + audit.create_pipeline(),
+        "ingestion": lambda: data,
+        "predict": predict.create_pipeline,
+        "tune": lambda: data + tune.create_pipeline(),
+        "training": lambda: Pipeline([*map(training.create_pipeline, DEFAULT_METHODS)]),
+        **{method: partial(_with_all_stages, data, method) for method in method_names()},
     }
+    registered = {name: create() for name, create in creators.items() if is_requested(name)}
+    if is_requested(*PIPELINES_OF_TRAINED):
+        registered |= pipelines_of_trained(DEFAULT_METHODS)
+    if is_requested(*GRID_PIPELINES):
+        # The trials are added by `PreflightHooks`, as they depend on the parameters.
+        registered |= create_pipelines([])
+    return registered
+
+
+def is_requested(*names: str) -> bool:
+    """Return whether `kedro run` was asked for one of these pipelines, or nothing is known of it.
+
+    To create all pipelines and validate their parameters takes a fifth of the start of a run.
+    """
+    # As Kedro's `find_pipelines`, which finds pipelines by their folders.
+    requested = pipelines._requested_pipelines
+    return requested is None or not set(names).isdisjoint(requested)
 
 
 def pipelines_of_trained(methods: Iterable[str]) -> dict[str, Pipeline]:
@@ -52,7 +73,7 @@ def pipelines_of_trained(methods: Iterable[str]) -> dict[str, Pipeline]:
     """
     methods = baseline_first(methods)
     return {
-        "evaluation": _sum(map(evaluation.create_pipeline, methods)),
+        "evaluation": Pipeline([*map(evaluation.create_pipeline, methods)]),
         "reporting": _reporting(methods),
     }
 
@@ -78,19 +99,22 @@ def pipelines_of_pretrained(trained: Iterable[str], *, has_data: bool) -> dict[s
         parts.append(ingestion.create_pipeline())
     if methods := baseline_first(trained):
         parts.append(reporting.create_comparison([*methods, published], owner))
-    return {"evaluation": _sum(parts)}
+    return {"evaluation": Pipeline(parts)}
+
+
+def _with_all_stages(data: Pipeline, method: str) -> Pipeline:
+    return data + _all_stages([method])
 
 
 def _all_stages(methods: Iterable[str]) -> Pipeline:
     methods = baseline_first(methods)
     stages = (training.create_pipeline, evaluation.create_pipeline)
-    return _sum(create(method) for method in methods for create in stages) + _reporting(methods)
+    parts = [create(method) for method in methods for create in stages]
+    return Pipeline([*parts, _reporting(methods)])
 
 
 def _reporting(methods: list[str]) -> Pipeline:
-    reports = _sum(map(reporting.create_pipeline, methods))
-    return reports + reporting.create_comparison(methods) if len(methods) > 1 else reports
-
-
-def _sum(parts: Iterable[Pipeline]) -> Pipeline:
-    return sum(parts, Pipeline([]))
+    reports = [*map(reporting.create_pipeline, methods)]
+    return Pipeline(
+        [*reports, reporting.create_comparison(methods)] if len(methods) > 1 else reports
+    )

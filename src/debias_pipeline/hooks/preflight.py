@@ -33,6 +33,8 @@ from debias_pipeline.networks import check_weights
 from debias_pipeline.outdated import check_raw_data, check_trained_on, mark_outdated, remedy
 from debias_pipeline.pipeline_registry import (
     DEFAULT_METHODS,
+    PIPELINES_OF_TRAINED,
+    is_requested,
     pipelines_of_pretrained,
     pipelines_of_trained,
 )
@@ -54,9 +56,13 @@ def create_pipelines_of_run(context: KedroContext) -> None:
     `evaluation` is the one of the published networks instead, which makes the data set if it
     does not exist.
     """
-    pipelines.update(create_pipelines(trials_of(context.params)))
+    parameters: dict[str, Any] = context.config_loader["parameters"]
+    if is_requested(*GRID_PIPELINES):
+        pipelines.update(create_pipelines(trials_of(parameters)))
+    if not is_requested(*PIPELINES_OF_TRAINED):
+        return
     catalog = context.catalog
-    if context.params.get("pretrained"):
+    if parameters["pretrained"]:
         has_data = all(catalog.exists(name) for name in SETTING_ENTRIES)
         comparable = _comparable_methods(catalog) if has_data else []
         pipelines.update(pipelines_of_pretrained(comparable, has_data=has_data))
