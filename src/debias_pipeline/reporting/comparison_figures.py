@@ -14,7 +14,6 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from debias_pipeline.names import Metric
 from debias_pipeline.records import DataCard, Metrics
 from debias_pipeline.reporting.leaderboard import Leaderboard, LeaderboardRow
-from debias_pipeline.reporting.leaderboard_references import REFERENCE_MARK
 from debias_pipeline.reporting.leaderboard_sections import headline_of
 from debias_pipeline.reporting.metric_table import (
     images_in_brackets,
@@ -38,7 +37,7 @@ from debias_pipeline.reporting.plots import (
     over_seeds,
     to_svg,
 )
-from debias_pipeline.reporting.text import DASH, shortened
+from debias_pipeline.reporting.text import DASH, REFERENCE_MARK, shortened
 from debias_pipeline.selection_rules import SELECTION_RULES, SelectionRule
 
 _COMPARED: Final[tuple[Metric, ...]] = (
@@ -265,7 +264,7 @@ def _draw_method(
         linewidth=1,
         elinewidth=1.4,
         capsize=2.5,
-        label=_name(rows[0]["method"]) + (f" {REFERENCE_MARK}" if is_reference else ""),
+        label=_name(rows[0]["method"]) + (REFERENCE_MARK if is_reference else ""),
     )
     published = [
         (place, accuracy)
