@@ -6,7 +6,7 @@ from typing import Any, Final
 from debias_pipeline.reporting.charts import ACCURACY, METHODS, Chart, Series, Table
 from debias_pipeline.reporting.leaderboard import Leaderboard, LeaderboardRow
 from debias_pipeline.reporting.leaderboard_references import marked
-from debias_pipeline.reporting.leaderboard_sections import percent_name
+from debias_pipeline.reporting.leaderboard_sections import is_oracle_row, percent_name
 from debias_pipeline.reporting.text import mean_and_std
 
 # Vega's names of shapes, and the same for the legend.
@@ -29,7 +29,8 @@ def leaderboard_charts(leaderboard: Leaderboard) -> dict[str, Chart]:
 
 
 def _chart(rows: Sequence[LeaderboardRow]) -> Chart:
-    names, shapes = list(dict.fromkeys(row["method"] for row in rows)), list(_SHAPES.items())
+    names = list(dict.fromkeys(_name(row) for row in sorted(rows, key=is_oracle_row)))
+    shapes = list(_SHAPES.items())
     percents = list(dict.fromkeys(percent_name(row["percent"]) for row in rows))
     series, of_vega = [], []
     for place, name in enumerate(names):
@@ -99,13 +100,17 @@ def _chart(rows: Sequence[LeaderboardRow]) -> Chart:
     return Chart(spec, {"trials": Table(_COLUMNS, list(map(_values, rows)))}, series)
 
 
+def _name(row: LeaderboardRow) -> str:
+    return f"{row['method']} (oracle)" if is_oracle_row(row) else row["method"]
+
+
 def _values(row: LeaderboardRow) -> tuple[Any, ...]:
     mean, std = row["mean"], row["std"] or 0.0
     low, high = (None, None) if mean is None else (max(0.0, mean - std), min(1.0, mean + std))
     return (
         row["protocol"],
         percent_name(row["percent"]),
-        row["method"],
+        _name(row),
         mean,
         low,
         high,

@@ -9,11 +9,14 @@ import pandas as pd
 
 from debias_pipeline.names import METRICS
 from debias_pipeline.records import DataCard, Metrics
+from debias_pipeline.reporting.conditions import collapsed_sentences
 from debias_pipeline.reporting.metric_table import (
     MetricText,
     attribute_metrics,
+    is_unreliable,
     last_step,
     metrics_with_headline_first,
+    unreliable_rules,
 )
 from debias_pipeline.reporting.text import (
     DASH,
@@ -24,7 +27,7 @@ from debias_pipeline.reporting.text import (
     mean_and_std,
     title_of,
 )
-from debias_pipeline.selection_rules import LAST, SELECTION_RULES
+from debias_pipeline.selection_rules import BEST_ON_TEST, LAST, SELECTION_RULES
 from debias_pipeline.spreadsheets import csv_text
 
 _ESCAPES: Final = str.maketrans(
@@ -139,6 +142,7 @@ def accuracy_tables(metrics: Sequence[Metrics]) -> list[PageTable]:
         {
             "method": each["method"],
             "checkpoint": rule.name,
+            "reliable": not is_unreliable(selected),
             **_numbers(selected, [*METRICS, "step"]),
             # It belongs to the training run, not to a checkpoint.
             **_numbers(each, ["conflict_detection_auroc"]),
@@ -148,7 +152,13 @@ def accuracy_tables(metrics: Sequence[Metrics]) -> list[PageTable]:
         if (selected := each["checkpoints"].get(rule.key))
     )
     columns = metrics_with_headline_first(first["headline"], first.get("unbiased_test"))
-    caption = f"{title}: accuracy on the test split {spread}."
+    notes = [
+        f"{title}: accuracy on the test split {spread}",
+        f"{BEST_ON_TEST.name}: {BEST_ON_TEST.description}",
+        *unreliable_rules(metrics),
+        *collapsed_sentences(metrics),
+    ]
+    caption = "".join(f"{note}. " for note in notes).rstrip()
     tables = [PageTable("accuracy", caption, by_rule, _shown(by_rule, columns))]
     by_attribute = pd.DataFrame(
         {
