@@ -107,7 +107,7 @@ def test_the_leaderboard_is_shown_in_a_browser(
         page.get_by_label("Selection rule").select_option("best_on_test")
         bodies = page.locator("#cmnist_mini-accuracy tbody:visible")
         assert bodies.first.get_attribute("data-rule") == "best_on_test"
-        for link in page.get_by_text("This table as a file").locator("a").all():
+        for link in page.get_by_text("All results as a file").locator("a").all():
             assert (leaderboard.parent / (link.get_attribute("href") or "")).is_file()
         assert page.evaluate("document.documentElement.scrollWidth") == size[0]
         assert serious_barriers(page) == []

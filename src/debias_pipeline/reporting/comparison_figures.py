@@ -227,6 +227,9 @@ def _draw_data_set(rows: Sequence[LeaderboardRow]) -> str:
                     0.5, 0.5, "no values", transform=axes.transAxes, ha="center", color=NEUTRAL
                 )
         panels[0].set_ylabel(headline_of(rows)[1])
+        if any(percents):
+            # One for all panels, which are too narrow for it.
+            figure.supxlabel("bias-conflicting training images", fontsize="medium")
         figure.legend(handles=_legend(panels[-1], rows), loc="outside lower center", ncols=4)
         return to_svg(figure, f"leaderboard-{rows[0]['dataset']}")
 
@@ -289,8 +292,6 @@ def _format_panel(axes: Axes, rule: SelectionRule, percents: Sequence[str]) -> N
     axes.grid(False, axis="x")
     axes.set_ylim(-0.02, 1.02)
     axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
-    if any(percents):
-        axes.set_xlabel("bias-conflicting training images")
     axes.set_title(f"{rule.name} (leaks)" if rule.leaks else rule.name)
 
 
