@@ -50,6 +50,8 @@ def make_reports(target: Path) -> None:
         for name, place in REPORTS.items():
             newest = sorted(project.glob(f"{place}/*/*.html"))[-1]
             shutil.copyfile(newest, target / f"{name}.html")
+            if (tables := newest.parent / "tables").is_dir():
+                shutil.copytree(tables, target / f"{name}_tables", dirs_exist_ok=True)
     (target / "made_by.txt").write_text("\n".join(COMMANDS) + "\n", encoding="utf-8")
 
 

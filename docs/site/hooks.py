@@ -53,7 +53,12 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         text = re.sub(
             r'href="[./]*index\.html[^"]*"', LINK_TO_LIST, path.read_text(encoding="utf-8")
         )
+        # On the site the reports share a folder.
+        text = text.replace('href="tables/', f'href="{name}_tables/')
         files.append(File.generated(config, f"sample_reports/{name}.html", content=text))
+        for table in path.parent.glob(f"{name}_tables/*"):
+            place = f"sample_reports/{name}_tables/{table.name}"
+            files.append(File.generated(config, place, content=table.read_text("utf-8")))
     return files
 
 

@@ -80,8 +80,7 @@ def test_what_is_there_is_ranked_and_the_rest_is_not_run() -> None:
         "leaderboard_json",
         "leaderboard_figures",
         "leaderboard_page",
-        "leaderboard_table",
-        "leaderboard_latex",
+        "leaderboard_tables",
     }
     assert outputs["leaderboard"]["status"].tolist() == ["done", "not run"] * len(SELECTION_RULES)
     published = {
@@ -91,7 +90,7 @@ def test_what_is_there_is_ranked_and_the_rest_is_not_run() -> None:
     assert published["vanilla", "best_on_test"] == 0.3519
     assert published["vanilla", "last"] is None
     assert "http://runs.example/#/experiments/1/runs/abc" in outputs["leaderboard_page"]
-    assert "| vanilla | 50.0 ± 10.0 |" in outputs["leaderboard_table"]
+    assert "| vanilla | none | 50.0 ± 10.0 |" in outputs["leaderboard_tables"]["leaderboard.md"]
     assert list(outputs["leaderboard_figures"]) == ["cmnist"]
 
 

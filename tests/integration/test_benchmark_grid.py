@@ -85,7 +85,7 @@ def test_every_trial_is_done_and_the_leaderboard_follows(done: tuple[Project, Ou
         assert (each["status"], each["steps"], each["seeds"]) == ("done", 10, [0, 1])
     metrics = project.load("cmnist_mini_0_5pct.lff.metrics", benchmark=nested(TINY))
     assert (metrics["percent"], metrics["method"], metrics["seeds"]) == ("0.5pct", "lff", [0, 1])
-    assert project.file(f"{LEADERBOARD}leaderboard.html/*/*").is_file()
+    assert project.file(f"{LEADERBOARD}leaderboard.html/*/*.html").is_file()
 
 
 @needs_chromium
@@ -94,7 +94,7 @@ def test_the_leaderboard_is_shown_in_a_browser(
     done: tuple[Project, Outcome], size: tuple[int, int]
 ) -> None:
     project, _ = done
-    leaderboard = project.file(f"{LEADERBOARD}leaderboard.html/*/*")
+    leaderboard = project.file(f"{LEADERBOARD}leaderboard.html/*/*.html")
     with opened(leaderboard.as_uri(), size) as page:
         heads = page.locator("table th").all_inner_texts()
         for text in (*METHODS, *PERCENTS):
@@ -102,7 +102,13 @@ def test_the_leaderboard_is_shown_in_a_browser(
         accuracy = project.load("cmnist_mini_2pct.lff.metrics", benchmark=nested(TINY))[
             "checkpoints"
         ]["last"]["accuracy"]
+        page.wait_for_selector("html.ready")
         assert page.get_by_text(f"{100 * accuracy['mean']:.1f}").first.is_visible()
+        page.get_by_label("Selection rule").select_option("best_on_test")
+        bodies = page.locator("#cmnist_mini-accuracy tbody:visible")
+        assert bodies.first.get_attribute("data-rule") == "best_on_test"
+        for link in page.get_by_text("All results as a file").locator("a").all():
+            assert (leaderboard.parent / (link.get_attribute("href") or "")).is_file()
         assert page.evaluate("document.documentElement.scrollWidth") == size[0]
         assert serious_barriers(page) == []
 
@@ -145,11 +151,11 @@ def test_a_trial_is_what_an_ordinary_run_of_the_same_settings_is(grid: Project) 
 
 def test_a_finished_grid_typed_again_only_makes_the_leaderboard(grid: Project) -> None:
     before = grid.results()
-    pages = len(grid.files(f"{LEADERBOARD}leaderboard.html/*/*"))
+    pages = len(grid.files(f"{LEADERBOARD}leaderboard.html/*/*.html"))
     outcome = grid.run(GRID, AGAIN, **TINY)
     assert outcome.exit_code == 0, outcome.stderr
     assert not new_files(grid, before)
-    assert len(grid.files(f"{LEADERBOARD}leaderboard.html/*/*")) == pages + 1
+    assert len(grid.files(f"{LEADERBOARD}leaderboard.html/*/*.html")) == pages + 1
 
 
 def test_trials_are_run_again_whose_settings_changed_or_that_lack_a_file(grid: Project) -> None:
@@ -194,10 +200,11 @@ def test_saved_references_stand_for_trials_that_another_grid_did_not_run(grid: P
     assert outcome.exit_code == 0, outcome.stderr
     assert "2 of 2 trials are done, 2 references" in outcome.stdout
     assert "Place of lff by mean, last: " in outcome.stdout
-    table = grid.file(f"{LEADERBOARD}leaderboard.md/*/*").read_text()
-    assert re.search(r"^\| vanilla \| [\d.]+ ± [\d.]+R \|", table, re.M)
+    newest = sorted(grid.files(f"{LEADERBOARD}leaderboard.html/*/leaderboard.html"))[-1].parent
+    table = (newest / "tables/leaderboard.md").read_text()
+    assert re.search(r"^\| vanilla \| none \| [\d.]+ ± [\d.]+ᴿ \|", table, re.M)
     assert "2pct lff reproduces its reference" in table
-    assert grid.file(f"{LEADERBOARD}leaderboard.tex/*/*").is_file()
+    assert (newest / "tables/leaderboard.tex").is_file()
     # With other settings there is nothing to save.
     missing = grid.command("save-references", f"--params={typed},benchmark.seed=5")
     assert missing.exit_code == 1
@@ -253,7 +260,7 @@ def test_tags_choose_trials_and_their_data(bare: Project) -> None:
     outcome = bare.run(GRID, AGAIN, "--tags=lff", **TINY)
     assert outcome.exit_code == 0, outcome.stderr
     assert {*outcomes(bare)} == {("0.5pct", "lff"), ("2pct", "lff")}
-    assert bare.file(f"{LEADERBOARD}leaderboard.html/*/*").is_file()
+    assert bare.file(f"{LEADERBOARD}leaderboard.html/*/*.html").is_file()
 
 
 def test_a_namespace_chooses_one_trial(grid: Project) -> None:

@@ -49,7 +49,7 @@ def test_every_link_leads_to_a_file_also_after_the_folder_is_moved(
     for method in ("vanilla", "disent"):
         assert len([link for link in found if link.startswith(f"{method}/report.html/")]) == 2
     assert "disent/suspects.csv" in found
-    for pattern in ("*/report.html/*/*", "comparison_report.html/*/*"):
+    for pattern in ("*/report.html/*/*.html", "comparison_report.html/*/*.html"):
         pages = list(moved.glob(pattern))
         assert pages
         assert all(any("index.html" in link for link in links(page)) for page in pages)

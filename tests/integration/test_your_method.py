@@ -85,8 +85,8 @@ def test_one_command_trains_it_and_prints_its_place_among_references(
     assert place
     assert re.fullmatch(r"\d of \d+ at 0\.5pct, \d of \d+ at 2pct\s*", place[1])
     for name in ("leaderboard.md", "leaderboard.tex"):
-        table = followed.file(f"08_reporting/benchmark/{name}/*/{name}")
-        assert str(table.relative_to(followed.path)) in outcome.stdout
+        table = followed.file(f"08_reporting/benchmark/leaderboard.html/*/tables/{name}")
+        assert str(table.parent.relative_to(followed.path)) in outcome.stdout
         rows = re.findall(r"^(?:\| )?(hard|vanilla) [&|]", table.read_text(), re.M)
         assert {*rows} == {"hard", "vanilla"}
     record = followed.file("07_model_output/**/hard/training_record.json/**/training_record.json")

@@ -79,7 +79,7 @@ def method_report(
         run.group_accuracy,
         run.data_card,
     )
-    return write_method_report(
+    page, _ = write_method_report(
         run.metrics,
         figures,
         run.group_accuracy,
@@ -97,6 +97,7 @@ def method_report(
         misclassified(run.predictions, run.images, run.manifest, run.data_card),
         features,
     )
+    return page
 
 
 def comparison_report(
@@ -108,7 +109,7 @@ def comparison_report(
 ) -> str:
     metrics = [run.metrics for run in runs]
     histories = {run.metrics["method"]: run.history for run in runs}
-    return write_comparison_report(
+    page, _ = write_comparison_report(
         metrics,
         compare(*runs) if figures is None else figures,
         [f"kedro run --pipeline={run.metrics['method']}" for run in runs],
@@ -117,3 +118,4 @@ def comparison_report(
         changes_of,
         charts=comparison_charts(metrics, histories) if with_charts else None,
     )
+    return page

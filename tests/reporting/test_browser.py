@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from made_up_grids import a_grid
+from made_up_grids import a_grid, done
 from made_up_reports import comparison_report, method_report
 from made_up_runs import Run
 from test_feature_section import section_of as feature_section_of
@@ -14,7 +14,8 @@ from test_suspect_section import section_of
 from debias_pipeline.reporting import (
     PageGroup,
     StoredPage,
-    draw_leaderboard_figures,
+    TrialResult,
+    leaderboard_charts,
     make_leaderboard,
     write_index_page,
     write_leaderboard_page,
@@ -43,7 +44,9 @@ SIZES = {"phone": PHONE, "desktop": DESKTOP}
 @pytest.fixture(scope="module")
 def pages(vanilla: Run, disent: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pages")
-    leaderboard = make_leaderboard(a_grid())
+    leaderboard = make_leaderboard(
+        [*a_grid(), an_oracle(), replace(done("rwg", [0.5, 0.55, 0.6]), origin="commit 0123")]
+    )
     suspects = section_of(disent)
     html = {
         "method": method_report(
@@ -55,7 +58,10 @@ def pages(vanilla: Run, disent: Run, tmp_path_factory: pytest.TempPathFactory) -
         ),
         "comparison": comparison_report(vanilla, disent, figures=FIGURES, with_charts=True),
         "leaderboard": write_leaderboard_page(
-            leaderboard, draw_leaderboard_figures(leaderboard), ["kedro run"]
+            leaderboard,
+            {"cmnist": FIGURES["compared_metrics"]},
+            ["kedro run"],
+            charts=leaderboard_charts(leaderboard),
         ),
         "index": write_index_page("x", [PageGroup("old", [StoredPage("a.html", "v1", {})])]),
     }
@@ -77,6 +83,10 @@ def open_page(browser: "playwright.Browser", pages: Path) -> Iterator["Opener"]:
     opener = Opener(browser, pages)
     yield opener
     opener.close()
+
+
+def an_oracle() -> TrialResult:
+    return replace(done("groupdro", [0.9, 0.92, 0.91]), bias_labels="training")
 
 
 def with_other_mistakes(run: Run) -> Run:
@@ -110,7 +120,7 @@ class Opener:
         page.on("pageerror", lambda error: self._faults.append(str(error)))
         page.on("request", lambda request: self._note(request.url))
         page.goto((self._pages / f"{name}.html").as_uri())
-        if script and name in ("method", "comparison"):
+        if script and name != "index":
             page.wait_for_selector("html.ready")
         return page
 
@@ -130,14 +140,25 @@ def test_nothing_is_wider_than_a_phone(open_page: Opener, name: str) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
-@pytest.mark.parametrize("name", ["method", "comparison"])
-def test_the_first_screen_has_sentence_picture_and_numbers(open_page: Opener, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "table"),
+    [("method", "#key"), ("comparison", "#headline"), ("leaderboard", "#cmnist-accuracy")],
+)
+def test_the_first_screen_has_sentence_picture_and_numbers(
+    open_page: Opener, name: str, table: str
+) -> None:
     page = open_page(name)
-    table = "#key" if name == "method" else "#headline"
     for selector in (".finding", ".plot svg", table):
         box = page.locator(selector).first.bounding_box()
         assert box is not None and box["height"] > 20
         assert box["y"] < 800
+
+
+def test_without_scripts_the_leaderboard_shows_every_rule(open_page: Opener) -> None:
+    page = open_page("leaderboard", script=False)
+    assert page.locator("#cmnist img").is_visible()
+    assert page.locator("#cmnist-accuracy tbody:visible").count() == 8
+    assert page.get_by_text("Notes on best on test").is_visible()
 
 
 def test_without_scripts_everything_is_shown(open_page: Opener) -> None:
@@ -176,6 +197,69 @@ def test_the_comparison_shows_one_rule_or_all(open_page: Opener) -> None:
     assert page.locator("#headline tbody:visible").count() == 1
     page.get_by_label("Selection rule").select_option("all")
     assert page.locator("#headline tbody:visible").count() == 4
+
+
+def test_the_leaderboard_shows_one_rule_or_all(open_page: Opener) -> None:
+    page = open_page("leaderboard")
+    rules = page.locator("#cmnist-accuracy tbody:visible")
+    marks = page.locator("#cmnist .mark-symbol path")
+    # The oracle has a part of the table to itself.
+    assert [each.get_attribute("data-rule") for each in rules.all()] == ["last"] * 2
+    assert page.get_by_text("Notes on best on test").is_hidden()
+    shown = marks.count()
+    page.get_by_label("Selection rule").select_option("best_on_test")
+    assert [each.get_attribute("data-rule") for each in rules.all()] == ["best_on_test"] * 2
+    assert page.get_by_text("Notes on best on test").is_visible()
+    # With hollow marks of published accuracies.
+    page.wait_for_function(
+        f"document.querySelectorAll('#cmnist .mark-symbol path').length > {shown}"
+    )
+    page.get_by_label("Selection rule").select_option("all")
+    assert rules.count() == 8
+
+
+def test_the_leaderboard_can_be_sorted_and_filtered(open_page: Opener) -> None:
+    page = open_page("leaderboard")
+    rows = page.locator("#cmnist-accuracy tr:visible th[scope=row]")
+
+    def methods() -> list[str]:
+        return [text.split("\n")[0] for text in rows.all_inner_texts()]
+
+    assert methods() == ["vanilla", "lff", "disent", "rwg", "groupdro"]
+    head = page.locator("#cmnist-accuracy thead").get_by_role("button", name="2pct")
+    head.click()
+    assert methods() == ["rwg", "vanilla", "lff", "disent", "groupdro"]
+    head.click()
+    # Oracles are not ranked, whatever their accuracy.
+    assert methods() == ["disent", "lff", "vanilla", "rwg", "groupdro"]
+    tools = page.locator(".tools", has=page.get_by_text("of 5 methods"))
+    tools.get_by_label("Results").select_option("references")
+    assert methods() == ["rwg"]
+    tools.get_by_label("Results").select_option("own")
+    tools.get_by_label("Bias labels").select_option("training")
+    assert methods() == ["groupdro"]
+    tools.get_by_label("Bias labels").select_option("none")
+    tools.get_by_label("Filter").fill("lff")
+    assert methods() == ["lff"]
+    page.get_by_label("Selection rule").select_option("pseudo_groups")
+    assert methods() == ["lff"]
+    assert tools.get_by_text("1 of 5 methods").is_visible()
+
+
+def test_trials_are_sorted_by_their_values_and_not_by_text(open_page: Opener) -> None:
+    page = open_page("leaderboard")
+    page.get_by_role("button", name="Time").click()
+    column = page.locator("#cmnist-trials tbody").first.locator("td:nth-last-child(3)")
+    # Trials without a time come last.
+    assert column.all_inner_texts()[-1] == "not run"
+
+
+def test_charts_of_the_leaderboard_have_hover_values(open_page: Opener) -> None:
+    page = open_page("leaderboard")
+    page.locator("#cmnist .mark-symbol path").last.hover(force=True)
+    page.wait_for_selector("#vg-tooltip-element.visible")
+    text = page.locator("#vg-tooltip-element").inner_text()
+    assert "accuracy in %" in text and "±" in text
 
 
 def test_groups_can_be_sorted_and_filtered(open_page: Opener) -> None:
@@ -295,6 +379,8 @@ def test_tables_are_copied_as_markdown_and_csv(open_page: Opener) -> None:
         ("method", "desktop", "dark"),
         ("comparison", "phone", "dark"),
         ("comparison", "desktop", "light"),
+        ("leaderboard", "phone", "light"),
+        ("leaderboard", "desktop", "dark"),
     ],
 )
 def test_no_serious_barriers(open_page: Opener, name: str, size: str, scheme: str) -> None:

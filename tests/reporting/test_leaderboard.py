@@ -1,3 +1,5 @@
+import base64
+import hashlib
 import io
 import json
 import math
@@ -19,6 +21,8 @@ from debias_pipeline.errors import UserError
 from debias_pipeline.reporting import (
     TrialResult,
     draw_leaderboard_figures,
+    leaderboard_charts,
+    leaderboard_files,
     leaderboard_frame,
     leaderboard_tables,
     make_leaderboard,
@@ -129,14 +133,14 @@ def test_without_bias_labels_in_validation_there_is_no_selected() -> None:
         "pseudo_groups",
         "best_on_test",
     }
-    assert Table(page_of(leaderboard), "cmnist-selected").rows[1][1] == "no value"
+    assert Table(page_of(leaderboard), "cmnist-accuracy", "selected").rows[1][1] == "no value"
 
 
 def test_a_missing_value_has_the_reason_that_the_data_gives() -> None:
     card = make_run().data_card
     card["splits"]["valid"] |= {"conflicting": 0, "conflicting_fraction": 0.0}
     trial = replace(done("vanilla", [0.5, 0.6, 0.7], selected=False), data_card=card)
-    table = Table(page_of(make_leaderboard([trial])), "cmnist-selected")
+    table = Table(page_of(make_leaderboard([trial])), "cmnist-accuracy", "selected")
     assert "no bias-conflicting image in the validation split" in table.titles[1, 1]
 
 
@@ -156,7 +160,7 @@ def test_frame_keeps_its_types_through_parquet(leaderboard: dict[str, Any], tmp_
 
 
 def test_page_links_every_accuracy_to_its_run(page: str) -> None:
-    head, vanilla, lff, disent = Table(page, "cmnist-last").rows
+    head, vanilla, lff, disent = Table(page, "cmnist-accuracy", "last").rows
     assert head == ["Method", "0.5pct", "2pct"]
     assert [each.split(" median")[0] for each in vanilla[1:]] == ["36.0 ± 1.0", "66.0 ± 1.0"]
     assert lff[1] == "failed: no room | <b>left</b>"
@@ -167,11 +171,11 @@ def test_page_links_every_accuracy_to_its_run(page: str) -> None:
 
 
 def test_page_marks_the_leaking_rule_everywhere(page: str) -> None:
-    assert LEAK[1:] in page
-    headings = re.findall(r"<h3>Best on test.*?</h3>", page)
-    assert len(headings) == 2
+    assert LEAK in page
+    headings = re.findall(r"<span>best on test.*?</span>|<h3>[^<]*best on test.*?</h3>", page)
+    assert len(headings) == 3
     assert all("leaks" in heading for heading in headings)
-    _, vanilla, lff, disent = Table(page, "cmnist-best_on_test").rows
+    _, vanilla, lff, disent = Table(page, "cmnist-accuracy", "best_on_test").rows
     assert vanilla[2].startswith("66.0 ± 1.0")
     assert "published 65.86 (+0.1)" in vanilla[2]
     # A missing result, too, has its published accuracy.
@@ -179,7 +183,7 @@ def test_page_marks_the_leaking_rule_everywhere(page: str) -> None:
     assert disent[1] == "not run published 65.22"
     assert f"{IN_WORDS}." in page
     for protocol in ("last", "selected", "pseudo_groups"):
-        assert "published" not in str(Table(page, f"cmnist-{protocol}").rows)
+        assert "published" not in str(Table(page, "cmnist-accuracy", protocol).rows)
 
 
 def test_accuracies_based_on_few_images_are_marked_everywhere() -> None:
@@ -193,7 +197,7 @@ def test_accuracies_based_on_few_images_are_marked_everywhere() -> None:
     assert (row["support_mean"], row["reliable"]) == (10, False)
     assert row_of(board, "2pct", "disent", "last")["reliable"] is True
     page, markdown = write_leaderboard_page(board, {}, []), write_leaderboard_table(board)
-    assert Table(page, "cmnist-selected").rows[1][1].startswith("85.0 ± 5.0?")
+    assert Table(page, "cmnist-accuracy", "selected").rows[1][1].startswith("85.0 ± 5.0?")
     for text in (page, markdown):
         assert re.search(r"fewer than 30 conflicting.*10 \(2pct disent\)", text)
     assert "| 85.0 ± 5.0?, median 85.0 |" in markdown
@@ -216,14 +220,29 @@ def test_page_says_what_was_tested_and_what_failed(page: str) -> None:
 
 
 def test_page_shows_costs(page: str) -> None:
-    _, vanilla, _, disent = Table(page, "cmnist-cost").rows
-    assert vanilla[2] == "12 min 34 s 640 MiB"
-    assert disent[1] == "not run"
+    head, *rows = Table(page, "cmnist-trials", "last").rows
+    by_trial = {tuple(row[:2]): dict(zip(head, row, strict=True)) for row in rows}
+    vanilla = by_trial["vanilla bias labels: none", "2pct"]
+    assert (vanilla["Time"], vanilla["Peak memory"]) == ("12 min 34 s", "640 MiB")
+    assert by_trial["disent bias labels: none", "0.5pct"]["Time"] == "not run"
+
+
+def test_the_first_sentence_names_the_highest_means(leaderboard: dict[str, Any]) -> None:
+    assert (
+        '<p class="finding">Highest mean unbiased accuracy after the last step: '
+        "vanilla with 36.0 ± 1.0 % at 0.5pct (no other method has a value); "
+        "disent with 85.0 ± 1.0 % at 2pct (significantly better than every other method).</p>"
+    ) in page_of(leaderboard)
+    # Without values there is nothing to say but how far the grid is.
+    page = page_of(made(failed("disent", "no")))
+    assert '<p class="finding">0 of 1 trials are done, 1 failed' in page
 
 
 def test_page_loads_nothing(page: str) -> None:
-    assert "default-src 'none'; img-src data:; style-src 'unsafe-inline'" in page
-    assert "<script" not in page
+    (script,) = re.findall(r"<script>(.*?)</script>", page, re.S)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    assert f"{policy}; script-src 'sha256-{digest}'\"" in page
     assert all(address.startswith("data:") for address in re.findall(r'src="([^"]*)"', page))
     assert all(address.startswith(("#", "http://127.0.0.1:5000")) for address in links(page))
 
@@ -238,8 +257,10 @@ def test_text_from_data_stays_text() -> None:
     nasty = '<script>alert("x")</script>'
     outcome = {"mlflow_run_id": '"><script>', "mlflow_experiment_id": "../1"}
     cells = [done(nasty, [0.5, 0.6, 0.7], outcome=outcome), failed("disent", nasty)]
-    page = page_of(made(*cells), mlflow_ui="http://127.0.0.1:5000")
-    assert "<script" not in page
+    board = made(*cells)
+    charts = leaderboard_charts(board)
+    page = page_of(board, mlflow_ui="http://127.0.0.1:5000", charts=charts)
+    assert "<script>alert" not in page
     assert "http://127.0.0.1:5000/#/experiments/..%2F1/runs/%22%3E%3Cscript%3E" in links(page)
     text = write_leaderboard_table(made(*cells, failed("other", "a | b\n\n# c")))
     assert "<script" not in text.replace("\\<", "")
@@ -294,13 +315,41 @@ def test_markdown_is_the_same_table(leaderboard: dict[str, Any]) -> None:
         "4 of 6 trials are done, 1 failed, 1 not run; together they took 1 h 3 min."
     )
     assert f"**best on test**: {LEAK}" in lines
-    assert "| vanilla | 36.0 ± 1.0, median 36.0 | 66.0 ± 1.0, median 66.0 | none |" in lines
-    assert "| disent | *not run* | **85.0 ± 1.0**, median 85.0 | none |" in lines
-    assert "| lff | *failed* (52.50) | 70.8 ± 0.8, median 71.0 (71.03, −0.2) | none |" in lines
-    assert "| vanilla | 12 min 34 s, 640 MiB | 12 min 34 s, 640 MiB |" in lines
+    assert "| vanilla | none | 36.0 ± 1.0, median 36.0 | 66.0 ± 1.0, median 66.0 |" in lines
+    assert "| disent | none | *not run* | **85.0 ± 1.0**, median 85.0 |" in lines
+    assert "| lff | none | *failed* (52.50) | 70.8 ± 0.8, median 71.0 (71.03, −0.2) |" in lines
+    assert "| vanilla | none | 12 min 34 s, 640 MiB | 12 min 34 s, 640 MiB |" in lines
     columns = {line.count("|") for line in lines if line.startswith("|")}
-    # The table of costs has no column of bias labels.
-    assert columns == {4, 5}
+    assert columns == {5}
+
+
+def test_the_files_have_all_values_and_the_tables(leaderboard: dict[str, Any]) -> None:
+    files = leaderboard_files(leaderboard)
+    assert list(files) == ["leaderboard.csv", "leaderboard.md", "leaderboard.tex"]
+    values = pd.read_csv(io.StringIO(files["leaderboard.csv"]))
+    expected = leaderboard_frame(leaderboard)
+    for column in ("mean", "std", "conflicting_accuracy_mean", "seconds"):
+        assert values[column].tolist() == pytest.approx(expected[column].tolist(), nan_ok=True)
+    page = page_of(leaderboard, files=files)
+    assert [each for each in links(page) if not each.startswith("#")] == [
+        f"tables/{name}" for name in files
+    ]
+
+
+def test_a_chart_has_the_values_of_every_rule(leaderboard: dict[str, Any]) -> None:
+    (chart,) = leaderboard_charts(leaderboard).values()
+    table = chart.tables["trials"]
+    rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+    assert len(rows) == len(leaderboard["rows"])
+    (row,) = [
+        each
+        for each in rows
+        if (each["rule"], each["percent"], each["series"]) == ("best_on_test", "2pct", "vanilla")
+    ]
+    assert (row["accuracy"], row["published"]) == (pytest.approx(0.66), 0.6586)
+    assert (row["low"], row["high"]) == (pytest.approx(0.65), pytest.approx(0.67))
+    assert [each.name for each in chart.series] == ["vanilla", "lff", "disent"]
+    assert leaderboard_charts(made(failed("disent", "no"))) == {}
 
 
 @pytest.mark.slow

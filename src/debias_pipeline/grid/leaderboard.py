@@ -30,11 +30,11 @@ from debias_pipeline.reporting import (
     default_recipe,
     draw_leaderboard_figures,
     find_recipe_changes,
+    leaderboard_charts,
+    leaderboard_files,
     leaderboard_frame,
     make_leaderboard,
-    write_leaderboard_latex,
     write_leaderboard_page,
-    write_leaderboard_table,
 )
 
 METRICS, OUTCOME, DATA_CARD = "metrics of ", "outcome of ", "data card of "
@@ -66,8 +66,7 @@ def create_leaderboard(trials: Sequence[Trial], tags: Iterable[str] = ()) -> Pip
             "leaderboard_json",
             "leaderboard_figures",
             "leaderboard_page",
-            "leaderboard_table",
-            "leaderboard_latex",
+            "leaderboard_tables",
         ],
         name="rank",
         tags={"leaderboard", "trial", ALL_DONE, *tags}.union(
@@ -96,7 +95,7 @@ class _NodeWithCachedHash(Node):
 
 def rank(
     parameters: dict[str, Any], references: Any = None, **of_trials: Any
-) -> tuple[pd.DataFrame, Leaderboard, dict[str, str], str, str, str]:
+) -> tuple[pd.DataFrame, Leaderboard, dict[str, str], str, dict[str, str]]:
     """Compare the results of all trials of the grid, and references of the same settings.
 
     Args:
@@ -107,8 +106,7 @@ def rank(
             <setting>`, ignored if it cannot be read.
 
     Returns:
-        leaderboard, leaderboard_json, leaderboard_figures, leaderboard_page, leaderboard_table,
-        leaderboard_latex.
+        leaderboard, leaderboard_json, leaderboard_figures, leaderboard_page, leaderboard_tables.
 
     Raises:
         UserError: if no trial was run, or a result cannot be read.
@@ -150,7 +148,7 @@ def rank(
     found = read_references(references)
     results = with_references(results, trials, found, parameters.get("data_seed", 0))
     leaderboard = make_leaderboard(results)
-    figures = draw_leaderboard_figures(leaderboard)
+    figures, files = draw_leaderboard_figures(leaderboard), leaderboard_files(leaderboard)
     page = write_leaderboard_page(
         leaderboard,
         figures,
@@ -159,9 +157,10 @@ def rank(
             for name in ("benchmark", "leaderboard")
         ],
         parameters["benchmark"]["mlflow_ui"],
+        leaderboard_charts(leaderboard),
+        files,
     )
-    table, latex = write_leaderboard_table(leaderboard), write_leaderboard_latex(leaderboard)
-    return leaderboard_frame(leaderboard), leaderboard, figures, page, table, latex
+    return leaderboard_frame(leaderboard), leaderboard, figures, page, files
 
 
 def _is_complete(data_card: Any) -> bool:

@@ -36,7 +36,7 @@ from debias_pipeline.tuning import TUNE
 # Ends of the names of the entries whose paths are printed.
 _PRINTED: Final = (
     *("report", "_page", "image_predictions", "suspects", "to_label", ".tuning"),
-    *("leaderboard_table", "leaderboard_latex"),
+    "leaderboard_tables",
 )
 _WIDTH_OF_FILES: Final = 160
 

@@ -23,7 +23,7 @@ from debias_pipeline.hooks.run_facts import (
     runner_name,
     whole_run,
 )
-from debias_pipeline.io import FiguresDataset, SpreadsheetDataset, local_file
+from debias_pipeline.io import SpreadsheetDataset, TextFilesDataset, local_file
 from debias_pipeline.methods import method_names
 from debias_pipeline.names import COMMAND_TAG, COMMIT_TAG
 from debias_pipeline.pipeline_registry import baseline_first
@@ -165,9 +165,9 @@ class Tracking:
 
     def _log_artifact(self, dataset: Any, data: Any, folder: str, method: str) -> None:
         run = method_run(method)
-        if isinstance(dataset, FiguresDataset):
-            for name, svg in data.items():
-                run.log_text(svg, f"{folder}/{name}.svg")
+        if isinstance(dataset, TextFilesDataset):
+            for name, text in data.items():
+                run.log_text(text, f"{folder}/{name}{dataset.SUFFIX}")
             return
         with local_file(dataset) as path, TemporaryDirectory() as scratch:
             if path.suffix == ".parquet":

@@ -9,7 +9,6 @@ from debias_pipeline.io.atomic import (
     SpreadsheetDataset,
 )
 from debias_pipeline.io.bad_files_dataset import BadFilesDataset
-from debias_pipeline.io.figures_dataset import FiguresDataset
 from debias_pipeline.io.image_array_dataset import ImageArrayDataset
 from debias_pipeline.io.safetensors_dataset import SafetensorsDataset
 from debias_pipeline.io.snapshots import SnapshotsDataset
@@ -22,6 +21,7 @@ from debias_pipeline.io.storage import (
     versions_of,
 )
 from debias_pipeline.io.study_dataset import StudyDataset
+from debias_pipeline.io.text_files_dataset import FiguresDataset, TablesDataset, TextFilesDataset
 
 __all__ = [
     "LOCAL",
@@ -37,6 +37,8 @@ __all__ = [
     "SnapshotsDataset",
     "SpreadsheetDataset",
     "StudyDataset",
+    "TablesDataset",
+    "TextFilesDataset",
     "appearing",
     "local_file",
     "location",

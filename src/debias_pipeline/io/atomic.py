@@ -1,6 +1,6 @@
 """Dataset classes of kedro-datasets with atomic saving."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import copy
 from pathlib import PurePosixPath
 from typing import Any, ClassVar
@@ -22,6 +22,7 @@ from debias_pipeline.io.previews import (
     table_of_metrics,
 )
 from debias_pipeline.io.storage import LOCAL, appearing, no_such_store
+from debias_pipeline.spreadsheets import escape_formulas, unescape_formulas
 
 
 class AtomicSaveMixin:
@@ -107,11 +108,6 @@ class AtomicTextDataset(DescribedMixin, AtomicSaveMixin, TextDataset):  # type: 
     }
 
 
-# Spreadsheets treat text that begins with one of these as a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-_ESCAPE = "'"
-
-
 class SpreadsheetDataset(AtomicSaveMixin, CSVDataset):  # type: ignore[misc]
     """A dataset for pandas frames as CSV that is safe to open in a spreadsheet.
 
@@ -127,29 +123,8 @@ class SpreadsheetDataset(AtomicSaveMixin, CSVDataset):  # type: ignore[misc]
 
     def save(self, data: pd.DataFrame) -> None:
         """Escape formulas and save the frame."""
-        super().save(_map_texts(data, _escape))
+        super().save(escape_formulas(data))
 
     def load(self) -> pd.DataFrame:
         """Load the frame and remove the escapes."""
-        return _map_texts(super().load(), _unescape)
-
-
-def _map_texts(frame: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFrame:
-    def change_text(value: Any) -> Any:
-        return change(value) if isinstance(value, str) else value
-
-    texts = frame.select_dtypes(exclude="number").columns
-    changed = frame.assign(**{name: frame[name].map(change_text) for name in texts})
-    return changed.rename(columns=change_text)
-
-
-def _escape(text: str) -> str:
-    return _ESCAPE + text if text.startswith((*_FORMULA, _ESCAPE)) else text
-
-
-def _unescape(text: str) -> str:
-    return (
-        text[1:]
-        if text.startswith(tuple(_ESCAPE + each for each in (*_FORMULA, _ESCAPE)))
-        else text
-    )
+        return unescape_formulas(super().load())

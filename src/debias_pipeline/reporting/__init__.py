@@ -27,11 +27,13 @@ from debias_pipeline.reporting.leaderboard import (
     leaderboard_frame,
     make_leaderboard,
 )
-from debias_pipeline.reporting.leaderboard_latex import write_leaderboard_latex
-from debias_pipeline.reporting.leaderboard_page import (
-    write_leaderboard_page,
+from debias_pipeline.reporting.leaderboard_chart import leaderboard_charts
+from debias_pipeline.reporting.leaderboard_files import (
+    leaderboard_files,
+    write_leaderboard_latex,
     write_leaderboard_table,
 )
+from debias_pipeline.reporting.leaderboard_page import write_leaderboard_page
 from debias_pipeline.reporting.method_figures import draw_figures
 from debias_pipeline.reporting.method_report import write_method_report
 from debias_pipeline.reporting.recipe_changes import (
@@ -88,6 +90,8 @@ __all__ = [
     "find_recipe_changes",
     "first_suspects_in_words",
     "headline_table",
+    "leaderboard_charts",
+    "leaderboard_files",
     "leaderboard_frame",
     "leaderboard_tables",
     "make_leaderboard",

@@ -31,13 +31,13 @@ _COMPARED: Final[tuple[Metric, ...]] = (
     "conflicting_accuracy",
     "worst_group_accuracy",
 )
-_METHODS: Final = 6  # number of variables --method-0, …
+METHODS: Final = 6  # number of variables --method-0, …
 _DASHES: Final = dict(zip(LINES, ((), (6, 3), (7, 3, 2, 3), (2, 3)), strict=True))
 _BINS: Final = 40
 # Groups that are on a page; larger heat maps are no charts, but figures.
 MOST_GROUPS: Final = 400
-_PERCENT: Final = ".1%"
-_ACCURACY: Final[Mapping[str, Any]] = {
+PERCENT: Final = ".1%"
+ACCURACY: Final[Mapping[str, Any]] = {
     "type": "quantitative",
     "axis": {"format": "~%", "title": "accuracy"},
     "scale": {"domain": [0, 1], "nice": False},
@@ -54,11 +54,19 @@ class Table:
 
 @dataclass(frozen=True)
 class Series:
-    """What the legend of a chart can hide: a name, the CSS variable of its colour, its dashes."""
+    """What the legend of a chart can hide.
+
+    Attributes:
+        name: its text in the legend.
+        colour: CSS variable of its colour.
+        dash: dashes of its line.
+        symbol: a character for the legend instead of a line.
+    """
 
     name: str
     colour: str
     dash: Sequence[int] = ()
+    symbol: str = ""
 
 
 @dataclass(frozen=True)
@@ -156,7 +164,7 @@ def _learning_curves(metrics: Metrics, history: pd.DataFrame) -> Chart | None:
                 {"field": "name", "title": "selection rule"},
                 {"field": "seed"},
                 {"field": "step", "format": ","},
-                {"field": "accuracy", "format": _PERCENT},
+                {"field": "accuracy", "format": PERCENT},
             ],
         },
     }
@@ -211,7 +219,7 @@ def _step_and_accuracy(steps: int) -> dict[str, Any]:
             "axis": {"format": ",.0f", "tickCount": 5},
             "scale": {"domain": [0, steps], "nice": False},
         },
-        "y": {"field": "accuracy", **_ACCURACY},
+        "y": {"field": "accuracy", **ACCURACY},
     }
 
 
@@ -239,9 +247,9 @@ def _curves_spec(
     tooltip = [
         {"field": "series", "title": "curve"},
         {"field": "step", "format": ","},
-        {"field": "accuracy", "format": _PERCENT},
-        {"field": "low", "title": "lowest seed", "format": _PERCENT},
-        {"field": "high", "title": "highest seed", "format": _PERCENT},
+        {"field": "accuracy", "format": PERCENT},
+        {"field": "low", "title": "lowest seed", "format": PERCENT},
+        {"field": "high", "title": "highest seed", "format": PERCENT},
     ]
     places = _step_and_accuracy(steps)
     band = {**places, "y": {**places["y"], "field": "low"}, "y2": {"field": "high"}}
@@ -365,7 +373,7 @@ def _group_heat_map(group_accuracy: pd.DataFrame, data_card: DataCard) -> Chart 
                 {"field": "label"},
                 {"field": "bias"},
                 {"field": "kind"},
-                {"field": "accuracy", "format": _PERCENT},
+                {"field": "accuracy", "format": PERCENT},
                 {"field": "interval", "title": "95 % interval"},
                 {"field": "images"},
             ],
@@ -405,7 +413,7 @@ def comparison_charts(
         histories: training history by method.
     """
     series = [
-        Series(each["method"], f"--method-{place % _METHODS}", _DASHES[LINES[place % len(LINES)]])
+        Series(each["method"], f"--method-{place % METHODS}", _DASHES[LINES[place % len(LINES)]])
         for place, each in enumerate(metrics)
     ]
     charts = {"compared_metrics": _compared_metrics(metrics, series)}
@@ -495,7 +503,7 @@ def _compared_metrics(metrics: Sequence[Metrics], series: Sequence[Series]) -> C
             {"filter": "indexof(hidden, datum.series) < 0"},
         ]
     }
-    height: dict[str, Any] = {"field": "accuracy", **_ACCURACY}
+    height: dict[str, Any] = {"field": "accuracy", **ACCURACY}
     layers = [
         {
             **shown,
@@ -508,7 +516,7 @@ def _compared_metrics(metrics: Sequence[Metrics], series: Sequence[Series]) -> C
                 "tooltip": [
                     {"field": "series", "title": "method"},
                     {"field": "metric"},
-                    {"field": "accuracy", "format": _PERCENT},
+                    {"field": "accuracy", "format": PERCENT},
                     {"field": "spread", "title": "standard deviation"},
                 ],
             },

@@ -14,7 +14,6 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from debias_pipeline.names import Metric
 from debias_pipeline.records import DataCard, Metrics
 from debias_pipeline.reporting.leaderboard import Leaderboard, LeaderboardRow
-from debias_pipeline.reporting.leaderboard_references import REFERENCE_MARK
 from debias_pipeline.reporting.leaderboard_sections import headline_of
 from debias_pipeline.reporting.metric_table import (
     images_in_brackets,
@@ -38,7 +37,7 @@ from debias_pipeline.reporting.plots import (
     over_seeds,
     to_svg,
 )
-from debias_pipeline.reporting.text import DASH, shortened
+from debias_pipeline.reporting.text import DASH, REFERENCE_MARK, shortened
 from debias_pipeline.selection_rules import SELECTION_RULES, SelectionRule
 
 _COMPARED: Final[tuple[Metric, ...]] = (
@@ -228,6 +227,9 @@ def _draw_data_set(rows: Sequence[LeaderboardRow]) -> str:
                     0.5, 0.5, "no values", transform=axes.transAxes, ha="center", color=NEUTRAL
                 )
         panels[0].set_ylabel(headline_of(rows)[1])
+        if any(percents):
+            # One for all panels, which are too narrow for it.
+            figure.supxlabel("bias-conflicting training images", fontsize="medium")
         figure.legend(handles=_legend(panels[-1], rows), loc="outside lower center", ncols=4)
         return to_svg(figure, f"leaderboard-{rows[0]['dataset']}")
 
@@ -265,7 +267,7 @@ def _draw_method(
         linewidth=1,
         elinewidth=1.4,
         capsize=2.5,
-        label=_name(rows[0]["method"]) + (f" {REFERENCE_MARK}" if is_reference else ""),
+        label=_name(rows[0]["method"]) + (REFERENCE_MARK if is_reference else ""),
     )
     published = [
         (place, accuracy)
@@ -290,8 +292,6 @@ def _format_panel(axes: Axes, rule: SelectionRule, percents: Sequence[str]) -> N
     axes.grid(False, axis="x")
     axes.set_ylim(-0.02, 1.02)
     axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
-    if any(percents):
-        axes.set_xlabel("bias-conflicting training images")
     axes.set_title(f"{rule.name} (leaks)" if rule.leaks else rule.name)
 
 

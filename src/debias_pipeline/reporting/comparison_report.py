@@ -39,6 +39,7 @@ from debias_pipeline.reporting.pages import (
 from debias_pipeline.reporting.provenance import provenance
 from debias_pipeline.reporting.recipe_changes import RecipeChange
 from debias_pipeline.reporting.significance import CORRECTION, TEST, find_best
+from debias_pipeline.reporting.table_files import accuracy_tables, table_files
 from debias_pipeline.reporting.text import cost_text, evidence_text, percentage, points
 from debias_pipeline.selection_rules import LAST, SELECTION_RULES, SelectionRule
 
@@ -74,8 +75,8 @@ def write_comparison_report(
     records: Mapping[str, TrainingRecord] | None = None,
     charts: Mapping[str, Chart] | None = None,
     mlflow_ui: str = "",
-) -> str:
-    """Return the report of several methods, an HTML page that loads no other files.
+) -> tuple[str, dict[str, str]]:
+    """Return the report of several methods, a page that loads no other files, and its tables.
 
     Args:
         metrics: metrics of each method on the same data set, the baseline first.
@@ -89,6 +90,9 @@ def write_comparison_report(
         charts: interactive charts that replace figures, from `comparison_charts`.
         mlflow_ui: address of MLflow's pages, to which the footer links; "" makes no link.
 
+    Returns:
+        The page, and text by name of files in the folder `tables` next to it.
+
     Raises:
         ValueError: if there are no metrics.
     """
@@ -97,8 +101,8 @@ def write_comparison_report(
     shown = {name: each[0] for name, each in (published or {}).items() if each}
     baseline, changes_of = metrics[0], changes_of or {}
     charts = {name: chart for name, chart in (charts or {}).items() if name in figures}
-    sentences = findings(metrics)
-    return render(
+    sentences, files = findings(metrics), table_files(accuracy_tables(metrics))
+    page = render(
         "comparison_report.html.jinja",
         scripts=page_scripts(with_charts=bool(charts)),
         page_data=switches(metrics, with_all=True),
@@ -129,8 +133,10 @@ def write_comparison_report(
             {"compared_metrics": " ".join(each.sentence for each in sentences)},
         ),
         commands=commands,
+        files=list(files),
         **data_section(metrics, data_card),
     )
+    return page, files
 
 
 def _rows(

@@ -176,6 +176,11 @@ class LeaderboardRow(TypedDict):
     reproduces: bool | None
 
 
+def trial_name(row: LeaderboardRow) -> str:
+    """Return "2pct disent", or the method of a data set without percents."""
+    return f"{row['percent']} {row['method']}".strip()
+
+
 class BestMethod(TypedDict):
     """The method of the highest mean for a data set, percent and selection rule.
 

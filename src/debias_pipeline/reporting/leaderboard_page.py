@@ -1,12 +1,12 @@
-"""The leaderboard as an HTML page and as Markdown."""
+"""The leaderboard as an HTML page."""
 
-import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, cast
+from typing import Final, Literal, NamedTuple, cast
 from urllib.parse import quote
 
 from debias_pipeline.names import DONE
+from debias_pipeline.reporting.charts import Chart
 from debias_pipeline.reporting.conditions import (
     BIAS_LABELS_EXPLAINED,
     COLLAPSED_EXPLAINED,
@@ -35,7 +35,13 @@ from debias_pipeline.reporting.metric_table import (
     TableCell,
     metrics_with_headline_first,
 )
-from debias_pipeline.reporting.pages import data_address, render
+from debias_pipeline.reporting.pages import (
+    FigureBlock,
+    FigureText,
+    figure_blocks,
+    page_scripts,
+    render,
+)
 from debias_pipeline.reporting.provenance import web_address
 from debias_pipeline.reporting.text import (
     DASH,
@@ -50,13 +56,29 @@ from debias_pipeline.reporting.text import (
     points,
     shortened,
 )
-from debias_pipeline.selection_rules import SelectionRule
+from debias_pipeline.selection_rules import SELECTION_RULES, SelectionRule
 
-_LONGEST_REASON: Final = 60  # characters in a table cell; the whole text is above the tables
+_LONGEST_REASON: Final = 60  # characters in a table cell; the whole text is below the table
+# A row may have values at some percents that were measured here, and references at others.
+_ORIGINS: Final = {(False,): "own", (True,): "references", (False, True): "own and references"}
 
-Cells = list[tuple[str, list[TableCell]]]
 
-# --- HTML -----------------------------------------------------------------------------------------
+class _Row(NamedTuple):
+    """A row of a table: names, what it is filtered by, and its other cells."""
+
+    method: str
+    percent: str
+    labels: str
+    origin: str
+    cells: list[TableCell]
+
+
+class _Body(NamedTuple):
+    """The rows of a table that are sorted together: those of a selection rule, oracles apart."""
+
+    rule: SelectionRule
+    is_oracles: bool
+    rows: list[_Row]
 
 
 @dataclass(frozen=True)
@@ -65,22 +87,17 @@ class _SectionOfPage:
 
     Attributes:
         section: names and sentences of the section.
-        figure: `data:` address of the figure, "" if there is none.
-        accuracies: for each selection rule, a table with a row per method and a column per percent.
-        costs: one table of the duration and memory of trials, with the same rows and columns.
-        metrics: names and explanations of the columns of `all_metrics`.
-        all_metrics: for each selection rule, a table with a row per trial: percent, method, and a
-            table cell per metric.
-        aurocs: one table of the AUROC, with the same rows and columns; empty if no method has one.
+        figures: one, or none if there are no values.
+        accuracies: a table with a row per method and a column per percent.
+        metrics: names and explanations of columns of `trials`.
+        trials: a table with a row per trial: metrics, AUROC, and cost.
     """
 
     section: Section
-    figure: str
-    accuracies: list[tuple[RuleTable, Cells]]
-    costs: Cells
+    figures: list[FigureBlock]
+    accuracies: list[_Body]
     metrics: list[MetricText]
-    all_metrics: list[tuple[SelectionRule, list[tuple[str, str, list[TableCell]]]]]
-    aurocs: Cells
+    trials: list[_Body]
 
 
 def write_leaderboard_page(
@@ -88,6 +105,8 @@ def write_leaderboard_page(
     figures: Mapping[str, str],
     commands: Sequence[str],
     mlflow_ui: str = "",
+    charts: Mapping[str, Chart] | None = None,
+    files: Iterable[str] = (),
 ) -> str:
     """Return the leaderboard as an HTML page that loads no other files.
 
@@ -96,30 +115,36 @@ def write_leaderboard_page(
         figures: SVG text by data set, from `draw_leaderboard_figures`.
         commands: run the grid again, and make the leaderboard again.
         mlflow_ui: address of MLflow's pages, to which values link; "" makes no links.
+        charts: interactive charts that replace figures, from `leaderboard_charts`.
+        files: names of files in the folder `tables` next to the page, to which it links.
 
     Raises:
         UserError: if `mlflow_ui` is not the address of a web server.
     """
     base = web_address(mlflow_ui) if mlflow_ui else ""
     progress, parts = progress_in_words(leaderboard["rows"]), sections(leaderboard)
+    with_values = {row["protocol"] for row in leaderboard["rows"] if row["mean"] is not None}
+    rules = [(rule.key, rule.name) for rule in SELECTION_RULES.values() if rule.key in with_values]
     return render(
         "leaderboard_page.html.jinja",
+        scripts=page_scripts(with_charts=bool(charts)),
+        page_data={"rules": [*rules, ("all", "all")], "seeds": []},
         about={
             "name": LEADERBOARD,
             "result": f"{', '.join(each.name for each in parts)}: {progress}",
         },
         progress=progress,
-        sections=[_section_of_page(each, figures, base) for each in parts],
+        sections=[_section_of_page(each, figures, charts or {}, base) for each in parts],
         test=explain_test(leaderboard["test"]),
         auroc_explained=AUROC,
         bias_labels_explained=BIAS_LABELS_EXPLAINED,
         cost_explained=COST_EXPLAINED,
         collapsed_explained=COLLAPSED_EXPLAINED,
-        labels_of=labels_of,
         mlflow_ui=base,
         few_images=FEW_IMAGES,
         percent_name=percent_name,
         commands=commands,
+        files=list(files),
     )
 
 
@@ -132,38 +157,73 @@ def run_link(row: LeaderboardRow, mlflow_ui: str) -> str:
 
 
 def _section_of_page(
-    section: Section, figures: Mapping[str, str], mlflow_ui: str
+    section: Section, figures: Mapping[str, str], charts: Mapping[str, Chart], mlflow_ui: str
 ) -> _SectionOfPage:
     metrics = metrics_with_headline_first(section.headline.key, section.unbiased_test)
 
-    def cells_of(table: RuleTable, cell: Callable[[LeaderboardRow, str], TableCell]) -> Cells:
+    def accuracies(rows: Sequence[LeaderboardRow | None]) -> list[tuple[str, list[TableCell]]]:
         missing = TableCell("", style="missing")
+        cells = [_accuracy_cell(row, run_link(row, mlflow_ui)) if row else missing for row in rows]
+        return [("", cells)]
+
+    def trials(rows: Sequence[LeaderboardRow | None]) -> list[tuple[str, list[TableCell]]]:
         return [
-            (method, [cell(row, run_link(row, mlflow_ui)) if row else missing for row in rows])
-            for method, rows in table.rows
+            (row["percent"], _trial_cells(row, metrics, run_link(row, mlflow_ui)))
+            for row in rows
+            if row
         ]
 
+    texts = {section.dataset: _figure_text(section)}
     return _SectionOfPage(
         section=section,
-        figure=data_address(figures[section.dataset]) if section.dataset in figures else "",
-        accuracies=[(table, cells_of(table, _accuracy_cell)) for table in section.tables],
-        costs=cells_of(section.tables[0], _cost_cell),
+        figures=figure_blocks(texts, figures, charts, {section.dataset: section.finding}),
+        accuracies=_bodies(section.tables, accuracies),
         metrics=metrics,
-        # It belongs to the training run, so one selection rule is enough.
-        aurocs=cells_of(section.tables[0], _auroc_cell) if _has_auroc(section) else [],
-        all_metrics=[
-            (
-                table.rule,
-                [
-                    (percent, method, _all_metrics(row, metrics, run_link(row, mlflow_ui)))
-                    for position, percent in enumerate(section.percents)
-                    for method, rows in table.rows
-                    if (row := rows[position]) and row["mean"] is not None
-                ],
-            )
-            for table in section.tables
-        ],
+        trials=_bodies(section.tables, trials),
     )
+
+
+def _bodies(
+    tables: Sequence[RuleTable],
+    rows_of: Callable[[Sequence[LeaderboardRow | None]], list[tuple[str, list[TableCell]]]],
+) -> list[_Body]:
+    """Return the rows of a table by selection rule.
+
+    Args:
+        tables: of a section.
+        rows_of: returns percent and cells of each row of a method.
+    """
+    bodies = []
+    for table in tables:
+        for is_oracles in (False, True):
+            rows = [
+                _Row(method, percent, labels_of(table, method), _origin(of_method), cells)
+                for method, of_method in table.rows
+                if (method in table.oracles) == is_oracles
+                for percent, cells in rows_of(of_method)
+            ]
+            if rows:
+                bodies.append(_Body(table.rule, is_oracles, rows))
+    return bodies
+
+
+def _origin(rows: Sequence[LeaderboardRow | None]) -> str:
+    return _ORIGINS[tuple(sorted({bool(row.get("reference")) for row in rows if row}))]
+
+
+def _figure_text(section: Section) -> FigureText:
+    name = section.headline_name
+    against = " against percent" if any(section.percents) else ""
+    hollow = any(table.sources for table in section.tables)
+    return FigureText(
+        f"{name}{against}",
+        "Filled marks: mean over seeds ± one standard deviation."
+        + (" Hollow marks: published accuracies." if hollow else ""),
+        f"Chart of {name.lower()}{against} by method and selection rule",
+    )
+
+
+# --- Cells ----------------------------------------------------------------------------------------
 
 
 def _accuracy_cell(row: LeaderboardRow, link: str) -> TableCell:
@@ -175,169 +235,35 @@ def _accuracy_cell(row: LeaderboardRow, link: str) -> TableCell:
         )
     if row["difference"] is not None:
         note += f" ({points(row['difference'])})"
-    by_seed = ", ".join(map(percentage, row["per_seed"]))
-    title = f"by seed: {by_seed}"
-    cost = cost_text(passes_of(row), row["seconds"]) or DASH
-    count = headline_evidence(row, row["headline"] or "accuracy")
     style: Literal["best", ""] = "best" if row["is_best"] else ""
     return TableCell(
         accuracy_text(row),
-        title,
-        note,
-        count,
-        style,
-        link,
-        median_text(row["per_seed"]),
-        collapsed_text(row.get("collapsed", [])),
-        cost,
-    )
-
-
-def _cost_cell(row: LeaderboardRow, link: str) -> TableCell:
-    if row["seconds"] is None:
-        return TableCell(row["status"] if row["status"] != DONE else DASH, style="missing")
-    return TableCell(
-        marked(duration(row["seconds"]), row),
-        note=memory(row["peak_memory_bytes"]),
-        count=passes_text(passes_of(row)).replace(DASH, ""),
+        title=f"by seed: {', '.join(map(percentage, row['per_seed']))}",
+        note=note,
+        count=headline_evidence(row, row["headline"] or "accuracy"),
+        style=style,
         link=link,
+        median=median_text(row["per_seed"]),
+        collapsed=collapsed_text(row.get("collapsed", [])),
+        cost=cost_text(passes_of(row), row["seconds"]) or DASH,
     )
 
 
-def _all_metrics(row: LeaderboardRow, metrics: Sequence[MetricText], link: str) -> list[TableCell]:
+def _trial_cells(row: LeaderboardRow, metrics: Sequence[MetricText], link: str) -> list[TableCell]:
     values = cast(Mapping[str, float | None], row)
 
-    def cell(key: str) -> TableCell:
+    def cell(key: str, scale: float = 100, digits: int = 1, count: str = "") -> TableCell:
         mean, std = values[f"{key}_mean"], values[f"{key}_std"]
-        text = marked(mean_and_std(mean, std), row)
-        return TableCell(text, count=headline_evidence(row, key), link=link)
+        # Metrics of earlier versions lack some.
+        text = DASH if mean is None else marked(mean_and_std(mean, std, scale, digits), row)
+        return TableCell(text, count=count, link=link if text != DASH else "")
 
-    return [cell(metric.key) for metric in metrics]
-
-
-def _has_auroc(section: Section) -> bool:
-    rows = (row for _, of_method in section.tables[0].rows for row in of_method)
-    return any(row and row["conflict_detection_auroc_mean"] is not None for row in rows)
-
-
-def _auroc_cell(row: LeaderboardRow, link: str) -> TableCell:
-    mean, std = row["conflict_detection_auroc_mean"], row["conflict_detection_auroc_std"]
-    return TableCell(marked(mean_and_std(mean, std, 1, 3), row), link=link)
-
-
-# --- Markdown -------------------------------------------------------------------------------------
-
-
-def write_leaderboard_table(leaderboard: Leaderboard) -> str:
-    """Return the leaderboard as Markdown tables, methods by percents; text from data is escaped."""
-    blocks = [block for section in sections(leaderboard) for block in _section_blocks(section)]
-    return "\n\n".join([*blocks, _escaped(explain_test(leaderboard["test"]))]) + "\n"
-
-
-def _escaped(text: str) -> str:
-    """Return text on one line in which nothing is Markdown or HTML or ends a table cell."""
-    return re.sub(r"([\\`*_\[\]<>|&#])", r"\\\1", " ".join(text.split()))
-
-
-def _section_blocks(section: Section) -> list[str]:
-    costs = [(method, [_cost_text(row) for row in rows]) for method, rows in section.tables[0].rows]
+    took, size = row["seconds"], row["peak_memory_bytes"]
+    status = row["status"] if row["status"] != DONE else DASH
     return [
-        f"### {_escaped(section.name)}: {section.headline_name.lower()} in %",
-        _escaped(" ".join(filter(None, (section.settings, section.warning, section.progress)))),
-        *([_bullets(section.recipe_banner)] if section.recipe_banner else []),
-        *([_bullets(section.failures)] if section.failures else []),
-        *([_bullets(notes)] if (notes := [*section.references, *section.places]) else []),
-        *(block for table in section.tables for block in _table_blocks(section.percents, table)),
-        "**cost**: time of training and evaluation of all seeds together, peak memory, and "
-        f"{COST_EXPLAINED}",
-        _grid(section.percents, costs),
-        _escaped(BIAS_LABELS_EXPLAINED),
-        *(
-            [_escaped(COLLAPSED_EXPLAINED)]
-            if any(each.collapsed for each in section.tables)
-            else []
-        ),
+        *(cell(metric.key, count=headline_evidence(row, metric.key)) for metric in metrics),
+        cell("conflict_detection_auroc", 1, 3),
+        TableCell(status if took is None else marked(duration(took), row), value=took),
+        TableCell(passes_text(passes_of(row)), value=row.get("images_forward")),
+        TableCell(memory(size), value=size),
     ]
-
-
-def _table_blocks(percents: Sequence[str], table: RuleTable) -> list[str]:
-    texts = [(method, [_accuracy_in_markdown(row) for row in rows]) for method, rows in table.rows]
-    labels = [labels_of(table, method) for method, _ in table.rows]
-    blocks = [
-        f"**{table.rule.name}**: {table.rule.description}",
-        _grid(percents, texts, labels, table.oracles),
-    ]
-    if table.collapsed:
-        blocks.append(f"{_escaped(table.collapsed)}.")
-    if table.unreliable:
-        blocks.append(f"{_escaped(table.unreliable)}.")
-    if table.sources:
-        sources = _escaped("; ".join(table.sources))
-        blocks.append(
-            f"In brackets: the published accuracy and the difference in points. {sources}."
-        )
-    if table.tested:
-        blocks.append(
-            _bullets(f"{percent}: {text}" if percent else text for percent, text in table.tested)
-        )
-    return blocks
-
-
-def _bullets(texts: Iterable[str]) -> str:
-    return "\n".join(f"- {_escaped(text)}" for text in texts)
-
-
-def _grid(
-    percents: Sequence[str],
-    rows: Sequence[tuple[str, Sequence[str]]],
-    labels: Sequence[str] = (),
-    oracles: Collection[str] = (),
-) -> str:
-    """Return a table of methods by percents.
-
-    Args:
-        percents: names of the columns.
-        rows: name of the method, and texts by percent.
-        labels: bias labels of each row, for a last column; unknown ones leave it out.
-        oracles: names of methods that are marked as oracles.
-    """
-    head = [_escaped(percent_name(each)) for each in percents]
-    body = [
-        [f"{_escaped(name)}{' (oracle)' if name in oracles else ''}", *texts]
-        for name, texts in rows
-    ]
-    if any(labels):
-        head.append("bias labels")
-        body = [[*row, text] for row, text in zip(body, labels, strict=True)]
-    return "\n".join(
-        [
-            f"| method | {' | '.join(head)} |",
-            "|---|" + "---|" * len(head),
-            *(f"| {' | '.join(row)} |" for row in body),
-        ]
-    )
-
-
-def _accuracy_in_markdown(row: LeaderboardRow | None) -> str:
-    if row is None:
-        return ""
-    published = "" if row["published"] is None else f"{100 * row['published']:.2f}"
-    if row["mean"] is None:
-        text = accuracy_text(row) if row["status"] == DONE else f"*{row['status']}*"
-        return f"{text} ({published})" if published else text
-    text = f"**{accuracy_text(row)}**" if row["is_best"] else accuracy_text(row)
-    if middle := median_text(row["per_seed"]):
-        text += f", {middle}"
-    if row["difference"] is None:
-        return text
-    return f"{text} ({published}, {points(row['difference'])})"
-
-
-def _cost_text(row: LeaderboardRow | None) -> str:
-    if row is None:
-        return ""
-    if row["seconds"] is None:
-        return f"*{row['status']}*"
-    text = f"{duration(row['seconds'])}, {memory(row['peak_memory_bytes'])}"
-    passes = passes_of(row)
-    return marked(f"{text}, {passes_text(passes)}" if passes else text, row)

@@ -1,20 +1,16 @@
 """Reference results on a leaderboard: where they come from, reproductions, places."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
 
 from debias_pipeline.reporting.conditions import is_oracle
-from debias_pipeline.reporting.leaderboard import LeaderboardRow
-from debias_pipeline.reporting.text import DASH, percentage
+from debias_pipeline.reporting.leaderboard import LeaderboardRow, trial_name
+from debias_pipeline.reporting.text import DASH, REFERENCE_MARK, percentage
 from debias_pipeline.selection_rules import LAST, SELECTION_RULES
-
-# Follows the values of references in tables.
-REFERENCE_MARK: Final = "R"
 
 
 def marked(text: str, row: LeaderboardRow) -> str:
     """Return the text of a table cell, with a mark if the row is a reference."""
-    return f"{text} {REFERENCE_MARK}" if row.get("reference") else text
+    return f"{text}{REFERENCE_MARK}" if row.get("reference") else text
 
 
 def references_in_words(rows: Sequence[LeaderboardRow]) -> list[str]:
@@ -59,7 +55,7 @@ def reproductions_in_words(rows: Iterable[LeaderboardRow]) -> list[str]:
     trials: dict[str, list[LeaderboardRow]] = {}
     for row in rows:
         if row.get("reproduces") is not None:
-            trials.setdefault(_trial(row), []).append(row)
+            trials.setdefault(trial_name(row), []).append(row)
     sentences = []
     for trial, of_trial in trials.items():
         inside = [_in_interval(row) for row in of_trial if row.get("reproduces")]
@@ -101,10 +97,6 @@ def places_in_words(rows: Sequence[LeaderboardRow]) -> list[str]:
         f"Place of {method} by mean, {LAST.name}: {', '.join(of_method)}"
         for method, of_method in places.items()
     ]
-
-
-def _trial(row: LeaderboardRow) -> str:
-    return f"{row['percent']} {row['method']}".strip()
 
 
 def _in_interval(row: LeaderboardRow) -> str:

@@ -3,9 +3,9 @@
 The HTML page, Markdown and the terminal show the same sections.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from debias_pipeline.names import DONE, FAILED, NOT_RUN
 from debias_pipeline.published import sources_by_method
@@ -16,9 +16,10 @@ from debias_pipeline.reporting.leaderboard import (
     Leaderboard,
     LeaderboardRow,
     SignificanceTest,
+    trial_name,
 )
 from debias_pipeline.reporting.leaderboard_references import (
-    REFERENCE_MARK,
+    marked,
     places_in_words,
     references_in_words,
     reproductions_in_words,
@@ -39,6 +40,7 @@ from debias_pipeline.reporting.text import (
     points,
 )
 from debias_pipeline.selection_rules import (
+    LAST,
     MIN_SUPPORT,
     SELECTION_RULES,
     SelectionRule,
@@ -75,6 +77,7 @@ class Section:
     Attributes:
         dataset: name of the data set.
         name: its name for people.
+        finding: the methods of the highest mean after the last step; "" if there are no values.
         headline: the metric that published tables quote.
         headline_name: its name, for example "Unbiased accuracy".
         unbiased_test: whether accuracy may be called unbiased.
@@ -92,6 +95,7 @@ class Section:
 
     dataset: str
     name: str
+    finding: str
     headline: MetricText
     headline_name: str
     unbiased_test: bool
@@ -122,6 +126,7 @@ def _section(leaderboard: Leaderboard, dataset: str) -> Section:
     return Section(
         dataset=dataset,
         name=rows[0]["name"],
+        finding=_finding(rows, comparisons, headline_name),
         headline=headline,
         headline_name=headline_name,
         unbiased_test=_is_unbiased(rows),
@@ -167,19 +172,42 @@ def _table(
     )
 
 
+def _finding(
+    rows: Sequence[LeaderboardRow], comparisons: Sequence[BestMethod], headline_name: str
+) -> str:
+    """Return which method has the highest mean at each percent after the last step."""
+    best_of = {each["percent"]: each for each in comparisons if each["protocol"] == LAST.key}
+    parts = []
+    for row in rows:
+        best = best_of.get(row["percent"])
+        if best is None or (row["protocol"], row["method"]) != (LAST.key, best["best"]):
+            continue
+        against = "every other method" if len(best["against"]) > 1 else "the only other method"
+        verdict = f"{'' if best['is_best'] else 'not '}significantly better than {against}"
+        reference = "reference, " if row.get("reference") else ""
+        at = f" at {row['percent']}" if row["percent"] else ""
+        parts.append(
+            f"{row['method']} with {mean_and_std(row['mean'], row['std'])} %{at} "
+            f"({reference}{verdict if best['against'] else 'no other method has a value'})"
+        )
+    if not parts:
+        return ""
+    oracles = ", oracles left out" if any(map(is_oracle_row, rows)) else ""
+    return f"Highest mean {headline_name.lower()} after the last step{oracles}: {'; '.join(parts)}."
+
+
 # --- About a row ----------------------------------------------------------------------------------
 
 
 def accuracy_text(row: LeaderboardRow) -> str:
     """Return the headline metric in per cent, or a dash.
 
-    It has a question mark if it is unreliable, an exclamation mark if a seed collapsed, and
-    `REFERENCE_MARK` if it is a reference.
+    It has a question mark if it is unreliable, an exclamation mark if a seed collapsed, and the
+    mark of references.
     """
-    text = mean_and_std(row["mean"], row["std"])
     unreliable = "?" if row.get("reliable") is False else ""
     collapsed = "!" if row.get("collapsed") else ""
-    return f"{text}{unreliable}{collapsed}{REFERENCE_MARK if row.get('reference') else ''}"
+    return marked(f"{mean_and_std(row['mean'], row['std'])}{unreliable}{collapsed}", row)
 
 
 def is_oracle_row(row: LeaderboardRow) -> bool:
@@ -198,7 +226,7 @@ def passes_of(row: LeaderboardRow) -> ImagePasses | None:
 def why_missing(row: LeaderboardRow) -> str:
     """Return why a row has no value of the headline metric."""
     if row["status"] == FAILED:
-        return _failure_in_words(row)
+        return f"{FAILED}: {row['error'] or 'for no stated reason'}"
     if row["status"] == NOT_RUN:
         return NOT_RUN
     return row["why_missing"] or "no value"
@@ -230,10 +258,6 @@ def percent_name(percent: str) -> str:
     return percent or "all images"
 
 
-def _failure_in_words(row: LeaderboardRow) -> str:
-    return f"{FAILED}: {row['error'] or 'for no stated reason'}"
-
-
 # --- About the rows of a data set -----------------------------------------------------------------
 
 
@@ -252,7 +276,7 @@ def progress_in_words(rows: Iterable[LeaderboardRow]) -> str:
 
     References are counted separately.
     """
-    all_trials = {(row["dataset"], row["percent"], row["method"]): row for row in rows}.values()
+    all_trials = {(row["dataset"], trial_name(row)): row for row in rows}.values()
     trials = [row for row in all_trials if not row.get("reference")]
     counts = {
         status: sum(row["status"] == status for row in trials) for status in (DONE, FAILED, NOT_RUN)
@@ -270,8 +294,7 @@ def _failures_in_words(rows: Sequence[LeaderboardRow]) -> list[str]:
     trials: dict[str, dict[str, None]] = {}
     for row in rows:
         if row["status"] == FAILED:
-            trial = f"{row['percent']} {row['method']}".strip()
-            trials.setdefault(_failure_in_words(row), {})[trial] = None
+            trials.setdefault(why_missing(row), {})[trial_name(row)] = None
     return [f"{', '.join(failed)} {failure}" for failure, failed in trials.items()]
 
 
@@ -291,39 +314,46 @@ def _few_images_in_words(
 
 def _recipe_banner(rows: Sequence[LeaderboardRow]) -> list[str]:
     """Return a sentence for each recipe that differs from the one in the project's files."""
-    published = {(row["percent"], row["method"]) for row in rows if row["published"] is not None}
-    trials = dict.fromkeys(
-        (row["percent"], row["method"], row["recipe_changes"] or "")
-        for row in rows
-        if row["status"] == DONE
-    )
-    return recipe_sentences(
-        (f"{percent} {method}".strip(), changed, (percent, method) in published)
-        for percent, method, changed in trials
-    )
+    published = {trial_name(row) for row in rows if row["published"] is not None}
+    trials = {trial_name(row): row["recipe_changes"] or "" for row in rows if row["status"] == DONE}
+    return recipe_sentences((name, changed, name in published) for name, changed in trials.items())
 
 
 def _is_unbiased(rows: Sequence[LeaderboardRow]) -> bool:
     """Return whether the test split is unbiased in all trials that are done, at least one."""
-    return any(row["unbiased_test"] for row in rows) and not _percents_not_unbiased(rows)
+    done = [row["unbiased_test"] for row in rows if row["status"] == DONE]
+    return bool(done) and all(done)
 
 
-def _percents_not_unbiased(rows: Sequence[LeaderboardRow]) -> list[str]:
-    """Return the percents at which the test split is not known to be unbiased."""
-    done = [row for row in rows if row["status"] == DONE]
-    return list(dict.fromkeys(row["percent"] for row in done if not row["unbiased_test"]))
+# What is compared between trials → the text for a trial, "" if it is not known.
+_SETTINGS: Final[Mapping[str, Callable[[LeaderboardRow], str]]] = {
+    "bias attribute": lambda row: _named("bias attribute", row.get("bias_name")),
+    "networks": lambda row: _named("network", row.get("network")),
+    "seeds": lambda row: _named(
+        "seed" if len(row["seeds"]) == 1 else "seeds", ", ".join(map(str, row["seeds"]))
+    ),
+    "steps": lambda row: counted(row["steps"], "step") if row["steps"] else "",
+    "precision": lambda row: row["precision"] or "",
+    "threads": lambda row: counted(row["threads"], "thread") if row["threads"] else "",
+}
+
+
+def _named(name: str, value: str | None) -> str:
+    return f"{name} {value}" if value else ""
 
 
 def _settings_in_words(rows: Sequence[LeaderboardRow]) -> tuple[str, str]:
-    """Return the settings that all trials have in common, and a warning; each may be ""."""
-    common, different = [], []
-    for name, of_trials in _settings(rows).items():
-        if len(of_trials) == 1:
-            common.append(of_trials[0])
-        elif of_trials:
-            different.append(f"{name} ({'; '.join(of_trials)})")
-    warnings = [f"The trials differ in {', '.join(different)}."] if different else []
+    """Return what all finished trials have in common, and a warning; each may be ""."""
     done = [row for row in rows if row["status"] == DONE]
+    common, different, warnings = [], [], []
+    for name, text_of in _SETTINGS.items():
+        texts = list(dict.fromkeys(filter(None, map(text_of, done))))
+        if len(texts) == 1:
+            common += texts
+        elif texts:
+            different.append(f"{name} ({'; '.join(texts)})")
+    if different:
+        warnings.append(f"The trials differ in {', '.join(different)}.")
     for value, finding in (
         (False, "is biased itself: accuracy is too high"),
         (None, "is not known to be unbiased: accuracy may be too high"),
@@ -333,38 +363,6 @@ def _settings_in_words(rows: Sequence[LeaderboardRow]) -> tuple[str, str]:
             named = f" ({', '.join(splits)})" if any(splits) else ""
             warnings.append(f"The test split{named} {finding}.")
     return (f"Each trial: {'; '.join(common)}." if common else ""), " ".join(warnings)
-
-
-def _settings(rows: Sequence[LeaderboardRow]) -> Mapping[str, Sequence[str]]:
-    """Return the different attributes, networks, seeds, steps, … of finished trials.
-
-    The values are text such as "4 threads"; the list of a key is empty if no value is known.
-    """
-    values: dict[str, dict[str, None]] = {
-        "bias attribute": {},
-        "networks": {},
-        "seeds": {},
-        "steps": {},
-        "precision": {},
-        "threads": {},
-    }
-    for row in rows:
-        if row["status"] != DONE:
-            continue
-        if bias_name := row.get("bias_name"):
-            values["bias attribute"][f"bias attribute {bias_name}"] = None
-        if network := row.get("network"):
-            values["networks"][f"network {network}"] = None
-        if seeds := row["seeds"]:
-            text = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
-            values["seeds"][text] = None
-        if steps := row["steps"]:
-            values["steps"][counted(steps, "step")] = None
-        if precision := row["precision"]:
-            values["precision"][precision] = None
-        if threads := row["threads"]:
-            values["threads"][counted(threads, "thread")] = None
-    return {name: list(texts) for name, texts in values.items()}
 
 
 # --- About a selection rule -----------------------------------------------------------------------
@@ -389,7 +387,7 @@ def explain_test(test: SignificanceTest) -> str:
 
 def _unreliable_in_words(rows: Iterable[LeaderboardRow], kind: str) -> str:
     counts = [
-        f"{row['support_mean']:.0f} ({' '.join(filter(None, (row['percent'], row['method'])))})"
+        f"{row['support_mean']:.0f} ({trial_name(row)})"
         for row in rows
         if row.get("reliable") is False
     ]
@@ -403,7 +401,7 @@ def _unreliable_in_words(rows: Iterable[LeaderboardRow], kind: str) -> str:
 
 def _collapsed_in_words(rows: Iterable[LeaderboardRow]) -> str:
     found = [
-        f"{' '.join(filter(None, (row['percent'], row['method'])))} {collapsed_text(seeds)}"
+        f"{trial_name(row)} {collapsed_text(seeds)}"
         for row in rows
         if (seeds := row.get("collapsed"))
     ]

@@ -41,6 +41,7 @@ from debias_pipeline.reporting.plots import groups_of_bias
 from debias_pipeline.reporting.provenance import provenance
 from debias_pipeline.reporting.recipe_changes import RecipeChange
 from debias_pipeline.reporting.suspect_section import SuspectSection
+from debias_pipeline.reporting.table_files import accuracy_tables, group_table, table_files
 from debias_pipeline.reporting.text import (
     DASH,
     attribute_name,
@@ -138,8 +139,8 @@ def write_method_report(
     misclassified: Gallery | None = None,
     features: FeatureSection | None = None,
     mlflow_ui: str = "",
-) -> str:
-    """Return one method's report, an HTML page that loads no other files.
+) -> tuple[str, dict[str, str]]:
+    """Return one method's report, an HTML page that loads no other files, and its tables as files.
 
     Args:
         metrics: metrics of the method.
@@ -158,6 +159,9 @@ def write_method_report(
         misclassified: from `misclassified`; None if there are none.
         features: the section about features; None if there is nothing to show.
         mlflow_ui: address of MLflow's pages, to which the footer links; "" makes no link.
+
+    Returns:
+        The page, and text by name of files in the folder `tables` next to it.
     """
     group_accuracy = groups_of_bias(group_accuracy)
     values = group_values(group_accuracy)
@@ -165,7 +169,13 @@ def write_method_report(
     charts = {name: chart for name, chart in (charts or {}).items() if name in figures}
     keys = _key_values(metrics)
     shown = published_accuracy[0] if published_accuracy else None
-    return render(
+    files = table_files(
+        [
+            *accuracy_tables([metrics]),
+            *([group_table(group_accuracy, groups, data_card)] if groups else []),
+        ]
+    )
+    page = render(
         "method_report.html.jinja",
         scripts=page_scripts(
             with_charts=bool(charts) or (features is not None and features.figure is not None)
@@ -226,8 +236,10 @@ def write_method_report(
         recipe_banner=recipe_banner(
             {metrics["method"]: recipe_changes}, {metrics["method"]} if shown else set()
         ),
+        files=list(files),
         **data_section([metrics], data_card),
     )
+    return page, files
 
 
 def _bias_branch_in_words(metrics: Metrics, data_card: DataCard) -> str:

@@ -160,6 +160,7 @@ class TableCell:
         style: its CSS class.
         link: an address, or "".
         by_seed: the text for each seed.
+        value: what the column is sorted by instead of the text.
     """
 
     text: str
@@ -172,6 +173,7 @@ class TableCell:
     collapsed: str = ""
     cost: str = ""
     by_seed: tuple[str, ...] = ()
+    value: float | None = None
 
 
 def metric_row(

@@ -24,6 +24,8 @@ from debias_pipeline.reporting.recipe_changes import RecipeChange
 
 DASH: Final = "\N{EN DASH}"
 MINUS: Final = "\N{MINUS SIGN}"
+# Follows the values of references on a leaderboard.
+REFERENCE_MARK: Final = "\N{MODIFIER LETTER CAPITAL R}"
 
 # --- Numbers --------------------------------------------------------------------------------------
 

@@ -56,8 +56,8 @@ def report(
     saliency: dict[str, Any] | None = None,
     label_estimates: LabelEstimates | None = None,
     feature_map: dict[str, Any] | None = None,
-) -> str:
-    """Write the HTML report of one method.
+) -> tuple[str, dict[str, str]]:
+    """Write the HTML report of one method, and its tables as files.
 
     The last four arguments are given if the method ranks images.
     """
@@ -140,8 +140,8 @@ def compare(
     typed: dict[str, Any],
     mlflow_ui: str,
     **of_methods: Any,
-) -> str:
-    """Write the HTML report that compares several methods.
+) -> tuple[str, dict[str, str]]:
+    """Write the HTML report that compares several methods, and its tables as files.
 
     Args:
         figures: figures of `draw_comparison`.

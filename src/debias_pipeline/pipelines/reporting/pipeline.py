@@ -62,7 +62,7 @@ def create_pipeline(method: str, parameters_of: str | None = None) -> Pipeline:
                     "params:mlflow_ui",
                     *(_OF_SUSPECTS if lists_suspects(method) else ()),
                 ],
-                outputs="report",
+                outputs=["report", "tables"],
                 name="report",
             ),
         ]
@@ -119,7 +119,7 @@ def create_comparison(
                         "params:published_accuracy",
                     ),
                 },
-                outputs="comparison_report",
+                outputs=["comparison_report", "comparison_tables"],
                 name="compare",
             ),
         ],

@@ -7,6 +7,7 @@
   const json = (element) => (element ? JSON.parse(element.textContent) : {});
   const page = json(document.getElementById("page-data"));
   const chosen = { rule: "last", seed: "mean" };
+  const filters = []; // of all tables and galleries
   root.classList.add("js");
 
   function make(tag, properties = {}, ...children) {
@@ -120,8 +121,8 @@
     if (chart.choices.length > 1) {
       box.append(select("Show", chart.choices, (value) => signal(element, "choice", (state.choice = value))));
     }
-    for (const { name, colour, dash } of chart.series) {
-      const mark = make("i", { className: dash.length ? "dashed" : "" });
+    for (const { name, colour, dash, symbol } of chart.series) {
+      const mark = make("i", { className: symbol ? "symbol" : dash.length ? "dashed" : "", textContent: symbol });
       mark.style.setProperty("--mark-colour", `var(${colour})`);
       const tick = make("input", { type: "checkbox", checked: true });
       tick.addEventListener("change", () => {
@@ -156,12 +157,11 @@
   // --- Switches of the selection rule and the seed -----------------------------------------------
 
   function show() {
-    filters.forEach((filter) => filter());
     const key = `${chosen.rule}/${chosen.seed}`;
     const place = page.seeds.indexOf(chosen.seed);
     all("[data-rule]").forEach((part) => {
       part.classList.toggle("chosen", part.dataset.rule === chosen.rule);
-      if (part.tagName === "TBODY") part.hidden = chosen.rule !== "all" && part.dataset.rule !== chosen.rule;
+      if (part.tagName !== "TR") part.hidden = chosen.rule !== "all" && part.dataset.rule !== chosen.rule;
     });
     all("td[data-seeds]").forEach((cell) => {
       cell.dataset.mean ??= cell.firstChild.textContent;
@@ -179,6 +179,7 @@
     });
     all("[data-branch]").forEach((table) => showConfusion(table, page.confusions[table.dataset.branch], key));
     all("[data-shown]").forEach((text) => (text.textContent = inWords()));
+    filters.forEach((filter) => filter());
     const groups = groupRows();
     for (const [element, { result, chart }] of drawn) {
       if (!result) continue;
@@ -232,16 +233,21 @@
     return found ? +found[1] : NaN;
   }
 
+  const value = (cell) => cell.dataset.value ?? cell.textContent.trim();
+
+  // Rows stay in their part of the table, below its headings; those without a number come last.
   function sort(table, column, descending) {
-    const body = table.tBodies[0];
     const sign = descending ? -1 : 1;
-    const sorted = [...body.rows].sort((a, b) => {
-      const [x, y] = [a, b].map((row) => row.cells[column].textContent.trim());
-      if (!x || x === "–" || !y || y === "–") return (!x || x === "–") - (!y || y === "–");
-      const [p, q] = [number(x), number(y)];
-      return sign * (isNaN(p) || isNaN(q) ? x.localeCompare(y, "en", { numeric: true }) : p - q);
-    });
-    body.append(...sorted);
+    for (const body of table.tBodies) {
+      const sorted = all("tr:not(.section)", body).sort((a, b) => {
+        const [x, y] = [a, b].map((row) => value(row.cells[column]));
+        if (!x || x === "–" || !y || y === "–") return (!x || x === "–") - (!y || y === "–");
+        const [p, q] = [number(x), number(y)];
+        if (isNaN(p) !== isNaN(q)) return isNaN(p) - isNaN(q);
+        return sign * (isNaN(p) ? x.localeCompare(y, "en", { numeric: true }) : p - q);
+      });
+      body.append(...sorted);
+    }
   }
 
   function prepareSorting(table) {
@@ -256,20 +262,33 @@
         sort(table, column, descending);
       });
     });
-    const search = make("input", { type: "search", placeholder: "e.g. conflicting" });
+    return prepareFilters(table);
+  }
+
+  function prepareFilters(table) {
+    const search = make("input", { type: "search", placeholder: table.dataset.example });
     const count = make("span", { className: "quiet" });
-    const rowsOf = [...table.tBodies[0].rows];
+    const rowsOf = all("tbody tr:not(.section)", table);
+    const wanted = {};
     const filter = () => {
       const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
       rowsOf.forEach((row) => {
         const parts = [...row.cells].slice(0, 3).map((cell) => cell.textContent.toLowerCase());
-        row.hidden = !words.every((word) => parts.some((part) => part.includes(word)));
+        const differs = Object.entries(wanted).some(([key, value]) => value && row.dataset[key] !== value);
+        row.hidden = differs || !words.every((word) => parts.some((part) => part.includes(word)));
       });
-      count.textContent = `${rowsOf.filter((row) => !row.hidden).length} of ${rowsOf.length} groups`;
+      const shown = rowsOf.filter((row) => !row.parentElement.hidden);
+      count.textContent = `${shown.filter((row) => !row.hidden).length} of ${shown.length} ${table.dataset.rows}`;
     };
+    const choices = Object.entries(JSON.parse(table.dataset.filters ?? "{}")).flatMap(([key, name]) => {
+      const values = [...new Set(rowsOf.map((row) => row.dataset[key]))];
+      const options = [["", "all"], ...values.map((value) => [value, value])];
+      return values.length > 1 ? [select(name, options, (value) => ((wanted[key] = value), filter()))] : [];
+    });
     search.addEventListener("input", filter);
+    filters.push(filter);
     filter();
-    return [make("label", {}, "Filter ", search), count];
+    return [make("label", {}, "Filter ", search), ...choices, count];
   }
 
   function shownCells(table) {
@@ -323,7 +342,6 @@
     open(tiles[(tiles.indexOf(dialog.tile) + by + tiles.length) % tiles.length]);
   }
 
-  const filters = []; // of all galleries
 
   // Write the text of the chosen seed into a line; return whether the seed shows the element.
   function followSeed(element, line) {

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from kedro.io import DatasetError, Version
 
-from debias_pipeline.io import FiguresDataset, versions_of
+from debias_pipeline.io import AtomicTextDataset, FiguresDataset, TablesDataset, versions_of
 
 FIGURES = {"curves": "<svg>é</svg>", "a heat map": "<svg/>"}
 
@@ -89,3 +89,15 @@ def test_a_name_that_leads_out_of_the_folder_is_not_saved(tmp_path: Path) -> Non
     with pytest.raises(DatasetError, match=r"'\.\./x' is not a file name"):
         FiguresDataset(tmp_path / "figures").save({"../x": "<svg/>"})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_tables_are_next_to_the_version_of_their_page(url: str) -> None:
+    for version in ("2026-01-01", "2026-01-02"):
+        AtomicTextDataset(filepath=f"{url}.html", version=Version(None, version)).save("<p>")
+        tables = TablesDataset(f"{url}.html", Version(None, version))
+        tables.save({"a.csv": f"x\n{version}\n", "a.md": "| x |"})
+    latest = TablesDataset(f"{url}.html", Version(None, None))
+    assert latest.load()["a.csv"] == "x\n2026-01-02\n"
+    page = AtomicTextDataset(filepath=f"{url}.html", version=Version(None, None))
+    assert page.load() == "<p>"
+    assert latest._get_load_path() == page._get_load_path().parent / "tables"

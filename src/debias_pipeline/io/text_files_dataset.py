@@ -1,28 +1,30 @@
-"""A dataset of figures as a folder of .svg files."""
+"""Datasets of several text files in a folder: figures, and the tables of a page."""
 
 import json
 from pathlib import PurePosixPath
-from typing import Final
+from typing import ClassVar, Final
 
 from kedro.io import DatasetError
 from kedro.io.core import get_filepath_str
 
 from debias_pipeline.io.file_dataset import FileDataset
-from debias_pipeline.io.previews import ImagePreview, svg_preview
+from debias_pipeline.io.previews import DescribedMixin, ImagePreview, svg_preview
 from debias_pipeline.io.storage import appearing
 
 _INDEX: Final = "index.json"
 
 
-class FiguresDataset(FileDataset[dict[str, str]]):
-    """Figures by name: a folder with a file `<name>.svg` for each, and a list of the names.
+class TextFilesDataset(FileDataset[dict[str, str]]):
+    """Text files by name: a folder with the files, and a list of the names.
 
-    The list is written last, and a folder without it counts as missing: figures are complete or
+    The list is written last, and a folder without it counts as missing: the files are complete or
     do not exist.
     """
 
+    SUFFIX: ClassVar = ""  # follows the names
+
     def load(self) -> dict[str, str]:
-        """Return SVG text by name.
+        """Return text by name.
 
         Raises:
             DatasetError: if the folder is missing, incomplete or damaged.
@@ -31,19 +33,14 @@ class FiguresDataset(FileDataset[dict[str, str]]):
         folder = self._get_load_path()
         try:
             names = json.loads(self._read(folder / _INDEX))
-            return {name: self._read(folder / f"{name}.svg") for name in names}
+            return {name: self._read(folder / f"{name}{self.SUFFIX}") for name in names}
         except (OSError, ValueError, TypeError) as error:
             raise DatasetError(
                 f"{place} is damaged ({error}): delete it and run the pipeline that makes it again."
             ) from error
 
-    def preview(self) -> ImagePreview:
-        """Return the first figure, which is the main one, for Kedro-Viz; empty if there is none."""
-        figures = self.load()
-        return svg_preview(next(iter(figures.values()))) if figures else ImagePreview("")
-
     def save(self, data: dict[str, str]) -> None:
-        """Write the figures and remove those of an earlier save.
+        """Write the files and remove those of an earlier save.
 
         Raises:
             DatasetError: if a name cannot be a file name.
@@ -56,8 +53,8 @@ class FiguresDataset(FileDataset[dict[str, str]]):
         if self._fs.exists(index):
             self._fs.rm(index)
             self._fs.rm(get_filepath_str(folder, self._protocol), recursive=True)
-        for name, svg in data.items():
-            self._write(folder / f"{name}.svg", svg)
+        for name, text in data.items():
+            self._write(folder / f"{name}{self.SUFFIX}", text)
         self._write(folder / _INDEX, json.dumps(list(data)))
         self._release()
 
@@ -71,3 +68,27 @@ class FiguresDataset(FileDataset[dict[str, str]]):
     def _write(self, path: PurePosixPath, text: str) -> None:
         with appearing(self._fs, self._protocol, path) as file:
             file.write_text(text, encoding="utf-8")
+
+
+class FiguresDataset(TextFilesDataset):
+    """Figures by name, as .svg files."""
+
+    SUFFIX = ".svg"
+
+    def preview(self) -> ImagePreview:
+        """Return the first figure, which is the main one, for Kedro-Viz; empty if there is none."""
+        figures = self.load()
+        return svg_preview(next(iter(figures.values()))) if figures else ImagePreview("")
+
+
+class TablesDataset(DescribedMixin, TextFilesDataset):
+    """The tables of a page as files, in the folder `tables` next to each version of the page.
+
+    The page links to them by relative addresses, which stay valid if the folder of a version is
+    moved. So `filepath` is the path of the page, and the entry must be versioned like the page.
+    """
+
+    def _get_versioned_path(self, version: str) -> PurePosixPath:
+        # Kedro has no public way to choose where a version is; its version is pinned.
+        path: PurePosixPath = super()._get_versioned_path(version)
+        return path.with_name("tables")
