@@ -5,8 +5,6 @@ thread imports MLflow, as this takes long.
 """
 
 from debias_pipeline.tracking.active import (
-    FAILED,
-    FINISHED,
     MethodRun,
     StepMetrics,
     active_parent,
@@ -22,7 +20,7 @@ from debias_pipeline.tracking.active import (
     trial_run,
 )
 from debias_pipeline.tracking.description import NOTE, describe
-from debias_pipeline.tracking.journal import PENDING_FOLDER
+from debias_pipeline.tracking.journal import FAILED, FINISHED, PENDING_FOLDER
 from debias_pipeline.tracking.run import Dataset, ParentRun, TrackedRun
 from debias_pipeline.tracking.sender import reason, send_abandoned
 from debias_pipeline.tracking.settings import (

@@ -177,6 +177,9 @@ class TrackedRun:
             step=step,
             tags=valid_tags(tags),
         )
+        if metrics and self._sender is not None:
+            # Training has started.
+            self._sender.start()
 
     def log_final_metrics(self, values: Mapping[str, float]) -> None:
         """Log metrics of the test split, in a section of MLflow's charts per selection rule.

@@ -21,8 +21,7 @@ logger = logging.getLogger(__name__)
 
 SYNC_COMMAND: Final = "kedro mlflow-sync"
 
-# Seconds before the thread imports MLflow, so that it does not slow down the start of training.
-# The import takes two seconds of processor time, and Python imports in one thread at a time.
+# The longest time in seconds before the thread imports MLflow, see `Sender.start`.
 _HEAD_START = 10
 # Seconds before MLflow is tried again after a failure.
 _RETRY_AFTER = 60
@@ -47,9 +46,19 @@ class Sender:
         self._warned = False
         self._journals: list[Journal] = []
         self._changed = threading.Condition()
-        self._dirty = self._working = self._closing = self._failed = self._awaited = False
+        self._dirty = self._working = self._closing = self._failed = self._started = False
         self._thread = threading.Thread(target=self._work, daemon=True, name="mlflow")
         self._thread.start()
+
+    def start(self) -> None:
+        """Let the thread import MLflow and send; it does so by itself after some seconds.
+
+        Until then it waits, as the import takes as long as that of PyTorch, and Python runs one
+        thread at a time: training would start later.
+        """
+        with self._changed:
+            self._started = True
+            self._changed.notify_all()
 
     def add(self, journal: Journal) -> None:
         """Add a journal to those that the thread sends; return at once."""
@@ -65,9 +74,8 @@ class Sender:
 
     def wait(self, timeout: float) -> None:
         """Wait until everything is sent, MLflow has failed, or `timeout` seconds have passed."""
+        self.start()
         with self._changed:
-            self._awaited = True
-            self._changed.notify_all()
             self._changed.wait_for(
                 lambda: self._failed or not (self._dirty or self._working), timeout
             )
@@ -107,7 +115,7 @@ class Sender:
 
     def _work(self) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: self._awaited or self._closing, _HEAD_START)
+            self._changed.wait_for(lambda: self._started or self._closing, _HEAD_START)
         ending, retry_at = False, 0.0
         while not ending:
             with self._changed:

@@ -42,7 +42,7 @@ class SystemMetrics:
 
     def _work(self) -> None:
         interval = float(os.environ.get("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL") or _INTERVAL)
-        stopped, sensors = False, []
+        stopped, sensors = False, list[Any]()
         while not stopped:
             stopped = self._stopped.wait(interval)
             # Not before, as this imports MLflow.
