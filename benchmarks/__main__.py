@@ -9,8 +9,8 @@ from pathlib import Path
 from benchmarks.cases import PRECISIONS, SIZES, Case, cases, random_data
 from benchmarks.compare import compare_rows
 from benchmarks.parts import parts_row
-from benchmarks.rows import Row, machine, print_rows, write_json
-from benchmarks.runs import grid_rows, layout_rows, run_rows
+from benchmarks.rows import Row, print_machine, print_rows, write_json
+from benchmarks.runs import package_rows, run_rows
 from benchmarks.steps import step_row
 from debias_pipeline.images import ImageData
 from debias_pipeline.methods import method_names
@@ -19,9 +19,10 @@ TITLES = {
     "steps": "One training step and its bare products: median (quartiles)",
     "parts": "Where the time of a step goes, by the profiler; products are in losses and backward",
     "runs": "Start-up time and memory of whole commands",
-    "grid": "What a trial of the grid costs beyond its training",
-    "layout": "What laying out the grid costs in every run of it",
+    "packages": "Seconds of start-up by imported package",
 }
+# Seconds on two idle cores: of a round of commands, and of the packages.
+RUN_SECONDS, PACKAGE_SECONDS = 30, 20
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,6 @@ class Effort:
     """How much is measured.
 
     Attributes:
-        sections: keys of `TITLES`, unless the user chooses.
         methods: unless the user chooses.
         seeds, precisions: of the cases of cmnist; those of cifar10c have one seed.
         seconds: time to spend on a case, by data set.
@@ -37,7 +37,6 @@ class Effort:
         run_rounds: how often each command is run.
     """
 
-    sections: Sequence[str]
     methods: Sequence[str]
     seeds: Sequence[int]
     precisions: Sequence[str]
@@ -47,16 +46,13 @@ class Effort:
 
 
 FULL = Effort(
-    tuple(TITLES), ("vanilla", "lff", "disent", "lff_be", "jtt", "groupdro"), (1, 5), PRECISIONS,
+    ("vanilla", "lff", "disent", "lff_be", "jtt", "groupdro"), (1, 5), PRECISIONS,
     {"cmnist": 4.0, "cifar10c": 8.0}, {"cmnist": 50, "cifar10c": 3}, 3,
 )  # fmt: skip
 QUICK = Effort(
-    ("steps", "parts", "runs"), ("vanilla", "lff", "disent", "jtt"), (1,), ("fp32",),
-    {"cmnist": 1.0, "cifar10c": 2.0}, {"cmnist": 10, "cifar10c": 1}, 1,
+    ("vanilla", "lff", "disent"), (1,), ("fp32",),
+    {"cmnist": 1.0, "cifar10c": 1.0}, {"cmnist": 10, "cifar10c": 1}, 1,
 )  # fmt: skip
-# Seconds on two idle cores: of a round of commands, of the grid, of its layouts.
-RUN_SECONDS, GRID_SECONDS, LAYOUT_SECONDS = 30, 90, 60
-GRID_SETTINGS, LAYOUT_SETTINGS = 10, (1, 100, 1000)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -69,12 +65,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sections = measurements(options)
     minutes = sum(seconds for seconds, _ in sections.values()) / 60
     print(f"About {minutes:.1f} min on two idle cores: {', '.join(sections)}", flush=True)
-    print(", ".join(f"{name} {value}" for name, value in machine().items()), flush=True)
+    print_machine()
     started, tables = time.monotonic(), {}
     for section, (_, measure) in sections.items():
         tables[section] = measure()
         print_rows(TITLES[section], tables[section])
-    print(f"Took {(time.monotonic() - started) / 60:.1f} min")
+    print(f"\nTook {(time.monotonic() - started) / 60:.1f} min")
     if options.json:
         write_json(options.json, tables)
 
@@ -86,26 +82,24 @@ def measurements(
     effort = QUICK if options.quick else FULL
     chosen = list(chosen_cases(options, effort))
     plain = [case for case in chosen if (case.seeds, case.precision) == (1, "fp32")] or chosen
-
-    def parts(case: Case) -> Row:
-        steps = effort.profiled_steps[case.dataset]
-        return parts_row(case, data(case), steps, operations=options.operations)
-
+    seconds, steps = effort.seconds, effort.profiled_steps
     available: dict[str, tuple[float, Callable[[], Sequence[Row]]]] = {
         "steps": (
             # Networks and random images are made as well.
-            sum(1 + effort.seconds[case.dataset] for case in chosen),
-            lambda: [step_row(case, data(case), effort.seconds[case.dataset]) for case in chosen],
+            sum(1 + seconds[case.dataset] for case in chosen),
+            lambda: [step_row(case, data(case), seconds[case.dataset]) for case in chosen],
         ),
         "parts": (
-            sum(effort.seconds[case.dataset] for case in plain),
-            lambda: [*map(parts, plain)],
+            sum(seconds[case.dataset] for case in plain),
+            lambda: [parts_row(case, data(case), steps[case.dataset]) for case in plain],
         ),
-        "runs": (RUN_SECONDS * effort.run_rounds, lambda: [*run_rows(effort.run_rounds)]),
-        "grid": (GRID_SECONDS, lambda: [*grid_rows(GRID_SETTINGS)]),
-        "layout": (LAYOUT_SECONDS, lambda: [*layout_rows(LAYOUT_SETTINGS)]),
+        "runs": (
+            RUN_SECONDS * effort.run_rounds,
+            lambda: [*run_rows(effort.run_rounds, options.params)],
+        ),
+        "packages": (PACKAGE_SECONDS, lambda: package_rows(options.params)),
     }
-    return {name: available[name] for name in options.only or effort.sections}
+    return {name: available[name] for name in options.only or TITLES}
 
 
 def choice_of_steps(options: argparse.Namespace) -> list[str]:
@@ -141,7 +135,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--method", nargs="+", choices=method_names(), help="of the steps")
     parser.add_argument("--seeds", nargs="+", type=int, help="numbers of seeds of the steps")
     parser.add_argument("--precision", nargs="+", choices=PRECISIONS, help="of the steps")
-    parser.add_argument("--operations", action="store_true", help="with parts: list operations")
+    parser.add_argument("--params", default="", help="of kedro run, in runs and packages")
     parser.add_argument("--json", type=Path, help="file to write all numbers to")
     parser.add_argument("--compare", type=Path, metavar="CHECKOUT", help="steps there and here")
     parser.add_argument("--rounds", type=int, default=5, help="of --compare: processes of each")

@@ -95,15 +95,21 @@ def recipes() -> dict[str, Any]:
 
 @cache
 def random_data(side: int, train: int) -> ImageData:
-    """Return random images of ten labels, 2 % of them bias-conflicting.
+    """Return random images.
 
     Args:
         side: height and width in pixels.
         train: number of training images; the other splits have ten each.
     """
+    shape = (train + 20, side, side, 3)
+    return with_random_labels(np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8))
+
+
+def with_random_labels(images: np.ndarray) -> ImageData:
+    """Return images with ten labels, 2 % bias-conflicting; the last twenty are not for training."""
     random = np.random.default_rng(0)
-    splits = {"train": train, "valid": 10, "test": 10}
-    count = sum(splits.values())
+    count = len(images)
+    splits = {"train": count - 20, "valid": 10, "test": 10}
     label = random.integers(0, CLASSES, count)
     bias = np.where(random.random(count) < 0.98, label, (label + 1) % CLASSES)
     manifest = pd.DataFrame(
@@ -115,5 +121,4 @@ def random_data(side: int, train: int) -> ImageData:
             "conflicting": pd.array(bias != label, dtype="boolean"),
         }
     )
-    images = random.integers(0, 256, (count, side, side, 3), dtype=np.uint8)
     return ImageData.from_catalog(images, manifest, torch.device("cpu"))

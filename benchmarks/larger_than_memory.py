@@ -14,20 +14,18 @@ import time
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import psutil
 import torch
 
-from benchmarks.cases import Case
-from benchmarks.rows import Row, Spread, machine, print_rows
-from debias_pipeline.images import ImageData, available_memory
+from benchmarks.cases import Case, with_random_labels
+from benchmarks.rows import Row, Spread, print_machine, print_rows
+from debias_pipeline.images import available_memory
 from debias_pipeline.io import ImageArrayDataset
 from debias_pipeline.training.device import prepared
 
 CELEBA, IN_MEMORY = 202_599, 1_000
 # As published. The data set `celeba` stores the central 178 x 178, 19.3 GB.
-HEIGHT, WIDTH = 218, 178
-CPU = torch.device("cpu")
+IMAGE = (218, 178, 3)
 
 
 def main() -> None:
@@ -41,15 +39,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--steps", type=int, default=10, help="of each in a round")
     options = parser.parse_args()
-    print(", ".join(f"{name} {value}" for name, value in machine().items()))
+    print_machine()
     print(f"{available_memory() / 1e9:.1f} GB of memory available")
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         path = Path(folder) / "images.npy"
-        np.lib.format.open_memmap(path, "w+", np.uint8, (CELEBA, HEIGHT, WIDTH, 3))
-        on_disk = ImageArrayDataset(path).load()
-        random = np.random.default_rng(0)
-        few = random.integers(0, 256, (IN_MEMORY, HEIGHT, WIDTH, 3), dtype=np.uint8)
-        print_rows("A training step", measure({"in memory": few, "larger": on_disk}, options))
+        np.lib.format.open_memmap(path, "w+", np.uint8, (CELEBA, *IMAGE))
+        few = np.random.default_rng(0).integers(0, 256, (IN_MEMORY, *IMAGE), dtype=np.uint8)
+        arrays = {"in memory": few, "larger": ImageArrayDataset(path).load()}
+        print_rows("A training step", measure(arrays, options))
     print(f"{psutil.Process().memory_info().rss / 1e9:.2f} GB resident at the end")
 
 
@@ -63,11 +60,8 @@ def measure(arrays: dict[str, np.ndarray], options: argparse.Namespace) -> list[
     }
     case = Case("celeba", options.method, 1, "fp32")
     times: dict[str, list[list[float]]] = {name: [] for name in arrays}
-    with prepared(CPU):
-        data = {
-            name: ImageData.from_catalog(images, manifest_of(len(images)), CPU)
-            for name, images in arrays.items()
-        }
+    with prepared(torch.device("cpu")):
+        data = {name: with_random_labels(images) for name, images in arrays.items()}
         stages = {name: case.last_stage(each, **changes)[1] for name, each in data.items()}
         # The first round is not counted.
         for _, (name, stage) in itertools.product(range(options.rounds + 1), stages.items()):
@@ -87,22 +81,6 @@ def measure(arrays: dict[str, np.ndarray], options: argparse.Namespace) -> list[
         }
         for name, images in arrays.items()
     ]
-
-
-def manifest_of(count: int) -> pd.DataFrame:
-    """Return a row per image; all but the last few are for training."""
-    label = np.arange(count) % 2
-    split = np.full(count, "train", dtype=object)
-    split[-20:-10], split[-10:] = "valid", "test"
-    return pd.DataFrame(
-        {
-            "image_id": np.arange(count),
-            "split": split,
-            "label": label,
-            "bias": label,
-            "conflicting": pd.array(np.zeros(count, bool), dtype="boolean"),
-        }
-    )
 
 
 if __name__ == "__main__":

@@ -25,15 +25,10 @@ PRODUCT_OPERATIONS = {
 }  # fmt: skip
 
 
-def parts_row(case: Case, data: ImageData, steps: int, *, operations: bool = False) -> Row:
+def parts_row(case: Case, data: ImageData, steps: int) -> Row:
     """Profile a few steps of a case.
 
     The profiler slows down small operations, so that shares are approximate.
-
-    Args:
-        data: the images.
-        steps: number of steps.
-        operations: whether to print the operations that take longest, too.
 
     Returns:
         Percentages of the time of a step: the parts, which sum to 100, and `products`, which are
@@ -56,8 +51,6 @@ def parts_row(case: Case, data: ImageData, steps: int, *, operations: bool = Fal
                 with record_function(STEP):
                     stage.train_step(case.precision)
     averages = profiler.key_averages()
-    if operations:
-        print(f"{case}\n{averages.table(sort_by='self_cpu_time_total', row_limit=20)}")
     times = {each.key: each.cpu_time_total for each in averages}
     times[OPTIMISER] = sum(
         time for name, time in times.items() if name.startswith("Optimizer.step#")

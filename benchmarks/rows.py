@@ -10,11 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import pandas as pd
 import torch
-from rich import box
-from rich.console import Console
-from rich.measure import Measurement
-from rich.table import Table
 
 import debias_pipeline
 
@@ -50,18 +47,12 @@ def short(number: float) -> str:
 
 
 def print_rows(title: str, rows: Sequence[Row]) -> None:
-    """Print a table that is never narrower than its content."""
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    for name, value in rows[0].items():
-        table.add_column(name, justify="left" if isinstance(value, str) else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(
-            *(short(each) if isinstance(each, float) else str(each) for each in row.values())
-        )
-    console = Console()
-    wide = console.options.update(max_width=10_000)
-    console.width = max(console.width, Measurement.get(console, wide, table).maximum)
-    console.print(table)
+    """Print a table, as wide as its content."""
+    shown = [
+        {name: short(each) if isinstance(each, float) else str(each) for name, each in row.items()}
+        for row in rows
+    ]
+    print(f"\n{title}\n\n{pd.DataFrame(shown).to_string(index=False)}", flush=True)
 
 
 def machine() -> dict[str, Any]:
@@ -80,16 +71,12 @@ def machine() -> dict[str, Any]:
     }
 
 
+def print_machine() -> None:
+    """Print what `machine` returns, on one line."""
+    print(", ".join(f"{name} {value}" for name, value in machine().items()), flush=True)
+
+
 def write_json(path: Path, tables: Mapping[str, Sequence[Row]]) -> None:
     """Write the machine and all rows; a spread is a mapping of its three values."""
-    plain = {
-        section: [
-            {
-                name: dataclasses.asdict(value) if isinstance(value, Spread) else value
-                for name, value in row.items()
-            }
-            for row in rows
-        ]
-        for section, rows in tables.items()
-    }
-    path.write_text(json.dumps({"machine": machine(), **plain}, indent=2))
+    tables = {"machine": machine(), **tables}
+    path.write_text(json.dumps(tables, indent=2, default=dataclasses.asdict))

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
 # Fixed steps, so that the reports do not depend on the speed of the machine.
@@ -22,13 +23,25 @@ COMMANDS = (
     "benchmark.percents=2pct,benchmark.methods=vanilla,benchmark.seeds=2,"
     "benchmark.threads=1,benchmark.overrides.steps=500",
 )
-# Name on the site → place in the project.
+
+
+class Report(NamedTuple):
+    """A sample report: its place in the project's data/08_reporting/, and its title on the site."""
+
+    place: str
+    title: str
+
+
+# By name on the site.
 REPORTS = {
-    "comparison": "data/08_reporting/cmnist_mini/2pct/comparison_report.html",
-    "disent": "data/08_reporting/cmnist_mini/2pct/disent/report.html",
-    "vanilla": "data/08_reporting/cmnist_mini/2pct/vanilla/report.html",
-    "audit": "data/08_reporting/folder/*/audit/report.html",
-    "leaderboard": "data/08_reporting/benchmark/leaderboard.html",
+    "comparison": Report("cmnist_mini/2pct/comparison_report.html", "Vanilla and DisEnt compared"),
+    "disent": Report(
+        "cmnist_mini/2pct/disent/report.html",
+        "DisEnt: weights, groups, misclassified and suspicious images",
+    ),
+    "vanilla": Report("cmnist_mini/2pct/vanilla/report.html", "The plain classifier"),
+    "audit": Report("folder/*/audit/report.html", "Audit of photos with a planted shortcut"),
+    "leaderboard": Report("benchmark/leaderboard.html", "Leaderboard of a grid"),
 }
 
 
@@ -47,8 +60,8 @@ def make_reports(target: Path) -> None:
             environment = {**os.environ, "PATH": search_path, "DO_NOT_TRACK": "1"}
             subprocess.run(command.split(), cwd=project, env=environment, check=True)
         target.mkdir(parents=True, exist_ok=True)
-        for name, place in REPORTS.items():
-            newest = sorted(project.glob(f"{place}/*/*.html"))[-1]
+        for name, report in REPORTS.items():
+            newest = sorted(project.glob(f"data/08_reporting/{report.place}/*/*.html"))[-1]
             shutil.copyfile(newest, target / f"{name}.html")
             if (tables := newest.parent / "tables").is_dir():
                 shutil.copytree(tables, target / f"{name}_tables", dirs_exist_ok=True)

@@ -26,7 +26,6 @@ from debias_pipeline.tracking import (
     MethodRun,
     ParentRun,
     StepMetrics,
-    Store,
     active_parent,
     active_run,
     end_method_run,
@@ -39,6 +38,7 @@ from debias_pipeline.tracking import (
     start_run,
     trial_run,
 )
+from debias_pipeline.tracking.store import Store
 
 PARENT = "mlflow.parentRunId"
 NOWHERE = "http://127.0.0.1:9"

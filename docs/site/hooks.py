@@ -17,9 +17,10 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path[:0] = [str(Path(__file__).parent), str(ROOT / "docs")]
 
 import reference  # noqa: E402
+from sample_reports import REPORTS  # noqa: E402
 
 log = get_plugin_logger("docs/site/hooks.py")
 
@@ -32,14 +33,6 @@ INCLUDED = {
     "CITATION.cff": "CITATION.cff",
 }
 SOURCES = {page: file for file, page in INCLUDED.items()}
-# Sample report → what it shows; docs/sample_reports.py makes them.
-REPORTS = {
-    "comparison": "Vanilla and DisEnt compared",
-    "disent": "DisEnt: weights, groups, misclassified and suspicious images",
-    "vanilla": "The plain classifier",
-    "audit": "Audit of photos with a planted shortcut",
-    "leaderboard": "Leaderboard of a grid",
-}
 LINK_TO_LIST = 'href="../sample_reports.html"'
 
 
@@ -128,7 +121,7 @@ def _list_of_reports(config: MkDocsConfig) -> str:
     reports = _reports(config)
     if not reports:
         log.warning("no sample reports; make them by python docs/sample_reports.py")
-    lines = [f"- [{REPORTS[name]}](sample_reports/{name}.html)" for name in reports]
+    lines = [f"- [{REPORTS[name].title}](sample_reports/{name}.html)" for name in reports]
     made = ROOT / config.extra["sample_reports"] / "made_by.txt"
     if made.exists():
         commands = made.read_text(encoding="utf-8").splitlines()

@@ -27,12 +27,12 @@ from debias_pipeline.selection_rules import SELECTION_RULES
 from debias_pipeline.tracking import (
     PENDING_FOLDER,
     Destination,
-    Store,
     destination_of,
-    mlflow_config,
+    mlflow_settings,
     reason,
     send_abandoned,
 )
+from debias_pipeline.tracking.store import Store
 from debias_pipeline.training import Checkpoint, write_published
 from debias_pipeline.use import FORMATS, Format, export, load_classifier
 
@@ -81,7 +81,7 @@ def save_references(params: dict[str, Any], env: str | None) -> None:
     with KedroSession.create(env=env, runtime_params=params) as session:
         context = cast(KedroSession, session).load_context()
         loader = cast(ProjectConfigLoader, context.config_loader)
-        destination = destination_of(loader, mlflow_config(loader))
+        destination = destination_of(loader, mlflow_settings(loader))
         store, parameters, catalog = Store(destination), context.params, context.catalog
         trials, data_seed = trials_of(parameters), parameters["data_seed"]
 
@@ -139,7 +139,7 @@ def _project_and_destination(env: str | None) -> tuple[Path, Destination]:
     with KedroSession.create(env=env) as session:
         context = cast(KedroSession, session).load_context()
         loader = cast(ProjectConfigLoader, context.config_loader)
-        return Path(context.project_path), destination_of(loader, mlflow_config(loader))
+        return Path(context.project_path), destination_of(loader, mlflow_settings(loader))
 
 
 @contextmanager

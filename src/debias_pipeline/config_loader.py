@@ -103,14 +103,12 @@ class ProjectConfigLoader(OmegaConfigLoader):
             from debias_pipeline.tuning import resolve_tune
 
             run["tune"] = resolve_tune(search, config, run)
-        run["mlflow_ui"] = self._server()
         if grid is None:
             return run
         from debias_pipeline.grid import resolve_grid
 
         resolved = resolve_grid(grid, config, run)
-        run["mlflow_ui"] = resolved["benchmark"]["mlflow_ui"] or run["mlflow_ui"]
-        resolved["benchmark"]["mlflow_ui"] = run["mlflow_ui"]
+        resolved["benchmark"]["mlflow_ui"] = resolved["benchmark"]["mlflow_ui"] or self._server()
         return {**run, **resolved}
 
     @staticmethod

@@ -1,7 +1,6 @@
 """The benchmarks measure real training steps and find methods by themselves."""
 
 import json
-import sys
 
 import benchmarks.__main__ as bench
 import pytest
@@ -10,7 +9,7 @@ from benchmarks.cases import PROJECT, Case, cases, random_data
 from benchmarks.compare import measured_steps, ratio_rows
 from benchmarks.parts import PARTS, parts_row
 from benchmarks.rows import Spread, print_rows
-from benchmarks.runs import cost, grid_command, throwaway_project
+from benchmarks.runs import ERROR, FIRST, HELP, cost, package_rows, seconds_by_package
 from benchmarks.steps import bare_products, in_turn, step_row
 
 from debias_pipeline.methods import method_names
@@ -108,10 +107,11 @@ def test_the_command_says_how_long_it_takes_and_writes_its_numbers(
 ):
     monkeypatch.setattr(bench, "random_data", lambda *_: data)
     monkeypatch.setattr(bench, "QUICK", bench.QUICK.__class__(
-        ("steps", "parts"), ("lff",), (1,), ("fp32",), {"cmnist": 0.01}, {"cmnist": 1}, 1,
+        ("lff",), (1,), ("fp32",), {"cmnist": 0.01}, {"cmnist": 1}, 1,
     ))  # fmt: skip
     path = tmp_path / "steps.json"
-    bench.main(["--quick", "--dataset", "cmnist", "--method", "lff", "--json", str(path)])
+    arguments = ["--quick", "--only", "steps", "parts", "--dataset", "cmnist", "--method", "lff"]
+    bench.main([*arguments, "--json", str(path)])
     shown = capsys.readouterr().out
     assert shown.startswith("About 0.0 min on two idle cores: steps, parts\n")
     assert f"torch {torch.__version__}" in shown
@@ -140,14 +140,31 @@ def test_steps_of_another_checkout_are_those_of_its_own_package(tmp_path):
 
 
 def test_a_command_with_a_wrong_exit_code_is_an_error(tmp_path):
-    found = cost(tmp_path, [sys.executable, "-c", "exit(3)"], exit_code=3)
+    found = cost(tmp_path, ["-c", "exit(3)"], exit_code=3)
     assert found.seconds > 0
     assert 0 < found.peak_gb < 0.1
     with pytest.raises(RuntimeError, match="ended with 3, not 0"):
-        cost(tmp_path, [sys.executable, "-c", "exit(3)"])
+        cost(tmp_path, ["-c", "exit(3)"])
+
+
+IMPORTTIME = """
+import time: self [us] | cumulative | imported package
+import time:       250 |        250 |   torch._C
+import time:      1000 |       1250 | torch
+import time:        50 |         50 | kedro.io
+"""
+
+
+def test_seconds_of_a_package_are_those_of_its_modules_without_what_they_import():
+    assert seconds_by_package(IMPORTTIME) == {"torch": pytest.approx(0.00125), "kedro": 0.00005}
 
 
 @pytest.mark.slow
-def test_grids_run_in_a_temporary_project():
-    with throwaway_project() as project:
-        assert cost(project, grid_command(["2pct"], "--dry-run")).peak_gb > 0.1
+def test_start_up_is_measured_to_the_first_training_step_and_by_package():
+    rows = {row["package"]: row for row in package_rows("")}
+    total, cpu = rows.pop("total"), rows.pop("total, CPU seconds")
+    for command in (HELP, ERROR, FIRST):
+        assert sum(row[command] for row in rows.values()) == pytest.approx(total[command])
+        assert cpu[command] > 0
+    assert rows["torch"][FIRST] > 0.1
+    assert rows["torch"][HELP] == rows["torch"][ERROR] == 0

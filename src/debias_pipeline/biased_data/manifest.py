@@ -192,4 +192,4 @@ def is_relative(source: str) -> bool:
     """Return whether a path is relative and without "..", on POSIX and on Windows."""
     if not source or _ABSOLUTE.match(source):
         return False
-    return ".." not in re.split(r"[/\\]", source)
+    return ".." not in source or ".." not in re.split(r"[/\\]", source)

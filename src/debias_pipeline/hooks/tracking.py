@@ -6,11 +6,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final, cast
 
+import click
 from kedro.framework.context import KedroContext
 from kedro.io.core import is_parameter
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
-from kedro_mlflow.config.kedro_mlflow_config import KedroMlflowConfig
 
 from debias_pipeline.biased_data import get_dataset
 from debias_pipeline.config_loader import ProjectConfigLoader
@@ -35,13 +35,14 @@ from debias_pipeline.tracking import (
     PENDING_FOLDER,
     Dataset,
     Destination,
+    MlflowSettings,
     active_run,
     credentials_of,
     destination_of,
     end_method_run,
     end_run,
     method_run,
-    mlflow_config,
+    mlflow_settings,
     set_tracking_uri,
     start_run,
 )
@@ -59,7 +60,7 @@ class Tracking:
     """
 
     _catalog: Catalog
-    _config: KedroMlflowConfig
+    _config: MlflowSettings
     _destination: Destination
 
     def __init__(self) -> None:
@@ -72,11 +73,15 @@ class Tracking:
         """Read mlflow.yml, without contacting MLflow."""
         loader, project = cast(ProjectConfigLoader, context.config_loader), context.project_path
         loader.project = Path(project)
-        self._config = mlflow_config(loader)
+        self._config = mlflow_settings(loader)
         self._destination = destination_of(loader, self._config)
         os.environ.update(credentials_of(loader, self._config))
-        # Used by notebooks and `kedro mlflow ui`.
-        set_tracking_uri(self._destination.uri)
+        # Notebooks and other commands may call MLflow at once. A run sends values from a thread,
+        # and does not wait for the import of MLflow.
+        command = click.get_current_context(silent=True)
+        if command is None or command.info_name != "run":
+            set_tracking_uri(self._destination.uri)
+        # Read by `kedro mlflow ui`.
         context.__setattr__("mlflow", self._config)
 
     def start(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Catalog) -> None:
@@ -95,7 +100,8 @@ class Tracking:
         self._raw_dir = Path(parameters["raw_dir"])
         self._left = Counter(_method_of(node) for node in pipeline.nodes)
         methods = baseline_first(name for name in (*method_names(), PRETRAINED) if self._left[name])
-        common = {COMMAND_TAG: typed, COMMIT_TAG: git_commit(project)}
+        commit = git_commit(project)
+        common = {COMMAND_TAG: typed, COMMIT_TAG: commit, "mlflow.source.git.commit": commit}
         whole = whole_run(pipeline, names, methods, trials, parameters, typed)
         start_run(
             self._destination,

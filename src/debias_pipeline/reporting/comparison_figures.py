@@ -1,15 +1,10 @@
 """Figures that compare methods: on one data set, and of a leaderboard, as SVG text."""
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pandas as pd
-from matplotlib.artist import Artist
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from debias_pipeline.names import Metric
 from debias_pipeline.records import DataCard, Metrics
@@ -35,10 +30,16 @@ from debias_pipeline.reporting.plots import (
     format_step_axis,
     new_figure,
     over_seeds,
+    percent_formatter,
     to_svg,
 )
 from debias_pipeline.reporting.text import DASH, REFERENCE_MARK, shortened
 from debias_pipeline.selection_rules import SELECTION_RULES, SelectionRule
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _COMPARED: Final[tuple[Metric, ...]] = (
     "accuracy",
@@ -97,7 +98,7 @@ def _method_look(position: int) -> tuple[str, str]:
 
 def _compared_learning_curves(
     metrics: Sequence[Metrics], histories: Mapping[str, pd.DataFrame], data_card: DataCard
-) -> Figure:
+) -> "Figure":
     figure = new_figure(3.7)
     panels = figure.subplots(1, 2, sharey=True)
     columns: tuple[tuple[Metric, str], ...] = (
@@ -114,7 +115,7 @@ def _compared_learning_curves(
             empty = empty and over_seeds(history, column).empty
         format_accuracy_axis(axes)
         format_step_axis(axes)
-        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        axes.locator_params("x", nbins=4)
         axes.set_title(f"{title} test images{images_in_brackets(metrics[0], key)}")
         if empty:
             text = "\n".join(why_no_value(key, data_card).split(": "))
@@ -125,7 +126,7 @@ def _compared_learning_curves(
     return figure
 
 
-def _compared_metrics(metrics: Sequence[Metrics]) -> Figure:
+def _compared_metrics(metrics: Sequence[Metrics]) -> "Figure":
     figure = new_figure(3.7)
     axes = figure.add_subplot()
     for position, of_method in enumerate(metrics):
@@ -143,14 +144,14 @@ def _compared_metrics(metrics: Sequence[Metrics]) -> Figure:
     axes.set_xlim(-0.5, len(_COMPARED) - 0.5)
     axes.grid(False, axis="x")
     axes.set_ylim(-0.03, 1.08)
-    axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    axes.yaxis.set_major_formatter(percent_formatter())
     axes.set_ylabel("accuracy at the last step")
     axes.set_title("Large mark: mean over seeds. Small dots: single seeds.")
     figure.legend(loc="outside lower center", ncols=4)
     return figure
 
 
-def _draw_dots(axes: Axes, metrics: Metrics, offset: float, look: tuple[str, str]) -> None:
+def _draw_dots(axes: "Axes", metrics: Metrics, offset: float, look: tuple[str, str]) -> None:
     colour, marker = look
     last = last_step(metrics)
     # An empty series, so that a method without any metric is in the legend.
@@ -174,7 +175,7 @@ def _compared_heat_maps(
     group_accuracies: Mapping[str, pd.DataFrame],
     manifest: pd.DataFrame,
     data_card: DataCard,
-) -> Figure | None:
+) -> "Figure | None":
     grids = {m["method"]: accuracy_grid(group_accuracies[m["method"]]) for m in metrics}
     present = {method: grid for method, grid in grids.items() if grid is not None}
     if not present:
@@ -234,16 +235,18 @@ def _draw_data_set(rows: Sequence[LeaderboardRow]) -> str:
         return to_svg(figure, f"leaderboard-{rows[0]['dataset']}")
 
 
-def _legend(axes: Axes, rows: Sequence[LeaderboardRow]) -> list[Artist]:
+def _legend(axes: "Axes", rows: Sequence[LeaderboardRow]) -> "list[Artist]":
     handles, _ = axes.get_legend_handles_labels()
     if all(row["published"] is None for row in rows):
         return list(handles)
+    from matplotlib.lines import Line2D
+
     hollow = Line2D([], [], marker="o", mfc="none", mec=NEUTRAL, linewidth=0, label="published")
     return [*handles, hollow]
 
 
 def _draw_method(
-    axes: Axes,
+    axes: "Axes",
     rows: Sequence[LeaderboardRow],
     percents: Sequence[str],
     offset: float,
@@ -286,12 +289,12 @@ def _draw_method(
     )
 
 
-def _format_panel(axes: Axes, rule: SelectionRule, percents: Sequence[str]) -> None:
+def _format_panel(axes: "Axes", rule: SelectionRule, percents: Sequence[str]) -> None:
     axes.set_xticks(range(len(percents)), [_percent_name(percent) for percent in percents])
     axes.set_xlim(-0.5, len(percents) - 0.5)
     axes.grid(False, axis="x")
     axes.set_ylim(-0.02, 1.02)
-    axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    axes.yaxis.set_major_formatter(percent_formatter())
     axes.set_title(f"{rule.name} (leaks)" if rule.leaks else rule.name)
 
 

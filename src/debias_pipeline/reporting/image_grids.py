@@ -2,14 +2,11 @@
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from PIL import Image
 
 from debias_pipeline.records import DataCard
@@ -24,6 +21,10 @@ from debias_pipeline.reporting.plots import (
     to_svg,
 )
 from debias_pipeline.reporting.text import drawable_name, shortened
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 MOST_CONFLICTING: Final = 40
 _ACROSS: Final = 10
@@ -46,7 +47,7 @@ class _Tile:
 
 def draw_sample_grid(
     images: npt.NDArray[np.uint8], manifest: pd.DataFrame, data_card: DataCard
-) -> Figure | None:
+) -> "Figure | None":
     """Draw random training images of the first labels, at most 10.
 
     Bias-aligned images are at the top, then bias-conflicting ones, then those that are not known to
@@ -110,7 +111,7 @@ def draw_most_conflicting(
     manifest: pd.DataFrame,
     data_card: DataCard,
     weight_name: str,
-) -> Figure | None:
+) -> "Figure | None":
     """Draw the training images with the highest mean weight over seeds, the highest first.
 
     Args:
@@ -163,7 +164,7 @@ def highest_weights(sample_weights: pd.DataFrame) -> pd.Series:
 
 
 def _write_ranking_title(
-    axes: Axes, flags: Sequence[bool | None], data_card: DataCard, weight_name: str
+    axes: "Axes", flags: Sequence[bool | None], data_card: DataCard, weight_name: str
 ) -> None:
     names = f"{data_card['label_name']}, {data_card['bias_name']}"
     named = "" if names == "label, bias" else f" ({names})"
@@ -185,7 +186,7 @@ def _write_ranking_title(
         axes.text(_ACROSS * 1.1 - 0.1, 0.36, text, fontsize=8, color=ALIGNED, ha="right")
 
 
-def _grid_axes(across: float, down: float) -> Axes:
+def _grid_axes(across: float, down: float) -> "Axes":
     """Return axes whose unit is the width of a tile; y grows downward."""
     figure = new_figure(WIDTH * down / across)
     figure.set_layout_engine("none")
@@ -202,7 +203,7 @@ def _tile_height(images: npt.NDArray[np.uint8]) -> float:
 
 
 def _draw_tiles(
-    axes: Axes, tiles: Sequence[_Tile], images: npt.NDArray[np.uint8], height: float
+    axes: "Axes", tiles: Sequence[_Tile], images: npt.NDArray[np.uint8], height: float
 ) -> None:
     for tile in tiles:
         pixels = _resized(np.asarray(images[tile.row]))
@@ -222,10 +223,12 @@ def _draw_tiles(
     axes.autoscale(False)
 
 
-def _outline(axes: Axes, tile: _Tile, height: float) -> None:
+def _outline(axes: "Axes", tile: _Tile, height: float) -> None:
     if tile.conflicting is None:
         return
     colour, line, width = (CONFLICTING, "-", 2.4) if tile.conflicting else (ALIGNED, "--", 1.2)
+    from matplotlib.patches import Rectangle
+
     box = Rectangle(
         (tile.x, tile.y),
         0.92,

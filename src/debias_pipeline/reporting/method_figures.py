@@ -1,13 +1,10 @@
 """Figures of one method, as SVG text."""
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from debias_pipeline.methods import Method, get_method, method_names
 from debias_pipeline.names import Metric
@@ -33,6 +30,10 @@ from debias_pipeline.reporting.plots import (
     to_svg,
 )
 from debias_pipeline.selection_rules import BEST_ON_TEST, PSEUDO_GROUPS, SELECTED
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _CURVES: Final[tuple[tuple[Metric, str, str], ...]] = (
     ("accuracy", "all", OVERALL),
@@ -95,7 +96,7 @@ def _method(name: str) -> type[Method]:
     return get_method(name) if name in method_names() else Method
 
 
-def _learning_curves(metrics: Metrics, history: pd.DataFrame) -> Figure | None:
+def _learning_curves(metrics: Metrics, history: pd.DataFrame) -> "Figure | None":
     if history.empty:
         return None
     figure = new_figure(4.3)
@@ -116,7 +117,7 @@ def _learning_curves(metrics: Metrics, history: pd.DataFrame) -> Figure | None:
     return figure
 
 
-def _mark_checkpoints(axes: Axes, metrics: Metrics) -> None:
+def _mark_checkpoints(axes: "Axes", metrics: Metrics) -> None:
     for rule, (marker, face, label) in _MARKS.items():
         selected = metrics["checkpoints"].get(rule.key)
         if selected is None:
@@ -145,7 +146,7 @@ def _seeds_title(history: pd.DataFrame) -> str:
     return f"Line: mean of {seeds} seeds. Band: lowest to highest seed."
 
 
-def _loss_curves(history: pd.DataFrame, method: type[Method]) -> Figure | None:
+def _loss_curves(history: pd.DataFrame, method: type[Method]) -> "Figure | None":
     terms = [str(column) for column in history if str(column).startswith("loss")]
     terms = [term for term in terms if bool(history[term].notna().any())]
     if not terms:
@@ -169,7 +170,7 @@ def _loss_curves(history: pd.DataFrame, method: type[Method]) -> Figure | None:
 
 def _group_heat_map(
     group_accuracy: pd.DataFrame, manifest: pd.DataFrame, data_card: DataCard
-) -> Figure | None:
+) -> "Figure | None":
     grid = accuracy_grid(group_accuracy)
     if grid is None:
         return None
@@ -180,7 +181,7 @@ def _group_heat_map(
     return figure
 
 
-def _weight_histogram(sample_weights: pd.DataFrame, weight_name: str) -> Figure | None:
+def _weight_histogram(sample_weights: pd.DataFrame, weight_name: str) -> "Figure | None":
     known = sample_weights[sample_weights["weight"].notna()]
     if known.empty:
         return None
@@ -205,14 +206,16 @@ def _weight_histogram(sample_weights: pd.DataFrame, weight_name: str) -> Figure 
     return figure
 
 
-def _use_logarithmic_scale(axes: Axes) -> None:
+def _use_logarithmic_scale(axes: "Axes") -> None:
     axes.set_yscale("log")
     # matplotlib's default labels are formulas, which `drawing_style` switches off.
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")
+    axes.yaxis.set_minor_formatter("")
 
 
-def _draw_histogram(axes: Axes, values: pd.Series, highest: float, label: str, colour: str) -> None:
+def _draw_histogram(
+    axes: "Axes", values: pd.Series, highest: float, label: str, colour: str
+) -> None:
     edges = np.linspace(0, highest, 41)
     counts, _ = np.histogram(values.to_numpy(), bins=edges)
     axes.stairs(counts, edges, fill=True, color=colour, alpha=0.25)

@@ -6,22 +6,21 @@ import re
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
 
-import matplotlib as mpl
-import matplotlib.style
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
-from matplotlib.patheffects import withStroke
-from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from debias_pipeline.records import DataCard
 from debias_pipeline.reporting.text import DASH, Attribute, drawable_name, shortened
+
+# Functions import matplotlib, so that training does not wait for it.
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import PercentFormatter
 
 # Near the palette of Okabe and Ito, which people with common colour blindnesses can tell apart, and
 # dark enough for small text. templates/page.html.jinja has the same colours.
@@ -59,38 +58,41 @@ _SETTINGS: Final = {
 _drawing = threading.RLock()
 
 _MOST_WRITTEN: Final = 12  # numbers do not fit into a heat map with more rows or columns
-_GREYS: Final = LinearSegmentedColormap.from_list(
-    "accuracy", ["#ffffff", "#9a9a9a", "#2b2b2b"]
-).with_extremes(bad="#fbe9c6")
-
 # --- Style and output -----------------------------------------------------------------------------
 
 
 @contextmanager
 def drawing_style() -> Iterator[None]:
     """Use the project's matplotlib settings and ignore the user's."""
+    import matplotlib.style
+
     with _drawing, matplotlib.style.context(["default", _SETTINGS]):
         yield
 
 
-def new_figure(height: float, width: float = WIDTH) -> Figure:
+def new_figure(height: float, width: float = WIDTH) -> "Figure":
     """Return a figure that pyplot does not know; sizes in inches."""
+    from matplotlib.figure import Figure
+
     return Figure(figsize=(width, height), layout="constrained", facecolor="white")
 
 
-def bare_axes(axes: Axes) -> None:
+def bare_axes(axes: "Axes") -> None:
     """Remove spines, ticks and grid."""
     axes.grid(False)
     axes.set_axis_off()
 
 
-def to_svg(figure: Figure, name: str) -> str:
+def to_svg(figure: "Figure", name: str) -> str:
     """Return a figure as an `<svg>` element, byte for byte the same for the same figure.
 
     Args:
         figure: the figure.
         name: unique on a page; ids in the element depend on it.
     """
+    import matplotlib as mpl
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
     stream = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": "debias-pipeline"}):
         # `savefig` would draw a figure with constrained layout twice.
@@ -124,7 +126,7 @@ def by_kind(conflicting: pd.Series) -> list[tuple[str, str, pd.Series]]:
 
 
 def draw_curve(
-    axes: Axes, history: pd.DataFrame, column: str, label: str, colour: str, line: str = "-"
+    axes: "Axes", history: pd.DataFrame, column: str, label: str, colour: str, line: str = "-"
 ) -> None:
     """Draw the mean over seeds, and with several seeds a band from the lowest to the highest.
 
@@ -155,17 +157,26 @@ def over_seeds(history: pd.DataFrame, column: str) -> pd.DataFrame:
     return by_step.agg(["mean", "min", "max"])
 
 
-def format_accuracy_axis(axes: Axes) -> None:
+def percent_formatter() -> "PercentFormatter":
+    """Return a formatter of fractions in 0..1 as "86 %"."""
+    from matplotlib.ticker import PercentFormatter
+
+    return PercentFormatter(1, symbol=" %")
+
+
+def format_accuracy_axis(axes: "Axes") -> None:
     """Format the y axis for accuracies in 0..1."""
     axes.set_ylim(-0.02, 1.02)
-    axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    axes.yaxis.set_major_formatter(percent_formatter())
     axes.set_ylabel("accuracy")
 
 
-def format_step_axis(axes: Axes) -> None:
+def format_step_axis(axes: "Axes") -> None:
     """Format the x axis for training steps."""
+    from matplotlib.ticker import MaxNLocator
+
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step:,.0f}"))
+    axes.xaxis.set_major_formatter(lambda step, _: f"{step:,.0f}")
     axes.set_xlabel("step")
 
 
@@ -205,8 +216,16 @@ def accuracy_grid(group_accuracy: pd.DataFrame) -> pd.DataFrame | None:
     )
 
 
+@cache
+def _greys() -> "Colormap":
+    from matplotlib.colors import LinearSegmentedColormap
+
+    colours = ["#ffffff", "#9a9a9a", "#2b2b2b"]
+    return LinearSegmentedColormap.from_list("accuracy", colours).with_extremes(bad="#fbe9c6")
+
+
 def draw_heat_map(
-    axes: Axes,
+    axes: "Axes",
     grid: pd.DataFrame,
     manifest: pd.DataFrame,
     data_card: DataCard,
@@ -223,8 +242,11 @@ def draw_heat_map(
         font_size: font size of names and numbers, in points.
         room: number of characters that fit along the lower edge.
     """
+    from matplotlib.patches import Rectangle
+    from matplotlib.patheffects import withStroke
+
     values = grid.to_numpy(dtype="float64")
-    axes.imshow(values, cmap=_GREYS, vmin=0, vmax=1, aspect="auto", interpolation="none")
+    axes.imshow(values, cmap=_greys(), vmin=0, vmax=1, aspect="auto", interpolation="none")
     axes.grid(False)
     _name_ticks(axes, grid, data_card, font_size, room)
     if max(values.shape) <= _MOST_WRITTEN:
@@ -240,15 +262,15 @@ def draw_heat_map(
         axes.add_patch(outline)
 
 
-def add_colour_bar(figure: Figure, axes: Sequence[Axes]) -> None:
+def add_colour_bar(figure: "Figure", axes: Sequence["Axes"]) -> None:
     """Add a colour bar next to the axes; the first of them must contain a heat map."""
     bar = figure.colorbar(axes[0].images[0], ax=list(axes), fraction=0.05, pad=0.02)
     bar.set_label("accuracy in the group")
-    bar.ax.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    bar.ax.yaxis.set_major_formatter(percent_formatter())
 
 
 def _name_ticks(
-    axes: Axes, grid: pd.DataFrame, data_card: DataCard, font_size: float, room: int
+    axes: "Axes", grid: pd.DataFrame, data_card: DataCard, font_size: float, room: int
 ) -> None:
     # In a large grid, only some rows and columns have names, which would overlap otherwise.
     stride = max(1, -(-max(grid.shape) // (room // 2)))

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import matplotlib
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -254,6 +253,8 @@ def _overlaid(pixels: Pixels, evidence: npt.NDArray[np.float32]) -> str:
     strength = np.clip(evidence, 0, None)
     strength = strength / max(float(strength.max()), 1e-12)
     heat = np.asarray(Image.fromarray(strength.astype(np.float32)).resize(size, smooth))
+    import matplotlib
+
     colour = 255 * matplotlib.colormaps["inferno"](heat)[..., :3]
     base = np.repeat(0.5 * np.asarray(grey, dtype=np.float32)[..., None] + 30, 3, axis=2)
     blended = base + heat[..., None] * 0.8 * (colour - base)

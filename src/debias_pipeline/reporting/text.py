@@ -7,8 +7,6 @@ from functools import cache
 from statistics import median
 from typing import Any, Final, Literal
 
-import matplotlib.font_manager
-from matplotlib.ft2font import FT2Font
 from omegaconf import OmegaConf
 
 from debias_pipeline.nested import flattened
@@ -218,6 +216,9 @@ def shortened(text: str, most: int) -> str:
 
 @cache
 def _characters_of_font() -> frozenset[int]:
+    import matplotlib.font_manager
+    from matplotlib.ft2font import FT2Font
+
     # Other characters would be drawn as empty boxes.
     path = matplotlib.font_manager.findfont("DejaVu Sans")
     return frozenset(FT2Font(path).get_charmap())

@@ -1,11 +1,10 @@
 """Track runs in MLflow; a failure of MLflow does not stop a run.
 
-Values are first written to a journal on disk, from which a thread sends them to MLflow.
+Values are first written to a journal on disk, from which a thread sends them to MLflow. Only that
+thread imports MLflow, as this takes long.
 """
 
 from debias_pipeline.tracking.active import (
-    FAILED,
-    FINISHED,
     MethodRun,
     StepMetrics,
     active_parent,
@@ -21,16 +20,17 @@ from debias_pipeline.tracking.active import (
     trial_run,
 )
 from debias_pipeline.tracking.description import NOTE, describe
-from debias_pipeline.tracking.journal import PENDING_FOLDER
+from debias_pipeline.tracking.journal import FAILED, FINISHED, PENDING_FOLDER
 from debias_pipeline.tracking.run import Dataset, ParentRun, TrackedRun
 from debias_pipeline.tracking.sender import reason, send_abandoned
 from debias_pipeline.tracking.settings import (
+    Destination,
+    MlflowSettings,
     credentials_of,
     destination_of,
-    mlflow_config,
+    mlflow_settings,
     set_tracking_uri,
 )
-from debias_pipeline.tracking.store import Destination, Store
 
 __all__ = [
     "FAILED",
@@ -40,9 +40,9 @@ __all__ = [
     "Dataset",
     "Destination",
     "MethodRun",
+    "MlflowSettings",
     "ParentRun",
     "StepMetrics",
-    "Store",
     "TrackedRun",
     "active_parent",
     "active_run",
@@ -54,7 +54,7 @@ __all__ = [
     "end_running_children",
     "killed_when_interrupted",
     "method_run",
-    "mlflow_config",
+    "mlflow_settings",
     "parent_elsewhere",
     "reason",
     "resumed_parent",

@@ -1,22 +1,21 @@
 """The run that is active: of the whole `kedro run`, or of the trial of a grid that runs here."""
 
 import atexit
+import getpass
 import os
+import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mlflow.tracking.context.registry import resolve_tags
-
+from debias_pipeline.tracking.journal import FAILED, FINISHED, KILLED
 from debias_pipeline.tracking.run import NO_RUN, ParentRun, TrackedRun
 from debias_pipeline.tracking.sender import Sender
-from debias_pipeline.tracking.store import KILLED, Destination
-
-FINISHED, FAILED = "FINISHED", "FAILED"
+from debias_pipeline.tracking.settings import Destination
 
 
 @dataclass(frozen=True)
@@ -106,9 +105,18 @@ def start_run(
     global _process
     end_run(KILLED)
     sender = Sender(destination, root, main=True)
-    context = resolve_tags()
+    context = _context()
     run = TrackedRun.create(sender, name, {**context, **(tags or {})}, NO_RUN, run_id=run_id)
     _process = _Tracking(run, run, sender, os.getpid(), methods or {}, context)
+
+
+def _context() -> dict[str, str]:
+    """Return the tags by which MLflow shows who started which program."""
+    tags = {"mlflow.source.name": sys.argv[0], "mlflow.source.type": "LOCAL"}
+    # A container may run as a user without a name.
+    with suppress(KeyError, OSError):
+        tags["mlflow.user"] = getpass.getuser()
+    return tags
 
 
 def end_run(status: str) -> None:

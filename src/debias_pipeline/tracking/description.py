@@ -3,9 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
-
-NOTE: Final = MLFLOW_RUN_NOTE
+# The tag in which MLflow keeps the description.
+NOTE: Final = "mlflow.note.content"
 
 
 def describe(

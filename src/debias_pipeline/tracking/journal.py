@@ -23,6 +23,13 @@ PENDING_FOLDER: Final = "mlflow_pending"
 START, LOG, DATASET, END = "start", "log", "dataset", "end"
 CLOSE_CHILDREN: Final = "close_children"
 
+# MLflow's statuses of a run that has ended.
+FINISHED, FAILED, KILLED = "FINISHED", "FAILED", "KILLED"
+
+
+class NotSendableError(Exception):
+    """A run cannot be sent to this store, or not yet: its parent does not exist there."""
+
 
 @dataclass(frozen=True)
 class SendState:
@@ -172,7 +179,7 @@ class Journal:
             last = int(self._file.stat().st_mtime * 1000)
             with self._file.open("ab") as file:
                 file.write(b"\n")  # the last line may be incomplete
-            self.append(END, status="KILLED", time=last)
+            self.append(END, status=KILLED, time=last)
         self._ended = True
         return True
 

@@ -9,8 +9,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH, MAX_TAG_VAL_LENGTH
-
 from debias_pipeline.errors import one_line
 from debias_pipeline.names import COMMIT_TAG
 from debias_pipeline.nested import flattened
@@ -18,7 +16,7 @@ from debias_pipeline.selection_rules import SELECTION_RULES
 from debias_pipeline.tracking.description import NOTE, describe_data
 from debias_pipeline.tracking.journal import CLOSE_CHILDREN, DATASET, END, LOG, Journal, SendState
 from debias_pipeline.tracking.sender import Sender
-from debias_pipeline.tracking.store import Destination
+from debias_pipeline.tracking.settings import Destination
 from debias_pipeline.tracking.system import SystemMetrics
 
 logger = logging.getLogger(__name__)
@@ -112,7 +110,7 @@ class TrackedRun:
             journal = Journal.create(
                 sender.root,
                 name=name,
-                tags=shortened_tags(tags),
+                tags=valid_tags(tags),
                 parent=parent.key,
                 parent_run_id=parent.run_id,
                 experiment_id=parent.experiment_id,
@@ -170,15 +168,18 @@ class TrackedRun:
         self._params |= new.keys()
         self._append(
             LOG,
-            params={_valid(name): str(value)[:MAX_PARAM_VAL_LENGTH] for name, value in new.items()},
+            params={_valid(name): str(value) for name, value in new.items()},
             metrics={
                 _valid(name): float(value)
                 for name, value in flattened(metrics or {}, "/").items()
                 if isinstance(value, int | float) and math.isfinite(value)
             },
             step=step,
-            tags=shortened_tags(tags),
+            tags=valid_tags(tags),
         )
+        if metrics and self._sender is not None:
+            # Training has started.
+            self._sender.start()
 
     def log_final_metrics(self, values: Mapping[str, float]) -> None:
         """Log metrics of the test split, in a section of MLflow's charts per selection rule.
@@ -275,9 +276,9 @@ class TrackedRun:
 NO_RUN: Final = TrackedRun()
 
 
-def shortened_tags(tags: Mapping[str, Any] | None) -> dict[str, str]:
-    """Return tags as texts that MLflow accepts."""
-    return {_valid(name): str(value)[:MAX_TAG_VAL_LENGTH] for name, value in (tags or {}).items()}
+def valid_tags(tags: Mapping[str, Any] | None) -> dict[str, str]:
+    """Return tags as texts, with names that MLflow accepts."""
+    return {_valid(name): str(value) for name, value in (tags or {}).items()}
 
 
 def _valid(name: str) -> str:

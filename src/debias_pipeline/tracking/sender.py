@@ -6,17 +6,23 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from debias_pipeline.errors import one_line
-from debias_pipeline.tracking.journal import Journal, abandoned
-from debias_pipeline.tracking.store import Destination, NotSendableError, Store
+from debias_pipeline.tracking.journal import Journal, NotSendableError, abandoned
+from debias_pipeline.tracking.settings import Destination
+
+if TYPE_CHECKING:
+    from debias_pipeline.tracking.store import Store
 
 logger = logging.getLogger(__name__)
 
 SYNC_COMMAND: Final = "kedro mlflow-sync"
 
+# The longest time in seconds before the thread imports MLflow, see `Sender.start`.
+_HEAD_START = 10
 # Seconds before MLflow is tried again after a failure.
 _RETRY_AFTER = 60
 # Seconds without progress after which the end of a run no longer waits.
@@ -36,14 +42,23 @@ class Sender:
                 journals of processes that no longer run.
         """
         self.destination, self.root = destination, root
-        self._store = Store(destination)
         self._main = self._looks_for_abandoned = main
         self._warned = False
         self._journals: list[Journal] = []
         self._changed = threading.Condition()
-        self._dirty = self._working = self._closing = self._failed = False
+        self._dirty = self._working = self._closing = self._failed = self._started = False
         self._thread = threading.Thread(target=self._work, daemon=True, name="mlflow")
         self._thread.start()
+
+    def start(self) -> None:
+        """Let the thread import MLflow and send; it does so by itself after some seconds.
+
+        Until then it waits, as the import takes as long as that of PyTorch, and Python runs one
+        thread at a time: training would start later.
+        """
+        with self._changed:
+            self._started = True
+            self._changed.notify_all()
 
     def add(self, journal: Journal) -> None:
         """Add a journal to those that the thread sends; return at once."""
@@ -59,6 +74,7 @@ class Sender:
 
     def wait(self, timeout: float) -> None:
         """Wait until everything is sent, MLflow has failed, or `timeout` seconds have passed."""
+        self.start()
         with self._changed:
             self._changed.wait_for(
                 lambda: self._failed or not (self._dirty or self._working), timeout
@@ -70,6 +86,9 @@ class Sender:
         with self._changed:
             self._closing = True
             self._changed.notify_all()
+        # The import takes seconds without any progress.
+        import debias_pipeline.tracking.store  # noqa: F401
+
         while self._thread.is_alive():
             before = self._progress()
             self._thread.join(_PATIENCE)
@@ -95,6 +114,8 @@ class Sender:
         }
 
     def _work(self) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._started or self._closing, _HEAD_START)
         ending, retry_at = False, 0.0
         while not ending:
             with self._changed:
@@ -117,12 +138,13 @@ class Sender:
         with self._changed:
             journals = list(self._journals)
         try:
+            store = self._store
             for journal in journals:
                 with suppress(NotSendableError):
-                    for rejection in self._store.send(journal):
+                    for rejection in store.send(journal):
                         logger.warning("MLflow rejected a value, which is skipped: %s", rejection)
             if self._looks_for_abandoned or (ending and self._main):
-                send_abandoned(self._store, self.root)
+                send_abandoned(store, self.root)
                 self._looks_for_abandoned = False
             for journal in reversed(journals):
                 if journal.is_sent():
@@ -132,6 +154,12 @@ class Sender:
         except Exception as error:
             return error
         return None
+
+    @cached_property
+    def _store(self) -> "Store":
+        from debias_pipeline.tracking.store import Store
+
+        return Store(self.destination)
 
     def _warn_once(self, error: Exception) -> None:
         if not self._warned:
@@ -164,7 +192,7 @@ class Sent:
     rejected: list[str]
 
 
-def send_abandoned(store: Store, root: Path, *, any_host: bool = False) -> Sent:
+def send_abandoned(store: "Store", root: Path, *, any_host: bool = False) -> Sent:
     """Send the journals of processes that no longer run.
 
     Args:

@@ -1,29 +1,102 @@
 """Read the settings of tracking from mlflow.yml."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import mlflow
 from kedro.config import OmegaConfigLoader
-from kedro_mlflow.config.kedro_mlflow_config import KedroMlflowConfig
 from omegaconf import OmegaConf
+from pydantic import BaseModel, ConfigDict
 
-from debias_pipeline.tracking.store import Destination
 from debias_pipeline.validation import validated
 
 _VARIABLE = "MLFLOW_TRACKING_URI"
 
 
-def mlflow_config(loader: OmegaConfigLoader) -> KedroMlflowConfig:
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class _Server(_Section):
+    mlflow_tracking_uri: str
+    mlflow_registry_uri: str | None = None
+    credentials: str | None = None
+    request_header_provider: dict[str, Any] = {}
+
+
+class _DisableTracking(_Section):
+    pipelines: list[str] = []
+    disable_autologging: bool = True
+
+
+class _CreateExperiment(_Section):
+    artifact_location: str | None = None
+    tags: dict[str, Any] | None = None
+
+
+class _Experiment(_Section):
+    name: str = "Default"
+    create_experiment_kwargs: _CreateExperiment = _CreateExperiment()
+    restore_if_deleted: bool = True
+
+
+class _Run(_Section):
+    id: str | None = None
+    name: str | None = None
+    nested: bool = True
+
+
+class _Tracking(_Section):
+    disable_tracking: _DisableTracking = _DisableTracking()
+    experiment: _Experiment = _Experiment()
+    run: _Run = _Run()
+    params: dict[str, Any] = {}
+
+
+class _Ui(_Section):
+    port: str = "5000"
+    host: str = "127.0.0.1"
+
+
+class MlflowSettings(_Section):
+    """The content of mlflow.yml, with the keys and defaults of kedro-mlflow.
+
+    The class of kedro-mlflow itself imports MLflow, and training does not wait for that.
+    """
+
+    server: _Server
+    tracking: _Tracking = _Tracking()
+    ui: _Ui = _Ui()
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where MLflow keeps the runs of a project.
+
+    Attributes:
+        uri: the tracking URI.
+        source: the file or variable that sets the URI, for messages.
+        experiment: name of the experiment.
+        artifacts: URI of the folder for artifacts of a new experiment; None is MLflow's default.
+    """
+
+    uri: str
+    source: str
+    experiment: str
+    artifacts: str | None = None
+
+
+def mlflow_settings(loader: OmegaConfigLoader) -> MlflowSettings:
     """Read mlflow.yml.
 
     Raises:
         UserError: if it has unknown keys or invalid values.
     """
-    return validated(KedroMlflowConfig, loader["mlflow"], what="key", file="mlflow.yml")
+    return validated(MlflowSettings, loader["mlflow"], what="key", file="mlflow.yml")
 
 
-def destination_of(loader: OmegaConfigLoader, config: KedroMlflowConfig) -> Destination:
+def destination_of(loader: OmegaConfigLoader, config: MlflowSettings) -> Destination:
     """Return where MLflow keeps the runs of the project."""
     experiment = config.tracking.experiment
     return Destination(
@@ -34,7 +107,7 @@ def destination_of(loader: OmegaConfigLoader, config: KedroMlflowConfig) -> Dest
     )
 
 
-def credentials_of(loader: OmegaConfigLoader, config: KedroMlflowConfig) -> dict[str, str]:
+def credentials_of(loader: OmegaConfigLoader, config: MlflowSettings) -> dict[str, str]:
     """Return the environment variables that mlflow.yml names in credentials.yml."""
     if config.server.credentials is None:
         return {}
@@ -48,6 +121,8 @@ def set_tracking_uri(uri: str) -> None:
     MLflow also sets the variable MLFLOW_TRACKING_URI; it is restored, as the next session in this
     process would read it as the user's.
     """
+    import mlflow
+
     before = os.environ.get(_VARIABLE)
     mlflow.set_tracking_uri(uri)
     if before is None:

@@ -7,7 +7,6 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
@@ -27,7 +26,6 @@ from mlflow.entities import (
     LoggedModelOutput,
     Metric,
     Param,
-    RunStatus,
     RunTag,
     ViewType,
 )
@@ -38,7 +36,12 @@ from mlflow.types import Schema, TensorSpec
 from mlflow.utils.file_utils import local_file_uri_to_path
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID
 from mlflow.utils.uri import is_local_uri
-from mlflow.utils.validation import MAX_DATASET_DIGEST_SIZE, MAX_DATASET_NAME_SIZE
+from mlflow.utils.validation import (
+    MAX_DATASET_DIGEST_SIZE,
+    MAX_DATASET_NAME_SIZE,
+    MAX_PARAM_VAL_LENGTH,
+    MAX_TAG_VAL_LENGTH,
+)
 
 from debias_pipeline.errors import one_line
 from debias_pipeline.files import link_or_copy, replacing
@@ -47,11 +50,14 @@ from debias_pipeline.tracking.journal import (
     CLOSE_CHILDREN,
     DATASET,
     END,
+    KILLED,
     LOG,
     START,
     Journal,
+    NotSendableError,
     read_state,
 )
+from debias_pipeline.tracking.settings import Destination
 
 logger = logging.getLogger(__name__)
 
@@ -68,29 +74,6 @@ _TIMEOUTS = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "4", "MLFLOW_HTTP_REQUEST_MAX_RETRIE
 
 # MLflow's limit for one search; no grid runs more trials at a time.
 _MOST_RUNNING = 50000
-
-KILLED = RunStatus.to_string(RunStatus.KILLED)
-
-
-class NotSendableError(Exception):
-    """A run cannot be sent to this store, or not yet: its parent does not exist there."""
-
-
-@dataclass(frozen=True)
-class Destination:
-    """Where MLflow keeps the runs of a project.
-
-    Attributes:
-        uri: the tracking URI.
-        source: the file or variable that sets the URI, for messages.
-        experiment: name of the experiment.
-        artifacts: URI of the folder for artifacts of a new experiment; None is MLflow's default.
-    """
-
-    uri: str
-    source: str
-    experiment: str
-    artifacts: str | None = None
 
 
 class Store:
@@ -215,7 +198,8 @@ class Store:
             for run in self._client.search_runs([experiment_id], wanted, ViewType.ALL):
                 return run
         journal.update_state(attempted=True)
-        tags = {**fields["tags"], KEY_TAG: journal.key}
+        tags = {name: value[:MAX_TAG_VAL_LENGTH] for name, value in fields["tags"].items()}
+        tags[KEY_TAG] = journal.key
         if parent_id:
             tags[MLFLOW_PARENT_RUN_ID] = parent_id
         return self._client.create_run(experiment_id, fields["time"], tags, fields["name"])
@@ -241,10 +225,16 @@ class Store:
                     for record in records
                     for name, value in record["metrics"].items()
                 ],
-                params=[Param(*each) for record in records for each in record["params"].items()],
+                params=[
+                    Param(name, value[:MAX_PARAM_VAL_LENGTH])
+                    for record in records
+                    for name, value in record["params"].items()
+                ],
                 # Journals of earlier versions have none.
                 tags=[
-                    RunTag(*each) for record in records for each in record.get("tags", {}).items()
+                    RunTag(name, value[:MAX_TAG_VAL_LENGTH])
+                    for record in records
+                    for name, value in record.get("tags", {}).items()
                 ],
             )
         elif kind == DATASET:

@@ -1,22 +1,16 @@
 """Log the use of CPU, memory, disk, network and GPU."""
 
+import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
-from mlflow.environment_variables import (
-    MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING,
-    MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL,
-)
-from mlflow.system_metrics.metrics.cpu_monitor import CPUMonitor
-from mlflow.system_metrics.metrics.disk_monitor import DiskMonitor
-from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor
-from mlflow.system_metrics.metrics.network_monitor import NetworkMonitor
+import psutil
 
 # Seconds.
 _INTERVAL: Final = 10.0
-_PATIENCE: Final = 2.0
+_PATIENCE: Final = 10.0
 
 
 class SystemMetrics:
@@ -35,8 +29,9 @@ class SystemMetrics:
         self._log, self._step = log, 0
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._work, daemon=True, name="system metrics")
-        variable = MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING
-        if variable.get() or not variable.is_set():
+        if os.environ.get("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "true").lower() in ("true", "1"):
+            # The first value of the CPU counts from this call.
+            psutil.cpu_percent()
             self._thread.start()
 
     def stop(self) -> None:
@@ -46,11 +41,12 @@ class SystemMetrics:
             self._thread.join(_PATIENCE)
 
     def _work(self) -> None:
-        sensors = _sensors()
-        interval = MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL.get() or _INTERVAL
-        stopped = False
+        interval = float(os.environ.get("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL") or _INTERVAL)
+        stopped, sensors = False, list[Any]()
         while not stopped:
             stopped = self._stopped.wait(interval)
+            # Not before, as this imports MLflow.
+            sensors = sensors or _sensors()
             values: dict[str, float] = {}
             for sensor in sensors:
                 sensor.collect_metrics()
@@ -61,11 +57,13 @@ class SystemMetrics:
 
 
 def _sensors() -> list[Any]:
+    from mlflow.system_metrics.metrics.cpu_monitor import CPUMonitor
+    from mlflow.system_metrics.metrics.disk_monitor import DiskMonitor
+    from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor
+    from mlflow.system_metrics.metrics.network_monitor import NetworkMonitor
+
     sensors = [CPUMonitor(), DiskMonitor(), NetworkMonitor()]
     # ImportError without nvidia-ml-py, and RuntimeError without a GPU.
     with suppress(ImportError, RuntimeError):
         sensors.append(GPUMonitor())
-    # The first value of the CPU counts from the call before.
-    sensors[0].collect_metrics()
-    sensors[0].clear_metrics()
     return sensors

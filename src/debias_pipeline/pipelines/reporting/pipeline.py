@@ -59,7 +59,7 @@ def create_pipeline(method: str, parameters_of: str | None = None) -> Pipeline:
                     "sample_weights",
                     "predictions",
                     "images",
-                    "params:mlflow_ui",
+                    "params:benchmark.mlflow_ui",
                     *(_OF_SUSPECTS if lists_suspects(method) else ()),
                 ],
                 outputs=["report", "tables"],
@@ -72,7 +72,7 @@ def create_pipeline(method: str, parameters_of: str | None = None) -> Pipeline:
         namespace=method,
         inputs={"images", "manifest", "data_card", "data_figures"},
         parameters={
-            **{name: name for name in ("params:typed", "params:mlflow_ui")},
+            **{name: name for name in ("params:typed", "params:benchmark.mlflow_ui")},
             **{
                 f"params:{name}": f"params:{owner}.{name}"
                 for name in ("recipe", "replaced_defaults", "published_accuracy")
@@ -111,7 +111,7 @@ def create_comparison(
                     "figures": "comparison_figures",
                     "data_card": "data_card",
                     "typed": "params:typed",
-                    "mlflow_ui": "params:mlflow_ui",
+                    "mlflow_ui": "params:benchmark.mlflow_ui",
                     **_inputs_of_methods(
                         owners,
                         *("metrics", "history", "training_record"),
