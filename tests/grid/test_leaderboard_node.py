@@ -21,6 +21,7 @@ def published(accuracy: float) -> PublishedAccuracy:
 def parameters(**grid: Any) -> dict[str, Any]:
     setting = {
         "data_folder": "cmnist/0.5pct",
+        "images_folder": "cmnist/0.5pct",
         "vanilla": {"published_accuracy": [published(0.3519)]},
         "disent": {"published_accuracy": [published(0.6522)]},
     }
