@@ -138,7 +138,9 @@ def resolve_parameters(config: Mapping[str, Any], env: str | None = None) -> dic
     # A Path would change the slashes of a URI.
     resolved |= {key: expanduser(resolved[key]) for key in PATHS}  # noqa: PTH111
     for name in methods:
-        resolved[name] = resolve_method(name, config, run.dataset, run.percent, run.recipe)
+        resolved[name] = resolve_method(
+            name, config, run.dataset, run.percent, run.recipe, data_options=options
+        )
     check_overrides(run.recipe, methods)
     return resolved
 

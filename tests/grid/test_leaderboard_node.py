@@ -14,7 +14,8 @@ METHODS = ("vanilla", "disent")
 
 
 def published(accuracy: float) -> PublishedAccuracy:
-    source = {"source": "a paper", "selection": "best_on_test", "seeds": 3, "note": ""}
+    about = {"metric": "accuracy", "adjusted_average_accuracy": None}
+    source = {**about, "source": "a paper", "selection": "best_on_test", "seeds": 3, "note": ""}
     return PublishedAccuracy(accuracy=accuracy, **source)  # type: ignore[typeddict-item]
 
 

@@ -87,6 +87,7 @@ def resolve_grid(
                         dataset,
                         percent,
                         {**common, **of_method.get(method, {})},
+                        data_options=options,
                         prefix=f"{OVERRIDES}.",
                     )
                     for method in grid.methods

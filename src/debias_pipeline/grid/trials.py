@@ -29,7 +29,7 @@ class Trial:
         seeds: seeds that are trained together.
         precision: fp32 or bf16.
         recipe: recipe of the method with overrides; None if it has none for the data set.
-        published_accuracy: accuracies from papers; tables show the first one.
+        published_accuracy: accuracies from papers; see `shown_accuracy`.
         data_folder: folder of the data set, shared with ordinary runs, such as cmnist/0.5pct.
         images_folder: folder of the images, shared with settings that differ in labels only.
         threads: `auto`, or the number of threads on the CPU.
