@@ -52,7 +52,11 @@ def paths_and_lists(name: str, images: int) -> tuple[list[str], dict[str, str]]:
     if name == "celeba":
         names = [f"{row + 1:06}.jpg" for row in range(images)]
         flags = [f"{2 * one - 1} {2 * other - 1}" for one, other in zip(label, bias, strict=True)]
-        attributes = [str(images), "Blond_Hair Male", *map(" ".join, zip(names, flags, strict=True))]
+        attributes = [
+            str(images),
+            "Blond_Hair Male",
+            *map(" ".join, zip(names, flags, strict=True)),
+        ]
         partition = [f"{file} {split}" for file, split in zip(names, splits, strict=True)]
         return [f"img_align_celeba/{file}" for file in names], {
             "list_attr_celeba.txt": "\n".join(attributes),
