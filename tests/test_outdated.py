@@ -26,7 +26,7 @@ PARAMETERS: dict[str, Any] = {
     "typed": {"dataset": "folder", "raw_dir": "my photos", "recipe": {"steps": 100}},
     "vanilla": {"recipe": RECIPE},
 }
-DATA = ("images", "manifest", "data_card", "data_figures")
+DATA = ("images", "images_record", "manifest", "data_card", "data_figures")
 TRAINED = ("checkpoint", "training_record")
 JUDGED = ("metrics", "final_metrics")
 NAMES = (*DATA, *(f"vanilla.{name}" for name in (*TRAINED, *JUDGED, "report")), "comparison")
@@ -69,6 +69,7 @@ class Run:
             "image_shape": [8, 8, 3],
             "content_hash": "content",
             "raw_hash": self.raw_hash(),
+            "images_hash": "pixels",
         }
         self.record = {
             "recipe": {**RECIPE},
@@ -76,7 +77,11 @@ class Run:
             "precision": "fp32",
             "data": {**self.card},
         }
-        known = {"data_card": self.card, "vanilla.training_record": self.record}
+        known = {
+            "data_card": self.card,
+            "images_record": {"images_hash": "pixels"},
+            "vanilla.training_record": self.record,
+        }
         for name in NAMES:
             self.save(name, known.get(name, {}))
 
@@ -175,6 +180,24 @@ def test_changed_raw_data_is_read_and_trained_on_again(run: Run):
     assert ["raw data has changed" in reason for reason in reasons] == [True, True]
 
 
+def test_labels_of_other_images_are_made_again_and_not_read(run: Run):
+    run.save("images_record", {"images_hash": "other"})
+    missing, reasons = run.missing()
+    assert missing == {*DATA} | ALL_OF_METHOD
+    assert ["images have changed" in reason for reason in reasons] == [True, True]
+    with pytest.raises(UserError, match=r"labels of raw .*other images.*--pipeline=ingestion"):
+        check_trained_on(AFTER_TRAINING, run.catalog(), run.parameters)
+
+
+@pytest.mark.parametrize("name", ["images_record", "data_card"])
+def test_data_of_an_earlier_version_has_no_hash_of_its_images_and_is_read(run: Run, name: str):
+    known = {"images_record": {}, "data_card": {**run.card}}
+    known["data_card"].pop("images_hash")
+    run.save(name, known[name])
+    check_trained_on(AFTER_TRAINING, run.catalog(), run.parameters)
+    assert run.missing() == (set(), [])
+
+
 def test_a_data_set_made_anew_from_the_same_files_keeps_its_results(run: Run):
     for name in DATA:
         (run.path / f"{name}.json").unlink()
@@ -249,6 +272,7 @@ GRID_PARAMETERS: dict[str, Any] = {
         "percent": "1pct",
         "data_options": {},
         "data_folder": "cmnist/1pct",
+        "images_folder": "cmnist/1pct",
         "vanilla": {"recipe": RECIPE, "published_accuracy": []},
     },
 }

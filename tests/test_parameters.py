@@ -103,12 +103,30 @@ def test_published_accuracies_go_with_data_set_and_percent():
 def test_published_accuracies_carry_source_selection_and_seeds():
     first, second = parameters(dataset="cmnist", percent="5pct")["lff"]["published_accuracy"]
     assert first == {
-        "accuracy": 0.8057, "source": "Lee et al. 2021 (DisEnt), Table 1",
+        "accuracy": 0.8057, "metric": "accuracy", "adjusted_average_accuracy": None,
+        "source": "Lee et al. 2021 (DisEnt), Table 1",
         "selection": "best_on_test", "seeds": 3,
         "note": "the authors' own images; the recipe of this method is not published",
     }  # fmt: skip
     assert (second["selection"], second["seeds"]) == ("unknown", 5)
     assert "LfF's generator" in second["note"]
+
+
+def test_published_accuracies_without_percents_are_those_of_the_headline_metric():
+    for method, worst, average in (("jtt", 0.867, 0.933), ("rwg", 0.876, None)):
+        (only,) = parameters(dataset="waterbirds")[method]["published_accuracy"]
+        assert (only["metric"], only["accuracy"]) == ("worst_group_accuracy", worst)
+        assert only["adjusted_average_accuracy"] == average
+        assert only["selection"] == "validation"
+    other = {"dataset": "celeba", "target": "Young"}
+    assert parameters(**other)["jtt"]["published_accuracy"] == []
+
+
+def test_a_published_metric_that_the_data_set_does_not_report_is_refused():
+    broken = base_parameters()
+    broken["jtt"]["published"] = [{"source": "lee2021", "waterbirds": {"accuracy": 0.5}}]
+    with pytest.raises(UserError, match=r"jtt.published.waterbirds.*accuracy.*jtt.yml"):
+        resolve_parameters(broken)
 
 
 def test_any_percent_has_a_recipe():

@@ -13,7 +13,7 @@ from yaml import YAMLError
 
 from debias_pipeline.errors import UserError
 from debias_pipeline.names import DEFAULT_STORE, SQLITE
-from debias_pipeline.parameters import PATHS, data_folder, resolve_parameters
+from debias_pipeline.parameters import PATHS, data_folders, resolve_parameters
 from debias_pipeline.registry import unknown
 
 
@@ -145,11 +145,11 @@ class ProjectConfigLoader(OmegaConfigLoader):
         from debias_pipeline.grid import resolve_catalog, trials_of
 
         parameters = self["parameters"]
-        folder = data_folder(
+        folder, images_folder = data_folders(
             parameters["dataset"], parameters["percent"], parameters["data_options"], parameters
         )
         config: dict[str, Any] = super().__getitem__("catalog")
-        return resolve_catalog(config, folder, trials_of(parameters))
+        return resolve_catalog(config, folder, images_folder, trials_of(parameters))
 
 
 def invalid_files(folders: Iterable[Path]) -> Iterator[str]:

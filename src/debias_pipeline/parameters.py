@@ -138,7 +138,9 @@ def resolve_parameters(config: Mapping[str, Any], env: str | None = None) -> dic
     # A Path would change the slashes of a URI.
     resolved |= {key: expanduser(resolved[key]) for key in PATHS}  # noqa: PTH111
     for name in methods:
-        resolved[name] = resolve_method(name, config, run.dataset, run.percent, run.recipe)
+        resolved[name] = resolve_method(
+            name, config, run.dataset, run.percent, run.recipe, data_options=options
+        )
     check_overrides(run.recipe, methods)
     return resolved
 
@@ -190,10 +192,12 @@ def typed_parameters(run: Mapping[str, Any], env: str | None) -> dict[str, Any]:
     }
 
 
-def data_folder(
+def data_folders(
     dataset: str, percent: str, options: Mapping[str, Any], run: Mapping[str, Any]
-) -> str:
-    """Return the folder of a data set, such as cmnist/0.5pct; see `BiasedData.folder`.
+) -> tuple[str, str]:
+    """Return the folders of a data set and of its images, such as cmnist/0.5pct.
+
+    See `BiasedDataset.folder` and `BiasedDataset.images_folder`.
 
     Args:
         percent: such as 2pct.
@@ -201,9 +205,6 @@ def data_folder(
         run: `raw_dir` and `data_seed`.
     """
     biased = get_dataset(dataset)
-    return biased.folder(
-        percent,
-        Path(run["raw_dir"]),
-        run["data_seed"],
-        biased.options_type.model_validate(options),
-    )
+    chosen = biased.options_type.model_validate(options)
+    place = percent, Path(run["raw_dir"]), run["data_seed"], chosen
+    return biased.folder(*place), biased.images_folder(*place)

@@ -1,16 +1,21 @@
 """Published accuracies, each with its source and protocol."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Literal, TypedDict
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Selection = Literal["last", "best_on_test", "unknown"]
+from debias_pipeline.names import Metric
+
+Selection = Literal["last", "validation", "best_on_test", "unknown"]
 _SELECTIONS: Final[Mapping[str, str]] = {
     "last": "last step",
+    "validation": "step and hyper-parameters with the highest worst-group accuracy on the "
+    "validation set",
     "best_on_test": "best over evaluation steps on the test set",
     "unknown": "how the checkpoint was selected is not stated",
 }
+_COMPARABLE: Final[Mapping[str, str]] = {"unknown": "best_on_test", "validation": "selected"}
 
 
 class Source(BaseModel):
@@ -34,23 +39,36 @@ class Source(BaseModel):
 class PublishedAccuracy(TypedDict):
     """A published accuracy of one method on one data set and percent.
 
-    `accuracy` is a fraction; the others are those of its `Source`.
+    `accuracy` is a fraction, and `metric` says which; `adjusted_average_accuracy` is published in
+    addition for some data sets. The others are those of its `Source`.
     """
 
     accuracy: float
+    metric: Metric
+    adjusted_average_accuracy: float | None
     source: str
     selection: str
     seeds: int | None
     note: str
 
 
+def shown_accuracy(
+    published: Sequence[PublishedAccuracy], headline: Metric
+) -> PublishedAccuracy | None:
+    """Return the published accuracy for tables, the first one of the headline metric, or None.
+
+    The metrics of an earlier version may have another headline metric than the data set has now.
+    """
+    return next((each for each in published if each["metric"] == headline), None)
+
+
 def comparable_selection(published: PublishedAccuracy) -> str:
     """Return the selection rule whose measured accuracy is comparable with a published one.
 
-    If a paper does not state its rule, best on test is assumed, as in most published code.
+    If a paper does not state its rule, best on test is assumed, as in most published code. A rule
+    on the validation set is compared with `selected`, which uses bias labels of it too.
     """
-    selection = published["selection"]
-    return "best_on_test" if selection == "unknown" else selection
+    return _COMPARABLE.get(published["selection"], published["selection"])
 
 
 def source_in_words(published: PublishedAccuracy) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from debias_pipeline.biased_data import dataset_names
+from debias_pipeline.biased_data import dataset_names, get_dataset
 from debias_pipeline.errors import UserError
 from debias_pipeline.methods import Recipe, get_method, method_names
 from debias_pipeline.names import DEFAULT_RANGES, DEFAULTS, SOURCES
@@ -20,6 +20,7 @@ DEFAULTS_FILE: Final = f"{FOLDER}/defaults.yml"
 SOURCES_FILE: Final = f"{FOLDER}/sources.yml"
 # In `recipes` and `ranges` of a method: fields for every data set.
 ALL: Final = "all"
+_ADJUSTED_AVERAGE: Final = "adjusted_average_accuracy"
 
 
 class _Table(BaseModel):
@@ -31,7 +32,10 @@ class _Table(BaseModel):
 
 
 class _PublishedTable(BaseModel):
-    """Accuracies of a method from one source: data set → percent → accuracy."""
+    """Accuracies of a method from one source: data set → percent → accuracy.
+
+    Of a data set without percents: data set → metric → accuracy.
+    """
 
     model_config = ConfigDict(strict=True, extra="allow")
 
@@ -110,8 +114,11 @@ def _check_method(method: str, block: Any, sources: Sequence[str]) -> None:
     for table in file.published:
         place = f"{method}.published"
         _check_name(f"source of {place}", table.source, sources, f"{path}, {SOURCES_FILE}")
-        for dataset in table.model_extra or {}:
+        for dataset, accuracies in (table.model_extra or {}).items():
             _check_name(f"data set of {place}", dataset, dataset_names(), path)
+            for metric in () if get_dataset(dataset).has_percents else accuracies:
+                known = [get_dataset(dataset).headline, _ADJUSTED_AVERAGE]
+                _check_name(f"metric of {place}.{dataset}", metric, known, path)
 
 
 def _check_ranges(
@@ -135,6 +142,7 @@ def resolve_method(
     percent: str,
     overrides: Mapping[str, Any],
     *,
+    data_options: Mapping[str, Any],
     prefix: str = "recipe.",
 ) -> dict[str, Any]:
     """Look up the recipe and the published accuracies of a method on a data set and percent.
@@ -146,6 +154,8 @@ def resolve_method(
         config: `recipe_defaults`, `published_sources` and a block per method; see `check_files`.
         percent: such as 2pct.
         overrides: fields changed by the user; those that the method does not have are ignored.
+        data_options: additional options of the data set. Published accuracies are for the default
+            label and bias only.
         prefix: of the overrides where the user writes them.
 
     Returns:
@@ -158,7 +168,11 @@ def resolve_method(
         UserError: if a field is unknown or missing, or its value is invalid.
     """
     block = config.get(method, {})
-    published = _published(block, config.get(SOURCES, {}), dataset, percent)
+    options = get_dataset(dataset).options_type
+    is_default = all(
+        data_options[name] == options.model_fields[name].default for name in options.of_labels
+    )
+    published = _published(block, config.get(SOURCES, {}), dataset, percent) if is_default else []
     tables = block.get("recipes", {})
     recipe_type = get_method(method).recipe_type
     fields = {"method": method}
@@ -236,14 +250,18 @@ def _published(
     block: Mapping[str, Any], sources: Mapping[str, Any], dataset: str, percent: str
 ) -> list[PublishedAccuracy]:
     found = []
+    headline, has_percents = get_dataset(dataset).headline, get_dataset(dataset).has_percents
     for table in block.get("published", []):
-        accuracy = table.get(dataset, {}).get(percent)
+        accuracies = table.get(dataset, {})
+        accuracy = accuracies.get(percent if has_percents else headline)
         if accuracy is None:
             continue
         source = Source.model_validate(sources[table["source"]])
         found.append(
             PublishedAccuracy(
                 accuracy=accuracy,
+                metric=headline,
+                adjusted_average_accuracy=accuracies.get(_ADJUSTED_AVERAGE),
                 source=source.name,
                 selection=source.selection,
                 seeds=source.seeds,

@@ -57,3 +57,24 @@ def test_results_of_each_choice_have_a_folder_of_their_own(tmp_path):
     }
     assert len(folders) == 4
     assert "multi_color_mnist_mini/2pct_biasleft+right" in folders
+
+
+@pytest.mark.parametrize(
+    ("name", "of_labels", "of_images"),
+    [
+        ("multi_color_mnist_mini", {"bias": "right"}, {"right_percent": "1pct"}),
+        ("folder", {"bias": "size"}, {"image_size": 8}),
+        ("celeba", {"target": "Young", "bias_attribute": "Smiling"}, {}),
+    ],
+)
+def test_images_have_one_folder_whatever_the_label_and_the_bias(
+    tmp_path, name, of_labels, of_images
+):
+    dataset = get_dataset(name)
+
+    def folder(**options):
+        return dataset.images_folder("2pct", tmp_path, 3, dataset.options_type(**options))
+
+    options = dataset.options_type(**of_images)
+    assert folder(**of_images, **of_labels) == dataset.folder("2pct", tmp_path, 3, options)
+    assert (folder(**of_images) != folder()) == bool(of_images)

@@ -7,7 +7,7 @@ import pytest
 from small_folders import put, rows_of, write_image
 
 from debias_pipeline.biased_data import get_dataset
-from debias_pipeline.biased_data.hashes import content_hash
+from debias_pipeline.biased_data.hashes import content_hashes
 from debias_pipeline.biased_data.manifest import make_manifest
 from debias_pipeline.pipelines.ingestion.nodes import build_data
 
@@ -30,10 +30,11 @@ def small_set() -> tuple[np.ndarray, pd.DataFrame]:
 def test_the_same_content_has_the_same_hash_on_every_machine():
     images, manifest = small_set()
     # Written down once: no byte order, platform or library version may change it.
-    assert content_hash(images, manifest, ["cat", "dog"]).startswith("6b63f6b7e9894ebc")
+    assert content_hashes(images, manifest, ["cat", "dog"]).content.startswith("6b63f6b7e9894ebc")
     moved = manifest.assign(source=["x", "y", "z", "w"], camera=1)
-    assert content_hash(images, moved, ["cat", "dog"]) == content_hash(
-        images, manifest, ["cat", "dog"]
+    assert (
+        content_hashes(images, moved, ["cat", "dog"]).content
+        == content_hashes(images, manifest, ["cat", "dog"]).content
     )
 
 
@@ -49,15 +50,24 @@ def test_every_column_pixels_shape_and_label_names_count():
     }
     names = [["a", "b"], ["b", "a"], ["a", "b, c"], ["a, b", "c"]]
     hashes = [
-        content_hash(other, manifest, names[0]),
-        content_hash(images.reshape(4, 3, 2, 3), manifest, names[0]),
-        *(content_hash(images, manifest, each) for each in names),
+        content_hashes(other, manifest, names[0]).content,
+        content_hashes(images.reshape(4, 3, 2, 3), manifest, names[0]).content,
+        *(content_hashes(images, manifest, each).content for each in names),
         *(
-            content_hash(images, manifest.assign(**{key: columns[key]}), names[0])
+            content_hashes(images, manifest.assign(**{key: columns[key]}), names[0]).content
             for key in columns
         ),
     ]
     assert len(set(hashes)) == len(hashes) == 10
+
+
+def test_the_hash_of_the_images_depends_on_nothing_else():
+    images, manifest = small_set()
+    of_images = content_hashes(images, manifest, ["cat", "dog"]).images
+    relabelled = manifest.assign(label=np.array([0, 1, 1, 1], np.int16))
+    assert content_hashes(images, relabelled, ["a", "b"]).images == of_images
+    others = images ^ 1, images.reshape(4, 3, 2, 3)
+    assert of_images not in [content_hashes(each, manifest, ["a", "b"]).images for each in others]
 
 
 def test_the_data_card_has_both_hashes_and_is_the_same_for_the_same_data(small_dir):
@@ -65,12 +75,13 @@ def test_the_data_card_has_both_hashes_and_is_the_same_for_the_same_data(small_d
     built = [
         build_data("folder", "2pct", str(small_dir), seed, {}, lambda bad: "") for seed in (0, 0, 1)
     ]
-    images, manifest, card, _ = built[0]
-    assert card["content_hash"] == content_hash(images, manifest, card["label_names"])
+    images, record, manifest, card, _ = built[0]
+    assert card["content_hash"] == content_hashes(images, manifest, card["label_names"]).content
     assert card["raw_hash"] == folder_hash(small_dir)
-    assert card == built[1][2]
-    assert card["content_hash"] != built[2][2]["content_hash"]
-    assert card["raw_hash"] == built[2][2]["raw_hash"]
+    assert card["images_hash"] == record["images_hash"]
+    assert card == built[1][3]
+    assert card["content_hash"] != built[2][3]["content_hash"]
+    assert card["raw_hash"] == built[2][3]["raw_hash"]
 
 
 # --- Raw files ------------------------------------------------------------------------------------

@@ -71,7 +71,7 @@ def test_kubernetes_manifest_has_what_the_runner_and_the_operator_need() -> None
 def grid() -> Pipeline:
     recipe = {"method": "disent", "steps": 10}
     trials = [
-        Trial("cmnist", percent, "disent", (0, 1), "fp32", recipe, None, f"cmnist/{percent}")
+        Trial("cmnist", percent, "disent", (0, 1), "fp32", recipe, None, *[f"cmnist/{percent}"] * 2)
         for percent in ("0.5pct", "1pct")
     ]
     return create_pipelines(trials)["benchmark"]

@@ -59,7 +59,9 @@ def data():
 def run(data, *, recipe=RECIPE, threads="auto", problem=None, without=(), earlier=None):
     """What a trial leaves, by the names of its entries."""
     trial = Trial(
-        "cmnist_mini", "2pct", "vanilla", (5, 6), "fp32", recipe, [], "cmnist_mini/2pct", threads
+        *("cmnist_mini", "2pct", "vanilla", (5, 6), "fp32", recipe, []),
+        *["cmnist_mini/2pct"] * 2,
+        threads,
     )
     parameters = {
         "cmnist_mini_2pct.dataset": "cmnist_mini", "cmnist_mini_2pct.percent": "2pct",
@@ -194,7 +196,7 @@ def test_a_trial_computes_with_its_own_threads_and_leaves_those_of_the_process(d
 def test_damaged_data_fails_the_trial_and_names_the_file(tmp_path):
     (tmp_path / "manifest.parquet").write_bytes(b"damaged")
     manifest = AtomicParquetDataset(filepath=str(tmp_path / "manifest.parquet"))
-    trial = Trial("cmnist", "1pct", "lff", (0,), "fp32", RECIPE, [], "cmnist/1pct")
+    trial = Trial("cmnist", "1pct", "lff", (0,), "fp32", RECIPE, [], "cmnist/1pct", "cmnist/1pct")
     catalog = DataCatalog({"manifest": manifest, f"{trial.name}.outcome": MemoryDataset()})
 
     def execute(node, catalog):

@@ -3,14 +3,21 @@
 import pytest
 from kedro.pipeline import Node
 
-from debias_pipeline.grid import TRIAL_ENTRIES, Trial, chosen_trials, create_pipelines
+from debias_pipeline.grid import (
+    SETTING_ENTRIES,
+    TRIAL_ENTRIES,
+    Trial,
+    chosen_trials,
+    create_pipelines,
+)
 from debias_pipeline.grid.catalog import IN_MEMORY, resolve_catalog
 from debias_pipeline.pipelines import evaluation, training
 
 
 def trial(percent, method, dataset="cmnist"):
     recipe = {"method": method, "steps": 10}
-    return Trial(dataset, percent, method, (0, 1), "fp32", recipe, [], f"{dataset}/{percent}")
+    folder = f"{dataset}/{percent}"
+    return Trial(dataset, percent, method, (0, 1), "fp32", recipe, [], folder, folder)
 
 
 TRIALS = [trial(percent, method) for percent in ("0.5pct", "1pct") for method in ("vanilla", "lff")]
@@ -117,12 +124,14 @@ def test_factories_are_resolved_for_the_run_and_for_every_trial():
     }
     of_data = {
         "<{folder}>." + name: {"type": "T", "filepath": "{folder}/" + name, "versioned": True}
-        for name in ("images", "manifest", "data_card", "data_figures", "bad_files")
+        for name in (*SETTING_ENTRIES, "bad_files")
     }
     plain = {"leaderboard": {"type": "T", "filepath": "leaderboard"}}
     first = TRIALS[0]
-    entries = resolve_catalog({**of_method, **of_data, **plain}, "cmnist/5pct", [first])
-    assert entries["images"]["filepath"] == "cmnist/5pct/images"
+    config = {**of_method, **of_data, **plain}
+    entries = resolve_catalog(config, "cmnist/5pct", "cmnist/all", [first])
+    assert entries["images"]["filepath"] == "cmnist/all/images"
+    assert entries["manifest"]["filepath"] == "cmnist/5pct/manifest"
     assert entries["{method}.metrics"]["filepath"] == "cmnist/5pct/{method}/metrics"
     assert entries["cmnist_0_5pct.images"] == {
         "type": "T", "filepath": "cmnist/0.5pct/images", "versioned": True,

@@ -14,13 +14,15 @@ METHODS = ("vanilla", "disent")
 
 
 def published(accuracy: float) -> PublishedAccuracy:
-    source = {"source": "a paper", "selection": "best_on_test", "seeds": 3, "note": ""}
+    about = {"metric": "accuracy", "adjusted_average_accuracy": None}
+    source = {**about, "source": "a paper", "selection": "best_on_test", "seeds": 3, "note": ""}
     return PublishedAccuracy(accuracy=accuracy, **source)  # type: ignore[typeddict-item]
 
 
 def parameters(**grid: Any) -> dict[str, Any]:
     setting = {
         "data_folder": "cmnist/0.5pct",
+        "images_folder": "cmnist/0.5pct",
         "vanilla": {"published_accuracy": [published(0.3519)]},
         "disent": {"published_accuracy": [published(0.6522)]},
     }

@@ -45,7 +45,8 @@ def reference(method: str = "lff", **changes: Any) -> Reference:
 
 def trial(method: str = "lff", percent: str = "2pct", **changes: Any) -> Trial:
     recipe = {"method": method, "lr": 0.01, "steps": 4000}
-    options = {"recipe": recipe, "published_accuracy": [], "data_folder": f"cmnist/{percent}"}
+    folders = dict.fromkeys(["data_folder", "images_folder"], f"cmnist/{percent}")
+    options = {"recipe": recipe, "published_accuracy": [], **folders}
     fields = {"seeds": (0, 1), "precision": "fp32", **options, **changes}
     return Trial("cmnist", percent, method, **fields)
 

@@ -62,6 +62,16 @@ def test_all_published_accuracies_are_listed_with_their_sources(method_page: str
     assert items[1].startswith(f"82.86 %: {OTHER_SOURCE}: how the checkpoint")
 
 
+def test_a_published_accuracy_is_compared_with_the_same_metric_only(disent: Run) -> None:
+    other = published_elsewhere(0.9, "validation") | {"adjusted_average_accuracy": 0.935}
+    html = method_report(
+        disent, published=[other | {"metric": "worst_group_accuracy"}, other | {"accuracy": 0.5}]
+    )
+    rows = Table(html, "headline").rows
+    assert rows[2][2].startswith("50.00 % measured")  # comparable with the rule `selected`
+    assert "<li>worst group 90.00 %, adjusted average 93.50 %: " in html
+
+
 def test_a_rule_based_on_few_images_is_marked_with_their_number(disent: Run) -> None:
     few = method_report(based_on(disent, "selected", 10, 12))
     assert Table(few, "headline").rows[2][-1] == "3,000–3,200?"
@@ -140,7 +150,8 @@ def test_a_data_set_that_was_never_checked_says_how_to_check_it(disent: Run) -> 
 
 
 def test_headline_of_the_data_set_comes_first() -> None:
-    html = method_report(make_run(headline="conflicting_accuracy"), published=[published(0.6387)])
+    of_paper = published(0.6387) | {"metric": "conflicting_accuracy"}
+    html = method_report(make_run(headline="conflicting_accuracy"), published=[of_paper])
     head, _, _, _, best = Table(html, "headline").rows
     assert head[1] == "Conflicting"
     assert best[1:3] == ["58.5 ± 0.7 %", "63.87 % measured −5.4"]

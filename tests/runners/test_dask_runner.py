@@ -151,7 +151,11 @@ def test_trials_on_workers_fail_alone_and_with_their_data(joined: str):
     grid = {"seed": 0, "seeds": 1, "precision": "fp32", "threads": "auto"}
     method = {"recipe": {"steps": 1}, "published_accuracy": []}
     parameters: dict[str, Any] = {"benchmark": {**benchmark, **grid}} | {
-        setting: {"data_folder": setting, **dict.fromkeys(methods, method)} for setting in settings
+        setting: {
+            **dict.fromkeys(["data_folder", "images_folder"], setting),
+            **dict.fromkeys(methods, method),
+        }
+        for setting in settings
     }
     # One setting cannot be made, and one method cannot be trained.
     data = catalog(parameters=MemoryDataset(parameters), a=1, leaderboard=None)

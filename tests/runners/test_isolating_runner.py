@@ -25,7 +25,7 @@ PARAMETERS: dict[str, Any] = {
     },
     **{
         setting: {
-            "data_folder": f"cmnist/{setting}",
+            **dict.fromkeys(["data_folder", "images_folder"], f"cmnist/{setting}"),
             **{method: {"recipe": {"steps": 1}, "published_accuracy": []} for method in METHODS},
         }
         for setting in SETTINGS

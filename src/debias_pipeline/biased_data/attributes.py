@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Final
+from typing import ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,8 @@ class AttributeOptions(DataOptions):
         bias: name of the attribute that methods, metrics and reports treat as the bias, or several
             names joined by "+" for their combination; "" for the first attribute.
     """
+
+    of_labels: ClassVar[frozenset[str]] = frozenset({"bias"})
 
     bias: str = Field(default="", pattern=rf"^({NAME_PATTERN}(\+{NAME_PATTERN})*)?$")
 

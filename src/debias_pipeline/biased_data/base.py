@@ -68,7 +68,13 @@ class DataOptions(BaseModel):
 
     A data set with options sets `options_type` to a subclass. Each field needs a default and
     becomes a key of `--params`, such as `severity=3`.
+
+    Attributes:
+        of_labels: names of the fields that change labels, bias and data card, but neither the
+            images nor their order.
     """
+
+    of_labels: ClassVar[frozenset[str]] = frozenset()
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -155,6 +161,12 @@ class BiasedDataset(ABC):
         """
         del raw_dir
         return self._folder(percent if self.has_percents else "all", seed, options)
+
+    def images_folder(self, percent: str, raw_dir: Path, seed: int, options: DataOptions) -> str:
+        """Return the folder of the images, which settings that differ in labels only share."""
+        fields = type(options).model_fields
+        defaults = {name: fields[name].default for name in options.of_labels}
+        return self.folder(percent, raw_dir, seed, options.model_copy(update=defaults))
 
     def _folder(self, variant: str, seed: int, options: DataOptions) -> str:
         chosen = {

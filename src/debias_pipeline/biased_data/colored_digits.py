@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from debias_pipeline.biased_data.base import BiasedData, BiasedDataset
-from debias_pipeline.biased_data.manifest import make_data_card, make_manifest
+from debias_pipeline.biased_data.manifest import make_data
 from debias_pipeline.biased_data.sources.digits import Digits
 from debias_pipeline.names import Headline
 
@@ -131,19 +131,15 @@ def colour_digits(
 
     label = np.concatenate([part.label for part, _ in splits])
     bias = np.concatenate([of_part for _, of_part in splits])
-    manifest = make_manifest(
+    return make_data(
+        dataset,
+        images,
+        percent=percent,
+        seed=seed,
+        origin=origin,
         split=np.repeat([part.split for part, _ in splits], [len(part.rows) for part, _ in splits]),
         label=label,
         bias=bias,
         conflicting=label != bias,
         source=[place for part, _ in splits for place in part.source],
     )
-    card = make_data_card(
-        dataset,
-        manifest,
-        percent=percent,
-        seed=seed,
-        image_shape=images.shape[1:],
-        origin=origin,
-    )
-    return BiasedData(images, manifest, card)

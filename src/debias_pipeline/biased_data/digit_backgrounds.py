@@ -19,7 +19,7 @@ from debias_pipeline.biased_data.base import (
 from debias_pipeline.biased_data.bias import VALUES, bias_by_even_conflict
 from debias_pipeline.biased_data.colored_digits import DIGIT_NAMES
 from debias_pipeline.biased_data.hashes import files_hash
-from debias_pipeline.biased_data.manifest import make_data_card, make_manifest
+from debias_pipeline.biased_data.manifest import make_data
 from debias_pipeline.biased_data.percent import parse_percent
 from debias_pipeline.biased_data.sources.digits import (
     EMBEDDED_ORIGIN,
@@ -130,28 +130,19 @@ class DigitsOnBackgrounds(BiasedDataset):
             Attribute(name, names, of_attribute, range(VALUES))
             for (name, names), of_attribute in zip(self.colours.items(), values, strict=True)
         ]
-        several = attributes if len(attributes) > 1 else ()
-        bias = choose_bias(attributes, getattr(chosen, "bias", ""))
-        manifest = make_manifest(
-            split=np.repeat([part.split for part in splits], [len(part.rows) for part in splits]),
-            label=label,
-            bias=bias.values,
-            conflicting=bias.conflicting(label),
-            source=[place for part in splits for place in part.source],
-            attributes=several,
-        )
-        card = make_data_card(
+        return make_data(
             self,
-            manifest,
+            images,
             percent=percent,
             seed=seed,
-            image_shape=images.shape[1:],
             origin=EMBEDDED_ORIGIN if self.embedded else MNIST_ORIGIN,
-            bias_names=bias.value_names,
-            bias_name=bias.name,
-            attributes=several,
+            split=np.repeat([part.split for part in splits], [len(part.rows) for part in splits]),
+            label=label,
+            bias=choose_bias(attributes, getattr(chosen, "bias", "")),
+            source=[place for part in splits for place in part.source],
+            attributes=attributes if len(attributes) > 1 else (),
+            contact_sheet=self._contact_sheet(grey, label, sheet_rng),
         )
-        return BiasedData(images, manifest, card, self._contact_sheet(grey, label, sheet_rng))
 
     def raw_hash(self, percent: str, raw_dir: Path, options: DataOptions) -> str | None:
         """Hash names and sizes of the MNIST files; None for embedded digits."""

@@ -2,9 +2,10 @@
 
 import hashlib
 import json
+import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,12 +22,22 @@ _HASHED_COLUMNS: Final = {
 _CHUNK_BYTES: Final = 16 * 1024**2
 
 
-def content_hash(
-    images: npt.NDArray[np.uint8], manifest: "pd.DataFrame", label_names: Sequence[str]
-) -> str:
-    """Return a hash of the images, splits, labels and bias labels of a data set.
+class ContentHashes(NamedTuple):
+    """Hashes of a data set, the same on every machine.
 
-    The same data gives the same hash on every machine; 100 MB of pixels take about 0.15 s.
+    Attributes:
+        content: of the images, splits, labels and bias labels.
+        images: a checksum of the images alone.
+    """
+
+    content: str
+    images: str
+
+
+def content_hashes(
+    images: npt.NDArray[np.uint8], manifest: "pd.DataFrame", label_names: Sequence[str]
+) -> ContentHashes:
+    """Return the hashes of a data set; 100 MB of pixels take about 0.25 s.
 
     Args:
         images: uint8, N × H × W × 3.
@@ -40,10 +51,13 @@ def content_hash(
     digest.update("\0".join(manifest["split"]).encode())
     conflicting = manifest["conflicting"].astype("Int8").fillna(-1)
     digest.update(conflicting.to_numpy().astype("i1").tobytes())
+    checksum = zlib.crc32(json.dumps(images.shape).encode())
     rows = max(1, _CHUNK_BYTES // images[0].size)
     for start in range(0, len(images), rows):
-        digest.update(np.ascontiguousarray(images[start : start + rows]).data)
-    return digest.hexdigest()
+        pixels = np.ascontiguousarray(images[start : start + rows]).data
+        digest.update(pixels)
+        checksum = zlib.crc32(pixels, checksum)
+    return ContentHashes(digest.hexdigest(), f"{checksum:08x}")
 
 
 def files_hash(

@@ -1,14 +1,14 @@
 """Build and check the manifest (one row per image) and the data card (the whole data set)."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from debias_pipeline.biased_data.attributes import UNKNOWN_BIAS, Attribute
-from debias_pipeline.biased_data.base import BiasedDataset
+from debias_pipeline.biased_data.base import BiasedData, BiasedDataset, ContactSheet
 from debias_pipeline.names import SPLITS, Split
 from debias_pipeline.records import DataDescription, LabelBiasAssociation, SplitSummary
 
@@ -22,6 +22,7 @@ __all__ = [
     "Manifest",
     "check_test_split",
     "is_relative",
+    "make_data",
     "make_data_card",
     "make_manifest",
 ]
@@ -41,6 +42,66 @@ def __getattr__(name: str) -> Any:
     from debias_pipeline.biased_data.manifest_schema import Manifest
 
     return Manifest
+
+
+def make_data(
+    dataset: BiasedDataset,
+    images: npt.NDArray[np.uint8],
+    *,
+    percent: str,
+    seed: int,
+    origin: str,
+    split: Sequence[str] | npt.NDArray[Any],
+    label: npt.NDArray[Any],
+    bias: npt.NDArray[Any] | Attribute,
+    conflicting: Sequence[bool | None] | npt.NDArray[Any] | None = None,
+    source: Sequence[str],
+    extra: "pd.DataFrame | None" = None,
+    attributes: Sequence[Attribute] = (),
+    label_names: Sequence[str] | None = None,
+    contact_sheet: ContactSheet | None = None,
+    bad_files: Mapping[str, str] | None = None,
+) -> BiasedData:
+    """Join images and one value per image to a data set, with its manifest and data card.
+
+    Args:
+        images: uint8, N × H × W × 3.
+        percent, seed, origin, label_names: see `make_data_card`.
+        split, label, source, extra: see `make_manifest`.
+        bias: values, -1 where unknown; or an attribute, if its names depend on the data.
+        conflicting: whether each image is bias-conflicting, None if unknown; not used if `bias` is
+            an attribute, which says so.
+        attributes: all bias attributes, if there are several.
+        contact_sheet, bad_files: see `BiasedData`.
+
+    Raises:
+        pandera.errors.SchemaErrors: if the manifest is not valid.
+    """
+    named = bias if isinstance(bias, Attribute) else None
+    if isinstance(bias, Attribute):
+        conflicting, bias = bias.conflicting(label), bias.values
+    manifest = make_manifest(
+        split=split,
+        label=label,
+        bias=bias,
+        conflicting=conflicting,
+        source=source,
+        extra=extra,
+        attributes=attributes,
+    )
+    card = make_data_card(
+        dataset,
+        manifest,
+        percent=percent,
+        seed=seed,
+        image_shape=images.shape[1:],
+        origin=origin,
+        label_names=label_names,
+        bias_names=named.value_names if named else None,
+        bias_name=named.name if named else None,
+        attributes=attributes,
+    )
+    return BiasedData(images, manifest, card, contact_sheet, bad_files or {})
 
 
 def make_manifest(

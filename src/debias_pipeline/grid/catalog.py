@@ -6,7 +6,7 @@ from typing import Any
 from kedro.io import CatalogProtocol, DataCatalog, DatasetError
 from kedro.io.catalog_config_resolver import CatalogConfigResolver
 
-from debias_pipeline.grid.trials import SETTING_ENTRIES, TRIAL_ENTRIES, Trial
+from debias_pipeline.grid.trials import IMAGE_ENTRIES, SETTING_ENTRIES, TRIAL_ENTRIES, Trial
 
 Catalog = CatalogProtocol[Any, Any]
 
@@ -33,13 +33,14 @@ class _Factory:
 
 
 def resolve_catalog(
-    config: Mapping[str, Any], folder: str, trials: Iterable[Trial]
+    config: Mapping[str, Any], folder: str, images_folder: str, trials: Iterable[Trial]
 ) -> dict[str, Any]:
     """Resolve the dataset factories for the data set of a run and for the trials of a grid.
 
     Args:
         config: content of catalog.yml. Names of factories begin with `<{folder}>.`.
         folder: folder of the run's data set, such as cmnist/0.5pct.
+        images_folder: folder of its images; see `BiasedDataset.images_folder`.
         trials: trials of the grid.
 
     Returns:
@@ -56,13 +57,18 @@ def resolve_catalog(
         if pattern.startswith("<")
     }
     entries = {name: entry for name, entry in config.items() if not name.startswith("<")}
-    entries |= {name: factory.entry(folder) for name, factory in factories.items()}
+    entries |= {
+        name: factory.entry(images_folder if name in IMAGE_ENTRIES else folder)
+        for name, factory in factories.items()
+    }
     settings: set[str] = set()
     for trial in trials:
         if trial.setting not in settings:
             settings.add(trial.setting)
             for name in (*SETTING_ENTRIES, "bad_files"):
-                entry = factories[name].entry(trial.data_folder)
+                is_of_images = name in IMAGE_ENTRIES
+                place = trial.images_folder if is_of_images else trial.data_folder
+                entry = factories[name].entry(place)
                 entries[f"{trial.setting}.{name}"] = _with_own_artifacts(trial.setting, entry)
         for name in (*TRIAL_ENTRIES, "snapshots"):
             factory = factories[f"{{method}}.{name}"]

@@ -21,6 +21,7 @@ from debias_pipeline.grid.references import (
 from debias_pipeline.grid.trials import Trial, trials_of
 from debias_pipeline.methods import get_method
 from debias_pipeline.names import DONE
+from debias_pipeline.published import shown_accuracy
 from debias_pipeline.records import DataCard
 from debias_pipeline.reporting import (
     Leaderboard,
@@ -131,7 +132,10 @@ def rank(
                 method=trial.method,
                 metrics=metrics,
                 outcome=outcome,
-                published=trial.published_accuracy[0] if trial.published_accuracy else None,
+                published=shown_accuracy(
+                    trial.published_accuracy,
+                    metrics["headline"] if metrics else dataset.headline,
+                ),
                 name="" if has_percents else dataset.title("", Path(parameters["raw_dir"])),
                 # Cards of earlier versions, or damaged ones, are ignored.
                 data_card=cast(DataCard, card) if _is_complete(card) else None,

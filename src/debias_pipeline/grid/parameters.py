@@ -10,7 +10,7 @@ from debias_pipeline.biased_data.percent import parse_percent
 from debias_pipeline.errors import UserError
 from debias_pipeline.grid.trials import percents_of, setting_name
 from debias_pipeline.methods import method_names
-from debias_pipeline.parameters import Threads, data_folder
+from debias_pipeline.parameters import Threads, data_folders
 from debias_pipeline.recipes import check_overrides, resolve_method
 from debias_pipeline.registry import unknown
 from debias_pipeline.validation import split_at_plus, validated
@@ -55,8 +55,8 @@ def resolve_grid(
 
     Returns:
         `benchmark`: the fields of GridParameters. Per setting, such as `cmnist_0_5pct`:
-        `dataset`, `percent`, `data_options`, `data_folder`, and per method `recipe` (if the method
-        has one for the data set) and `published_accuracy`.
+        `dataset`, `percent`, `data_options`, `data_folder`, `images_folder`, and per method
+        `recipe` (if the method has one for the data set) and `published_accuracy`.
 
     Raises:
         UserError: if a value is invalid.
@@ -73,11 +73,13 @@ def resolve_grid(
     for dataset in grid.datasets:
         options = _data_options(dataset, grid.data_options.get(dataset, {}))
         for percent in percents_of(dataset, grid.percents):
+            folder, images_folder = data_folders(dataset, percent, options, run)
             resolved[setting_name(dataset, percent)] = {
                 "dataset": dataset,
                 "percent": percent,
                 "data_options": options,
-                "data_folder": data_folder(dataset, percent, options, run),
+                "data_folder": folder,
+                "images_folder": images_folder,
                 **{
                     method: resolve_method(
                         method,
@@ -85,6 +87,7 @@ def resolve_grid(
                         dataset,
                         percent,
                         {**common, **of_method.get(method, {})},
+                        data_options=options,
                         prefix=f"{OVERRIDES}.",
                     )
                     for method in grid.methods

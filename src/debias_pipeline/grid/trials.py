@@ -10,8 +10,10 @@ from debias_pipeline.biased_data import get_dataset
 from debias_pipeline.parameters import Threads
 from debias_pipeline.published import PublishedAccuracy
 
-# Catalog entries that the trials of one setting share, and the entries of each trial.
-SETTING_ENTRIES: Final = ("images", "manifest", "data_card", "data_figures")
+# Catalog entries that settings with the same images share, those that the trials of one setting
+# share, and the entries of each trial.
+IMAGE_ENTRIES: Final = ("images", "images_record")
+SETTING_ENTRIES: Final = (*IMAGE_ENTRIES, "manifest", "data_card", "data_figures")
 TRAINED_ENTRIES: Final = ("checkpoint", "history", "sample_weights", "training_record")
 TRIAL_ENTRIES: Final = (*TRAINED_ENTRIES, "predictions", "metrics", "group_accuracy", "outcome")
 
@@ -27,8 +29,9 @@ class Trial:
         seeds: seeds that are trained together.
         precision: fp32 or bf16.
         recipe: recipe of the method with overrides; None if it has none for the data set.
-        published_accuracy: accuracies from papers; tables show the first one.
+        published_accuracy: accuracies from papers; see `shown_accuracy`.
         data_folder: folder of the data set, shared with ordinary runs, such as cmnist/0.5pct.
+        images_folder: folder of the images, shared with settings that differ in labels only.
         threads: `auto`, or the number of threads on the CPU.
         replaced_defaults: recipe fields that overrides have changed, with the values in the files.
         data_options: additional options of the data set.
@@ -42,6 +45,7 @@ class Trial:
     recipe: Mapping[str, Any] | None
     published_accuracy: Sequence[PublishedAccuracy]
     data_folder: str
+    images_folder: str
     threads: Threads = "auto"
     replaced_defaults: Mapping[str, Any] = field(default_factory=dict)
     data_options: Mapping[str, Any] = field(default_factory=dict)
@@ -111,6 +115,7 @@ def trials_of(parameters: Mapping[str, Any]) -> list[Trial]:
                         recipe=setting[method].get("recipe"),
                         published_accuracy=setting[method]["published_accuracy"],
                         data_folder=setting["data_folder"],
+                        images_folder=setting["images_folder"],
                         threads=grid["threads"],
                         replaced_defaults=setting[method].get("replaced_defaults", {}),
                         data_options=setting.get("data_options", {}),

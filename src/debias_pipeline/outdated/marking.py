@@ -70,10 +70,15 @@ def find_outdated(
     marked: set[str] = set()
     for data, trainings in data_and_trainings(pipeline, catalog, parameters):
         is_remade = f"{data.prefix}images" in outputs and (
-            data.has_changed or not (data.card or {}).get("content_hash")
+            data.has_changed or data.has_other_images or not (data.card or {}).get("content_hash")
         )
         if is_remade and data.card is not None:
-            why = "its raw data has changed" if data.has_changed else "its content is not recorded"
+            if data.has_changed:
+                why = "its raw data has changed"
+            elif data.has_other_images:
+                why = "its images have changed"
+            else:
+                why = "its content is not recorded"
             reasons.append(f"{data.title} is made again: {why}")
             marked |= {f"{data.prefix}{name}" for name in SETTING_ENTRIES}
         for training in trainings:

@@ -32,12 +32,24 @@ class Data:
         title: name of the data set in messages.
         card: data card on disk, or None.
         raw_hash: hash of the current raw files; None if there are none or they were not read.
+        images_hash: hash of the images on disk; None if it is not recorded.
     """
 
     prefix: str
     title: str
     card: Mapping[str, Any] | None
     raw_hash: str | None
+    images_hash: str | None
+
+    @property
+    def has_other_images(self) -> bool:
+        """Return whether the images on disk are others than those that the data card is about.
+
+        A run with another choice of the bias has made them again, from other raw files or by other
+        code. False if it is not known.
+        """
+        recorded = (self.card or {}).get("images_hash")
+        return None not in (recorded, self.images_hash) and recorded != self.images_hash
 
     @property
     def has_changed(self) -> bool:
@@ -59,6 +71,8 @@ class Data:
         """
         if not trained_on.get("content_hash"):
             return "the data it was trained on is not recorded"
+        if self.has_other_images:
+            return "its images have changed"
         if self.card is None or is_remade:
             same = trained_on.get("raw_hash") == self.raw_hash
             return None if same else "the raw data has changed"
@@ -121,15 +135,21 @@ def check_raw_data(
 
 
 def check_trained_on(pipeline: Pipeline, catalog: Catalog, parameters: Mapping[str, Any]) -> None:
-    """Check that the pipeline reads only results of methods that were trained on this data.
+    """Check that the images, labels and methods that the pipeline reads belong together.
 
     Raises:
-        UserError: if a method was trained on other data.
+        UserError: if the labels are those of other images, or a method was trained on other data.
     """
     read = pipeline.inputs()
     if not set(SETTING_ENTRIES) & read or not catalog.exists("data_card"):
         return
     card = catalog.get("data_card").load()  # type: ignore[union-attr]
+    data = _ordinary_data(catalog, parameters, hash_raw=False)
+    if data.has_other_images:
+        raise UserError(
+            f"The labels of {data.title} are those of other images than the ones on disk; make the "
+            f"data again: {remedy(None, parameters)}"
+        )
     for method in method_names():
         if not any(name.startswith(f"{method}.") for name in read):
             continue
@@ -228,12 +248,19 @@ def _data(
     dataset = get_dataset(parameters["dataset"])
     options = dataset.options_type.model_validate(parameters["data_options"])
     card = load_or_none(catalog, f"{prefix}data_card")
+    record = load_or_none(catalog, f"{prefix}images_record")
     raw_hash = (
         dataset.raw_hash(parameters["percent"], Path(parameters["raw_dir"]), options)
         if hash_raw
         else None
     )
-    return Data(prefix, title, card if isinstance(card, Mapping) else None, raw_hash)
+    return Data(
+        prefix,
+        title,
+        card if isinstance(card, Mapping) else None,
+        raw_hash,
+        record.get("images_hash") if isinstance(record, Mapping) else None,
+    )
 
 
 def _differences(record: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterator[str]:

@@ -5,7 +5,12 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from debias_pipeline.names import Metric
-from debias_pipeline.published import PublishedAccuracy, source_in_words, sources_by_method
+from debias_pipeline.published import (
+    PublishedAccuracy,
+    shown_accuracy,
+    source_in_words,
+    sources_by_method,
+)
 from debias_pipeline.records import DataCard, Metrics, OverSeeds, TrainingRecord
 from debias_pipeline.reporting.charts import Chart
 from debias_pipeline.reporting.conditions import (
@@ -83,7 +88,7 @@ def write_comparison_report(
         figures: SVG text or `data:` addresses by name, from `draw_comparison_figures`.
         commands: each reproduces the results of a method, see `run_command`.
         data_card: data card of the data set.
-        published: accuracies published in papers, by method; the first one is shown.
+        published: accuracies published in papers, by method; see `shown_accuracy`.
         changes_of: by method, the recipe fields that differ from the recipe in the files.
         records: by method, the record of its training, for its cost and the footer; None leaves
             costs out.
@@ -98,7 +103,11 @@ def write_comparison_report(
     """
     if not metrics:
         raise ValueError("metrics=[] is empty; a comparison needs at least one method")
-    shown = {name: each[0] for name, each in (published or {}).items() if each}
+    shown = {
+        name: accuracy
+        for name, each in (published or {}).items()
+        if (accuracy := shown_accuracy(each, metrics[0]["headline"]))
+    }
     baseline, changes_of = metrics[0], changes_of or {}
     charts = {name: chart for name, chart in (charts or {}).items() if name in figures}
     sentences, files = findings(metrics), table_files(accuracy_tables(metrics))

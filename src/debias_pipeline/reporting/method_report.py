@@ -8,7 +8,7 @@ import pandas as pd
 
 from debias_pipeline.intervals import wilson
 from debias_pipeline.names import BIAS_BRANCH_ACCURACY, Metric
-from debias_pipeline.published import PublishedAccuracy, source_in_words
+from debias_pipeline.published import PublishedAccuracy, shown_accuracy, source_in_words
 from debias_pipeline.records import DataCard, Evidence, Metrics, TrainingRecord
 from debias_pipeline.reporting.by_seed import FIRST, Confusion, group_values
 from debias_pipeline.reporting.charts import MEAN, MOST_GROUPS, Chart
@@ -150,7 +150,7 @@ def write_method_report(
         data_card: data card of the data set.
         recipe: hyper-parameters by name.
         command: reproduces the results, see `run_command`.
-        published_accuracy: accuracies published in papers; the table shows the first one.
+        published_accuracy: accuracies published in papers; the table shows `shown_accuracy`.
         suspects: the section about suspicious images; None if the method does not rank images.
         weight_name: what the method calls the weight of an image.
         record: record of the training run, for its cost and the footer.
@@ -168,7 +168,7 @@ def write_method_report(
     groups = _group_rows(group_accuracy, manifest, data_card, values)
     charts = {name: chart for name, chart in (charts or {}).items() if name in figures}
     keys = _key_values(metrics)
-    shown = published_accuracy[0] if published_accuracy else None
+    shown = shown_accuracy(published_accuracy, metrics["headline"])
     files = table_files(
         [
             *accuracy_tables([metrics]),
@@ -210,9 +210,7 @@ def write_method_report(
             for rule in SELECTION_RULES.values()
         ],
         published=[source_in_words(shown)] if shown else [],
-        all_published=[
-            (percentage(each["accuracy"], 2), source_in_words(each)) for each in published_accuracy
-        ],
+        all_published=_all_published(published_accuracy),
         attribute_columns=attribute_metrics(),
         attribute_rows=attribute_rows([metrics]),
         auroc=auroc_cell(metrics, data_card),
@@ -240,6 +238,19 @@ def write_method_report(
         **data_section([metrics], data_card),
     )
     return page, files
+
+
+def _all_published(published: Sequence[PublishedAccuracy]) -> list[tuple[str, str]]:
+    """Return accuracies and source of each, or nothing if the table of metrics says it all."""
+    found = []
+    for each in published:
+        average, text = each["adjusted_average_accuracy"], percentage(each["accuracy"], 2)
+        if average is not None:
+            name = metric_text(each["metric"], None).name.lower()
+            text = f"{name} {text}, adjusted average {percentage(average, 2)}"
+        found.append((text, source_in_words(each)))
+    says_more = len(found) > 1 or any(each["adjusted_average_accuracy"] for each in published)
+    return found if says_more else []
 
 
 def _bias_branch_in_words(metrics: Metrics, data_card: DataCard) -> str:

@@ -9,7 +9,12 @@ from rich.table import Table
 from rich.text import Text
 
 from debias_pipeline.names import DONE, Metric
-from debias_pipeline.published import PublishedAccuracy, source_in_words, sources_by_method
+from debias_pipeline.published import (
+    PublishedAccuracy,
+    shown_accuracy,
+    source_in_words,
+    sources_by_method,
+)
 from debias_pipeline.records import (
     DataCard,
     LabelEstimates,
@@ -145,7 +150,7 @@ def headline_table(
 
     Args:
         metrics: metrics of each method on the same data set.
-        published: accuracies published in papers, by method; the first one is shown.
+        published: accuracies published in papers, by method; see `shown_accuracy`.
         data_card: data card of the data set.
         changes_of: by method, the recipe fields that differ from the recipe in the files.
         records: by method, the record of its training, for its cost.
@@ -156,7 +161,11 @@ def headline_table(
     if not metrics:
         raise ValueError("metrics=[] is empty; a table needs the metrics of at least one method")
     first = metrics[0]
-    shown = {name: each[0] for name, each in published.items() if each}
+    shown = {
+        name: accuracy
+        for name, each in published.items()
+        if (accuracy := shown_accuracy(each, first["headline"]))
+    }
     table = plain_table(
         f"{title_of(first)}: test accuracy in %",
         caption=_caption(metrics, shown, data_card, changes_of or {}, records or {}),
@@ -196,7 +205,7 @@ def _add_method(
         )
     if published is not None:
         values = [
-            f"{100 * published['accuracy']:.2f}" if key == metrics["headline"] else ""
+            f"{100 * published['accuracy']:.2f}" if key == published["metric"] else ""
             for key in _COLUMNS
         ]
         table.add_row("", "published†", *values, "", style="dim", end_section=True)

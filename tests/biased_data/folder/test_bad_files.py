@@ -115,7 +115,7 @@ def test_the_table_of_bad_files_is_named_and_kept_up_to_date(photos, tmp_path, c
         run()
     assert pd.read_csv(table)["file"].nunique() == 12
     table.unlink()
-    _, _, card, _ = run(skip_bad=True)
+    *_, card, _ = run(skip_bad=True)
     assert card["left_out"] == {"unusable (skip_bad=true)": 12}
     assert pd.read_csv(table)["problem"].str.contains("HTML").all()
     assert str(table) in caplog.text

@@ -179,3 +179,12 @@ def test_order_and_content_are_the_same_in_memory_and_in_a_file(tmp_path, monkey
     assert isinstance(in_file, np.memmap)
     assert in_memory[:, 0, 0, 0].tolist() == list(range(30))
     assert np.array_equal(in_memory, in_file)
+
+
+def test_without_a_terminal_lines_say_how_many_images_are_decoded(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(decoding, "_SECONDS_BETWEEN_LINES", 0)
+    path = tmp_path / "0.png"
+    Image.new("RGB", (2, 2)).save(path)
+    with caplog.at_level("INFO"):
+        decode_images([path] * 100, {}, name="photos")
+    assert "Decode photos: 64 of 100 images" in caplog.text

@@ -43,6 +43,8 @@ class CelebaOptions(DataOptions):
         bias_attribute: attribute that is the bias.
     """
 
+    of_labels: ClassVar[frozenset[str]] = frozenset({"target", "bias_attribute"})
+
     # The names are part of the name of a folder.
     target: str = Field(default="Blond_Hair", pattern=_NAME)
     bias_attribute: str = Field(default="Male", pattern=_NAME)

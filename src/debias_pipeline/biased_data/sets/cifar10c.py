@@ -21,7 +21,7 @@ from debias_pipeline.biased_data.corruptions import (
     corrupt_each,
 )
 from debias_pipeline.biased_data.hashes import files_hash
-from debias_pipeline.biased_data.manifest import make_data_card, make_manifest
+from debias_pipeline.biased_data.manifest import make_data
 from debias_pipeline.biased_data.percent import parse_percent
 from debias_pipeline.biased_data.sources.cifar10 import CLASS_NAMES, cifar10_files, read_cifar10
 from debias_pipeline.biased_data.sources.published_layout import (
@@ -135,22 +135,6 @@ class CorruptedCifar10(BiasedDataset):
         images[len(rows) :] = cifar10.test.images
         corrupt_each(images, bias, severity, corruption_rng)
 
-        manifest = make_manifest(
-            split=np.repeat(SPLITS, counts),
-            label=label,
-            bias=bias,
-            conflicting=label != bias,
-            source=[*(cifar10.train.source[row] for row in rows), *cifar10.test.source],
-        )
-        card = make_data_card(
-            self,
-            manifest,
-            percent=percent,
-            seed=seed,
-            image_shape=images.shape[1:],
-            origin=f"built from CIFAR-10 ({cifar10.origin}) with corruptions of severity "
-            f"{severity}; constants of CIFAR-10-C, frost textures computed",
-        )
         examples = cifar10.train.images[train_rows[:_EXAMPLES]]
         severities = ("clean", *(f"severity {each}" for each in SEVERITIES))
         sheet = ContactSheet(
@@ -158,4 +142,17 @@ class CorruptedCifar10(BiasedDataset):
             rows=tuple(name.replace("_", " ") for name in CORRUPTION_NAMES),
             columns=severities * len(examples),
         )
-        return BiasedData(images, manifest, card, sheet)
+        return make_data(
+            self,
+            images,
+            percent=percent,
+            seed=seed,
+            origin=f"built from CIFAR-10 ({cifar10.origin}) with corruptions of severity "
+            f"{severity}; constants of CIFAR-10-C, frost textures computed",
+            split=np.repeat(SPLITS, counts),
+            label=label,
+            bias=bias,
+            conflicting=label != bias,
+            source=[*(cifar10.train.source[row] for row in rows), *cifar10.test.source],
+            contact_sheet=sheet,
+        )

@@ -33,7 +33,7 @@ from debias_pipeline.biased_data.folder.labels import (
 )
 from debias_pipeline.biased_data.folder.splitting import make_missing_splits
 from debias_pipeline.biased_data.hashes import files_hash
-from debias_pipeline.biased_data.manifest import make_data_card, make_manifest
+from debias_pipeline.biased_data.manifest import make_data
 from debias_pipeline.biased_data.sources.decoding import Size, decode_images, image_sizes
 from debias_pipeline.biased_data.sources.raw_dir import (
     HIDDEN,
@@ -170,31 +170,24 @@ class ImageFolder(BiasedDataset):
             for name, (values, names) in numbered.items()
         ]
         chosen_bias = choose_bias(attributes, chosen.bias)
-        several = attributes if listing.attributes else ()
-        manifest = make_manifest(
-            split=split,
-            label=label,
-            bias=chosen_bias.values,
-            conflicting=chosen_bias.conflicting(label),
-            source=[listing.source[row] for row in order],
-            extra=None if listing.extra is None else listing.extra.iloc[order],
-            attributes=several,
-        )
-        card = make_data_card(
+        data = make_data(
             self,
-            manifest,
+            images,
             percent=percent,
             seed=seed,
-            image_shape=images.shape[1:],
             origin=_origin(listing, drawn, note),
+            split=split,
+            label=label,
+            bias=chosen_bias,
+            source=[listing.source[row] for row in order],
+            extra=None if listing.extra is None else listing.extra.iloc[order],
+            attributes=attributes if listing.attributes else (),
             label_names=label_names,
-            bias_names=chosen_bias.value_names,
-            bias_name=chosen_bias.name,
-            attributes=several,
+            bad_files=bad.reasons,
         )
-        card["aligned_bias"] = list(chosen_bias.aligned)
-        card["left_out"] = others.left_out_counts()
-        return BiasedData(images, manifest, card, bad_files=bad.reasons)
+        data.data_card["aligned_bias"] = list(chosen_bias.aligned)
+        data.data_card["left_out"] = others.left_out_counts()
+        return data
 
     def raw_hash(self, percent: str, raw_dir: Path, options: DataOptions) -> str | None:
         """Hash the listed images (with modification times) and the content of the table."""

@@ -14,7 +14,7 @@ from debias_pipeline.biased_data.base import (
     SetSize,
 )
 from debias_pipeline.biased_data.hashes import files_hash
-from debias_pipeline.biased_data.manifest import make_data_card, make_manifest
+from debias_pipeline.biased_data.manifest import make_data
 from debias_pipeline.biased_data.percent import parse_percent
 from debias_pipeline.biased_data.sources.cifar10 import (
     CLASS_NAMES,
@@ -90,22 +90,19 @@ class TexturedCifar10(BiasedDataset):
         images = wave_textures(bias, _SIDE, texture_rng)
         inner = slice(_BORDER, _BORDER + _INNER)
         images[:, inner, inner] = np.concatenate(parts)
-        manifest = make_manifest(
+        return make_data(
+            self,
+            images,
+            percent=percent,
+            seed=seed,
+            origin=f"CIFAR-10 ({cifar10.origin}) on computed textures",
             split=np.repeat(SPLITS, [len(rows[split]) for split in SPLITS]),
             label=label,
             bias=bias,
             conflicting=label != bias,
             source=sources,
+            contact_sheet=_contact_sheet(self, images, label, bias),
         )
-        card = make_data_card(
-            self,
-            manifest,
-            percent=percent,
-            seed=seed,
-            image_shape=images.shape[1:],
-            origin=f"CIFAR-10 ({cifar10.origin}) on computed textures",
-        )
-        return BiasedData(images, manifest, card, _contact_sheet(self, images, label, bias))
 
     def raw_hash(self, percent: str, raw_dir: Path, options: DataOptions) -> str | None:
         """Hash names and sizes of the CIFAR-10 files."""

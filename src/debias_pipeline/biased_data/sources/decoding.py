@@ -6,6 +6,7 @@ import mmap
 import os
 import struct
 import sys
+import time
 import warnings
 import zlib
 from collections import Counter
@@ -33,6 +34,8 @@ MAX_PIXELS: Final = 80_000_000
 _CHUNK: Final = 64
 # Which images of a large array are complete is recorded after this many chunks.
 _CHUNKS_PER_RECORD: Final = 16
+# Without a terminal, seconds between two lines that say how many images are decoded.
+_SECONDS_BETWEEN_LINES: Final = 30
 # Number of images that determine the most common size.
 _SAMPLE: Final = 100
 _WHITE: Final = (255, 255, 255, 255)
@@ -111,7 +114,7 @@ def decode_images(
         resize: whether to resize images of other sizes to `size` (bicubic, antialiased, without
             keeping the aspect ratio).
         crop: side in pixels of the central square to keep of images of `size`; None for all.
-        name: of the data set, for a progress bar on a terminal and the name of a temporary file.
+        name: of the data set, for progress and the name of a temporary file.
         source: the folder, table or archive of the files; if given, the next run that decodes the
             same files continues after an interruption.
 
@@ -201,7 +204,7 @@ def _on_all_cores(
         release: called after each chunk, in its thread.
         after_chunk: called after each chunk, in the calling thread and in the order of `rows`,
             with the rows of the chunk and those of them that failed.
-        title: of a progress bar, which is shown on a terminal; "" for no bar.
+        title: of a progress bar on a terminal, or of log lines; "" for none.
     """
 
     def work_chunk(chunk: Sequence[int]) -> dict[int, str]:
@@ -217,6 +220,7 @@ def _on_all_cores(
 
     chunks = [rows[first : first + _CHUNK] for first in range(0, len(rows), _CHUNK)]
     bad: dict[int, str] = {}
+    done, last_line = 0, time.monotonic()
     # Pillow releases the GIL while decoding. The filter of warnings is not thread-safe, so it is
     # set once here.
     with (
@@ -236,6 +240,10 @@ def _on_all_cores(
             if after_chunk:
                 after_chunk(chunk, failed)
             bar.update(len(chunk))
+            done += len(chunk)
+            if title and bar.disable and time.monotonic() - last_line >= _SECONDS_BETWEEN_LINES:
+                last_line = time.monotonic()
+                logger.info("%s: %s of %s images", title, f"{done:,}", f"{len(rows):,}")
     return bad
 
 

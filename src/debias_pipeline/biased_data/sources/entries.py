@@ -8,14 +8,14 @@ import numpy as np
 
 from debias_pipeline.biased_data.base import BiasedData, BiasedDataset
 from debias_pipeline.biased_data.hashes import files_hash
-from debias_pipeline.biased_data.manifest import make_data_card, make_manifest
+from debias_pipeline.biased_data.manifest import make_data
 from debias_pipeline.biased_data.sources.decoding import Size, decode_images
 from debias_pipeline.biased_data.sources.found_set import FoundSet
 from debias_pipeline.biased_data.sources.raw_dir import problems_error
 from debias_pipeline.names import SPLITS, Split
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """An image of a data set.
 
@@ -104,19 +104,15 @@ def read_entries(
     found += [f"{entries[row].source}: {reason}" for row, reason in bad.items()]
     if found:
         raise problems_error(where, found, remedy)
-    manifest = make_manifest(
+    return make_data(
+        dataset,
+        images,
+        percent=percent,
+        seed=seed,
+        origin=origin,
         split=[entry.split for entry in entries],
         label=np.array([entry.label for entry in entries], np.int16),
         bias=np.array([entry.bias for entry in entries], np.int16),
         conflicting=[entry.conflicting for entry in entries],
         source=[entry.source for entry in entries],
     )
-    card = make_data_card(
-        dataset,
-        manifest,
-        percent=percent,
-        seed=seed,
-        image_shape=images.shape[1:],
-        origin=origin,
-    )
-    return BiasedData(images, manifest, card)
