@@ -48,7 +48,9 @@ class Case:
         Features are swapped from the first step on, as in most steps of a published run.
         """
         overrides = {"swap_start": 0, **changes}
-        found = resolve_method(self.method, recipes(), self.dataset, PERCENT, overrides)
+        found = resolve_method(
+            self.method, recipes(), self.dataset, PERCENT, overrides, data_options={}
+        )
         return get_method(self.method).recipe_type.model_validate(found["recipe"])
 
     def untrained(self, recipe: Recipe, data: ImageData) -> Method:
@@ -83,7 +85,7 @@ def cases(
 
 def has_recipe(dataset: str, method: str) -> bool:
     """Return whether conf/base has a recipe."""
-    return "recipe" in resolve_method(method, recipes(), dataset, PERCENT, {})
+    return "recipe" in resolve_method(method, recipes(), dataset, PERCENT, {}, data_options={})
 
 
 @cache

@@ -46,7 +46,7 @@ def test_latest_leaderboard_of_a_data_set_goes_between_its_marks(refresh: Module
 
     refresh.leaderboard("cmnist")
     text = refresh.RESULTS.read_text(encoding="utf-8")
-    assert "| disent | *not run* | **85.0 ± 1.0**" in text
+    assert "| disent | none | *not run* | **85.0 ± 1.0**" in text
     assert "(images/leaderboard_cmnist.svg)" in text
     assert "old" not in text
     assert "bffhq" not in text

@@ -53,7 +53,7 @@ def test_results_of_other_settings_are_neither_shown_nor_kept(
     assert "recipe.steps was 60 and is 40" in text
     new = project.results().keys() - before.keys()
     for name in ("metrics.json", "report.html", "predictions.parquet", "history.parquet"):
-        assert sum(f"/{name}/" in path for path in new) == 2
+        assert sum(path.endswith(f"/{name}") for path in new) == 2
     assert any("comparison_report" in path for path in new)
     before = project.results()
     said(project.run(AGAIN, **params))
