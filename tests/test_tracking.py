@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import mlflow
@@ -368,14 +369,81 @@ def test_a_model_that_cannot_be_written_costs_one_warning(
     assert "no space left" in warning and "kedro log-model" in warning
 
 
-def test_a_short_run_has_system_metrics(
+@pytest.mark.parametrize("status", [FINISHED, FAILED])
+def test_a_run_that_ends_before_its_first_metric_is_complete(
+    tmp_path: Path, client: mlflow.MlflowClient, monkeypatch: pytest.MonkeyPatch, status: str
+):
+    monkeypatch.delenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING")
+    monkeypatch.setenv("MLFLOW_RUN_CONTEXT", '{"job": 7, "method": "of the job"}')
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "alice")
+    start(tmp_path)
+    active_run().log(params={"recipe": {"lr": 0.1}})
+    busy_until = time.monotonic() + 0.5
+    while time.monotonic() < busy_until:
+        pass
+    end_run(status)
+    [run] = runs(client)
+    assert (run.info.status, run.data.params) == (status, {"recipe.lr": "0.1"})
+    expected = {"job": "7", "method": "disent", "mlflow.user": "alice"}
+    assert expected.items() <= run.data.tags.items()
+    assert run.data.tags["mlflow.source.type"] == "LOCAL"
+    used = {name.removeprefix("system/"): value for name, value in run.data.metrics.items()}
+    assert used["cpu_utilization_percentage"] > 0
+    assert used.keys() == {
+        "cpu_utilization_percentage",
+        "system_memory_usage_megabytes", "system_memory_usage_percentage",
+        "disk_usage_percentage", "disk_usage_megabytes", "disk_available_megabytes",
+        "network_receive_megabytes", "network_transmit_megabytes",
+    }  # fmt: skip
+
+
+def test_a_gpu_has_metrics_for_what_it_shows(
     tmp_path: Path, client: mlflow.MlflowClient, monkeypatch: pytest.MonkeyPatch
 ):
+    class NVMLError(Exception):
+        pass
+
+    def fail(gpu: int) -> int:
+        raise NVMLError("not supported")
+
+    nvml = SimpleNamespace(
+        NVMLError=NVMLError,
+        nvmlInit=lambda: None,
+        nvmlDeviceGetCount=lambda: 2,
+        nvmlDeviceGetHandleByIndex=lambda number: number,
+        nvmlDeviceGetMemoryInfo=lambda gpu: SimpleNamespace(used=2e9, total=8e9),
+        nvmlDeviceGetUtilizationRates=lambda gpu: SimpleNamespace(gpu=40 + gpu),
+        nvmlDeviceGetPowerUsage=fail,
+        nvmlDeviceGetEnforcedPowerLimit=fail,
+    )
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
     monkeypatch.delenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING")
     start(tmp_path)
     end_run(FINISHED)
     [run] = runs(client)
-    assert run.data.metrics["system/system_memory_usage_megabytes"] > 0
+    assert {name: value for name, value in run.data.metrics.items() if "/gpu_" in name} == {
+        f"system/gpu_{gpu}_{name}": value
+        for gpu in (0, 1)
+        for name, value in {
+            "memory_usage_percentage": 25.0,
+            "memory_usage_megabytes": 2000.0,
+            "utilization_percentage": 40.0 + gpu,
+        }.items()
+    }
+
+
+def test_tags_of_a_run_that_another_process_sends_are_those_of_its_own_process(
+    tmp_path: Path, client: mlflow.MlflowClient, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(sys, "argv", ["train"])
+    start(tmp_path, NOWHERE)
+    end_run(FINISHED)
+    monkeypatch.setattr(sys, "argv", ["sync"])
+    monkeypatch.setenv("MLFLOW_RUN_CONTEXT", '{"job": "of the other process"}')
+    assert send_abandoned(Store(destination(tmp_path)), tmp_path / "pending").runs == 1
+    [run] = runs(client)
+    assert (run.data.tags["mlflow.source.name"], "job" in run.data.tags) == ("train", False)
+    assert run.data.tags["mlflow.user"]
 
 
 # --- MLflow fails ---------------------------------------------------------------------------------
@@ -529,6 +597,22 @@ def test_a_folder_that_cannot_be_written_is_one_warning(
         pass
     end_run(FINISHED)
     assert len(warnings(caplog)) == 1
+
+
+def test_mlflow_that_cannot_be_imported_costs_one_warning_and_no_values(
+    tmp_path: Path,
+    client: mlflow.MlflowClient,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+):
+    # So that Python raises ImportError.
+    monkeypatch.setitem(sys.modules, "debias_pipeline.tracking.store", None)
+    start(tmp_path)
+    log_something(tmp_path)
+    end_run(FINISHED)
+    assert len(warnings(caplog)) == 1
+    assert send_abandoned(Store(destination(tmp_path)), tmp_path / "pending").runs == 1
+    check_all_is_sent(tmp_path, client, "FINISHED")
 
 
 @pytest.fixture
