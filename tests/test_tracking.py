@@ -684,6 +684,30 @@ def test_a_process_that_exits_ends_its_run_as_killed(tmp_path: Path, client: mlf
     assert not pending(tmp_path)
 
 
+EXITING_RUN = """
+import sys
+from pathlib import Path
+from debias_pipeline.tracking import *
+
+folder = Path(sys.argv[1])
+uri = f"sqlite:///{folder}/mlflow.db"
+start_run(Destination(uri, "", "grid", (folder / "mlruns").as_uri()), folder / "pending", "first")
+active_run().log(params={"lr": 0.1})
+"""
+
+
+@pytest.mark.slow
+def test_a_process_that_exits_before_its_first_metric_loses_nothing(
+    tmp_path: Path, client: mlflow.MlflowClient
+):
+    done = subprocess.run(
+        [sys.executable, "-c", EXITING_RUN, str(tmp_path)], capture_output=True, text=True
+    )
+    [run] = runs(client)
+    assert (run.info.status, run.data.params) == ("KILLED", {"lr": "0.1"}), done.stderr
+    assert not pending(tmp_path)
+
+
 @pytest.mark.slow
 def test_the_next_run_closes_one_that_was_killed(tmp_path: Path, client: mlflow.MlflowClient):
     run_and_kill(tmp_path, "kill")
