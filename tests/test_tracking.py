@@ -15,9 +15,11 @@ from typing import Any
 
 import mlflow
 import pytest
+from kedro_mlflow.config.kedro_mlflow_config import KedroMlflowConfig
 from mlflow.entities import Run
 from mlflow.models import Model
 
+from debias_pipeline.errors import UserError
 from debias_pipeline.tracking import (
     FAILED,
     FINISHED,
@@ -25,6 +27,7 @@ from debias_pipeline.tracking import (
     Dataset,
     Destination,
     MethodRun,
+    MlflowSettings,
     ParentRun,
     StepMetrics,
     active_parent,
@@ -33,6 +36,7 @@ from debias_pipeline.tracking import (
     end_run,
     killed_when_interrupted,
     method_run,
+    mlflow_settings,
     parent_elsewhere,
     resumed_parent,
     send_abandoned,
@@ -114,6 +118,29 @@ def children(client: mlflow.MlflowClient, parent: ParentRun) -> dict[str, list[R
 
 def statuses(client: mlflow.MlflowClient, parent: ParentRun, name: str) -> list[str]:
     return [run.info.status for run in children(client, parent)[name]]
+
+
+# --- Settings -------------------------------------------------------------------------------------
+
+SERVER = {"mlflow_tracking_uri": "sqlite:///mlflow.db"}
+
+
+def test_settings_have_the_keys_and_defaults_of_kedro_mlflow():
+    ours, theirs = MlflowSettings(server=SERVER), KedroMlflowConfig(server=SERVER)
+    assert ours.model_dump() == theirs.model_dump()
+
+
+@pytest.mark.parametrize(
+    ("settings", "key"),
+    [
+        ({"server": {**SERVER, "request_header_provider": {"kind": "own"}}}, "kind"),
+        ({"server": SERVER, "tracking": {"params": {"dict_parms": {}}}}, "dict_parms"),
+        ({"server": SERVER, "tracking": {"run": {"nested": "yes"}}}, "nested"),
+    ],
+)
+def test_an_invalid_setting_is_named(settings: Any, key: str):
+    with pytest.raises(UserError, match=key):
+        mlflow_settings({"mlflow": settings})
 
 
 # --- Trials of a grid -----------------------------------------------------------------------------
