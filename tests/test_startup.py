@@ -75,7 +75,7 @@ def test_training_starts_before_packages_that_it_does_not_need_are_imported():
     assert not {"dask", "matplotlib", "mlflow", "sklearn", "sympy", "torch._dynamo"} & imported
 
 
-# The project's store is set although MLflow is imported later, by whichever thread and module.
+# The project's store is set although MLflow is imported later, by two threads at once.
 LATER = """
 import os, sys, threading
 from debias_pipeline.tracking import set_tracking_uri
@@ -85,19 +85,18 @@ set_tracking_uri("sqlite:///chosen.db")
 assert "mlflow" not in sys.modules
 found = []
 
-def import_a_part():
-    from mlflow.artifacts import download_artifacts
-    from mlflow.tracking import get_tracking_uri
-    found.append(get_tracking_uri())
+def read_uri():
+    import mlflow
+    found.append(mlflow.get_tracking_uri())
 
-thread = threading.Thread(target=import_a_part)
+thread = threading.Thread(target=read_uri)
 thread.start()
-import mlflow
-found.append(mlflow.get_tracking_uri())
+read_uri()
 thread.join()
 assert found == ["sqlite:///chosen.db"] * 2, found
 assert "MLFLOW_TRACKING_URI" not in os.environ
 set_tracking_uri("sqlite:///other.db")
+import mlflow
 assert mlflow.get_tracking_uri() == "sqlite:///other.db"
 """
 
