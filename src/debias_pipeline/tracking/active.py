@@ -1,6 +1,7 @@
 """The run that is active: of the whole `kedro run`, or of the trial of a grid that runs here."""
 
 import atexit
+
 # MLflow imports it, and Python raises an error if that happens at exit; see `_end_at_exit`.
 import concurrent.futures.thread  # noqa: F401
 import os
