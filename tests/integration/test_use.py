@@ -69,7 +69,7 @@ def test_a_model_is_loaded_from_a_store_that_only_mlflow_yml_names(
         "--pipeline=predict",
         start_in="data",
         model=f"runs:/{runs['disent']}/model",
-        images="photos",
+        images=other.path / "photos",
     )
     assert done.exit_code == 0, done.stdout + done.stderr
     assert len(pd.read_csv(other.file("08_reporting/predict/predictions.csv"))) == SOME
