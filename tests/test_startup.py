@@ -1,12 +1,13 @@
 """Which packages commands import; `make bench ARGS="--only packages"` measures the time."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from benchmarks.runs import throwaway_project
+from benchmarks.runs import FIRST_STEP, throwaway_project
 
 PROJECT = Path(__file__).parents[1]
 # They take a tenth of a second or more each.
@@ -52,32 +53,58 @@ def test_commands_of_kedro_mlflow_are_there():
 
 
 # The thread that sends to MLflow does not start by itself, however busy the machine is.
-FIRST_STEP = """
-import os, sys
-from kedro.framework.cli import main
+NOT_YET = """
 from debias_pipeline.tracking import sender
-from debias_pipeline.training.stage import RunningStage
-
-def stop(self, precision):
-    print("imported:", *sys.modules, flush=True)
-    os._exit(0)
-
-sender._HEAD_START = 1000
-RunningStage.train_step = stop
-sys.argv = ["kedro", "run", "--pipeline=disent", "--params=device=cpu"]
-main()
+sender.HEAD_START = 1000
 """
 
 
 @pytest.mark.slow
 def test_training_starts_before_packages_that_it_does_not_need_are_imported():
+    command = ["run", "--pipeline=disent", "--params=device=cpu"]
     with throwaway_project() as project:
         done = subprocess.run(
-            [sys.executable, "-c", FIRST_STEP], cwd=project, capture_output=True, text=True
+            [sys.executable, "-X", "importtime", "-c", NOT_YET + FIRST_STEP, *command],
+            cwd=project,
+            capture_output=True,
+            text=True,
         )
-    imported = set(done.stdout.partition("imported:")[2].split())
+    assert done.returncode == 0, done.stderr
+    imported = set(re.findall(r"^import time:.*\| +([\w.]+)$", done.stderr, re.MULTILINE))
     assert "torch" in imported, done.stderr
     assert not {"dask", "matplotlib", "mlflow", "sklearn", "sympy", "torch._dynamo"} & imported
+
+
+# The project's store is set although MLflow is imported later, by two threads at once.
+LATER = """
+import os, sys, threading
+from debias_pipeline.tracking import set_tracking_uri
+
+set_tracking_uri("sqlite:///first.db")
+set_tracking_uri("sqlite:///chosen.db")
+assert "mlflow" not in sys.modules
+found = []
+
+def read_uri():
+    import mlflow
+    found.append(mlflow.get_tracking_uri())
+
+thread = threading.Thread(target=read_uri)
+thread.start()
+read_uri()
+thread.join()
+assert found == ["sqlite:///chosen.db"] * 2, found
+assert "MLFLOW_TRACKING_URI" not in os.environ
+set_tracking_uri("sqlite:///other.db")
+import mlflow
+assert mlflow.get_tracking_uri() == "sqlite:///other.db"
+"""
+
+
+@pytest.mark.slow
+def test_the_store_of_the_project_is_set_when_mlflow_is_imported():
+    done = subprocess.run([sys.executable, "-c", LATER], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 # Two steps of each optimiser.

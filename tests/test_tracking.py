@@ -10,13 +10,16 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import mlflow
 import pytest
+from kedro_mlflow.config.kedro_mlflow_config import KedroMlflowConfig
 from mlflow.entities import Run
 from mlflow.models import Model
 
+from debias_pipeline.errors import UserError
 from debias_pipeline.tracking import (
     FAILED,
     FINISHED,
@@ -24,6 +27,7 @@ from debias_pipeline.tracking import (
     Dataset,
     Destination,
     MethodRun,
+    MlflowSettings,
     ParentRun,
     StepMetrics,
     active_parent,
@@ -32,6 +36,7 @@ from debias_pipeline.tracking import (
     end_run,
     killed_when_interrupted,
     method_run,
+    mlflow_settings,
     parent_elsewhere,
     resumed_parent,
     send_abandoned,
@@ -113,6 +118,29 @@ def children(client: mlflow.MlflowClient, parent: ParentRun) -> dict[str, list[R
 
 def statuses(client: mlflow.MlflowClient, parent: ParentRun, name: str) -> list[str]:
     return [run.info.status for run in children(client, parent)[name]]
+
+
+# --- Settings -------------------------------------------------------------------------------------
+
+SERVER = {"mlflow_tracking_uri": "sqlite:///mlflow.db"}
+
+
+def test_settings_have_the_keys_and_defaults_of_kedro_mlflow():
+    ours, theirs = MlflowSettings(server=SERVER), KedroMlflowConfig(server=SERVER)
+    assert ours.model_dump() == theirs.model_dump()
+
+
+@pytest.mark.parametrize(
+    ("settings", "key"),
+    [
+        ({"server": {**SERVER, "request_header_provider": {"kind": "own"}}}, "kind"),
+        ({"server": SERVER, "tracking": {"params": {"dict_parms": {}}}}, "dict_parms"),
+        ({"server": SERVER, "tracking": {"run": {"nested": "yes"}}}, "nested"),
+    ],
+)
+def test_an_invalid_setting_is_named(settings: Any, key: str):
+    with pytest.raises(UserError, match=key):
+        mlflow_settings({"mlflow": settings})
 
 
 # --- Trials of a grid -----------------------------------------------------------------------------
@@ -368,14 +396,81 @@ def test_a_model_that_cannot_be_written_costs_one_warning(
     assert "no space left" in warning and "kedro log-model" in warning
 
 
-def test_a_short_run_has_system_metrics(
+@pytest.mark.parametrize("status", [FINISHED, FAILED])
+def test_a_run_that_ends_before_its_first_metric_is_complete(
+    tmp_path: Path, client: mlflow.MlflowClient, monkeypatch: pytest.MonkeyPatch, status: str
+):
+    monkeypatch.delenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING")
+    monkeypatch.setenv("MLFLOW_RUN_CONTEXT", '{"job": 7, "method": "of the job"}')
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "alice")
+    start(tmp_path)
+    active_run().log(params={"recipe": {"lr": 0.1}})
+    busy_until = time.monotonic() + 0.5
+    while time.monotonic() < busy_until:
+        pass
+    end_run(status)
+    [run] = runs(client)
+    assert (run.info.status, run.data.params) == (status, {"recipe.lr": "0.1"})
+    expected = {"job": "7", "method": "disent", "mlflow.user": "alice"}
+    assert expected.items() <= run.data.tags.items()
+    assert run.data.tags["mlflow.source.type"] == "LOCAL"
+    used = {name.removeprefix("system/"): value for name, value in run.data.metrics.items()}
+    assert used["cpu_utilization_percentage"] > 0
+    assert used.keys() >= {
+        "cpu_utilization_percentage",
+        "system_memory_usage_megabytes", "system_memory_usage_percentage",
+        "disk_usage_percentage", "disk_usage_megabytes", "disk_available_megabytes",
+        "network_receive_megabytes", "network_transmit_megabytes",
+    }  # fmt: skip
+
+
+def test_a_gpu_has_metrics_for_what_it_shows(
     tmp_path: Path, client: mlflow.MlflowClient, monkeypatch: pytest.MonkeyPatch
 ):
+    class NVMLError(Exception):
+        pass
+
+    def fail(gpu: int) -> int:
+        raise NVMLError("not supported")
+
+    nvml = SimpleNamespace(
+        NVMLError=NVMLError,
+        nvmlInit=lambda: None,
+        nvmlDeviceGetCount=lambda: 2,
+        nvmlDeviceGetHandleByIndex=lambda number: number,
+        nvmlDeviceGetMemoryInfo=lambda gpu: SimpleNamespace(used=2e9, total=8e9),
+        nvmlDeviceGetUtilizationRates=lambda gpu: SimpleNamespace(gpu=40 + gpu),
+        nvmlDeviceGetPowerUsage=fail,
+        nvmlDeviceGetEnforcedPowerLimit=fail,
+    )
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
     monkeypatch.delenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING")
     start(tmp_path)
     end_run(FINISHED)
     [run] = runs(client)
-    assert run.data.metrics["system/system_memory_usage_megabytes"] > 0
+    assert {name: value for name, value in run.data.metrics.items() if "/gpu_" in name} == {
+        f"system/gpu_{gpu}_{name}": value
+        for gpu in (0, 1)
+        for name, value in {
+            "memory_usage_percentage": 25.0,
+            "memory_usage_megabytes": 2000.0,
+            "utilization_percentage": 40.0 + gpu,
+        }.items()
+    }
+
+
+def test_tags_of_a_run_that_another_process_sends_are_those_of_its_own_process(
+    tmp_path: Path, client: mlflow.MlflowClient, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(sys, "argv", ["train"])
+    start(tmp_path, NOWHERE)
+    end_run(FINISHED)
+    monkeypatch.setattr(sys, "argv", ["sync"])
+    monkeypatch.setenv("MLFLOW_RUN_CONTEXT", '{"job": "of the other process"}')
+    assert send_abandoned(Store(destination(tmp_path)), tmp_path / "pending").runs == 1
+    [run] = runs(client)
+    assert (run.data.tags["mlflow.source.name"], "job" in run.data.tags) == ("train", False)
+    assert run.data.tags["mlflow.user"]
 
 
 # --- MLflow fails ---------------------------------------------------------------------------------
@@ -531,6 +626,22 @@ def test_a_folder_that_cannot_be_written_is_one_warning(
     assert len(warnings(caplog)) == 1
 
 
+def test_mlflow_that_cannot_be_imported_costs_one_warning_and_no_values(
+    tmp_path: Path,
+    client: mlflow.MlflowClient,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+):
+    # So that Python raises ImportError.
+    monkeypatch.setitem(sys.modules, "debias_pipeline.tracking.store", None)
+    start(tmp_path)
+    log_something(tmp_path)
+    end_run(FINISHED)
+    assert len(warnings(caplog)) == 1
+    assert send_abandoned(Store(destination(tmp_path)), tmp_path / "pending").runs == 1
+    check_all_is_sent(tmp_path, client, "FINISHED")
+
+
 @pytest.fixture
 def hanging_server() -> Iterator[str]:
     """One that accepts connections and never answers."""
@@ -597,6 +708,30 @@ def run_and_kill(folder: Path, how: str) -> str:
 def test_a_process_that_exits_ends_its_run_as_killed(tmp_path: Path, client: mlflow.MlflowClient):
     run_and_kill(tmp_path, "exit")
     assert [run.info.status for run in runs(client)] == ["KILLED", "KILLED"]
+    assert not pending(tmp_path)
+
+
+EXITING_RUN = """
+import sys
+from pathlib import Path
+from debias_pipeline.tracking import *
+
+folder = Path(sys.argv[1])
+uri = f"sqlite:///{folder}/mlflow.db"
+start_run(Destination(uri, "", "grid", (folder / "mlruns").as_uri()), folder / "pending", "first")
+active_run().log(params={"lr": 0.1})
+"""
+
+
+@pytest.mark.slow
+def test_a_process_that_exits_before_its_first_metric_loses_nothing(
+    tmp_path: Path, client: mlflow.MlflowClient
+):
+    done = subprocess.run(
+        [sys.executable, "-c", EXITING_RUN, str(tmp_path)], capture_output=True, text=True
+    )
+    [run] = runs(client)
+    assert (run.info.status, run.data.params) == ("KILLED", {"lr": "0.1"}), done.stderr
     assert not pending(tmp_path)
 
 

@@ -83,7 +83,7 @@ def _unwrapped(handler: logging.Handler) -> logging.Handler:
 
 @contextmanager
 def _killed_when_interrupted() -> Iterator[None]:
-    """See `tracking.killed_when_interrupted`, whose package imports MLflow."""
+    """See `tracking.killed_when_interrupted`, whose package not every command imports."""
     try:
         yield
     except (KeyboardInterrupt, SystemExit):

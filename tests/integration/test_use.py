@@ -54,6 +54,28 @@ def test_new_images_are_predicted_as_in_evaluation(
     assert "dataset" not in run.data.tags
 
 
+def test_a_model_is_loaded_from_a_store_that_only_mlflow_yml_names(
+    project: Project, photos: pd.DataFrame, tmp_path: Path
+) -> None:
+    other = project.copy(tmp_path / "project")
+    runs = {run.data.tags.get("method"): run.info.run_id for run in other.mlflow_runs()}
+    (other.path / "mlflow.db").rename(other.path / "runs.db")
+    (other.path / "conf/local").mkdir(exist_ok=True)
+    (other.path / "conf/local/mlflow.yml").write_text(
+        "server: {mlflow_tracking_uri: sqlite:///runs.db}"
+    )
+    # Kedro finds the project from any folder in it, where MLflow has no store of its own.
+    done = other.run(
+        "--pipeline=predict",
+        start_in="data",
+        model=f"runs:/{runs['disent']}/model",
+        images=other.path / "photos",
+    )
+    assert done.exit_code == 0, done.stdout + done.stderr
+    assert len(pd.read_csv(other.file("08_reporting/predict/predictions.csv"))) == SOME
+    assert not [*other.path.rglob("mlflow.db")]
+
+
 @pytest.mark.parametrize(
     ("params", "what"),
     [

@@ -68,7 +68,7 @@ class TrackingHooks:
         """
         loader = cast("ProjectConfigLoader", context.config_loader)
         loader.project = Path(context.project_path)
-        # An invalid parameter is reported before MLflow is imported.
+        # An invalid parameter is reported before slow packages are imported.
         loader["parameters"]
         self._tracking().read_settings(context)
 

@@ -12,6 +12,7 @@ from kedro.pipeline import Pipeline
 from debias_pipeline.biased_data import get_dataset
 from debias_pipeline.grid import Trial
 from debias_pipeline.methods import method_names
+from debias_pipeline.names import COMMIT_TAG
 from debias_pipeline.nested import flattened
 from debias_pipeline.reporting import changes_in_words, default_recipe, find_recipe_changes
 from debias_pipeline.runners import ON_OTHER_MACHINES
@@ -171,8 +172,11 @@ def runner_name(run_params: Mapping[str, Any]) -> str:
     return f"debias_pipeline.runners.{name}" if module.startswith("debias_pipeline") else name
 
 
-def git_commit(project: Path) -> str:
-    """Return the commit of the project, with "-dirty" if files differ; "unknown" without git."""
+def commit_tags(project: Path) -> dict[str, str]:
+    """Return the commit of the project, with "-dirty" if files differ; "unknown" without git.
+
+    MLflow's own tag is returned too if no file differs, as MLflow takes it for a commit.
+    """
 
     def git(arguments: Iterable[str]) -> str:
         command = ["git", "-C", str(project), *arguments]
@@ -180,6 +184,8 @@ def git_commit(project: Path) -> str:
 
     try:
         commit = git(["rev-parse", "HEAD"])
-        return f"{commit}-dirty" if git(["status", "--porcelain"]) else commit
+        if git(["status", "--porcelain"]):
+            return {COMMIT_TAG: f"{commit}-dirty"}
     except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+        return {COMMIT_TAG: "unknown"}
+    return {COMMIT_TAG: commit, "mlflow.source.git.commit": commit}

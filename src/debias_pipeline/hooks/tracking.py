@@ -6,7 +6,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final, cast
 
-import click
 from kedro.framework.context import KedroContext
 from kedro.io.core import is_parameter
 from kedro.pipeline import Pipeline
@@ -17,15 +16,15 @@ from debias_pipeline.config_loader import ProjectConfigLoader
 from debias_pipeline.grid import GRID_TAG, Catalog, chosen_trials, trials_of
 from debias_pipeline.hooks.run_facts import (
     command_line,
+    commit_tags,
     data_name,
-    git_commit,
     method_facts,
     runner_name,
     whole_run,
 )
 from debias_pipeline.io import SpreadsheetDataset, TextFilesDataset, local_file
 from debias_pipeline.methods import method_names
-from debias_pipeline.names import COMMAND_TAG, COMMIT_TAG
+from debias_pipeline.names import COMMAND_TAG
 from debias_pipeline.pipeline_registry import baseline_first
 from debias_pipeline.pipelines.evaluation import PRETRAINED
 from debias_pipeline.records import DataCard
@@ -76,11 +75,8 @@ class Tracking:
         self._config = mlflow_settings(loader)
         self._destination = destination_of(loader, self._config)
         os.environ.update(credentials_of(loader, self._config))
-        # Notebooks and other commands may call MLflow at once. A run sends values from a thread,
-        # and does not wait for the import of MLflow.
-        command = click.get_current_context(silent=True)
-        if command is None or command.info_name != "run":
-            set_tracking_uri(self._destination.uri)
+        # For notebooks, models of MLflow that a run reads, and methods and nodes of users.
+        set_tracking_uri(self._destination.uri)
         # Read by `kedro mlflow ui`.
         context.__setattr__("mlflow", self._config)
 
@@ -100,8 +96,7 @@ class Tracking:
         self._raw_dir = Path(parameters["raw_dir"])
         self._left = Counter(_method_of(node) for node in pipeline.nodes)
         methods = baseline_first(name for name in (*method_names(), PRETRAINED) if self._left[name])
-        commit = git_commit(project)
-        common = {COMMAND_TAG: typed, COMMIT_TAG: commit, "mlflow.source.git.commit": commit}
+        common = {COMMAND_TAG: typed, **commit_tags(project)}
         whole = whole_run(pipeline, names, methods, trials, parameters, typed)
         start_run(
             self._destination,
@@ -183,13 +178,15 @@ class Tracking:
             run.log_artifact(path, folder)
 
     def _log_model(self, dataset_name: str, checkpoint: dict[str, Any], method: str) -> None:
-        # Slow to import.
-        from debias_pipeline.use.mlflow_model import save_model
-
         with local_file(self._catalog.get(dataset_name)) as path:
-            method_run(method).log_model(
-                lambda folder: save_model(folder, path, checkpoint["metadata"])
-            )
+
+            def write(folder: Path) -> None:
+                # Slow to import; an error does not stop the run.
+                from debias_pipeline.use.mlflow_model import save_model
+
+                save_model(folder, path, checkpoint["metadata"])
+
+            method_run(method).log_model(write)
 
     def _dataset_of(self, card: DataCard) -> Dataset:
         """Return what MLflow shows of the data of a run."""

@@ -1,7 +1,7 @@
 """Track runs in MLflow; a failure of MLflow does not stop a run.
 
-Values are first written to a journal on disk, from which a thread sends them to MLflow. Only that
-thread imports MLflow, as this takes long.
+Values are first written to a journal on disk, from which a thread sends them to MLflow. Importing
+this package does not import MLflow, which takes long: the thread does when training has started.
 """
 
 from debias_pipeline.tracking.active import (
@@ -29,8 +29,8 @@ from debias_pipeline.tracking.settings import (
     credentials_of,
     destination_of,
     mlflow_settings,
-    set_tracking_uri,
 )
+from debias_pipeline.tracking.tracking_uri import set_tracking_uri
 
 __all__ = [
     "FAILED",

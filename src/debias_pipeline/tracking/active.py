@@ -1,12 +1,13 @@
 """The run that is active: of the whole `kedro run`, or of the trial of a grid that runs here."""
 
 import atexit
-import getpass
+
+# MLflow imports it, and Python raises an error if that happens at exit; see `_end_at_exit`.
+import concurrent.futures.thread  # noqa: F401
 import os
-import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -39,7 +40,6 @@ class _Tracking:
 
     Attributes:
         planned: child runs by method.
-        context: tags of MLflow, such as the user.
         methods: those of them that were created.
     """
 
@@ -48,7 +48,6 @@ class _Tracking:
     sender: Sender | None = None
     pid: int = 0
     planned: Mapping[str, MethodRun] = field(default_factory=dict)
-    context: Mapping[str, str] = field(default_factory=dict)
     methods: dict[str, TrackedRun] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -59,8 +58,7 @@ class _Tracking:
                 return self.run
             if method not in self.methods:
                 plan = self.planned[method]
-                tags = {**self.context, **plan.tags}
-                child = TrackedRun.create(self.sender, plan.name, tags, self.run)
+                child = TrackedRun.create(self.sender, plan.name, plan.tags, self.run)
                 child.log(params=plan.params)
                 self.methods[method] = child
             return self.methods[method]
@@ -105,18 +103,8 @@ def start_run(
     global _process
     end_run(KILLED)
     sender = Sender(destination, root, main=True)
-    context = _context()
-    run = TrackedRun.create(sender, name, {**context, **(tags or {})}, NO_RUN, run_id=run_id)
-    _process = _Tracking(run, run, sender, os.getpid(), methods or {}, context)
-
-
-def _context() -> dict[str, str]:
-    """Return the tags by which MLflow shows who started which program."""
-    tags = {"mlflow.source.name": sys.argv[0], "mlflow.source.type": "LOCAL"}
-    # A container may run as a user without a name.
-    with suppress(KeyError, OSError):
-        tags["mlflow.user"] = getpass.getuser()
-    return tags
+    run = TrackedRun.create(sender, name, tags, NO_RUN, run_id=run_id)
+    _process = _Tracking(run, run, sender, os.getpid(), methods or {})
 
 
 def end_run(status: str) -> None:

@@ -1,10 +1,13 @@
 """Journals of MLflow runs: what a run logs is kept on disk until MLflow has received it."""
 
+import getpass
 import json
 import shutil
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -60,6 +63,8 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.state = folder, SendState()
+        # Whether this process created it.
+        self.is_own = False
         self._file = folder / "records.jsonl"
         self._lock = FileLock(folder / "lock", timeout=0, thread_local=False)
         self._ended = False
@@ -79,7 +84,8 @@ class Journal:
         journal = cls(root / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}-{uuid4().hex[:8]}")
         journal.folder.mkdir(parents=True)
         journal._lock.acquire()
-        journal.append(START, host=socket.gethostname(), **start)
+        journal.append(START, host=socket.gethostname(), context=_context(), **start)
+        journal.is_own = True
         return journal
 
     @property
@@ -223,6 +229,20 @@ def read_state(folder: Path) -> SendState:
         return SendState(**json.loads(_state_file(folder).read_text("utf-8")))
     except FileNotFoundError:
         return SendState()
+
+
+def _context() -> dict[str, str]:
+    """Return the tags by which MLflow shows who started which program.
+
+    They are for a run that another process sends. MLflow looks up more of them, such as those of a
+    notebook, but only for the process that asks.
+    """
+    program = next(iter(sys.argv), "") or "<console>"
+    tags = {"mlflow.source.name": program, "mlflow.source.type": "LOCAL"}
+    # A container may run as a user without a name; ImportError is raised on Windows.
+    with suppress(ImportError, KeyError, OSError):
+        tags["mlflow.user"] = getpass.getuser()
+    return tags
 
 
 def _state_file(folder: Path) -> Path:

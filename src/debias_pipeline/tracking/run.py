@@ -178,7 +178,7 @@ class TrackedRun:
             tags=valid_tags(tags),
         )
         if metrics and self._sender is not None:
-            # Training has started.
+            # What a run imports before its first metric, it has imported.
             self._sender.start()
 
     def log_final_metrics(self, values: Mapping[str, float]) -> None:

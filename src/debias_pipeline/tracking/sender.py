@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 SYNC_COMMAND: Final = "kedro mlflow-sync"
 
 # The longest time in seconds before the thread imports MLflow, see `Sender.start`.
-_HEAD_START = 10
+HEAD_START = 10
 # Seconds before MLflow is tried again after a failure.
 _RETRY_AFTER = 60
 # Seconds without progress after which the end of a run no longer waits.
@@ -51,7 +51,7 @@ class Sender:
         self._thread.start()
 
     def start(self) -> None:
-        """Let the thread import MLflow and send; it does so by itself after some seconds.
+        """Let the thread import MLflow and send; it does so by itself after 10 seconds.
 
         Until then it waits, as the import takes as long as that of PyTorch, and Python runs one
         thread at a time: training would start later.
@@ -86,9 +86,9 @@ class Sender:
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-        # The import takes seconds without any progress.
-        import debias_pipeline.tracking.store  # noqa: F401
-
+        # The import takes seconds without any progress. If it fails, the thread reports it.
+        with suppress(Exception):
+            import debias_pipeline.tracking.store  # noqa: F401
         while self._thread.is_alive():
             before = self._progress()
             self._thread.join(_PATIENCE)
@@ -115,7 +115,7 @@ class Sender:
 
     def _work(self) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: self._started or self._closing, _HEAD_START)
+            self._changed.wait_for(lambda: self._started or self._closing, HEAD_START)
         ending, retry_at = False, 0.0
         while not ending:
             with self._changed:

@@ -3,26 +3,31 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from kedro.config import OmegaConfigLoader
 from omegaconf import OmegaConf
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, StrictBool
 
+from debias_pipeline.tracking.tracking_uri import URI_VARIABLE
 from debias_pipeline.validation import validated
-
-_VARIABLE = "MLFLOW_TRACKING_URI"
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class _RequestHeaderProvider(_Section):
+    type: str | None = None
+    pass_context: bool = False
+    init_kwargs: dict[str, str] = {}
+
+
 class _Server(_Section):
     mlflow_tracking_uri: str
     mlflow_registry_uri: str | None = None
     credentials: str | None = None
-    request_header_provider: dict[str, Any] = {}
+    request_header_provider: _RequestHeaderProvider = _RequestHeaderProvider()
 
 
 class _DisableTracking(_Section):
@@ -38,20 +43,31 @@ class _CreateExperiment(_Section):
 class _Experiment(_Section):
     name: str = "Default"
     create_experiment_kwargs: _CreateExperiment = _CreateExperiment()
-    restore_if_deleted: bool = True
+    restore_if_deleted: StrictBool = True
 
 
 class _Run(_Section):
     id: str | None = None
     name: str | None = None
-    nested: bool = True
+    nested: StrictBool = True
+
+
+class _DictParams(_Section):
+    flatten: StrictBool = False
+    recursive: StrictBool = True
+    sep: str = "."
+
+
+class _Params(_Section):
+    dict_params: _DictParams = _DictParams()
+    long_params_strategy: Literal["fail", "truncate", "tag"] = "fail"
 
 
 class _Tracking(_Section):
     disable_tracking: _DisableTracking = _DisableTracking()
     experiment: _Experiment = _Experiment()
     run: _Run = _Run()
-    params: dict[str, Any] = {}
+    params: _Params = _Params()
 
 
 class _Ui(_Section):
@@ -60,9 +76,10 @@ class _Ui(_Section):
 
 
 class MlflowSettings(_Section):
-    """The content of mlflow.yml, with the keys and defaults of kedro-mlflow.
+    """The content of mlflow.yml, with the keys, types and defaults of kedro-mlflow.
 
-    The class of kedro-mlflow itself imports MLflow, and training does not wait for that.
+    Only `mlflow_tracking_uri` has no default, as `ProjectConfigLoader` sets it. The class of
+    kedro-mlflow itself imports MLflow, and training does not wait for that.
     """
 
     server: _Server
@@ -115,22 +132,6 @@ def credentials_of(loader: OmegaConfigLoader, config: MlflowSettings) -> dict[st
     return {name: str(value) for name, value in variables.items()}
 
 
-def set_tracking_uri(uri: str) -> None:
-    """Set the store that calls of `mlflow` in this process use.
-
-    MLflow also sets the variable MLFLOW_TRACKING_URI; it is restored, as the next session in this
-    process would read it as the user's.
-    """
-    import mlflow
-
-    before = os.environ.get(_VARIABLE)
-    mlflow.set_tracking_uri(uri)
-    if before is None:
-        os.environ.pop(_VARIABLE, None)
-    else:
-        os.environ[_VARIABLE] = before
-
-
 def _source_of_uri(loader: OmegaConfigLoader) -> str:
     """Return the file or variable that sets the tracking URI, for error messages."""
     folder = Path(loader.conf_source)
@@ -139,7 +140,7 @@ def _source_of_uri(loader: OmegaConfigLoader) -> str:
         server = OmegaConf.select(OmegaConf.load(file), "server") if file.is_file() else None
         if server is not None and "mlflow_tracking_uri" in server:
             raw = OmegaConf.to_container(server, resolve=False)
-            if os.environ.get(_VARIABLE) and _VARIABLE in str(raw):
-                return f"the variable {_VARIABLE}"
+            if os.environ.get(URI_VARIABLE) and URI_VARIABLE in str(raw):
+                return f"the variable {URI_VARIABLE}"
             return f"{folder.name}/{env}/mlflow.yml"
     return f"{folder.name}/{loader.base_env}/mlflow.yml"

@@ -32,6 +32,7 @@ from mlflow.entities import (
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 from mlflow.models.model import MLMODEL_FILE_NAME
+from mlflow.tracking.context.registry import resolve_tags
 from mlflow.types import Schema, TensorSpec
 from mlflow.utils.file_utils import local_file_uri_to_path
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID
@@ -57,6 +58,7 @@ from debias_pipeline.tracking.journal import (
     NotSendableError,
     read_state,
 )
+from debias_pipeline.tracking.run import valid_tags
 from debias_pipeline.tracking.settings import Destination
 
 logger = logging.getLogger(__name__)
@@ -198,7 +200,12 @@ class Store:
             for run in self._client.search_runs([experiment_id], wanted, ViewType.ALL):
                 return run
         journal.update_state(attempted=True)
-        tags = {name: value[:MAX_TAG_VAL_LENGTH] for name, value in fields["tags"].items()}
+        # Journals of earlier versions have no context.
+        context = valid_tags(resolve_tags()) if journal.is_own else fields.get("context", {})
+        tags = {
+            name: value[:MAX_TAG_VAL_LENGTH]
+            for name, value in {**context, **fields["tags"]}.items()
+        }
         tags[KEY_TAG] = journal.key
         if parent_id:
             tags[MLFLOW_PARENT_RUN_ID] = parent_id

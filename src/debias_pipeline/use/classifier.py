@@ -232,12 +232,12 @@ def _only_checkpoint(folder: Path, text: str) -> Path:
 
 
 def _downloaded(uri: str) -> Path:
-    from mlflow.artifacts import download_artifacts
-    from mlflow.exceptions import MlflowException
+    # Imported first: two threads may wait for each other if both import parts of MLflow.
+    import mlflow
 
     try:
-        return Path(download_artifacts(artifact_uri=uri))
-    except (MlflowException, OSError, ValueError) as error:
+        return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri))
+    except (mlflow.MlflowException, OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise UserError(
             f"model={uri} cannot be downloaded from MLflow: {reason}; check the URI and "
