@@ -295,8 +295,8 @@ CARD = {"label_names": [], "image_shape": [], "content_hash": "content", "raw_ha
 
 
 def test_trials_do_not_read_labels_of_other_images(run: Run):
-    read = {"images": "cmnist_1pct.images", "data_card": "cmnist_1pct.data_card"}
-    steps = pipeline(TRAINING, namespace=TRIAL, inputs={**read, "manifest": "cmnist_1pct.manifest"})
+    read = [f"cmnist_1pct.{name}" for name in ("images", "manifest", "data_card")]
+    steps = pipeline([node(run_nothing, read, f"{TRIAL}.training_record", name="train")])
     catalog = run.catalog()
     for name in DATA:
         catalog[f"cmnist_1pct.{name}"] = catalog[name]
