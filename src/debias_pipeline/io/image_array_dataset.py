@@ -64,7 +64,7 @@ class ImageArrayDataset(FileDataset[Images]):
         super().__init__(filepath, version, credentials, fs_args, metadata)
         self._cache_dir = Path(cache_dir) if cache_dir else default_cache()
         # A mapping, as Kedro resolves paths below keys of this name against the project.
-        self._data_card = data_card and get_protocol_and_path(data_card["filepath"])[1]
+        self._data_card = get_protocol_and_path(data_card["filepath"])[1] if data_card else None
         self._record = self._filepath.with_suffix(".json")
 
     def load(self) -> Images:
@@ -91,9 +91,8 @@ class ImageArrayDataset(FileDataset[Images]):
         # The checksum is saved before the images, and read after them.
         if self.has_other_labels():
             raise DatasetError(
-                f"{place} does not have the images of {self._data_card}, as a run with another "
-                "choice of the label or the bias has replaced them; run the ingestion pipeline "
-                "again"
+                f"{place} does not have the images that {self._data_card} is about, as another run "
+                "has replaced them; run the ingestion pipeline again"
             )
         return images  # type: ignore[no-any-return]
 
@@ -104,8 +103,8 @@ class ImageArrayDataset(FileDataset[Images]):
         """
         if not self._data_card:
             return False
-        hashes = {self._hash_in(self._data_card), self._hash_in(str(self._record))}
-        return None not in hashes and len(hashes) > 1
+        of_card, of_images = self._hash_in(self._data_card), self._hash_in(str(self._record))
+        return None not in (of_card, of_images) and of_card != of_images
 
     def _hash_in(self, path: str) -> Any:
         """Return the hash in a JSON file, or None if there is none."""
