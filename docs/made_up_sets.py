@@ -101,9 +101,12 @@ def main() -> None:
         parent.mkdir(parents=True, exist_ok=True)
     for file, content in lists.items():
         (place / file).write_text(content)
+
+    def write(row: int) -> None:
+        write_image(place / paths[row], row, height, width)
+
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for row, path in enumerate(paths):
-            pool.submit(write_image, place / path, row, height, width)
+        list(pool.map(write, range(len(paths))))  # raises the error of a thread
 
 
 if __name__ == "__main__":

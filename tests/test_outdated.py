@@ -6,10 +6,12 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline, node, pipeline
 
+from debias_pipeline.checksum import ImagesChecksum
 from debias_pipeline.errors import UserError
 from debias_pipeline.grid import ALL_DONE
 from debias_pipeline.outdated import check_raw_data, check_trained_on, mark_outdated
@@ -26,11 +28,18 @@ PARAMETERS: dict[str, Any] = {
     "typed": {"dataset": "folder", "raw_dir": "my photos", "recipe": {"steps": 100}},
     "vanilla": {"recipe": RECIPE},
 }
-DATA = ("images", "images_record", "manifest", "data_card", "data_figures")
+DATA = ("images", "manifest", "data_card", "data_figures")
 TRAINED = ("checkpoint", "training_record")
 JUDGED = ("metrics", "final_metrics")
+IMAGES = np.zeros((2, 8, 8, 3), np.uint8)
 NAMES = (*DATA, *(f"vanilla.{name}" for name in (*TRAINED, *JUDGED, "report")), "comparison")
 OLD, NEW = "2026-01-01T00.00.00.000Z", "2026-01-02T00.00.00.000Z"
+
+
+def checksum_of(images: Any) -> ImagesChecksum:
+    checksum = ImagesChecksum(images.shape)
+    checksum.add(images)
+    return checksum
 
 
 def run_nothing(*inputs: Any) -> Any:
@@ -69,7 +78,7 @@ class Run:
             "image_shape": [8, 8, 3],
             "content_hash": "content",
             "raw_hash": self.raw_hash(),
-            "images_hash": "pixels",
+            "images_hash": str(checksum_of(IMAGES)),
         }
         self.record = {
             "recipe": {**RECIPE},
@@ -79,7 +88,7 @@ class Run:
         }
         known = {
             "data_card": self.card,
-            "images_record": {"images_hash": "pixels"},
+            "images": IMAGES,
             "vanilla.training_record": self.record,
         }
         for name in NAMES:
@@ -99,6 +108,11 @@ class Run:
                 "versioned": name not in DATA,
             }
             for name in NAMES
+        }
+        entries["images"] = {
+            "type": "debias_pipeline.io.ImageArrayDataset",
+            "filepath": str(self.path / "images.npy"),
+            "data_card": {"filepath": str(self.path / "data_card.json")},
         }
         return kind.from_config(entries, save_version=version)
 
@@ -181,7 +195,7 @@ def test_changed_raw_data_is_read_and_trained_on_again(run: Run):
 
 
 def test_labels_of_other_images_are_made_again_and_not_read(run: Run):
-    run.save("images_record", {"images_hash": "other"})
+    run.save("images", IMAGES + 1)
     missing, reasons = run.missing()
     assert missing == {*DATA} | ALL_OF_METHOD
     assert ["images have changed" in reason for reason in reasons] == [True, True]
@@ -189,18 +203,19 @@ def test_labels_of_other_images_are_made_again_and_not_read(run: Run):
         check_trained_on(AFTER_TRAINING, run.catalog(), run.parameters)
 
 
-@pytest.mark.parametrize("name", ["images_record", "data_card"])
+@pytest.mark.parametrize("name", ["images.json", "data_card"])
 def test_data_of_an_earlier_version_has_no_hash_of_its_images_and_is_read(run: Run, name: str):
-    known = {"images_record": {}, "data_card": {**run.card}}
-    known["data_card"].pop("images_hash")
-    run.save(name, known[name])
+    if name == "data_card":
+        run.save(name, {key: value for key, value in run.card.items() if key != "images_hash"})
+    else:
+        (run.path / name).unlink()
     check_trained_on(AFTER_TRAINING, run.catalog(), run.parameters)
     assert run.missing() == (set(), [])
 
 
 def test_a_data_set_made_anew_from_the_same_files_keeps_its_results(run: Run):
-    for name in DATA:
-        (run.path / f"{name}.json").unlink()
+    for name in ("images.npy", *(f"{name}.json" for name in DATA)):
+        (run.path / name).unlink()
     assert run.missing()[0] == {*DATA}
 
 
@@ -277,6 +292,18 @@ GRID_PARAMETERS: dict[str, Any] = {
     },
 }
 CARD = {"label_names": [], "image_shape": [], "content_hash": "content", "raw_hash": None}
+
+
+def test_trials_do_not_read_labels_of_other_images(run: Run):
+    read = [f"cmnist_1pct.{name}" for name in ("images", "manifest", "data_card")]
+    steps = pipeline([node(run_nothing, read, f"{TRIAL}.training_record", name="train")])
+    catalog = run.catalog()
+    for name in DATA:
+        catalog[f"cmnist_1pct.{name}"] = catalog[name]
+    check_trained_on(steps, catalog, GRID_PARAMETERS)
+    run.save("images", IMAGES + 1)
+    with pytest.raises(UserError, match=r"cmnist_1pct .*other images.*--pipeline=benchmark"):
+        check_trained_on(steps, catalog, GRID_PARAMETERS)
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def catalog() -> str:
         place = place.replace("${_root}", "data").replace("/", "/<wbr>")
         rows.append(
             (
-                f"`{name.removeprefix('<{folder}>.')}`",
+                f"`{name.rpartition('>.')[2]}`",
                 entry["metadata"]["description"],
                 f"<code>{place}</code>",
                 "yes" if entry.get("versioned") else "",

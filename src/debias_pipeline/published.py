@@ -10,7 +10,7 @@ from debias_pipeline.names import Metric
 Selection = Literal["last", "validation", "best_on_test", "unknown"]
 _SELECTIONS: Final[Mapping[str, str]] = {
     "last": "last step",
-    "validation": "step and hyper-parameters with the highest worst-group accuracy on the "
+    "validation": "step, and often hyper-parameters, with the highest worst-group accuracy on the "
     "validation set",
     "best_on_test": "best over evaluation steps on the test set",
     "unknown": "how the checkpoint was selected is not stated",
@@ -39,13 +39,15 @@ class Source(BaseModel):
 class PublishedAccuracy(TypedDict):
     """A published accuracy of one method on one data set and percent.
 
-    `accuracy` is a fraction, and `metric` says which; `adjusted_average_accuracy` is published in
-    addition for some data sets. The others are those of its `Source`.
+    `accuracy` is a fraction, and `metric` says which. `average_accuracy` is the average that papers
+    print in addition for some data sets: for Waterbirds, the mean over groups weighted by their
+    shares of the training images; for CelebA, the accuracy on the test split. The others are those
+    of its `Source`.
     """
 
     accuracy: float
     metric: Metric
-    adjusted_average_accuracy: float | None
+    average_accuracy: float | None
     source: str
     selection: str
     seeds: int | None
@@ -65,8 +67,9 @@ def shown_accuracy(
 def comparable_selection(published: PublishedAccuracy) -> str:
     """Return the selection rule whose measured accuracy is comparable with a published one.
 
-    If a paper does not state its rule, best on test is assumed, as in most published code. A rule
-    on the validation set is compared with `selected`, which uses bias labels of it too.
+    If a paper does not state its rule, best on test is assumed, as in most published code. The
+    highest worst-group accuracy on the validation set is compared with `selected`, which uses bias
+    labels of it too, but selects by the harmonic mean of aligned and conflicting accuracy.
     """
     return _COMPARABLE.get(published["selection"], published["selection"])
 

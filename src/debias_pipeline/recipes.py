@@ -20,7 +20,7 @@ DEFAULTS_FILE: Final = f"{FOLDER}/defaults.yml"
 SOURCES_FILE: Final = f"{FOLDER}/sources.yml"
 # In `recipes` and `ranges` of a method: fields for every data set.
 ALL: Final = "all"
-_ADJUSTED_AVERAGE: Final = "adjusted_average_accuracy"
+_AVERAGE: Final = "average_accuracy"
 
 
 class _Table(BaseModel):
@@ -117,7 +117,7 @@ def _check_method(method: str, block: Any, sources: Sequence[str]) -> None:
         for dataset, accuracies in (table.model_extra or {}).items():
             _check_name(f"data set of {place}", dataset, dataset_names(), path)
             for metric in () if get_dataset(dataset).has_percents else accuracies:
-                known = [get_dataset(dataset).headline, _ADJUSTED_AVERAGE]
+                known = [get_dataset(dataset).headline, _AVERAGE]
                 _check_name(f"metric of {place}.{dataset}", metric, known, path)
 
 
@@ -154,8 +154,8 @@ def resolve_method(
         config: `recipe_defaults`, `published_sources` and a block per method; see `check_files`.
         percent: such as 2pct.
         overrides: fields changed by the user; those that the method does not have are ignored.
-        data_options: additional options of the data set. Published accuracies are for the default
-            label and bias only.
+        data_options: additional options of the data set. If they make other data than that of
+            papers (see `DataOptions.published_options`), there are no published accuracies.
         prefix: of the overrides where the user writes them.
 
     Returns:
@@ -170,7 +170,9 @@ def resolve_method(
     block = config.get(method, {})
     options = get_dataset(dataset).options_type
     is_default = all(
-        data_options[name] == options.model_fields[name].default for name in options.of_labels
+        data_options[name] == field.default
+        for name, field in options.model_fields.items()
+        if name not in options.published_options
     )
     published = _published(block, config.get(SOURCES, {}), dataset, percent) if is_default else []
     tables = block.get("recipes", {})
@@ -261,7 +263,7 @@ def _published(
             PublishedAccuracy(
                 accuracy=accuracy,
                 metric=headline,
-                adjusted_average_accuracy=accuracies.get(_ADJUSTED_AVERAGE),
+                average_accuracy=accuracies.get(_AVERAGE),
                 source=source.name,
                 selection=source.selection,
                 seeds=source.seeds,

@@ -59,23 +59,13 @@ class DataCard(DataDescription):
 
     `title` is the name for people, see `BiasedDataset.title`; data cards of earlier versions lack
     it. `raw_hash` is null if the set needs no raw files. `images_hash` is that of the images alone,
-    as in `ImagesRecord`; earlier versions lack it.
+    with which `images` is compared when it is loaded; earlier versions lack it.
     """
 
     title: NotRequired[str]
     raw_hash: str | None
     content_hash: str
     images_hash: NotRequired[str]
-
-
-class ImagesRecord(TypedDict):
-    """The catalog's `images_record`, which is stored next to the images.
-
-    Data sets that differ in labels only share their images. A data card whose `images_hash` is
-    another one belongs to other images.
-    """
-
-    images_hash: str
 
 
 class DataIdentity(TypedDict, total=False):

@@ -75,13 +75,13 @@ def test_the_data_card_has_both_hashes_and_is_the_same_for_the_same_data(small_d
     built = [
         build_data("folder", "2pct", str(small_dir), seed, {}, lambda bad: "") for seed in (0, 0, 1)
     ]
-    images, record, manifest, card, _ = built[0]
+    images, manifest, card, _ = built[0]
     assert card["content_hash"] == content_hashes(images, manifest, card["label_names"]).content
     assert card["raw_hash"] == folder_hash(small_dir)
-    assert card["images_hash"] == record["images_hash"]
-    assert card == built[1][3]
-    assert card["content_hash"] != built[2][3]["content_hash"]
-    assert card["raw_hash"] == built[2][3]["raw_hash"]
+    assert card["images_hash"] == content_hashes(images, manifest, []).images
+    assert card == built[1][2]
+    assert card["content_hash"] != built[2][2]["content_hash"]
+    assert card["raw_hash"] == built[2][2]["raw_hash"]
 
 
 # --- Raw files ------------------------------------------------------------------------------------

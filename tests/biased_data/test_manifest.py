@@ -10,9 +10,11 @@ from kedro.validation.exceptions import DataValidationError
 from pandera.errors import SchemaErrors
 
 from debias_pipeline.biased_data import get_dataset
+from debias_pipeline.biased_data.attributes import Attribute
 from debias_pipeline.biased_data.manifest import (
     Manifest,
     check_test_split,
+    make_data,
     make_data_card,
     make_manifest,
 )
@@ -59,6 +61,23 @@ def test_without_bias_labels_all_is_unknown():
     frame = make_manifest(split=["train"], label=[0], bias=None, conflicting=None, source=["a.png"])
     assert frame["bias"].tolist() == [-1]
     assert frame["conflicting"].isna().all()
+
+
+def test_only_an_attribute_says_which_of_its_images_conflict():
+    colour = Attribute("colour", ["red", "green"], np.array([0, 1], np.int16), [0, 1])
+    with pytest.raises(ValueError, match="conflicting"):
+        make_data(
+            get_dataset("cmnist"),
+            np.zeros((2, 4, 4, 3), np.uint8),
+            percent="2pct",
+            seed=0,
+            origin="",
+            split=["train", "train"],
+            label=np.array([0, 0], np.int16),
+            bias=colour,
+            conflicting=[False, False],
+            source=["a", "b"],
+        )
 
 
 def test_kedro_validates_manifests_on_save_and_on_load(tmp_path):

@@ -24,3 +24,10 @@ def test_every_layout_is_read(tmp_path, monkeypatch, name):
     data = get_dataset(name).build(percent, tmp_path, 0)
     assert len(data.images) == len(data.manifest) == 40
     assert set(data.manifest["split"]) == {"train", "valid", "test"}
+
+
+def test_an_image_that_cannot_be_written_is_an_error(tmp_path, monkeypatch):
+    (tmp_path / "bar" / "train" / "diving_1.jpg").mkdir(parents=True)
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), "bar", str(tmp_path), "--images", "40"])
+    with pytest.raises(IsADirectoryError):
+        made_up_sets.main()

@@ -201,6 +201,17 @@ def test_the_catalog_has_entries_of_every_trial():
         assert all(f"{trial.name}.{name}" in catalog for name in TRIAL_ENTRIES)
 
 
+def test_choices_of_the_label_share_images_and_each_has_its_data_card():
+    options = {"target": "Smiling"}
+    grid = {"datasets": "celeba", "methods": "vanilla", "data_options": {"celeba": options}}
+    catalog = loader(dataset="celeba", benchmark=grid, **options)["catalog"]
+    for name in ("images", "celeba.images"):
+        entry = catalog[name]
+        assert entry["filepath"] == "data/03_primary/celeba/all/images.npy"
+        card = "data/03_primary/celeba/all_targetSmiling/data_card.json"
+        assert entry["data_card"]["filepath"] == card
+
+
 def test_data_is_shared_with_ordinary_runs_and_results_are_not():
     grid = {"datasets": "cmnist", "percents": "0.5pct", "methods": "disent"}
     (trial,) = trials(**grid)

@@ -126,6 +126,9 @@ def test_factories_are_resolved_for_the_run_and_for_every_trial():
         "<{folder}>." + name: {"type": "T", "filepath": "{folder}/" + name, "versioned": True}
         for name in (*SETTING_ENTRIES, "bad_files")
     }
+    of_data["<{folder}, {images_folder}>.images"] = {
+        **of_data.pop("<{folder}>.images"), "filepath": "{images_folder}/images",
+    }  # fmt: skip
     plain = {"leaderboard": {"type": "T", "filepath": "leaderboard"}}
     first = TRIALS[0]
     config = {**of_method, **of_data, **plain}

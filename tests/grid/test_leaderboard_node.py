@@ -14,7 +14,7 @@ METHODS = ("vanilla", "disent")
 
 
 def published(accuracy: float) -> PublishedAccuracy:
-    about = {"metric": "accuracy", "adjusted_average_accuracy": None}
+    about = {"metric": "accuracy", "average_accuracy": None}
     source = {**about, "source": "a paper", "selection": "best_on_test", "seeds": 3, "note": ""}
     return PublishedAccuracy(accuracy=accuracy, **source)  # type: ignore[typeddict-item]
 

@@ -1,3 +1,6 @@
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -5,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from kedro.io import DataCatalog, DatasetError
 
+from debias_pipeline.checksum import ImagesChecksum
 from debias_pipeline.io import ImageArrayDataset, image_array_dataset
 
 IMAGES = np.arange(2 * 4 * 5 * 3, dtype=np.uint8).reshape(2, 4, 5, 3)
@@ -132,3 +136,73 @@ def test_reads_from_the_catalog(tmp_path):
     catalog.save("images", IMAGES)
     assert np.array_equal(catalog.load("images"), IMAGES)
     assert "images.npy" in str(catalog["images"])
+
+
+# --- Images that several data cards share -------------------------------------------------------
+
+
+class Shared:
+    """Images with the data cards of two choices of the bias."""
+
+    def __init__(self, folder: Path) -> None:
+        self.left, self.right = (
+            ImageArrayDataset(
+                folder / "images.npy", data_card={"filepath": str(folder / choice / "card.json")}
+            )
+            for choice in ("left", "right")
+        )
+        self.folder = folder
+
+    def save(self, choice: str, images: np.ndarray) -> None:
+        """Save images and a data card, as ingestion does."""
+        getattr(self, choice).save(images)
+        checksum = ImagesChecksum(images.shape)
+        checksum.add(images)
+        (self.folder / choice).mkdir(exist_ok=True)
+        card = self.folder / choice / "card.json"
+        card.write_text(json.dumps({"images_hash": str(checksum)}))
+
+
+@pytest.fixture
+def shared(tmp_path):
+    both = Shared(tmp_path)
+    both.save("left", IMAGES)
+    return both
+
+
+def test_images_that_another_choice_has_saved_again_unchanged_are_read(shared):
+    shared.save("right", IMAGES)
+    assert np.array_equal(shared.left.load(), IMAGES)
+    assert np.array_equal(shared.right.load(), IMAGES)
+
+
+def test_images_that_another_choice_has_replaced_are_not_read(shared):
+    before = shared.left.load()
+    shared.save("right", IMAGES + 1)
+    with pytest.raises(DatasetError, match=r"images\.npy.*left.*run the ingestion pipeline again"):
+        shared.left.load()
+    assert np.array_equal(shared.right.load(), IMAGES + 1)
+    assert np.array_equal(before, IMAGES)
+    assert shared.left.exists()
+
+
+@pytest.mark.parametrize("name", ["images.json", "left/card.json"])
+@pytest.mark.parametrize("content", [None, "", "{}", "[]"])
+def test_images_and_data_cards_without_a_hash_are_read(shared, name, content):
+    shared.save("right", IMAGES + 1)
+    (shared.folder / name).unlink()
+    if content is not None:
+        (shared.folder / name).write_text(content)
+    assert np.array_equal(shared.left.load(), IMAGES + 1)
+
+
+def test_images_of_which_a_save_failed_keep_their_labels(shared, monkeypatch):
+    def run_full(images):
+        yield images[:1]
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(image_array_dataset, "_pieces", run_full)
+        with pytest.raises(DatasetError, match="No space left"):
+            shared.right.save(IMAGES + 1)
+    assert np.array_equal(shared.left.load(), IMAGES)

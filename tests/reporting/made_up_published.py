@@ -9,13 +9,13 @@ OTHER_SOURCE = "Somebody et al. 2024, Table 2"
 
 def published(accuracy: float) -> PublishedAccuracy:
     return {
-        "accuracy": accuracy, "metric": "accuracy", "adjusted_average_accuracy": None,
+        "accuracy": accuracy, "metric": "accuracy", "average_accuracy": None,
         "source": SOURCE, "selection": "best_on_test", "seeds": 3, "note": "",
     }  # fmt: skip
 
 
 def published_elsewhere(accuracy: float, selection: str = "unknown") -> PublishedAccuracy:
     return {
-        "accuracy": accuracy, "metric": "accuracy", "adjusted_average_accuracy": None,
+        "accuracy": accuracy, "metric": "accuracy", "average_accuracy": None,
         "source": OTHER_SOURCE, "selection": selection, "seeds": None, "note": "other images",
     }  # fmt: skip

@@ -63,13 +63,13 @@ def test_all_published_accuracies_are_listed_with_their_sources(method_page: str
 
 
 def test_a_published_accuracy_is_compared_with_the_same_metric_only(disent: Run) -> None:
-    other = published_elsewhere(0.9, "validation") | {"adjusted_average_accuracy": 0.935}
+    other = published_elsewhere(0.9, "validation") | {"average_accuracy": 0.935}
     html = method_report(
         disent, published=[other | {"metric": "worst_group_accuracy"}, other | {"accuracy": 0.5}]
     )
     rows = Table(html, "headline").rows
     assert rows[2][2].startswith("50.00 % measured")  # comparable with the rule `selected`
-    assert "<li>worst group 90.00 %, adjusted average 93.50 %: " in html
+    assert "<li>worst group 90.00 %, average 93.50 %: " in html
 
 
 def test_a_rule_based_on_few_images_is_marked_with_their_number(disent: Run) -> None:

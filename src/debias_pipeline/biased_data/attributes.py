@@ -29,7 +29,7 @@ class AttributeOptions(DataOptions):
             names joined by "+" for their combination; "" for the first attribute.
     """
 
-    of_labels: ClassVar[frozenset[str]] = frozenset({"bias"})
+    label_options: ClassVar[frozenset[str]] = frozenset({"bias"})
 
     bias: str = Field(default="", pattern=rf"^({NAME_PATTERN}(\+{NAME_PATTERN})*)?$")
 

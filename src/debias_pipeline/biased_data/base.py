@@ -70,11 +70,15 @@ class DataOptions(BaseModel):
     becomes a key of `--params`, such as `severity=3`.
 
     Attributes:
-        of_labels: names of the fields that change labels, bias and data card, but neither the
+        label_options: names of the fields that change labels, bias and data card, but neither the
             images nor their order.
+        published_options: names of the fields that may differ from the defaults in published
+            experiments, so that published accuracies are shown for other values too. For other
+            values of the other fields, none are shown.
     """
 
-    of_labels: ClassVar[frozenset[str]] = frozenset()
+    label_options: ClassVar[frozenset[str]] = frozenset()
+    published_options: ClassVar[frozenset[str]] = frozenset()
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -165,7 +169,7 @@ class BiasedDataset(ABC):
     def images_folder(self, percent: str, raw_dir: Path, seed: int, options: DataOptions) -> str:
         """Return the folder of the images, which settings that differ in labels only share."""
         fields = type(options).model_fields
-        defaults = {name: fields[name].default for name in options.of_labels}
+        defaults = {name: fields[name].default for name in options.label_options}
         return self.folder(percent, raw_dir, seed, options.model_copy(update=defaults))
 
     def _folder(self, variant: str, seed: int, options: DataOptions) -> str:

@@ -2,13 +2,14 @@
 
 import hashlib
 import json
-import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+from debias_pipeline.checksum import ImagesChecksum
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +28,7 @@ class ContentHashes(NamedTuple):
 
     Attributes:
         content: of the images, splits, labels and bias labels.
-        images: a checksum of the images alone.
+        images: checksum of the images alone, see `ImagesChecksum`.
     """
 
     content: str
@@ -51,13 +52,11 @@ def content_hashes(
     digest.update("\0".join(manifest["split"]).encode())
     conflicting = manifest["conflicting"].astype("Int8").fillna(-1)
     digest.update(conflicting.to_numpy().astype("i1").tobytes())
-    checksum = zlib.crc32(json.dumps(images.shape).encode())
+    checksum = ImagesChecksum(images.shape)
     rows = max(1, _CHUNK_BYTES // images[0].size)
     for start in range(0, len(images), rows):
-        pixels = np.ascontiguousarray(images[start : start + rows]).data
-        digest.update(pixels)
-        checksum = zlib.crc32(pixels, checksum)
-    return ContentHashes(digest.hexdigest(), f"{checksum:08x}")
+        digest.update(checksum.add(images[start : start + rows]))
+    return ContentHashes(digest.hexdigest(), str(checksum))
 
 
 def files_hash(

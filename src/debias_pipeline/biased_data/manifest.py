@@ -69,16 +69,19 @@ def make_data(
         percent, seed, origin, label_names: see `make_data_card`.
         split, label, source, extra: see `make_manifest`.
         bias: values, -1 where unknown; or an attribute, if its names depend on the data.
-        conflicting: whether each image is bias-conflicting, None if unknown; not used if `bias` is
-            an attribute, which says so.
+        conflicting: whether each image is bias-conflicting, None if unknown; not with an attribute,
+            which says so.
         attributes: all bias attributes, if there are several.
         contact_sheet, bad_files: see `BiasedData`.
 
     Raises:
+        ValueError: if `bias` is an attribute and `conflicting` is given.
         pandera.errors.SchemaErrors: if the manifest is not valid.
     """
     named = bias if isinstance(bias, Attribute) else None
     if isinstance(bias, Attribute):
+        if conflicting is not None:
+            raise ValueError("conflicting is given, but the attribute says which images conflict")
         conflicting, bias = bias.conflicting(label), bias.values
     manifest = make_manifest(
         split=split,
@@ -253,4 +256,5 @@ def is_relative(source: str) -> bool:
     """Return whether a path is relative and without "..", on POSIX and on Windows."""
     if not source or _ABSOLUTE.match(source):
         return False
+    # Only few names contain dots; to split 200,000 others would take 0.7 s at every load.
     return ".." not in source or ".." not in re.split(r"[/\\]", source)

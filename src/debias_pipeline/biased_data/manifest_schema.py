@@ -26,7 +26,8 @@ def _is_relative_path(source: "pd.Series[str]") -> "pd.Series[bool]":
 # `bias_<name>` and `conflicting_<name>`, like `bias` and `conflicting`, which are those of the
 # attribute, or the combination, that is treated as the bias.
 #
-# It is no class, as pandera imports dask.dataframe for classes, if that is installed.
+# This is a DataFrameSchema, not a DataFrameModel, because pandera imports dask.dataframe for models
+# if that is installed.
 Manifest: Final = pa.DataFrameSchema(
     {
         "image_id": pa.Column(

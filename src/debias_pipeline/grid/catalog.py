@@ -6,7 +6,7 @@ from typing import Any
 from kedro.io import CatalogProtocol, DataCatalog, DatasetError
 from kedro.io.catalog_config_resolver import CatalogConfigResolver
 
-from debias_pipeline.grid.trials import IMAGE_ENTRIES, SETTING_ENTRIES, TRIAL_ENTRIES, Trial
+from debias_pipeline.grid.trials import SETTING_ENTRIES, TRIAL_ENTRIES, Trial
 
 Catalog = CatalogProtocol[Any, Any]
 
@@ -26,9 +26,15 @@ class _Factory:
             {pattern: varying}, default_runtime_patterns=DataCatalog.default_runtime_patterns
         )
 
-    def entry(self, folder: str, method: str = "{method}") -> dict[str, Any]:
+    def entry(
+        self, folder: str, images_folder: str = "", method: str = "{method}"
+    ) -> dict[str, Any]:
         """Return the entry of a method in a folder; by default keep the placeholder `{method}`."""
-        name = self._pattern.replace("{folder}", folder).replace("{method}", method)
+        name = (
+            self._pattern.replace("{folder}", folder)
+            .replace("{images_folder}", images_folder)
+            .replace("{method}", method)
+        )
         return {**self._constant, **self._resolver.resolve_pattern(name)}
 
 
@@ -38,7 +44,8 @@ def resolve_catalog(
     """Resolve the dataset factories for the data set of a run and for the trials of a grid.
 
     Args:
-        config: content of catalog.yml. Names of factories begin with `<{folder}>.`.
+        config: content of catalog.yml. Names of factories begin with `<{folder}>.`, or with
+            `<{folder}, {images_folder}>.`.
         folder: folder of the run's data set, such as cmnist/0.5pct.
         images_folder: folder of its images; see `BiasedDataset.images_folder`.
         trials: trials of the grid.
@@ -57,22 +64,19 @@ def resolve_catalog(
         if pattern.startswith("<")
     }
     entries = {name: entry for name, entry in config.items() if not name.startswith("<")}
-    entries |= {
-        name: factory.entry(images_folder if name in IMAGE_ENTRIES else folder)
-        for name, factory in factories.items()
-    }
+    entries |= {name: factory.entry(folder, images_folder) for name, factory in factories.items()}
     settings: set[str] = set()
     for trial in trials:
         if trial.setting not in settings:
             settings.add(trial.setting)
             for name in (*SETTING_ENTRIES, "bad_files"):
-                is_of_images = name in IMAGE_ENTRIES
-                place = trial.images_folder if is_of_images else trial.data_folder
-                entry = factories[name].entry(place)
+                entry = factories[name].entry(trial.data_folder, trial.images_folder)
                 entries[f"{trial.setting}.{name}"] = _with_own_artifacts(trial.setting, entry)
         for name in (*TRIAL_ENTRIES, "snapshots"):
             factory = factories[f"{{method}}.{name}"]
-            entries[f"{trial.name}.{name}"] = factory.entry(trial.results_folder, trial.method)
+            entries[f"{trial.name}.{name}"] = factory.entry(
+                trial.results_folder, method=trial.method
+            )
         entries[f"{trial.name}.final_metrics"] = IN_MEMORY
     return entries
 

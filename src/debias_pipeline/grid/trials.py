@@ -10,10 +10,8 @@ from debias_pipeline.biased_data import get_dataset
 from debias_pipeline.parameters import Threads
 from debias_pipeline.published import PublishedAccuracy
 
-# Catalog entries that settings with the same images share, those that the trials of one setting
-# share, and the entries of each trial.
-IMAGE_ENTRIES: Final = ("images", "images_record")
-SETTING_ENTRIES: Final = (*IMAGE_ENTRIES, "manifest", "data_card", "data_figures")
+# Catalog entries that the trials of one setting share, and the entries of each trial.
+SETTING_ENTRIES: Final = ("images", "manifest", "data_card", "data_figures")
 TRAINED_ENTRIES: Final = ("checkpoint", "history", "sample_weights", "training_record")
 TRIAL_ENTRIES: Final = (*TRAINED_ENTRIES, "predictions", "metrics", "group_accuracy", "outcome")
 

@@ -5,13 +5,20 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast, runtime_checkable
 
 from kedro.pipeline import Pipeline
 
 from debias_pipeline.biased_data import get_dataset
 from debias_pipeline.errors import UserError
-from debias_pipeline.grid import SETTING_ENTRIES, Catalog, Trial, load_or_none, trials_of
+from debias_pipeline.grid import (
+    SETTING_ENTRIES,
+    Catalog,
+    Trial,
+    grid_command,
+    load_or_none,
+    trials_of,
+)
 from debias_pipeline.methods import method_names
 from debias_pipeline.nested import changes
 from debias_pipeline.networks import weights_hash
@@ -23,6 +30,14 @@ from debias_pipeline.training import data_difference
 _MAX_SHOWN: Final = 3
 
 
+@runtime_checkable
+class _SharedImages(Protocol):
+    """A dataset of images that several data cards share."""
+
+    def has_other_labels(self) -> bool:
+        """Return whether the data card belongs to other images; False if it is not known."""
+
+
 @dataclass(frozen=True)
 class Data:
     """A data set of a run.
@@ -32,24 +47,16 @@ class Data:
         title: name of the data set in messages.
         card: data card on disk, or None.
         raw_hash: hash of the current raw files; None if there are none or they were not read.
-        images_hash: hash of the images on disk; None if it is not recorded.
+        has_other_images: whether the images on disk differ from those of the data card, as a run
+            with another choice of the label or the bias has made them again, from other raw files
+            or by other code; False if it is not known.
     """
 
     prefix: str
     title: str
     card: Mapping[str, Any] | None
     raw_hash: str | None
-    images_hash: str | None
-
-    @property
-    def has_other_images(self) -> bool:
-        """Return whether the images on disk are others than those that the data card is about.
-
-        A run with another choice of the bias has made them again, from other raw files or by other
-        code. False if it is not known.
-        """
-        recorded = (self.card or {}).get("images_hash")
-        return None not in (recorded, self.images_hash) and recorded != self.images_hash
+    has_other_images: bool
 
     @property
     def has_changed(self) -> bool:
@@ -141,24 +148,34 @@ def check_trained_on(pipeline: Pipeline, catalog: Catalog, parameters: Mapping[s
         UserError: if the labels are those of other images, or a method was trained on other data.
     """
     read = pipeline.inputs()
-    if not set(SETTING_ENTRIES) & read or not catalog.exists("data_card"):
+    for setting in dict.fromkeys(trial.setting for trial in trials_of(parameters)):
+        if f"{setting}.images" in read:
+            of_setting = {**parameters, **parameters[setting]}
+            data = _data(catalog, f"{setting}.", setting, of_setting, hash_raw=False)
+            _check_images(data, grid_command("benchmark", parameters, "--only-missing-outputs"))
+    if not set(SETTING_ENTRIES) & read:
         return
-    card = catalog.get("data_card").load()  # type: ignore[union-attr]
     data = _ordinary_data(catalog, parameters, hash_raw=False)
-    if data.has_other_images:
-        raise UserError(
-            f"The labels of {data.title} are those of other images than the ones on disk; make the "
-            f"data again: {remedy(None, parameters)}"
-        )
+    _check_images(data, remedy(None, parameters))
+    if data.card is None:
+        return
     for method in method_names():
         if not any(name.startswith(f"{method}.") for name in read):
             continue
         record = load_or_none(catalog, f"{method}.training_record") or {}
-        if difference := data_difference(record.get("data", {}), card):
+        if difference := data_difference(record.get("data", {}), cast(DataCard, data.card)):
             raise UserError(
                 f"{method} was trained on other data: {difference}; train again: "
                 f"{remedy(method, parameters)}"
             )
+
+
+def _check_images(data: Data, command: str) -> None:
+    if data.has_other_images:
+        raise UserError(
+            f"The labels of {data.title} belong to other images than those on disk; make the data "
+            f"again: {command}"
+        )
 
 
 def remedy(method: str | None, parameters: Mapping[str, Any]) -> str:
@@ -248,7 +265,7 @@ def _data(
     dataset = get_dataset(parameters["dataset"])
     options = dataset.options_type.model_validate(parameters["data_options"])
     card = load_or_none(catalog, f"{prefix}data_card")
-    record = load_or_none(catalog, f"{prefix}images_record")
+    images = catalog.get(f"{prefix}images")
     raw_hash = (
         dataset.raw_hash(parameters["percent"], Path(parameters["raw_dir"]), options)
         if hash_raw
@@ -259,7 +276,7 @@ def _data(
         title,
         card if isinstance(card, Mapping) else None,
         raw_hash,
-        record.get("images_hash") if isinstance(record, Mapping) else None,
+        isinstance(images, _SharedImages) and images.has_other_labels(),
     )
 
 

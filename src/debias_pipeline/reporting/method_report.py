@@ -244,12 +244,12 @@ def _all_published(published: Sequence[PublishedAccuracy]) -> list[tuple[str, st
     """Return accuracies and source of each, or nothing if the table of metrics says it all."""
     found = []
     for each in published:
-        average, text = each["adjusted_average_accuracy"], percentage(each["accuracy"], 2)
+        average, text = each["average_accuracy"], percentage(each["accuracy"], 2)
         if average is not None:
             name = metric_text(each["metric"], None).name.lower()
-            text = f"{name} {text}, adjusted average {percentage(average, 2)}"
+            text = f"{name} {text}, average {percentage(average, 2)}"
         found.append((text, source_in_words(each)))
-    says_more = len(found) > 1 or any(each["adjusted_average_accuracy"] for each in published)
+    says_more = len(found) > 1 or any(each["average_accuracy"] for each in published)
     return found if says_more else []
 
 

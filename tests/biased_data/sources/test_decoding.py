@@ -182,7 +182,7 @@ def test_order_and_content_are_the_same_in_memory_and_in_a_file(tmp_path, monkey
 
 
 def test_without_a_terminal_lines_say_how_many_images_are_decoded(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(decoding, "_SECONDS_BETWEEN_LINES", 0)
+    monkeypatch.setattr(decoding, "SECONDS_BETWEEN_LINES", 0)
     path = tmp_path / "0.png"
     Image.new("RGB", (2, 2)).save(path)
     with caplog.at_level("INFO"):

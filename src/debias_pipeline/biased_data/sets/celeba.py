@@ -43,7 +43,7 @@ class CelebaOptions(DataOptions):
         bias_attribute: attribute that is the bias.
     """
 
-    of_labels: ClassVar[frozenset[str]] = frozenset({"target", "bias_attribute"})
+    label_options: ClassVar[frozenset[str]] = frozenset({"target", "bias_attribute"})
 
     # The names are part of the name of a folder.
     target: str = Field(default="Blond_Hair", pattern=_NAME)

@@ -45,6 +45,11 @@ class ColourOptions(DataOptions):
             then has 5,000 of them again, so that it is no longer held out.
     """
 
+    # Published accuracies are of both generators.
+    published_options: ClassVar[frozenset[str]] = frozenset(
+        {"conflicts", "colour_noise", "train_on_all"}
+    )
+
     conflicts: Literal["redrawn", "even"] = "redrawn"
     colour_noise: float = Field(default=COLOUR_NOISE, ge=0, le=1)
     train_on_all: bool = False

@@ -30,12 +30,12 @@ Size = tuple[int, int]  # height, width
 
 # Below the size at which Pillow warns; images of cameras are smaller.
 MAX_PIXELS: Final = 80_000_000
+# Without a terminal, seconds between two lines that say how many images are decoded.
+SECONDS_BETWEEN_LINES: Final = 30
 
 _CHUNK: Final = 64
 # Which images of a large array are complete is recorded after this many chunks.
 _CHUNKS_PER_RECORD: Final = 16
-# Without a terminal, seconds between two lines that say how many images are decoded.
-_SECONDS_BETWEEN_LINES: Final = 30
 # Number of images that determine the most common size.
 _SAMPLE: Final = 100
 _WHITE: Final = (255, 255, 255, 255)
@@ -241,7 +241,7 @@ def _on_all_cores(
                 after_chunk(chunk, failed)
             bar.update(len(chunk))
             done += len(chunk)
-            if title and bar.disable and time.monotonic() - last_line >= _SECONDS_BETWEEN_LINES:
+            if title and bar.disable and time.monotonic() - last_line >= SECONDS_BETWEEN_LINES:
                 last_line = time.monotonic()
                 logger.info("%s: %s of %s images", title, f"{done:,}", f"{len(rows):,}")
     return bad

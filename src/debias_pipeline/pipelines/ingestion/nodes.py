@@ -15,7 +15,7 @@ from debias_pipeline.biased_data.hashes import content_hashes
 from debias_pipeline.biased_data.sources.raw_dir import SHOWN_PROBLEMS, ProblemsError
 from debias_pipeline.errors import UserError, one_line
 from debias_pipeline.files import WriteBadFiles
-from debias_pipeline.records import DataCard, ImagesRecord
+from debias_pipeline.records import DataCard
 from debias_pipeline.reporting import counted, draw_contact_sheet
 
 logger = logging.getLogger(__name__)
@@ -28,14 +28,14 @@ def build_data(
     data_seed: int,
     data_options: dict[str, Any],
     bad_files: WriteBadFiles,
-) -> tuple[npt.NDArray[np.uint8], ImagesRecord, pd.DataFrame, DataCard, dict[str, str]]:
+) -> tuple[npt.NDArray[np.uint8], pd.DataFrame, DataCard, dict[str, str]]:
     """Build or read a biased data set.
 
     Args:
         bad_files: writes the table of files that cannot be used.
 
     Returns:
-        images (see `BiasedData`), images_record, manifest, data_card, data_figures (name → SVG).
+        images (see `BiasedData`), manifest, data_card, data_figures (name → SVG).
 
     Raises:
         UserError: if raw data is missing or cannot be used.
@@ -71,7 +71,7 @@ def build_data(
     figures = {}
     if sheet := data.contact_sheet:
         figures["contact_sheet"] = draw_contact_sheet(sheet.pixels, sheet.rows, sheet.columns)
-    return data.images, {"images_hash": hashes.images}, data.manifest, card, figures
+    return data.images, data.manifest, card, figures
 
 
 def _write_table(write: WriteBadFiles, listed: Sequence[tuple[str, str]]) -> str:

@@ -20,7 +20,7 @@ def create_pipeline() -> Pipeline:
                     "params:data_options",
                     "bad_files",
                 ],
-                outputs=["images", "images_record", "manifest", "data_card", "data_figures"],
+                outputs=["images", "manifest", "data_card", "data_figures"],
                 name="build_data",
             )
         ]
