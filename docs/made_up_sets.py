@@ -102,8 +102,12 @@ def main() -> None:
     for file, content in lists.items():
         (place / file).write_text(content)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for row, path in enumerate(paths):
-            pool.submit(write_image, place / path, row, height, width)
+        # A list, as errors come with the results.
+        list(
+            pool.map(
+                lambda row: write_image(place / paths[row], row, height, width), range(len(paths))
+            )
+        )
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ def resolve_catalog(
     }
     entries = {name: entry for name, entry in config.items() if not name.startswith("<")}
     entries |= {
-        name: factory.entry(images_folder if name in IMAGE_ENTRIES else folder)
+        name: factory.entry(_folder_of(name, folder, images_folder))
         for name, factory in factories.items()
     }
     settings: set[str] = set()
@@ -66,8 +66,7 @@ def resolve_catalog(
         if trial.setting not in settings:
             settings.add(trial.setting)
             for name in (*SETTING_ENTRIES, "bad_files"):
-                is_of_images = name in IMAGE_ENTRIES
-                place = trial.images_folder if is_of_images else trial.data_folder
+                place = _folder_of(name, trial.data_folder, trial.images_folder)
                 entry = factories[name].entry(place)
                 entries[f"{trial.setting}.{name}"] = _with_own_artifacts(trial.setting, entry)
         for name in (*TRIAL_ENTRIES, "snapshots"):
@@ -75,6 +74,10 @@ def resolve_catalog(
             entries[f"{trial.name}.{name}"] = factory.entry(trial.results_folder, trial.method)
         entries[f"{trial.name}.final_metrics"] = IN_MEMORY
     return entries
+
+
+def _folder_of(name: str, folder: str, images_folder: str) -> str:
+    return images_folder if name in IMAGE_ENTRIES else folder
 
 
 def _with_own_artifacts(setting: str, entry: dict[str, Any]) -> dict[str, Any]:
