@@ -123,6 +123,7 @@ def write_table_files(tables: Iterable[PageTable]) -> dict[str, str]:
             for escape in (escape_markdown, escape_latex)
         )
         files[f"{table.name}.csv"] = csv_text(table.values)
+        caption = escape_markdown(table.caption)
         files[f"{table.name}.md"] = f"{caption}\n\n{markdown_table(markdown)}\n"
         files[f"{table.name}.tex"] = latex_table(latex, table.caption, table.name)
     return files
