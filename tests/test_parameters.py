@@ -249,7 +249,7 @@ def test_reports_have_the_address_of_mlflow_without_a_grid(tmp_path):
     (tmp_path / "conf" / "local").mkdir(exist_ok=True)
     loader = ProjectConfigLoader(str(tmp_path / "conf"), **CONFIG_LOADER_ARGS)
     assert loader["parameters"]["benchmark"] == {"mlflow_ui": "http://example.org:5000"}
-    assert "disent.metrics" in loader["catalog"]
+    assert "{method}.metrics" in loader["catalog"]
 
 
 def test_every_parameter_is_typed_or_known_to_have_no_part_in_results():
