@@ -21,7 +21,7 @@ from typing import Any
 
 import pandas as pd
 
-from debias_pipeline.reporting import draw_leaderboard_figures, write_leaderboard_table
+from debias_pipeline.reporting import draw_leaderboard_figures, write_leaderboard_markdown
 from debias_pipeline.selection_rules import SELECTION_RULES
 
 MODEL_OUTPUT = Path("data/07_model_output")
@@ -145,7 +145,7 @@ def leaderboard(dataset: str) -> None:
         if text.count(mark) != 1:
             sys.exit(f"{RESULTS} must have the line {mark} once: put it where the table belongs")
     figures = draw_leaderboard_figures(board)
-    table = write_leaderboard_table(board)
+    table = write_leaderboard_markdown(board)
     if dataset in figures:
         IMAGES.mkdir(exist_ok=True)
         image.write_text(figures[dataset], encoding="utf-8")

@@ -1,6 +1,7 @@
 """Parameters and recipes: the published table, defaults, overrides, and what is refused."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from debias_pipeline.errors import UserError
 from debias_pipeline.methods import get_method, method_names
 from debias_pipeline.parameters import RUN_DEFAULTS, RunParameters, resolve_parameters
 from debias_pipeline.recipes import check_decays, check_overrides, no_recipe
+from debias_pipeline.settings import CONFIG_LOADER_ARGS
 
 CONF = Path(__file__).parents[1] / "conf"
 PERCENTS = ("0.5pct", "1pct", "2pct", "5pct")
@@ -231,6 +233,35 @@ def test_what_is_not_at_its_default_is_typed():
 def test_an_environment_that_is_not_the_default_is_typed(env, typed):
     resolved = ProjectConfigLoader(str(CONF), env, base_env="base", default_run_env="local")
     assert resolved["parameters"]["typed"].get("env") == typed
+
+
+def test_a_file_of_an_environment_replaces_only_the_keys_that_it_has(tmp_path):
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "mlflow.yml").write_text(
+        "server: {mlflow_tracking_uri: 'http://a', request_header_provider: {}}\n"
+        "tracking: {experiment: {name: mine}}\n"
+    )
+    for env, address in (("empty", "http://a"), ("other", "http://b")):
+        (tmp_path / env).mkdir()
+        if env == "other":
+            file = tmp_path / env / "mlflow.yml"
+            file.write_text("server: {mlflow_tracking_uri: 'http://b'}\n")
+        assert ProjectConfigLoader(str(tmp_path), env, **CONFIG_LOADER_ARGS)["mlflow"] == {
+            "server": {"mlflow_tracking_uri": address, "request_header_provider": {}},
+            "tracking": {"experiment": {"name": "mine"}},
+        }
+
+
+def test_reports_have_the_address_of_mlflow_without_a_grid(tmp_path):
+    shutil.copytree(CONF, tmp_path / "conf")
+    (tmp_path / "conf" / "base" / "parameters_benchmark.yml").unlink()
+    (tmp_path / "conf" / "base" / "mlflow.yml").write_text(
+        "server: {mlflow_tracking_uri: 'http://me:secret@example.org:5000'}\n"
+    )
+    (tmp_path / "conf" / "local").mkdir(exist_ok=True)
+    loader = ProjectConfigLoader(str(tmp_path / "conf"), **CONFIG_LOADER_ARGS)
+    assert loader["parameters"]["benchmark"] == {"mlflow_ui": "http://example.org:5000"}
+    assert "{method}.metrics" in loader["catalog"]
 
 
 def test_every_parameter_is_typed_or_known_to_have_no_part_in_results():

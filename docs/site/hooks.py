@@ -6,6 +6,7 @@ links lead to the pages that these files become.
 
 import posixpath
 import re
+import shutil
 import sys
 from html import unescape
 from pathlib import Path
@@ -49,9 +50,6 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         # On the site the reports share a folder.
         text = text.replace('href="tables/', f'href="{name}_tables/')
         files.append(File.generated(config, f"sample_reports/{name}.html", content=text))
-        for table in path.parent.glob(f"{name}_tables/*"):
-            place = f"sample_reports/{name}_tables/{table.name}"
-            files.append(File.generated(config, place, content=table.read_text("utf-8")))
     return files
 
 
@@ -94,6 +92,19 @@ def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
     """Name the search dialog, as the theme does not, for screen readers."""
     del page, config
     return output.replace('role="dialog"', 'role="dialog" aria-label="Search"', 1)
+
+
+def on_post_build(config: MkDocsConfig) -> None:
+    """Copy the tables of the sample reports. As files of MkDocs, those in Markdown become pages."""
+    for name, path in _reports(config).items():
+        tables = path.with_name(f"{name}_tables")
+        if tables.is_dir():
+            shutil.copytree(
+                tables,
+                Path(config.site_dir, "sample_reports", tables.name),
+                ignore=shutil.ignore_patterns("index.json"),
+                dirs_exist_ok=True,
+            )
 
 
 def _on_site(link: str, source: str) -> str:

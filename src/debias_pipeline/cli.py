@@ -54,7 +54,8 @@ def _run_known_pipelines(*args: Any, pipeline: str, dry_run: bool, **kwargs: Any
     # Kedro deprecates --pipeline, so it is this project's own option and Kedro never sees it.
     names = [pipeline] if pipeline else kwargs["pipelines"]
     _check_configuration(kwargs["conf_source"])
-    kwargs["pipelines"] = names
+    # Without names, Kedro would create all pipelines.
+    kwargs["pipelines"] = names or ["__default__"]
     if dry_run:
         return _show_plan(names, kwargs)
     if not kwargs["runner"] and any(name in GRID_PIPELINES for name in names):

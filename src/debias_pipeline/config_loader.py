@@ -104,7 +104,8 @@ class ProjectConfigLoader(OmegaConfigLoader):
 
             run["tune"] = resolve_tune(search, config, run)
         if grid is None:
-            return run
+            # Reports link to MLflow without a grid too.
+            return {**run, "benchmark": {"mlflow_ui": self._server()}}
         from debias_pipeline.grid import resolve_grid
 
         resolved = resolve_grid(grid, config, run)
@@ -115,7 +116,10 @@ class ProjectConfigLoader(OmegaConfigLoader):
     def _soft_merge(
         config: dict[str, Any], env_config: dict[str, Any], env_path: str | None = None
     ) -> dict[str, Any]:
-        """Merge like Kedro, which takes a tenth of a run's start also for an empty environment."""
+        """Skip the merge if the environment has no such file; it takes a tenth of a run's start.
+
+        This is a private method of Kedro, whose version is pinned.
+        """
         if not env_config:
             return config
         merged: dict[str, Any] = OmegaConfigLoader._soft_merge(config, env_config, env_path)

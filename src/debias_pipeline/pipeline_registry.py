@@ -1,12 +1,11 @@
 """Register the pipelines."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from kedro.framework.project import pipelines
 from kedro.pipeline import Pipeline
 
-from debias_pipeline.grid import create_pipelines
 from debias_pipeline.methods import method_names
 from debias_pipeline.names import GRID_PIPELINES
 from debias_pipeline.pipelines import (
@@ -25,34 +24,31 @@ DEFAULT_METHODS = ("vanilla", "disent")
 # The method whose networks published checkpoint files contain.
 PUBLISHED_METHOD = "disent"
 
-
 # Their parts depend on what is trained.
 PIPELINES_OF_TRAINED = ("evaluation", "reporting")
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """Return the pipelines by name; for `kedro run`, those that it was asked for.
+    """Return the pipelines by name; for `kedro run`, only those that it was asked for.
 
     The pipeline named like a method runs all its stages; `ingestion`, `training`, `evaluation` and
     `reporting` run one stage on existing results.
     """
     data = ingestion.create_pipeline()
     creators: dict[str, Callable[[], Pipeline]] = {
-        "__default__": lambda: data + _all_stages(DEFAULT_METHODS),
+        "__default__": partial(_all_stages, DEFAULT_METHODS),
         "audit": lambda: data + audit.create_pipeline(),
         "ingestion": lambda: data,
         "predict": predict.create_pipeline,
+        "training": partial(_of_each, training.create_pipeline, DEFAULT_METHODS),
+        "evaluation": partial(_of_each, evaluation.create_pipeline, DEFAULT_METHODS),
+        "reporting": partial(_reporting, DEFAULT_METHODS),
         "tune": lambda: data + tune.create_pipeline(),
-        "training": lambda: Pipeline([*map(training.create_pipeline, DEFAULT_METHODS)]),
-        **{method: partial(_with_all_stages, data, method) for method in method_names()},
+        # `PreflightHooks` adds the trials, as they depend on the parameters.
+        **dict.fromkeys(GRID_PIPELINES, partial(Pipeline, [])),
+        **{method: partial(_all_stages, [method]) for method in method_names()},
     }
-    registered = {name: create() for name, create in creators.items() if is_requested(name)}
-    if is_requested(*PIPELINES_OF_TRAINED):
-        registered |= pipelines_of_trained(DEFAULT_METHODS)
-    if is_requested(*GRID_PIPELINES):
-        # The trials are added by `PreflightHooks`, as they depend on the parameters.
-        registered |= create_pipelines([])
-    return registered
+    return {name: create() for name, create in creators.items() if is_requested(name)}
 
 
 def is_requested(*names: str) -> bool:
@@ -60,7 +56,8 @@ def is_requested(*names: str) -> bool:
 
     To create all pipelines and validate their parameters takes a fifth of the start of a run.
     """
-    # As Kedro's `find_pipelines`, which finds pipelines by their folders.
+    # As Kedro's `find_pipelines`, which finds pipelines by their folders. There is no public name;
+    # Kedro's version is pinned.
     requested = pipelines._requested_pipelines
     return requested is None or not set(names).isdisjoint(requested)
 
@@ -73,7 +70,7 @@ def pipelines_of_trained(methods: Iterable[str]) -> dict[str, Pipeline]:
     """
     methods = baseline_first(methods)
     return {
-        "evaluation": Pipeline([*map(evaluation.create_pipeline, methods)]),
+        "evaluation": _of_each(evaluation.create_pipeline, methods),
         "reporting": _reporting(methods),
     }
 
@@ -102,18 +99,18 @@ def pipelines_of_pretrained(trained: Iterable[str], *, has_data: bool) -> dict[s
     return {"evaluation": Pipeline(parts)}
 
 
-def _with_all_stages(data: Pipeline, method: str) -> Pipeline:
-    return data + _all_stages([method])
+def _of_each(create: Callable[[str], Pipeline], methods: Iterable[str]) -> Pipeline:
+    return Pipeline([*map(create, methods)])
 
 
 def _all_stages(methods: Iterable[str]) -> Pipeline:
     methods = baseline_first(methods)
     stages = (training.create_pipeline, evaluation.create_pipeline)
     parts = [create(method) for method in methods for create in stages]
-    return Pipeline([*parts, _reporting(methods)])
+    return Pipeline([ingestion.create_pipeline(), *parts, _reporting(methods)])
 
 
-def _reporting(methods: list[str]) -> Pipeline:
+def _reporting(methods: Sequence[str]) -> Pipeline:
     reports = [*map(reporting.create_pipeline, methods)]
     return Pipeline(
         [*reports, reporting.create_comparison(methods)] if len(methods) > 1 else reports

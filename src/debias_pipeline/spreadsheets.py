@@ -14,7 +14,7 @@ _ESCAPE: Final = "'"
 
 
 def escape_formulas(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a table in which no text is a formula, also not the name of a column."""
+    """Return a table in which no text is a formula, including column names."""
     return _map_texts(frame, _escape)
 
 

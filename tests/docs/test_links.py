@@ -40,6 +40,22 @@ def test_links_lead_to_files_and_headings(page: Path):
         assert not anchor or anchor in anchors(target), link
 
 
+def test_tests_that_pages_name_exist():
+    files = [*(CHECKOUT / "tests").rglob("*.py")]
+    known = {path.relative_to(CHECKOUT).as_posix() for path in files}
+    functions = [
+        name
+        for path in files
+        for name in re.findall(r"^def (test_\w+)", path.read_text(encoding="utf-8"), re.M)
+    ]
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        assert {*re.findall(r"\btests/[\w/]+\.py\b", text)} <= known, page
+        for name, rest in re.findall(r"`(test(?:_[a-z0-9]+){3,}_?)(…?)`", text):
+            found = [each for each in functions if each == name or (rest and each.startswith(name))]
+            assert found, f"{page}: {name}"
+
+
 def test_readme_lists_all_methods_and_pages():
     readme = CHECKOUT / "README.md"
     text = readme.read_text(encoding="utf-8")

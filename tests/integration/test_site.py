@@ -24,6 +24,7 @@ def site(trained_project: Project, tmp_path_factory: pytest.TempPathFactory) -> 
     (folder / "reports").mkdir()
     report = trained_project.file("08_reporting/**/comparison_report.html/*/*.html")
     shutil.copy(report, folder / "reports" / "comparison.html")
+    shutil.copytree(report.parent / "tables", folder / "reports" / "comparison_tables")
     done = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", folder / "html"],
         cwd=CHECKOUT,
@@ -64,6 +65,11 @@ def test_no_link_of_any_page_is_broken(site: Path):
         if not (page.parent / link).exists()
     ]
     assert broken == []
+
+
+def test_tables_of_sample_reports_are_files(site: Path):
+    published = {path.name for path in (site / "sample_reports" / "comparison_tables").iterdir()}
+    assert published == {"accuracy.csv", "accuracy.md", "accuracy.tex"}
 
 
 @needs_chromium

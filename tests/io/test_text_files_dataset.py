@@ -2,6 +2,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fsspec.core import url_to_fs
 from kedro.io import DatasetError, Version
 
 from debias_pipeline.io import AtomicTextDataset, FiguresDataset, TablesDataset, versions_of
@@ -12,6 +13,12 @@ FIGURES = {"curves": "<svg>é</svg>", "a heat map": "<svg/>"}
 @pytest.fixture(params=["local", "memory"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return str(tmp_path / "figures") if request.param == "local" else f"memory://{tmp_path}/figures"
+
+
+def files_in(url: str) -> set[str]:
+    """Paths of the files in a folder, relative to it."""
+    system, folder = url_to_fs(url)
+    return {str(file).removeprefix(f"{folder}/") for file in system.find(folder)}
 
 
 def test_figures_come_back_in_order(url: str) -> None:
@@ -40,8 +47,7 @@ def test_figures_of_an_earlier_save_are_removed(url: str) -> None:
     dataset = FiguresDataset(url)
     dataset.save({"curves": "<svg>new</svg>"})
     assert dataset.load() == {"curves": "<svg>new</svg>"}
-    files = dataset._fs.find(dataset._filepath.as_posix())
-    assert {Path(file).name for file in files} == {"curves.svg", "index.json"}
+    assert files_in(url) == {"curves.svg", "index.json"}
 
 
 def test_versions_are_kept_apart(url: str) -> None:
@@ -100,4 +106,9 @@ def test_tables_are_next_to_the_version_of_their_page(url: str) -> None:
     assert latest.load()["a.csv"] == "x\n2026-01-02\n"
     page = AtomicTextDataset(filepath=f"{url}.html", version=Version(None, None))
     assert page.load() == "<p>"
-    assert latest._get_load_path() == page._get_load_path().parent / "tables"
+    assert files_in(f"{url}.html/2026-01-02") == {
+        "figures.html",
+        "tables/a.csv",
+        "tables/a.md",
+        "tables/index.json",
+    }

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from html_tables import Table
-from made_up_grids import done
+from made_up_grids import done, failed
 from made_up_reports import comparison_report, method_report
 from made_up_runs import Run, make_run, summary
 from rich.console import Console
@@ -16,11 +16,11 @@ from debias_pipeline.reporting import (
     TrialResult,
     headline_table,
     leaderboard_frame,
-    leaderboard_tables,
     make_leaderboard,
+    terminal_leaderboard,
     write_comparison_report,
+    write_leaderboard_markdown,
     write_leaderboard_page,
-    write_leaderboard_table,
 )
 from debias_pipeline.reporting.conditions import bias_labels_text
 from debias_pipeline.reporting.text import median_text, passes_text
@@ -57,6 +57,15 @@ def terminal(table: Any) -> str:
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize(("status", "said"), [("done", True), ("failed", False)])
+def test_oracles_are_said_to_be_left_out_only_if_they_have_a_value(status: str, said: bool) -> None:
+    oracle = an_oracle()
+    if status == "failed":
+        oracle = replace(failed("groupdro", "no memory"), bias_labels="training")
+    page = write_leaderboard_page(make_leaderboard([done("vanilla", [0.5, 0.6]), oracle]), {}, [])
+    assert ("oracles left out" in page) is said
+
+
 def test_oracles_are_listed_last_and_not_ranked(leaderboard: dict[str, Any]) -> None:
     rows = [row for row in leaderboard["rows"] if row["protocol"] == "last"]
     assert [row["method"] for row in rows] == ["vanilla", "disent", "groupdro"]
@@ -73,8 +82,8 @@ def test_oracles_are_listed_last_and_not_ranked(leaderboard: dict[str, Any]) -> 
         "oracles trained with bias labels: not ranked",
         "groupdro bias labels: training",
     ]
-    assert "| groupdro (oracle) |" in write_leaderboard_table(leaderboard)
-    text = terminal(leaderboard_tables(leaderboard))
+    assert "| groupdro (oracle) |" in write_leaderboard_markdown(leaderboard)
+    text = terminal(terminal_leaderboard(leaderboard))
     assert "groupdro°" in text
     assert "none (vanilla, disent); training (groupdro)" in " ".join(text.split())
 
@@ -89,10 +98,10 @@ def test_a_collapsed_seed_and_the_median_are_in_every_leaderboard(
     cell = Table(page, "cmnist-accuracy", "last").rows[2][1]
     assert cell.startswith("85.0 ± 9.3! median 88.3 seed 5 collapsed")
     assert "collapsed" not in Table(page, "cmnist-accuracy", "pseudo_groups").rows[2][1]
-    markdown = write_leaderboard_table(leaderboard)
+    markdown = write_leaderboard_markdown(leaderboard)
     assert "| 85.0 ± 9.3!, median 88.3 |" in markdown
     assert "! 2pct disent seed 5 collapsed" in markdown
-    text = terminal(leaderboard_tables(leaderboard))
+    text = terminal(terminal_leaderboard(leaderboard))
     assert "85.0 ± 9.3!" in text
     assert "med. 88.3" in text
     assert "2pct disent seed 5 collapsed" in text
@@ -103,8 +112,8 @@ def test_the_cost_is_next_to_the_accuracy(leaderboard: dict[str, Any]) -> None:
     assert Table(page, "cmnist-accuracy", "last").rows[2][1].endswith("25.6 + 12.8 M; 12 min 34 s")
     # Without counted images, as in outcomes of earlier versions.
     assert Table(page, "cmnist-accuracy", "last").rows[1][1].endswith("median 81.0 12 min 34 s")
-    assert "12 min 34 s, 640 MiB, 25.6 + 12.8 M" in write_leaderboard_table(leaderboard)
-    assert "25.6+12.8 M" in terminal(leaderboard_tables(leaderboard))
+    assert "12 min 34 s, 640 MiB, 25.6 + 12.8 M" in write_leaderboard_markdown(leaderboard)
+    assert "25.6+12.8 M" in terminal(terminal_leaderboard(leaderboard))
 
 
 def test_leaderboards_of_earlier_versions_are_still_shown(leaderboard: dict[str, Any]) -> None:
@@ -114,8 +123,8 @@ def test_leaderboards_of_earlier_versions_are_still_shown(leaderboard: dict[str,
     assert "bias labels:" not in str(
         Table(write_leaderboard_page(old, {}, []), "cmnist-accuracy", "last").rows
     )
-    assert "| disent |  | 85.0 ± 9.3, median 88.3 |" in write_leaderboard_table(old)
-    assert "disent" in terminal(leaderboard_tables(old))
+    assert "| disent |  | 85.0 ± 9.3, median 88.3 |" in write_leaderboard_markdown(old)
+    assert "disent" in terminal(terminal_leaderboard(old))
     assert len(leaderboard_frame(old)) == len(rows)
 
 

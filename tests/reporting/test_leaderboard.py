@@ -22,12 +22,12 @@ from debias_pipeline.reporting import (
     TrialResult,
     draw_leaderboard_figures,
     leaderboard_charts,
-    leaderboard_files,
     leaderboard_frame,
-    leaderboard_tables,
     make_leaderboard,
+    terminal_leaderboard,
+    write_leaderboard_files,
+    write_leaderboard_markdown,
     write_leaderboard_page,
-    write_leaderboard_table,
 )
 from debias_pipeline.reporting.leaderboard import LeaderboardRow
 
@@ -196,13 +196,13 @@ def test_accuracies_based_on_few_images_are_marked_everywhere() -> None:
     row = row_of(board, "2pct", "disent", "selected")
     assert (row["support_mean"], row["reliable"]) == (10, False)
     assert row_of(board, "2pct", "disent", "last")["reliable"] is True
-    page, markdown = write_leaderboard_page(board, {}, []), write_leaderboard_table(board)
+    page, markdown = write_leaderboard_page(board, {}, []), write_leaderboard_markdown(board)
     assert Table(page, "cmnist-accuracy", "selected").rows[1][1].startswith("85.0 ± 5.0?")
     for text in (page, markdown):
         assert re.search(r"fewer than 30 conflicting.*10 \(2pct disent\)", text)
     assert "| 85.0 ± 5.0?, median 85.0 |" in markdown
     console = Console(width=80, file=io.StringIO())
-    console.print(leaderboard_tables(board))
+    console.print(terminal_leaderboard(board))
     assert "85.0 ± 5.0?" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
@@ -262,7 +262,7 @@ def test_text_from_data_stays_text() -> None:
     page = page_of(board, mlflow_ui="http://127.0.0.1:5000", charts=charts)
     assert "<script>alert" not in page
     assert "http://127.0.0.1:5000/#/experiments/..%2F1/runs/%22%3E%3Cscript%3E" in links(page)
-    text = write_leaderboard_table(made(*cells, failed("other", "a | b\n\n# c")))
+    text = write_leaderboard_markdown(made(*cells, failed("other", "a | b\n\n# c")))
     assert "<script" not in text.replace("\\<", "")
     assert r"2pct other failed: a \| b \# c" in text
 
@@ -293,7 +293,7 @@ def test_the_bias_attribute_of_the_trials_is_named() -> None:
     trial.metrics["bias_name"] = "left+right"
     leaderboard = made(trial)
     assert {row["bias_name"] for row in leaderboard["rows"]} == {"left+right"}
-    assert "Each trial: bias attribute left+right; " in write_leaderboard_table(leaderboard)
+    assert "Each trial: bias attribute left+right; " in write_leaderboard_markdown(leaderboard)
 
 
 def test_headline_is_that_of_the_data_set() -> None:
@@ -302,11 +302,11 @@ def test_headline_is_that_of_the_data_set() -> None:
         TrialResult("bffhq", "2pct", "disent"),
     )
     assert {row["headline"] for row in leaderboard["rows"]} == {"conflicting_accuracy"}
-    assert "### bffhq: conflicting accuracy in %" in write_leaderboard_table(leaderboard)
+    assert "### bffhq: conflicting accuracy in %" in write_leaderboard_markdown(leaderboard)
 
 
 def test_markdown_is_the_same_table(leaderboard: dict[str, Any]) -> None:
-    text = write_leaderboard_table(leaderboard)
+    text = write_leaderboard_markdown(leaderboard)
     assert f"difference in points. {IN_WORDS}." in text
     lines = text.splitlines()
     assert lines[0] == "### cmnist: unbiased accuracy in %"
@@ -324,7 +324,7 @@ def test_markdown_is_the_same_table(leaderboard: dict[str, Any]) -> None:
 
 
 def test_the_files_have_all_values_and_the_tables(leaderboard: dict[str, Any]) -> None:
-    files = leaderboard_files(leaderboard)
+    files = write_leaderboard_files(leaderboard)
     assert list(files) == ["leaderboard.csv", "leaderboard.md", "leaderboard.tex"]
     values = pd.read_csv(io.StringIO(files["leaderboard.csv"]))
     expected = leaderboard_frame(leaderboard)
@@ -362,7 +362,7 @@ def test_data_sets_with_values_have_a_figure(leaderboard: dict[str, Any]) -> Non
 @pytest.mark.parametrize("width", [80, 120])
 def test_terminal_table_fits(leaderboard: dict[str, Any], width: int) -> None:
     console = Console(width=width, file=io.StringIO(), legacy_windows=False)
-    console.print(leaderboard_tables(leaderboard))
+    console.print(terminal_leaderboard(leaderboard))
     assert f"† {IN_WORDS}" in " ".join(console.file.getvalue().split())  # type: ignore[attr-defined]
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert all(len(line.rstrip()) <= width for line in text.splitlines())
@@ -405,10 +405,10 @@ def test_accuracy_on_a_test_split_that_may_be_biased_is_not_called_unbiased(
     )
     figures = draw_leaderboard_figures(leaderboard)
     console = Console(width=100, file=io.StringIO())
-    console.print(leaderboard_tables(leaderboard))
+    console.print(terminal_leaderboard(leaderboard))
     for text in (
         write_leaderboard_page(leaderboard, figures, []),
-        write_leaderboard_table(leaderboard),
+        write_leaderboard_markdown(leaderboard),
         console.file.getvalue(),  # type: ignore[attr-defined]
     ):
         assert "Unbiased" not in text

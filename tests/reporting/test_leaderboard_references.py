@@ -12,11 +12,11 @@ from rich.console import Console
 from debias_pipeline.reporting import (
     Leaderboard,
     TrialResult,
-    leaderboard_tables,
     make_leaderboard,
+    terminal_leaderboard,
     write_leaderboard_latex,
+    write_leaderboard_markdown,
     write_leaderboard_page,
-    write_leaderboard_table,
 )
 
 ORIGIN = "commit 0123456789ab, 2 cores, x86_64, cpu, 2026-11-26"
@@ -32,7 +32,7 @@ def reference(method: str, per_seed: list[float], images: str = "a", **trial: An
 
 def printed(leaderboard: Leaderboard, width: int = 100) -> str:
     console = Console(width=width, file=io.StringIO())
-    console.print(leaderboard_tables(leaderboard))
+    console.print(terminal_leaderboard(leaderboard))
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
@@ -45,7 +45,7 @@ def test_a_reference_is_marked_everywhere_and_not_counted_as_a_trial() -> None:
             replace(reference("rwg", [0.7, 0.8, 0.9]), bias_labels="training"),
         ]
     )
-    page, markdown = write_leaderboard_page(board, {}, []), write_leaderboard_table(board)
+    page, markdown = write_leaderboard_page(board, {}, []), write_leaderboard_markdown(board)
     name, accuracy = Table(page, "cmnist-accuracy", "last").rows[2]
     assert name.startswith("lff")
     assert accuracy.startswith("50.0 ± 10.0ᴿ")
@@ -82,7 +82,7 @@ def test_values_of_four_percents_and_their_places_stay_whole_in_the_terminal() -
 
 def test_without_references_nothing_is_said_of_them() -> None:
     board = make_leaderboard([own("mine", [0.5, 0.6, 0.7])])
-    for text in (write_leaderboard_table(board), printed(board)):
+    for text in (write_leaderboard_markdown(board), printed(board)):
         assert "eference" not in text
         assert "Place" not in text
 
@@ -100,7 +100,7 @@ def test_a_reference_is_tested_only_where_seeds_and_images_form_pairs(
     assert comparison["against"][0]["seeds"] == tested
     # It is not called the best if one of the others could not be tested.
     assert comparison["is_best"] is bool(tested)
-    text = write_leaderboard_table(board)
+    text = write_leaderboard_markdown(board)
     assert ("not tested against lff" in text) is (tested == 0)
     assert ("lff on other images at 2pct" in text) is (images == "b")
 
@@ -121,7 +121,7 @@ def test_a_trial_reproduces_its_reference_inside_the_prediction_interval(
     row = board["rows"][0]
     assert row["reproduces"] is reproduces
     assert row["expected_low"] == pytest.approx(-0.151310, abs=1e-6)
-    for text in (write_leaderboard_table(board), printed(board, 300)):
+    for text in (write_leaderboard_markdown(board), printed(board, 300)):
         assert words in text.replace("-15.1", "−15.1")
 
 
@@ -129,7 +129,7 @@ def test_a_reference_of_one_seed_has_no_spread_to_compare_with() -> None:
     expected: Any = make_metrics("lff", [0.2], seeds=(0,))
     board = make_leaderboard([replace(own("lff", [0.1, 0.2, 0.3]), reference=expected)])
     assert board["rows"][0]["reproduces"] is None
-    assert "its reference" not in write_leaderboard_table(board)
+    assert "its reference" not in write_leaderboard_markdown(board)
 
 
 def test_latex_has_a_table_per_rule_and_escapes_names() -> None:

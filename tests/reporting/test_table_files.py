@@ -10,7 +10,7 @@ from made_up_runs import Run, with_names
 
 from debias_pipeline.names import METRICS
 from debias_pipeline.reporting import write_comparison_report, write_method_report
-from debias_pipeline.reporting.table_files import PageTable, table_files
+from debias_pipeline.reporting.table_files import PageTable, write_table_files
 from debias_pipeline.selection_rules import SELECTION_RULES
 
 
@@ -40,12 +40,16 @@ def test_values_of_a_comparison_are_those_of_the_metrics(vanilla: Run, disent: R
                 assert row[f"{name}_mean"] == pytest.approx(selected[name]["mean"])
                 assert row[f"{name}_std"] == pytest.approx(selected[name]["std"])
     last = disent.metrics["checkpoints"]["last"]["accuracy"]
-    text = f"{100 * last['mean']:.1f} ± {100 * last['std']:.1f}"
-    assert f"| disent | last | {text} |" in files["accuracy.md"]
-    assert (
-        f"disent & last & {text.replace('±', chr(36) + chr(92) + 'pm' + chr(36))} &"
-        in (files["accuracy.tex"])
-    )
+    mean, std = (f"{100 * last[name]:.1f}" for name in ("mean", "std"))
+    assert f"| disent | last | {mean} ± {std} |" in files["accuracy.md"]
+    assert rf"disent & last & {mean} $\pm$ {std} &" in files["accuracy.tex"]
+
+
+def test_the_caption_explains_only_rules_that_the_table_has(disent: Run) -> None:
+    checkpoints = {**disent.metrics["checkpoints"], "best_on_test": None}
+    without = {**disent.metrics, "checkpoints": checkpoints}
+    _, files = write_comparison_report([without], {}, [], disent.data_card)
+    assert "best on test" not in files["accuracy.md"]
 
 
 def test_groups_of_a_report_are_those_of_all_rules(disent: Run) -> None:
@@ -71,10 +75,8 @@ def test_text_from_data_is_escaped_in_every_format(disent: Run) -> None:
     _, files = files_of(run)
     assert f"last,'{evil}" in files["groups.csv"]
     assert r"=1+1 \| \<b\> \& 5 %" in files["groups.md"]
-    assert (
-        r"\textbar{} \textless{}b\textgreater{} \& 5 \% \textbackslash{}input"
-        in (files["groups.tex"])
-    )
+    escaped = r"\textbar{} \textless{}b\textgreater{} \& 5 \% \textbackslash{}input"
+    assert escaped in files["groups.tex"]
 
 
 def test_an_empty_value_is_empty_in_csv_and_a_dash_elsewhere(without_bias_labels: Run) -> None:
@@ -87,7 +89,7 @@ def test_an_empty_value_is_empty_in_csv_and_a_dash_elsewhere(without_bias_labels
 
 def test_short_tables_stay_on_one_page() -> None:
     frame = pd.DataFrame({"a": ["x"], "b": ["y"], "c": ["1"]})
-    files = table_files([PageTable("small", "Small.", frame, frame)])
+    files = write_table_files([PageTable("small", "Small.", frame, frame)])
     assert r"\begin{table}[htbp]" in files["small.tex"]
     assert r"\begin{tabular}{llr}" in files["small.tex"]
     assert files["small.md"] == "Small.\n\n| a | b | c |\n|---|---|---|\n| x | y | 1 |\n"

@@ -32,9 +32,9 @@ from debias_pipeline.reporting import (
     draw_leaderboard_figures,
     find_recipe_changes,
     leaderboard_charts,
-    leaderboard_files,
     leaderboard_frame,
     make_leaderboard,
+    write_leaderboard_files,
     write_leaderboard_page,
 )
 
@@ -152,7 +152,7 @@ def rank(
     found = read_references(references)
     results = with_references(results, trials, found, parameters.get("data_seed", 0))
     leaderboard = make_leaderboard(results)
-    figures, files = draw_leaderboard_figures(leaderboard), leaderboard_files(leaderboard)
+    figures, files = draw_leaderboard_figures(leaderboard), write_leaderboard_files(leaderboard)
     page = write_leaderboard_page(
         leaderboard,
         figures,

@@ -92,11 +92,12 @@ def trials_of(parameters: Mapping[str, Any]) -> list[Trial]:
     """Return the trials of the grid in order.
 
     Args:
-        parameters: resolved parameters, see `resolve_grid`; the key `benchmark` may be missing.
+        parameters: resolved parameters, see `resolve_grid`; the key `benchmark` may be missing, or
+            describe no grid.
     """
-    if "benchmark" not in parameters:
+    grid = parameters.get("benchmark", {})
+    if "datasets" not in grid:
         return []
-    grid = parameters["benchmark"]
     seeds = tuple(range(grid["seed"], grid["seed"] + grid["seeds"]))
     trials = []
     for dataset in grid["datasets"]:

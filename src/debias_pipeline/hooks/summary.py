@@ -26,7 +26,7 @@ from debias_pipeline.reporting import (
     estimates_text,
     find_recipe_changes,
     headline_table,
-    leaderboard_tables,
+    terminal_leaderboard,
     tuning_table,
     verdict_text,
     with_shown_name,
@@ -67,7 +67,7 @@ def print_summary(pipeline: Pipeline, catalog: Catalog) -> None:
             text = estimates_text(entry.split(".")[0], estimates)
             console.print(text, soft_wrap=is_file)
     if "leaderboard_json" in outputs:
-        console.print(leaderboard_tables(catalog.load("leaderboard_json")))
+        console.print(terminal_leaderboard(catalog.load("leaderboard_json")))
     tuning = catalog.load(f"{TUNE}.tuning") if f"{TUNE}.tuning" in outputs else None
     if tuning:
         console.print(tuning_table(tuning))

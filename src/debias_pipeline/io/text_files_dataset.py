@@ -21,7 +21,7 @@ class TextFilesDataset(FileDataset[dict[str, str]]):
     do not exist.
     """
 
-    SUFFIX: ClassVar = ""  # follows the names
+    SUFFIX: ClassVar[str] = ""  # follows the names
 
     def load(self) -> dict[str, str]:
         """Return text by name.
@@ -73,7 +73,7 @@ class TextFilesDataset(FileDataset[dict[str, str]]):
 class FiguresDataset(TextFilesDataset):
     """Figures by name, as .svg files."""
 
-    SUFFIX = ".svg"
+    SUFFIX: ClassVar[str] = ".svg"
 
     def preview(self) -> ImagePreview:
         """Return the first figure, which is the main one, for Kedro-Viz; empty if there is none."""

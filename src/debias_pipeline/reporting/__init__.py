@@ -29,9 +29,9 @@ from debias_pipeline.reporting.leaderboard import (
 )
 from debias_pipeline.reporting.leaderboard_chart import leaderboard_charts
 from debias_pipeline.reporting.leaderboard_files import (
-    leaderboard_files,
+    write_leaderboard_files,
     write_leaderboard_latex,
-    write_leaderboard_table,
+    write_leaderboard_markdown,
 )
 from debias_pipeline.reporting.leaderboard_page import write_leaderboard_page
 from debias_pipeline.reporting.method_figures import draw_figures
@@ -46,8 +46,8 @@ from debias_pipeline.reporting.suspect_section import first_suspects_in_words, s
 from debias_pipeline.reporting.terminal import (
     estimates_text,
     headline_table,
-    leaderboard_tables,
     plain_table,
+    terminal_leaderboard,
     tuning_table,
     verdict_text,
 )
@@ -91,9 +91,7 @@ __all__ = [
     "first_suspects_in_words",
     "headline_table",
     "leaderboard_charts",
-    "leaderboard_files",
     "leaderboard_frame",
-    "leaderboard_tables",
     "make_leaderboard",
     "method_charts",
     "misclassified",
@@ -101,6 +99,7 @@ __all__ = [
     "read_about",
     "run_command",
     "suspect_section",
+    "terminal_leaderboard",
     "title_of",
     "training_command",
     "tuning_table",
@@ -110,8 +109,9 @@ __all__ = [
     "write_audit_report",
     "write_comparison_report",
     "write_index_page",
+    "write_leaderboard_files",
     "write_leaderboard_latex",
+    "write_leaderboard_markdown",
     "write_leaderboard_page",
-    "write_leaderboard_table",
     "write_method_report",
 ]

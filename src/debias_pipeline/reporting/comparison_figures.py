@@ -236,11 +236,11 @@ def _draw_data_set(rows: Sequence[LeaderboardRow]) -> str:
 
 
 def _legend(axes: "Axes", rows: Sequence[LeaderboardRow]) -> "list[Artist]":
+    from matplotlib.lines import Line2D
+
     handles, _ = axes.get_legend_handles_labels()
     if all(row["published"] is None for row in rows):
         return list(handles)
-    from matplotlib.lines import Line2D
-
     hollow = Line2D([], [], marker="o", mfc="none", mec=NEUTRAL, linewidth=0, label="published")
     return [*handles, hollow]
 

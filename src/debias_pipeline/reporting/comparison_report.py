@@ -7,7 +7,7 @@ from typing import Final
 from debias_pipeline.names import Metric
 from debias_pipeline.published import (
     PublishedAccuracy,
-    shown_accuracy,
+    shown_accuracies,
     source_in_words,
     sources_by_method,
 )
@@ -17,6 +17,7 @@ from debias_pipeline.reporting.conditions import (
     COST_EXPLAINED,
     bias_labels_text,
     is_oracle,
+    name_with_oracle,
 )
 from debias_pipeline.reporting.index_page import COMPARISON, about_methods
 from debias_pipeline.reporting.leaderboard_sections import verdict_in_words
@@ -44,7 +45,7 @@ from debias_pipeline.reporting.pages import (
 from debias_pipeline.reporting.provenance import provenance
 from debias_pipeline.reporting.recipe_changes import RecipeChange
 from debias_pipeline.reporting.significance import CORRECTION, TEST, find_best
-from debias_pipeline.reporting.table_files import accuracy_tables, table_files
+from debias_pipeline.reporting.table_files import accuracy_tables, write_table_files
 from debias_pipeline.reporting.text import cost_text, evidence_text, percentage, points
 from debias_pipeline.selection_rules import LAST, SELECTION_RULES, SelectionRule
 
@@ -103,14 +104,10 @@ def write_comparison_report(
     """
     if not metrics:
         raise ValueError("metrics=[] is empty; a comparison needs at least one method")
-    shown = {
-        name: accuracy
-        for name, each in (published or {}).items()
-        if (accuracy := shown_accuracy(each, metrics[0]["headline"]))
-    }
+    shown = shown_accuracies(published or {}, metrics[0]["headline"])
     baseline, changes_of = metrics[0], changes_of or {}
     charts = {name: chart for name, chart in (charts or {}).items() if name in figures}
-    sentences, files = findings(metrics), table_files(accuracy_tables(metrics))
+    sentences, files = findings(metrics), write_table_files(accuracy_tables(metrics))
     page = render(
         "comparison_report.html.jinja",
         scripts=page_scripts(with_charts=bool(charts)),
@@ -224,7 +221,10 @@ def findings(metrics: Sequence[Metrics]) -> list[Finding]:
 
 
 def _finding(baseline: Metrics, other: Metrics) -> Finding:
-    names = _name_in_words(other), _name_in_words(baseline)
+    other_name, baseline_name = (
+        name_with_oracle(each["method"], is_oracle(each.get("bias_labels")))
+        for each in (other, baseline)
+    )
     test_split = "the unbiased test split" if baseline.get("unbiased_test") else "the test split"
     sides = _sides(
         baseline,
@@ -234,7 +234,7 @@ def _finding(baseline: Metrics, other: Metrics) -> Finding:
     if "conflicting_accuracy" not in sides:
         sides = _sides(baseline, other, {"accuracy": test_split})
     if not sides:
-        sentence = f"{names[0]} and {names[1]} cannot be compared: an accuracy is missing."
+        sentence = f"{other_name} and {baseline_name} cannot be compared: an accuracy is missing."
         return Finding(sentence, "")
     single = [
         each["method"]
@@ -250,7 +250,9 @@ def _finding(baseline: Metrics, other: Metrics) -> Finding:
     ]
     if single:
         notes.append(f"One seed of {' and of '.join(single)}: the spread over seeds is not known.")
-    return Finding(f"{names[0]} against {names[1]}: {', '.join(sides.values())}.", " ".join(notes))
+    return Finding(
+        f"{other_name} against {baseline_name}: {', '.join(sides.values())}.", " ".join(notes)
+    )
 
 
 def _sides(baseline: Metrics, other: Metrics, compared: Mapping[Metric, str]) -> dict[Metric, str]:
@@ -276,11 +278,6 @@ def _sides(baseline: Metrics, other: Metrics, compared: Mapping[Metric, str]) ->
 def _evidence_in_words(metrics: Metrics, key: Metric) -> str:
     last = last_step(metrics)
     return evidence_text(key, last[key], evidence_of(last, key))
-
-
-def _name_in_words(metrics: Metrics) -> str:
-    is_apart = is_oracle(metrics.get("bias_labels"))
-    return f"{metrics['method']} (oracle)" if is_apart else metrics["method"]
 
 
 def _spread_in_words(difference: float, mine: OverSeeds, base: OverSeeds) -> str:

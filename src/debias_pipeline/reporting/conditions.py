@@ -37,6 +37,11 @@ def is_oracle(labels: BiasLabels | None) -> bool:
     return labels in ORACLE_LABELS
 
 
+def name_with_oracle(method: str, is_oracle: bool) -> str:
+    """Return the name of a method, with "(oracle)" after that of an oracle."""
+    return f"{method} (oracle)" if is_oracle else method
+
+
 def bias_labels_text(labels: BiasLabels | None, rule: SelectionRule | None = None) -> str:
     """Return which bias labels a result rests on: "none", "tuning", "held-out" or "training".
 

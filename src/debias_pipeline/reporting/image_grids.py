@@ -224,11 +224,11 @@ def _draw_tiles(
 
 
 def _outline(axes: "Axes", tile: _Tile, height: float) -> None:
+    from matplotlib.patches import Rectangle
+
     if tile.conflicting is None:
         return
     colour, line, width = (CONFLICTING, "-", 2.4) if tile.conflicting else (ALIGNED, "--", 1.2)
-    from matplotlib.patches import Rectangle
-
     box = Rectangle(
         (tile.x, tile.y),
         0.92,

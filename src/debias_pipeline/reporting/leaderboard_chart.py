@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from debias_pipeline.reporting.charts import ACCURACY, METHODS, Chart, Series, Table
+from debias_pipeline.reporting.conditions import name_with_oracle
 from debias_pipeline.reporting.leaderboard import Leaderboard, LeaderboardRow
 from debias_pipeline.reporting.leaderboard_references import marked
 from debias_pipeline.reporting.leaderboard_sections import is_oracle_row, percent_name
@@ -101,7 +102,7 @@ def _chart(rows: Sequence[LeaderboardRow]) -> Chart:
 
 
 def _name(row: LeaderboardRow) -> str:
-    return f"{row['method']} (oracle)" if is_oracle_row(row) else row["method"]
+    return name_with_oracle(row["method"], is_oracle_row(row))
 
 
 def _values(row: LeaderboardRow) -> tuple[Any, ...]:

@@ -9,6 +9,7 @@ from debias_pipeline.reporting.conditions import (
     BIAS_LABELS_EXPLAINED,
     COLLAPSED_EXPLAINED,
     COST_EXPLAINED,
+    name_with_oracle,
 )
 from debias_pipeline.reporting.leaderboard import (
     Leaderboard,
@@ -27,8 +28,8 @@ from debias_pipeline.reporting.leaderboard_sections import (
     sections,
 )
 from debias_pipeline.reporting.table_files import (
-    in_latex,
-    in_markdown,
+    escape_latex,
+    escape_markdown,
     latex_table,
     markdown_table,
 )
@@ -36,11 +37,11 @@ from debias_pipeline.reporting.text import duration, median_text, memory, passes
 from debias_pipeline.spreadsheets import csv_text
 
 
-def leaderboard_files(leaderboard: Leaderboard) -> dict[str, str]:
+def write_leaderboard_files(leaderboard: Leaderboard) -> dict[str, str]:
     """Return the text of the files of a leaderboard by name: all values, and tables for a paper."""
     return {
         "leaderboard.csv": csv_text(leaderboard_frame(leaderboard)),
-        "leaderboard.md": write_leaderboard_table(leaderboard),
+        "leaderboard.md": write_leaderboard_markdown(leaderboard),
         "leaderboard.tex": write_leaderboard_latex(leaderboard),
     }
 
@@ -55,7 +56,7 @@ def _frame(
     columns = ["method", "bias labels", *map(percent_name, section.percents)]
     rows = [
         [
-            escape(f"{method} (oracle)" if method in table.oracles else method),
+            escape(name_with_oracle(method, method in table.oracles)),
             escape(labels_of(table, method)),
             *(text_of(row) if row else "" for row in rows),
         ]
@@ -67,10 +68,10 @@ def _frame(
 # --- Markdown -------------------------------------------------------------------------------------
 
 
-def write_leaderboard_table(leaderboard: Leaderboard) -> str:
+def write_leaderboard_markdown(leaderboard: Leaderboard) -> str:
     """Return the leaderboard as Markdown tables, methods by percents; text from data is escaped."""
     blocks = [block for section in sections(leaderboard) for block in _section_blocks(section)]
-    return "\n\n".join([*blocks, in_markdown(explain_test(leaderboard["test"]))]) + "\n"
+    return "\n\n".join([*blocks, escape_markdown(explain_test(leaderboard["test"]))]) + "\n"
 
 
 def _section_blocks(section: Section) -> list[str]:
@@ -78,26 +79,26 @@ def _section_blocks(section: Section) -> list[str]:
     texts = (section.settings, section.warning, section.progress)
     lists = (section.recipe_banner, section.failures, [*section.references, *section.places])
     return [
-        f"### {in_markdown(section.name)}: {section.headline_name.lower()} in %",
-        in_markdown(" ".join(filter(None, texts))),
+        f"### {escape_markdown(section.name)}: {section.headline_name.lower()} in %",
+        escape_markdown(" ".join(filter(None, texts))),
         *(_bullets(each) for each in lists if each),
         *(block for table in section.tables for block in _table_blocks(section, table)),
         "**cost**: time of training and evaluation of all seeds together, peak memory, and "
         f"{COST_EXPLAINED}",
-        markdown_table(_frame(section, section.tables[0], _cost_text, in_markdown)),
-        in_markdown(BIAS_LABELS_EXPLAINED),
-        *([in_markdown(COLLAPSED_EXPLAINED)] if collapsed else []),
+        markdown_table(_frame(section, section.tables[0], _cost_text, escape_markdown)),
+        escape_markdown(BIAS_LABELS_EXPLAINED),
+        *([escape_markdown(COLLAPSED_EXPLAINED)] if collapsed else []),
     ]
 
 
 def _table_blocks(section: Section, table: RuleTable) -> list[str]:
     blocks = [
         f"**{table.rule.name}**: {table.rule.description}",
-        markdown_table(_frame(section, table, _accuracy_in_markdown, in_markdown)),
-        *(f"{in_markdown(each)}." for each in (table.collapsed, table.unreliable) if each),
+        markdown_table(_frame(section, table, _accuracy_in_markdown, escape_markdown)),
+        *(f"{escape_markdown(each)}." for each in (table.collapsed, table.unreliable) if each),
     ]
     if table.sources:
-        sources = in_markdown("; ".join(table.sources))
+        sources = escape_markdown("; ".join(table.sources))
         blocks.append(
             f"In brackets: the published accuracy and the difference in points. {sources}."
         )
@@ -109,7 +110,7 @@ def _table_blocks(section: Section, table: RuleTable) -> list[str]:
 
 
 def _bullets(texts: Iterable[str]) -> str:
-    return "\n".join(f"- {in_markdown(text)}" for text in texts)
+    return "\n".join(f"- {escape_markdown(text)}" for text in texts)
 
 
 def _accuracy_in_markdown(row: LeaderboardRow) -> str:
@@ -145,7 +146,7 @@ def write_leaderboard_latex(leaderboard: Leaderboard) -> str:
     test = explain_test(leaderboard["test"])
     tables = [
         latex_table(
-            _frame(section, table, _accuracy_in_latex, in_latex),
+            _frame(section, table, _accuracy_in_latex, escape_latex),
             _caption(section, table, test),
             f"{section.dataset}-{table.rule.key}",
         )
@@ -170,5 +171,5 @@ def _caption(section: Section, table: RuleTable, test: str) -> str:
 
 
 def _accuracy_in_latex(row: LeaderboardRow) -> str:
-    text = in_latex(accuracy_text(row))
+    text = escape_latex(accuracy_text(row))
     return f"\\textbf{{{text}}}" if row["is_best"] else text

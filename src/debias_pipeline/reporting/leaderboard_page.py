@@ -60,7 +60,7 @@ from debias_pipeline.selection_rules import SELECTION_RULES, SelectionRule
 
 _LONGEST_REASON: Final = 60  # characters in a table cell; the whole text is below the table
 # A row may have values at some percents that were measured here, and references at others.
-_ORIGINS: Final = {(False,): "own", (True,): "references", (False, True): "own and references"}
+_ORIGINS: Final = {False: "own", True: "references"}
 
 
 class _Row(NamedTuple):
@@ -77,7 +77,7 @@ class _Body(NamedTuple):
     """The rows of a table that are sorted together: those of a selection rule, oracles apart."""
 
     rule: SelectionRule
-    is_oracles: bool
+    has_oracles: bool
     rows: list[_Row]
 
 
@@ -195,20 +195,22 @@ def _bodies(
     """
     bodies = []
     for table in tables:
-        for is_oracles in (False, True):
+        for has_oracles in (False, True):
             rows = [
                 _Row(method, percent, labels_of(table, method), _origin(of_method), cells)
                 for method, of_method in table.rows
-                if (method in table.oracles) == is_oracles
+                if (method in table.oracles) == has_oracles
                 for percent, cells in rows_of(of_method)
             ]
             if rows:
-                bodies.append(_Body(table.rule, is_oracles, rows))
+                bodies.append(_Body(table.rule, has_oracles, rows))
     return bodies
 
 
 def _origin(rows: Sequence[LeaderboardRow | None]) -> str:
-    return _ORIGINS[tuple(sorted({bool(row.get("reference")) for row in rows if row}))]
+    """Return the values of a row for the filter: own, references, or both with a bar between."""
+    found = {bool(row.get("reference")) for row in rows if row}
+    return "|".join(_ORIGINS[each] for each in sorted(found))
 
 
 def _figure_text(section: Section) -> FigureText:

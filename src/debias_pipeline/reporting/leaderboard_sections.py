@@ -192,7 +192,8 @@ def _finding(
         )
     if not parts:
         return ""
-    oracles = ", oracles left out" if any(map(is_oracle_row, rows)) else ""
+    left_out = any(is_oracle_row(row) and row["mean"] is not None for row in rows)
+    oracles = ", oracles left out" if left_out else ""
     return f"Highest mean {headline_name.lower()} after the last step{oracles}: {'; '.join(parts)}."
 
 

@@ -41,7 +41,7 @@ from debias_pipeline.reporting.plots import groups_of_bias
 from debias_pipeline.reporting.provenance import provenance
 from debias_pipeline.reporting.recipe_changes import RecipeChange
 from debias_pipeline.reporting.suspect_section import SuspectSection
-from debias_pipeline.reporting.table_files import accuracy_tables, group_table, table_files
+from debias_pipeline.reporting.table_files import accuracy_tables, group_table, write_table_files
 from debias_pipeline.reporting.text import (
     DASH,
     attribute_name,
@@ -169,7 +169,7 @@ def write_method_report(
     charts = {name: chart for name, chart in (charts or {}).items() if name in figures}
     keys = _key_values(metrics)
     shown = shown_accuracy(published_accuracy, metrics["headline"])
-    files = table_files(
+    files = write_table_files(
         [
             *accuracy_tables([metrics]),
             *([group_table(group_accuracy, groups, data_card)] if groups else []),

@@ -58,6 +58,7 @@ _SETTINGS: Final = {
 _drawing = threading.RLock()
 
 _MOST_WRITTEN: Final = 12  # numbers do not fit into a heat map with more rows or columns
+
 # --- Style and output -----------------------------------------------------------------------------
 
 

@@ -245,6 +245,8 @@ def _explained(
 
 def _overlaid(pixels: Pixels, evidence: npt.NDArray[np.float32]) -> str:
     """Return the address of the image in grey, with the parts that speak for a label in colour."""
+    import matplotlib
+
     height, width = pixels.shape[:2]
     scale = _LONGEST_SIDE / max(height, width)
     size = max(1, round(scale * width)), max(1, round(scale * height))
@@ -253,8 +255,6 @@ def _overlaid(pixels: Pixels, evidence: npt.NDArray[np.float32]) -> str:
     strength = np.clip(evidence, 0, None)
     strength = strength / max(float(strength.max()), 1e-12)
     heat = np.asarray(Image.fromarray(strength.astype(np.float32)).resize(size, smooth))
-    import matplotlib
-
     colour = 255 * matplotlib.colormaps["inferno"](heat)[..., :3]
     base = np.repeat(0.5 * np.asarray(grey, dtype=np.float32)[..., None] + 30, 3, axis=2)
     blended = base + heat[..., None] * 0.8 * (colour - base)

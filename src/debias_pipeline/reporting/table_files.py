@@ -58,12 +58,12 @@ _GROUP_COLUMNS: Final[Mapping[str, str]] = {
 }
 
 
-def in_markdown(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """Return text on one line in which nothing is Markdown or HTML or ends a table cell."""
     return re.sub(r"([\\`*_\[\]<>|&#])", r"\\\1", " ".join(text.split()))
 
 
-def in_latex(text: str) -> str:
+def escape_latex(text: str) -> str:
     """Return text on one line in which nothing is a command of LaTeX."""
     return " ".join(text.split()).translate(_ESCAPES)
 
@@ -89,7 +89,7 @@ def latex_table(frame: pd.DataFrame, caption: str, name: str) -> str:
         index=False,
         escape=False,
         column_format="l" * _NAMES + "r" * (frame.shape[1] - _NAMES),
-        caption=in_latex(caption),
+        caption=escape_latex(caption),
         label=f"tab:{name}".replace("_", "-"),
         longtable=is_long,
         position=None if is_long else "htbp",
@@ -114,15 +114,17 @@ class PageTable:
     texts: pd.DataFrame
 
 
-def table_files(tables: Iterable[PageTable]) -> dict[str, str]:
+def write_table_files(tables: Iterable[PageTable]) -> dict[str, str]:
     """Return the text of a CSV, a Markdown and a LaTeX file for each table, by name of the file."""
     files = {}
     for table in tables:
         markdown, latex = (
-            table.texts.rename(columns=escape).map(escape) for escape in (in_markdown, in_latex)
+            table.texts.rename(columns=escape).map(escape)
+            for escape in (escape_markdown, escape_latex)
         )
         files[f"{table.name}.csv"] = csv_text(table.values)
-        files[f"{table.name}.md"] = f"{in_markdown(table.caption)}\n\n{markdown_table(markdown)}\n"
+        caption = escape_markdown(table.caption)
+        files[f"{table.name}.md"] = f"{caption}\n\n{markdown_table(markdown)}\n"
         files[f"{table.name}.tex"] = latex_table(latex, table.caption, table.name)
     return files
 
@@ -152,9 +154,10 @@ def accuracy_tables(metrics: Sequence[Metrics]) -> list[PageTable]:
         if (selected := each["checkpoints"].get(rule.key))
     )
     columns = metrics_with_headline_first(first["headline"], first.get("unbiased_test"))
+    has_leaking_rule = any(each["checkpoints"].get(BEST_ON_TEST.key) for each in metrics)
     notes = [
         f"{title}: accuracy on the test split {spread}",
-        f"{BEST_ON_TEST.name}: {BEST_ON_TEST.description}",
+        *([f"{BEST_ON_TEST.name}: {BEST_ON_TEST.description}"] if has_leaking_rule else []),
         *unreliable_rules(metrics),
         *collapsed_sentences(metrics),
     ]

@@ -11,7 +11,7 @@ from rich.text import Text
 from debias_pipeline.names import DONE, Metric
 from debias_pipeline.published import (
     PublishedAccuracy,
-    shown_accuracy,
+    shown_accuracies,
     source_in_words,
     sources_by_method,
 )
@@ -161,11 +161,7 @@ def headline_table(
     if not metrics:
         raise ValueError("metrics=[] is empty; a table needs the metrics of at least one method")
     first = metrics[0]
-    shown = {
-        name: accuracy
-        for name, each in published.items()
-        if (accuracy := shown_accuracy(each, first["headline"]))
-    }
+    shown = shown_accuracies(published, first["headline"])
     table = plain_table(
         f"{title_of(first)}: test accuracy in %",
         caption=_caption(metrics, shown, data_card, changes_of or {}, records or {}),
@@ -331,7 +327,7 @@ def _ranked(data_card: DataCard) -> str:
 # --- The leaderboard ------------------------------------------------------------------------------
 
 
-def leaderboard_tables(leaderboard: Leaderboard) -> Group:
+def terminal_leaderboard(leaderboard: Leaderboard) -> Group:
     """Return a table per data set with the headline metric in per cent.
 
     Four percents fit 80 columns; values with marks may break at a space there.

@@ -270,18 +270,20 @@
     const count = make("span", { className: "quiet" });
     const rowsOf = all("tbody tr:not(.section)", table);
     const wanted = {};
+    // A row may have several values.
+    const valuesOf = (row, key) => row.dataset[key].split("|");
     const filter = () => {
       const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
       rowsOf.forEach((row) => {
         const parts = [...row.cells].slice(0, 3).map((cell) => cell.textContent.toLowerCase());
-        const differs = Object.entries(wanted).some(([key, value]) => value && row.dataset[key] !== value);
+        const differs = Object.entries(wanted).some(([key, value]) => value && !valuesOf(row, key).includes(value));
         row.hidden = differs || !words.every((word) => parts.some((part) => part.includes(word)));
       });
       const shown = rowsOf.filter((row) => !row.parentElement.hidden);
       count.textContent = `${shown.filter((row) => !row.hidden).length} of ${shown.length} ${table.dataset.rows}`;
     };
     const choices = Object.entries(JSON.parse(table.dataset.filters ?? "{}")).flatMap(([key, name]) => {
-      const values = [...new Set(rowsOf.map((row) => row.dataset[key]))];
+      const values = [...new Set(rowsOf.flatMap((row) => valuesOf(row, key)))];
       const options = [["", "all"], ...values.map((value) => [value, value])];
       return values.length > 1 ? [select(name, options, (value) => ((wanted[key] = value), filter()))] : [];
     });
@@ -341,7 +343,6 @@
     const tiles = all("li", dialog.tile.parentElement).filter((each) => !each.hidden);
     open(tiles[(tiles.indexOf(dialog.tile) + by + tiles.length) % tiles.length]);
   }
-
 
   // Write the text of the chosen seed into a line; return whether the seed shows the element.
   function followSeed(element, line) {
