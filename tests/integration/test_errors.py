@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from kedro.framework.project import pipelines
 from PIL import Image
 from throwaway_project import Outcome, Project, make_project
 
@@ -136,11 +135,6 @@ def test_an_unknown_pipeline(option: str, refusal: Callable[..., str]):
 )
 def test_a_choice_of_nodes_that_are_not_there(option: str, part: str, refusal: Callable[..., str]):
     assert part in refusal(option)
-
-
-def test_a_run_without_a_pipeline_creates_no_other_pipeline(refusal: Callable[..., str]):
-    refusal("--nodes=no_such_node")
-    assert set(pipelines) == {"__default__"}
 
 
 def test_a_load_version_of_what_the_pipeline_does_not_read(refusal: Callable[..., str]):
