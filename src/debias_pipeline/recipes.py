@@ -154,8 +154,9 @@ def resolve_method(
         config: `recipe_defaults`, `published_sources` and a block per method; see `check_files`.
         percent: such as 2pct.
         overrides: fields changed by the user; those that the method does not have are ignored.
-        data_options: additional options of the data set. If they make other data than that of
-            papers (see `DataOptions.published_options`), there are no published accuracies.
+        data_options: additional options of the data set; those left out have their defaults. If
+            they make other data than that of papers (see `DataOptions.published_options`), there
+            are no published accuracies.
         prefix: of the overrides where the user writes them.
 
     Returns:
@@ -170,7 +171,7 @@ def resolve_method(
     block = config.get(method, {})
     options = get_dataset(dataset).options_type
     is_default = all(
-        data_options[name] == field.default
+        data_options.get(name, field.default) == field.default
         for name, field in options.model_fields.items()
         if name not in options.published_options
     )

@@ -2,6 +2,7 @@
 
 import getpass
 import json
+import os
 import shutil
 import socket
 import sys
@@ -63,8 +64,6 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.state = folder, SendState()
-        # Whether this process created it.
-        self.is_own = False
         self._file = folder / "records.jsonl"
         self._lock = FileLock(folder / "lock", timeout=0, thread_local=False)
         self._ended = False
@@ -85,7 +84,6 @@ class Journal:
         journal.folder.mkdir(parents=True)
         journal._lock.acquire()
         journal.append(START, host=socket.gethostname(), context=_context(), **start)
-        journal.is_own = True
         return journal
 
     @property
@@ -232,16 +230,19 @@ def read_state(folder: Path) -> SendState:
 
 
 def _context() -> dict[str, str]:
-    """Return the tags by which MLflow shows who started which program.
+    """Return the tags by which MLflow shows who started which program, and MLFLOW_RUN_CONTEXT.
 
-    They are for a run that another process sends. MLflow looks up more of them, such as those of a
-    notebook, but only for the process that asks.
+    MLflow's own function imports IPython, which Python may refuse in the sending thread while the
+    main thread imports it too.
     """
     program = next(iter(sys.argv), "") or "<console>"
     tags = {"mlflow.source.name": program, "mlflow.source.type": "LOCAL"}
     # A container may run as a user without a name; ImportError is raised on Windows.
     with suppress(ImportError, KeyError, OSError):
-        tags["mlflow.user"] = getpass.getuser()
+        tags["mlflow.user"] = os.environ.get("MLFLOW_TRACKING_USERNAME") or getpass.getuser()
+    with suppress(AttributeError, ValueError):
+        given = json.loads(os.environ.get("MLFLOW_RUN_CONTEXT", "{}"))
+        tags |= {name: str(value) for name, value in given.items()}
     return tags
 
 

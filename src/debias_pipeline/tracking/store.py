@@ -32,7 +32,6 @@ from mlflow.entities import (
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 from mlflow.models.model import MLMODEL_FILE_NAME
-from mlflow.tracking.context.registry import resolve_tags
 from mlflow.types import Schema, TensorSpec
 from mlflow.utils.file_utils import local_file_uri_to_path
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID
@@ -58,7 +57,6 @@ from debias_pipeline.tracking.journal import (
     NotSendableError,
     read_state,
 )
-from debias_pipeline.tracking.run import valid_tags
 from debias_pipeline.tracking.settings import Destination
 
 logger = logging.getLogger(__name__)
@@ -201,11 +199,8 @@ class Store:
                 return run
         journal.update_state(attempted=True)
         # Journals of earlier versions have no context.
-        context = valid_tags(resolve_tags()) if journal.is_own else fields.get("context", {})
-        tags = {
-            name: value[:MAX_TAG_VAL_LENGTH]
-            for name, value in {**context, **fields["tags"]}.items()
-        }
+        given = {**fields.get("context", {}), **fields["tags"]}
+        tags = {name: value[:MAX_TAG_VAL_LENGTH] for name, value in given.items()}
         tags[KEY_TAG] = journal.key
         if parent_id:
             tags[MLFLOW_PARENT_RUN_ID] = parent_id
