@@ -1,7 +1,7 @@
 """Write made-up images in the layout of a published data set, to try and time its ingestion.
 
-    python docs/made_up_sets.py waterbirds /tmp/raw   # the published number of images
-    python docs/made_up_sets.py celeba /tmp/raw --images 2000
+    python docs/made_up_sets.py waterbirds ../made_up   # the published number of images
+    python docs/made_up_sets.py celeba ../made_up --images 2000
 
 Number, size and format of the files are those of the published set; each image has its own pattern
 of blurred colours. bffhq and dogs_and_cats have one percent.

@@ -64,7 +64,7 @@ _ORIGINS: Final = {False: "own", True: "references"}
 
 
 class _Row(NamedTuple):
-    """A row of a table: names, what it is filtered by, and its other cells."""
+    """A row of a table: its names, the values by which it is filtered, and its other cells."""
 
     method: str
     percent: str
@@ -208,7 +208,7 @@ def _bodies(
 
 
 def _origin(rows: Sequence[LeaderboardRow | None]) -> str:
-    """Return the values of a row for the filter: own, references, or both with a bar between."""
+    """Return where the results of a row come from: "own", "references" or "own|references"."""
     found = {bool(row.get("reference")) for row in rows if row}
     return "|".join(_ORIGINS[each] for each in sorted(found))
 

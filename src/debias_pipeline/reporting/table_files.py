@@ -200,8 +200,9 @@ def group_table(
     values["checkpoint"] = [SELECTION_RULES[key].name for key in values["checkpoint"]]
     attributes: tuple[Attribute, ...] = ("label", "bias")
     for attribute in attributes:
-        names = [attribute_name(data_card, attribute, value) for value in values[attribute]]
-        values[attribute] = names
+        values[attribute] = [
+            attribute_name(data_card, attribute, value) for value in values[attribute]
+        ]
     texts = pd.DataFrame({name: [row[key] for row in rows] for key, name in _GROUP_COLUMNS.items()})
     caption = f"{title_of(data_card)}: accuracy by group, {LAST.name}, the worst group first."
     return PageTable("groups", caption, values, texts)

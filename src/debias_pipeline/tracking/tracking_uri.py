@@ -1,4 +1,4 @@
-"""Set the store that calls of `mlflow` in this process use, before MLflow is imported."""
+"""Choose where calls of `mlflow` in this process keep runs, before MLflow is imported."""
 
 import os
 import sys
@@ -16,9 +16,9 @@ _uri = ""
 
 
 def set_tracking_uri(uri: str) -> None:
-    """Set the store that calls of `mlflow` in this process use, without importing MLflow.
+    """Choose where calls of `mlflow` in this process keep runs, without importing MLflow.
 
-    If MLflow is not imported yet, the store is set as soon as any thread imports it, also for code
+    If MLflow is not imported yet, the URI is set as soon as any thread imports it, also for code
     that is not part of this project.
     """
     global _uri
@@ -33,9 +33,9 @@ def set_tracking_uri(uri: str) -> None:
 
 
 def _apply_to(mlflow: ModuleType) -> None:
-    """Set the store, and restore the variable that MLflow sets too.
+    """Set MLflow's tracking URI, but not the environment variable, which MLflow sets too.
 
-    The next session in this process would read the variable as the user's.
+    The next session in this process would take the variable for the user's.
     """
     before = os.environ.get(URI_VARIABLE)
     mlflow.set_tracking_uri(_uri)
@@ -46,7 +46,7 @@ def _apply_to(mlflow: ModuleType) -> None:
 
 
 class _MlflowFinder(MetaPathFinder):
-    """Finds MLflow as Python does, and sets the store while other threads still wait for it."""
+    """Finds MLflow as Python does, and sets the URI before its import ends in any thread."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
