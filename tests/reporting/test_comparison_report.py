@@ -51,7 +51,7 @@ def test_different_numbers_of_seeds_are_shown_by_method(one_seed: Run, disent: R
 
 def test_comparison_of_no_methods_raises(disent: Run) -> None:
     with pytest.raises(ValueError, match="at least one method"):
-        write_comparison_report([], {}, [], disent.data_card)
+        write_comparison_report([], {}, {}, disent.data_card)
 
 
 @pytest.mark.slow

@@ -12,12 +12,16 @@ from rich.console import Console
 
 from debias_pipeline.hooks.summary import print_summary
 from debias_pipeline.published import PublishedAccuracy
-from debias_pipeline.reporting import RecipeChange, headline_table, make_leaderboard
+from debias_pipeline.reporting import MethodResult, RecipeChange, headline_table, make_leaderboard
 
 
 def rendered(runs: list[Run], published: dict[str, list[PublishedAccuracy]], width: int) -> str:
     console = Console(width=width, file=io.StringIO(), legacy_windows=False)
-    console.print(headline_table([run.metrics for run in runs], published, runs[0].data_card))
+    results = [
+        MethodResult(run.metrics, published=published.get(run.metrics["method"], []))
+        for run in runs
+    ]
+    console.print(headline_table(results, runs[0].data_card))
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert all(len(line.rstrip()) <= width for line in text.splitlines())
     return text
@@ -93,7 +97,7 @@ def test_names_are_not_markup(disent: Run) -> None:
 
 def test_table_of_no_methods_raises() -> None:
     with pytest.raises(ValueError, match="at least one method"):
-        headline_table([], {}, {})
+        headline_table([], {})
 
 
 def test_few_images_have_their_number_and_an_interval(one_seed: Run) -> None:
@@ -108,8 +112,8 @@ def test_few_images_have_their_number_and_an_interval(one_seed: Run) -> None:
 def test_another_recipe_and_the_name_of_the_data_are_shown(one_seed: Run) -> None:
     run = replace(one_seed, metrics={**one_seed.metrics, "title": "my_photos"})
     console = Console(width=80, file=io.StringIO())
-    changes = {"disent": [RecipeChange("steps", 2000, 40)]}
-    console.print(headline_table([run.metrics], {}, run.data_card, changes))
+    result = MethodResult(run.metrics, recipe_changes=[RecipeChange("steps", 2000, 40)])
+    console.print(headline_table([result], run.data_card))
     text = " ".join(console.file.getvalue().split())  # type: ignore[attr-defined]
     assert "my_photos" in text
     assert "2pct" not in text

@@ -21,6 +21,7 @@ from debias_pipeline.pipelines.audit import AUDIT
 from debias_pipeline.pipelines.evaluation import PRETRAINED
 from debias_pipeline.records import Metrics, TrainingRecord
 from debias_pipeline.reporting import (
+    MethodResult,
     RecipeChange,
     default_recipe,
     estimates_text,
@@ -99,18 +100,19 @@ def print_summary(pipeline: Pipeline, catalog: Catalog) -> None:
 def _headline_table(
     namespaces: Sequence[str], catalog: Catalog, parameters: Mapping[str, Any]
 ) -> Table:
-    metrics, published, changes_of = [], {}, {}
-    records: dict[str, TrainingRecord] = {}
+    results = []
     for namespace in namespaces:
-        of_method = catalog.load(f"{namespace}.metrics")
-        shown = with_shown_name(of_method, namespace)
-        metrics.append(shown)
-        published[shown["method"]] = parameters[of_method["method"]]["published_accuracy"]
+        metrics = catalog.load(f"{namespace}.metrics")
         record = cast(TrainingRecord, load_or_none(catalog, f"{namespace}.training_record") or {})
-        records[shown["method"]] = record
-        changes = _recipe_changes(record, parameters, of_method)
-        changes_of[shown["method"]] = changes
-    return headline_table(metrics, published, catalog.load("data_card"), changes_of, records)
+        results.append(
+            MethodResult(
+                with_shown_name(metrics, namespace),
+                record,
+                parameters[metrics["method"]]["published_accuracy"],
+                _recipe_changes(record, parameters, metrics),
+            )
+        )
+    return headline_table(results, catalog.load("data_card"))
 
 
 def _recipe_changes(

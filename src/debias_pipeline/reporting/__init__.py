@@ -35,7 +35,8 @@ from debias_pipeline.reporting.leaderboard_files import (
 )
 from debias_pipeline.reporting.leaderboard_page import write_leaderboard_page
 from debias_pipeline.reporting.method_figures import draw_figures
-from debias_pipeline.reporting.method_report import write_method_report
+from debias_pipeline.reporting.method_report import MethodSections, write_method_report
+from debias_pipeline.reporting.metric_table import MethodResult
 from debias_pipeline.reporting.recipe_changes import (
     RecipeChange,
     changes_in_words,
@@ -69,6 +70,8 @@ __all__ = [
     "COMPARISON",
     "LEADERBOARD",
     "Leaderboard",
+    "MethodResult",
+    "MethodSections",
     "PageGroup",
     "RecipeChange",
     "StoredPage",

@@ -13,8 +13,8 @@ import pandas as pd
 
 from debias_pipeline.names import Metric
 from debias_pipeline.records import DataCard, Metrics
-from debias_pipeline.reporting.metric_table import last_step, metric_text
-from debias_pipeline.reporting.plots import LINES, groups_of_bias, over_seeds
+from debias_pipeline.reporting.metric_table import COMPARED, last_step, metric_text, selected_steps
+from debias_pipeline.reporting.plots import LINES, groups_of_bias, over_seeds, weights_by_image
 from debias_pipeline.selection_rules import SELECTION_RULES
 
 # The value of a switch that shows the mean of all seeds.
@@ -24,12 +24,6 @@ _CURVES: Final[tuple[tuple[Metric, str, str], ...]] = (
     ("accuracy", "all", "--overall"),
     ("aligned_accuracy", "bias-aligned", "--aligned"),
     ("conflicting_accuracy", "bias-conflicting", "--conflicting"),
-)
-_COMPARED: Final[tuple[Metric, ...]] = (
-    "accuracy",
-    "aligned_accuracy",
-    "conflicting_accuracy",
-    "worst_group_accuracy",
 )
 METHODS: Final = 6  # number of variables --method-0, …
 _DASHES: Final = dict(zip(LINES, ((), (6, 3), (7, 3, 2, 3), (2, 3)), strict=True))
@@ -148,7 +142,7 @@ def _learning_curves(metrics: Metrics, history: pd.DataFrame) -> Chart | None:
     selected = [
         (seed, rule.key, step, accuracy, rule.name)
         for rule in SELECTION_RULES.values()
-        for seed, step, accuracy in _selected_steps(metrics, rule.key)
+        for seed, step, accuracy in selected_steps(metrics, rule)
     ]
     marks = {
         "data": {"name": "selected"},
@@ -194,21 +188,6 @@ def _curve_rows(history: pd.DataFrame, column: str, name: str) -> list[tuple[Any
             for seed, step, accuracy in known.itertuples(index=False)
         ]
     return rows
-
-
-def _selected_steps(metrics: Metrics, rule: str) -> list[tuple[str, float, float]]:
-    """Return seed, step and accuracy of the step that a rule selects for each seed."""
-    selected = metrics["checkpoints"].get(rule)
-    if selected is None:
-        return []
-    steps, accuracies = selected["step"]["per_seed"], selected["accuracy"]["per_seed"]
-    # Metrics of earlier versions lack the seeds.
-    seeds = metrics.get("seeds", range(len(steps)))
-    return [
-        (str(seed), step, accuracy)
-        for seed, step, accuracy in zip(seeds, steps, accuracies, strict=False)
-        if step is not None and accuracy is not None
-    ]
 
 
 def _step_and_accuracy(steps: int) -> dict[str, Any]:
@@ -277,11 +256,9 @@ def _curves_spec(
 
 
 def _weight_histogram(sample_weights: pd.DataFrame, weight_name: str) -> Chart | None:
-    known = sample_weights[sample_weights["weight"].notna()]
-    if known.empty:
+    by_image = weights_by_image(sample_weights)
+    if by_image.empty:
         return None
-    known = known.astype({"weight": "float64", "conflicting": "boolean"})
-    by_image = known.groupby("image_id").agg({"weight": "mean", "conflicting": "first"})
     edges = np.linspace(0, max(1.0, float(by_image["weight"].max())), _BINS + 1)
     kinds = by_image["conflicting"].map({True: "bias-conflicting", False: "bias-aligned"})
     kinds = kinds.astype("object").fillna("not known")
@@ -459,7 +436,7 @@ def _compared_metrics(metrics: Sequence[Metrics], series: Sequence[Series]) -> C
     unbiased = metrics[0].get("unbiased_test")
     names = {
         key: metric_text(key, unbiased).name
-        for key in _COMPARED
+        for key in COMPARED
         if any(last_step(each)[key]["mean"] is not None for each in metrics)
     }
     means: list[tuple[Any, ...]] = []

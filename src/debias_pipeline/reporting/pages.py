@@ -6,7 +6,7 @@ hashes are in its content security policy, so that no text from data can run as 
 
 import base64
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -22,8 +22,13 @@ from debias_pipeline.reporting.conditions import (
     COLLAPSED_EXPLAINED,
     collapsed_sentences,
 )
-from debias_pipeline.reporting.metric_table import last_step, metric_text, unreliable_rules
-from debias_pipeline.reporting.recipe_changes import RecipeChange, changes_in_words
+from debias_pipeline.reporting.metric_table import (
+    MethodResult,
+    last_step,
+    metric_text,
+    unreliable_rules,
+)
+from debias_pipeline.reporting.recipe_changes import changes_in_words
 from debias_pipeline.reporting.text import (
     DASH,
     FEW_IMAGES,
@@ -319,18 +324,11 @@ def shared_bias_in_words(data_card: DataCard) -> list[str]:
     ]
 
 
-def recipe_banner(
-    changes_of: Mapping[str, Sequence[RecipeChange]], published: Collection[str]
-) -> list[str]:
-    """Return sentences about methods that were not trained with the recipe in the files.
-
-    Args:
-        changes_of: method → in what its recipe differs.
-        published: methods of which a published accuracy is shown.
-    """
+def recipe_banner(results: Iterable[MethodResult]) -> list[str]:
+    """Return sentences about methods that were not trained with the recipe in the files."""
     return recipe_sentences(
-        (method, changes_in_words(recipe_changes), method in published)
-        for method, recipe_changes in changes_of.items()
+        (each.name, changes_in_words(each.recipe_changes), each.shown_published is not None)
+        for each in results
     )
 
 

@@ -123,6 +123,17 @@ def by_kind(conflicting: pd.Series) -> list[tuple[str, str, pd.Series]]:
     ]
 
 
+def weights_by_image(sample_weights: pd.DataFrame) -> pd.DataFrame:
+    """Return `weight`, the mean over seeds, and `conflicting` of the images that have a weight.
+
+    Args:
+        sample_weights: a row per training image and seed; `weight` is null if there is none.
+    """
+    known = sample_weights[sample_weights["weight"].notna()]
+    by_image = known.astype({"weight": "float64", "conflicting": "boolean"}).groupby("image_id")
+    return by_image.agg({"weight": "mean", "conflicting": "first"})
+
+
 # --- Curves ---------------------------------------------------------------------------------------
 
 

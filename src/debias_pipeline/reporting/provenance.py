@@ -1,11 +1,12 @@
 """Where the results on a page come from, for its footer."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 from urllib.parse import quote, urlsplit
 
 from debias_pipeline.errors import UserError
 from debias_pipeline.records import DataCard, TrainingRecord
+from debias_pipeline.reporting.metric_table import MethodResult
 from debias_pipeline.reporting.text import counted, duration
 
 _MLFLOW_RUN: Final = "MLflow run"
@@ -19,12 +20,12 @@ class Fact(NamedTuple):
 
 
 def provenance(
-    records: Mapping[str, TrainingRecord], data_card: DataCard, mlflow_ui: str = ""
+    results: Iterable[MethodResult], data_card: DataCard, mlflow_ui: str = ""
 ) -> list[tuple[str, dict[str, Fact]]]:
     """Return facts about each training run and about the data, by name; unknown ones are left out.
 
     Args:
-        records: records of the training runs by method.
+        results: of the methods.
         data_card: data card of the data set.
         mlflow_ui: address of MLflow's pages, "" if it is not known.
 
@@ -34,7 +35,7 @@ def provenance(
     base = web_address(mlflow_ui) if mlflow_ui else ""
     of_data = {"Hash of the content": (data_card.get("content_hash") or "")[:16]}
     named = [
-        *((f"Training of {method}", _facts(record)) for method, record in records.items()),
+        *((f"Training of {each.name}", _facts(each.record)) for each in results),
         ("Data", of_data),
     ]
     shown = [

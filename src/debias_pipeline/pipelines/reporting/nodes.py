@@ -14,6 +14,8 @@ from debias_pipeline.pipelines.evaluation import PRETRAINED
 from debias_pipeline.published import PublishedAccuracy
 from debias_pipeline.records import DataCard, LabelEstimates, Metrics, TrainingRecord
 from debias_pipeline.reporting import (
+    MethodResult,
+    MethodSections,
     RecipeChange,
     comparison_charts,
     confusions,
@@ -61,8 +63,17 @@ def report(
 
     The last four arguments are given if the method ranks images.
     """
-    recipe_changes = _recipe_changes(training_record, recipe, replaced_defaults)
     namespace = PRETRAINED if training_record.get("pretrained") else metrics["method"]
+    result = _result(
+        namespace,
+        typed,
+        data_card,
+        metrics=metrics,
+        training_record=training_record,
+        recipe=recipe,
+        replaced_defaults=replaced_defaults,
+        published_accuracy=published_accuracy,
+    )
     section = None
     if suspects is not None and saliency is not None and label_estimates is not None:
         first = first_suspects(suspects, manifest)
@@ -71,35 +82,49 @@ def report(
         )
     weight_name = get_method(metrics["method"]).weight_name
     return write_method_report(
-        with_shown_name(metrics, namespace),
+        result,
         {**figures, **data_figures},
+        method_charts(metrics, history, sample_weights, weight_name, group_accuracy, data_card),
         group_accuracy,
         manifest,
         data_card,
-        training_record["recipe"],
-        run_command(_pipeline(training_record), typed, training_record, recipe_changes),
+        MethodSections(
+            confusions(predictions, manifest, data_card),
+            misclassified(predictions, images, manifest, data_card),
+            section,
+            weight_name,
+            feature_section(feature_map, images, manifest, data_card) if feature_map else None,
+        ),
+        mlflow_ui,
+    )
+
+
+def _result(
+    namespace: str,
+    typed: dict[str, Any],
+    data_card: DataCard,
+    *,
+    metrics: Metrics,
+    training_record: TrainingRecord,
+    recipe: dict[str, Any],
+    replaced_defaults: dict[str, Any],
+    published_accuracy: list[PublishedAccuracy],
+) -> MethodResult:
+    """Return what reports show of a method; the last arguments are its catalog entries."""
+    default = default_recipe(recipe, replaced_defaults)
+    recipe_changes = find_recipe_changes(training_record["recipe"], default)
+    return MethodResult(
+        with_shown_name(metrics, namespace),
+        training_record,
         published_accuracy,
         [*recipe_changes, *_data_changes(data_card, typed, published_accuracy)],
-        section,
-        weight_name,
-        training_record,
-        method_charts(metrics, history, sample_weights, weight_name, group_accuracy, data_card),
-        confusions(predictions, manifest, data_card),
-        misclassified(predictions, images, manifest, data_card),
-        feature_section(feature_map, images, manifest, data_card) if feature_map else None,
-        mlflow_ui,
+        run_command(_pipeline(training_record), typed, training_record, recipe_changes),
     )
 
 
 def _pipeline(record: TrainingRecord) -> str:
     """Return the name of the pipeline that makes the results of a method."""
     return "evaluation" if record.get("pretrained") else str(record["recipe"]["method"])
-
-
-def _recipe_changes(
-    record: TrainingRecord, recipe: dict[str, Any], replaced_defaults: dict[str, Any]
-) -> list[RecipeChange]:
-    return find_recipe_changes(record["recipe"], default_recipe(recipe, replaced_defaults))
 
 
 def _data_changes(
@@ -152,33 +177,21 @@ def compare(
         of_methods: metrics, history, training_record, recipe, replaced_defaults and
             published_accuracy of each method, as `<entry>_<namespace>`, the baseline first.
     """
-    recipes = _per_method(of_methods, "recipe")
-    replaced_defaults = _per_method(of_methods, "replaced_defaults")
-    published = _per_method(of_methods, "published_accuracy")
-    records: dict[str, TrainingRecord] = _per_method(of_methods, "training_record")
-    changes_of = {
-        method: _recipe_changes(record, recipes[method], replaced_defaults[method])
-        for method, record in records.items()
-    }
-    commands = [
-        run_command(_pipeline(record), typed, record, changes_of[method])
-        for method, record in records.items()
+    entries = ("metrics", "training_record", "recipe", "replaced_defaults", "published_accuracy")
+    results = [
+        _result(
+            name, typed, data_card, **{entry: of_methods[f"{entry}_{name}"] for entry in entries}
+        )
+        for name in _namespaces(of_methods)
     ]
     # The evaluation of published networks writes this comparison, too.
-    if not any(record.get("pretrained") for record in records.values()):
-        commands.append(data_command("reporting", typed))
+    is_pretrained = any(each.record.get("pretrained") for each in results)
     return write_comparison_report(
-        _metrics(of_methods),
+        results,
         figures,
-        commands,
-        data_card,
-        published,
-        {
-            method: [*changed, *_data_changes(data_card, typed, published[method])]
-            for method, changed in changes_of.items()
-        },
-        records,
         comparison_charts(_metrics(of_methods), _per_method(of_methods, "history")),
+        data_card,
+        "" if is_pretrained else data_command("reporting", typed),
         mlflow_ui,
     )
 
