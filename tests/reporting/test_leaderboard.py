@@ -18,6 +18,7 @@ from made_up_runs import make_run, summary
 from rich.console import Console
 
 from debias_pipeline.errors import UserError
+from debias_pipeline.names import METRICS
 from debias_pipeline.reporting import (
     TrialResult,
     draw_leaderboard_figures,
@@ -66,7 +67,13 @@ def page(leaderboard: dict[str, Any]) -> str:
 def test_a_row_per_trial_and_selection_rule(leaderboard: dict[str, Any]) -> None:
     rows = leaderboard["rows"]
     assert len(rows) == 6 * 4
-    assert all(row.keys() == LeaderboardRow.__annotations__.keys() for row in rows)
+    over_seeds = ("step", "support", "conflict_detection_auroc", *METRICS)
+    expected = {
+        *LeaderboardRow.__annotations__,
+        *(f"{name}_{part}" for name in over_seeds for part in ("mean", "std")),
+        *(f"{name}_{part}" for name in METRICS for part in ("images", "low", "high")),
+    }
+    assert all(row.keys() == expected for row in rows)
     # Percents by size, methods as the grid names them.
     assert list(dict.fromkeys(row["percent"] for row in rows)) == ["0.5pct", "2pct"]
     assert [row["method"] for row in rows[:3]] == ["vanilla", "lff", "disent"]

@@ -28,7 +28,6 @@ from debias_pipeline.reporting import (
     RecipeChange,
     TrialResult,
     command,
-    default_recipe,
     draw_leaderboard_figures,
     find_recipe_changes,
     leaderboard_charts,
@@ -181,7 +180,7 @@ def _is_outdated(outcome: Mapping[str, Any] | None, data_card: Any) -> bool:
 
 def _recipe_changes(trial: Trial) -> list[RecipeChange]:
     recipe = trial.recipe or {}
-    found = find_recipe_changes(recipe, default_recipe(recipe, trial.replaced_defaults))
+    found = find_recipe_changes(recipe, recipe, trial.replaced_defaults)
     # Options of the data matter to published accuracies only.
     options = get_dataset(trial.dataset).options_type.model_fields
     if trial.published_accuracy:

@@ -23,7 +23,6 @@ from debias_pipeline.records import Metrics, TrainingRecord
 from debias_pipeline.reporting import (
     MethodResult,
     RecipeChange,
-    default_recipe,
     estimates_text,
     find_recipe_changes,
     headline_table,
@@ -122,5 +121,6 @@ def _recipe_changes(
     of_method = parameters[metrics["method"]]
     if "recipe" not in record or "recipe" not in of_method:
         return []
-    default = default_recipe(of_method["recipe"], of_method["replaced_defaults"])
-    return find_recipe_changes(record["recipe"], default)
+    return find_recipe_changes(
+        record["recipe"], of_method["recipe"], of_method["replaced_defaults"]
+    )

@@ -40,7 +40,6 @@ from debias_pipeline.reporting.metric_table import MethodResult
 from debias_pipeline.reporting.recipe_changes import (
     RecipeChange,
     changes_in_words,
-    default_recipe,
     find_recipe_changes,
 )
 from debias_pipeline.reporting.suspect_section import first_suspects_in_words, suspect_section
@@ -82,7 +81,6 @@ __all__ = [
     "confusions",
     "counted",
     "data_command",
-    "default_recipe",
     "draw_comparison_figures",
     "draw_contact_sheet",
     "draw_figures",

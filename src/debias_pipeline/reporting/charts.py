@@ -31,6 +31,9 @@ _BINS: Final = 40
 # Groups that are on a page; larger heat maps are no charts, but figures.
 MOST_GROUPS: Final = 400
 PERCENT: Final = ".1%"
+# Filters of rows by the rule of the page's switch, and by what the legend hides.
+OF_RULE: Final = {"filter": "datum.rule == rule"}
+NOT_HIDDEN: Final = {"filter": "indexof(hidden, datum.series) < 0"}
 ACCURACY: Final[Mapping[str, Any]] = {
     "type": "quantitative",
     "axis": {"format": "~%", "title": "accuracy"},
@@ -86,6 +89,12 @@ class Chart:
     def as_json(self) -> dict[str, Any]:
         """Return the chart as values for JSON."""
         return asdict(self)
+
+
+def by_series(series: Sequence[Series], values: Sequence[Any]) -> dict[str, Any]:
+    """Return an encoding that gives each series a value, such as a colour."""
+    scale = {"domain": [each.name for each in series], "range": values}
+    return {"field": "series", "type": "nominal", "legend": None, "scale": scale}
 
 
 def chart_library() -> str:
@@ -146,10 +155,7 @@ def _learning_curves(metrics: Metrics, history: pd.DataFrame) -> Chart | None:
     ]
     marks = {
         "data": {"name": "selected"},
-        "transform": [
-            {"filter": "datum.rule == rule"},
-            {"filter": f"seed == '{MEAN}' || datum.seed == seed"},
-        ],
+        "transform": [OF_RULE, {"filter": f"seed == '{MEAN}' || datum.seed == seed"}],
         "mark": {"type": "point", "shape": "diamond", "size": 110, "filled": False},
         "encoding": {
             **_step_and_accuracy(steps),
@@ -208,21 +214,10 @@ def _curves_spec(
     shown: str,
     further_layers: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    names = [each.name for each in series]
-    colour: dict[str, Any] = {
-        "field": "series",
-        "type": "nominal",
-        "legend": None,
-        "scale": {"domain": names, "range": [each.colour for each in series]},
-    }
-    dash: dict[str, Any] = {
-        **{"field": "series", "type": "nominal", "legend": None},
-        "scale": {"domain": names, "range": [list(each.dash) or [1, 0] for each in series]},
-    }
-    lines: dict[str, Any] = {
-        "data": {"name": "lines"},
-        "transform": [{"filter": shown}, {"filter": "indexof(hidden, datum.series) < 0"}],
-    }
+    colour = by_series(series, [each.colour for each in series])
+    dash = by_series(series, [list(each.dash) or [1, 0] for each in series])
+    filters = [{"filter": shown}, NOT_HIDDEN]
+    lines: dict[str, Any] = {"data": {"name": "lines"}, "transform": filters}
     tooltip = [
         {"field": "series", "title": "curve"},
         {"field": "step", "format": ","},
@@ -235,7 +230,7 @@ def _curves_spec(
     layers = [
         {
             **lines,
-            "transform": [*lines["transform"], {"filter": "isValid(datum.low)"}],
+            "transform": [*filters, {"filter": "isValid(datum.low)"}],
             "mark": {"type": "area", "opacity": 0.18, "tooltip": None, "clip": True},
             "encoding": {**band, "color": colour},
         },
@@ -276,14 +271,11 @@ def _weight_histogram(sample_weights: pd.DataFrame, weight_name: str) -> Chart |
             for low, high, count in zip(edges, edges[1:], counts, strict=False)
             if count
         ]
-    domain = {
-        "domain": [each.name for each in series],
-        "range": [each.colour for each in series],
-    }
+    colour = by_series(series, [each.colour for each in series])
     spec = {
         "height": 240,
         "data": {"name": "bars"},
-        "transform": [{"filter": "indexof(hidden, datum.series) < 0"}],
+        "transform": [NOT_HIDDEN],
         "mark": {"type": "bar", "opacity": 0.55, "strokeWidth": 1.5, "binSpacing": 0},
         "encoding": {
             "x": {
@@ -301,8 +293,8 @@ def _weight_histogram(sample_weights: pd.DataFrame, weight_name: str) -> Chart |
                 "axis": {"title": "training images (logarithmic)", "format": ",", "tickCount": 4},
             },
             "y2": {"datum": 0.7},
-            "color": {"field": "series", "type": "nominal", "legend": None, "scale": domain},
-            "stroke": {"field": "series", "type": "nominal", "legend": None, "scale": domain},
+            "color": colour,
+            "stroke": colour,
             "tooltip": [
                 {"field": "series", "title": "images that are"},
                 {"field": "from", "format": ".3f"},
@@ -469,17 +461,8 @@ def _compared_metrics(metrics: Sequence[Metrics], series: Sequence[Series]) -> C
         },
         "xOffset": {"field": "series", "scale": {"domain": [each.name for each in series]}},
     }
-    domain = {
-        "domain": [each.name for each in series],
-        "range": [each.colour for each in series],
-    }
-    colour = {"field": "series", "type": "nominal", "legend": None, "scale": domain}
-    shown: dict[str, Any] = {
-        "transform": [
-            {"filter": "datum.rule == rule"},
-            {"filter": "indexof(hidden, datum.series) < 0"},
-        ]
-    }
+    colour = by_series(series, [each.colour for each in series])
+    shown: dict[str, Any] = {"transform": [OF_RULE, NOT_HIDDEN]}
     height: dict[str, Any] = {"field": "accuracy", **ACCURACY}
     layers = [
         {

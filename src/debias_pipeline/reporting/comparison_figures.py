@@ -8,7 +8,7 @@ import pandas as pd
 
 from debias_pipeline.names import Metric
 from debias_pipeline.records import DataCard, Metrics
-from debias_pipeline.reporting.leaderboard import Leaderboard, LeaderboardRow
+from debias_pipeline.reporting.leaderboard import Leaderboard, LeaderboardRow, rows_by_dataset
 from debias_pipeline.reporting.leaderboard_sections import headline_of
 from debias_pipeline.reporting.metric_table import (
     COMPARED,
@@ -194,10 +194,10 @@ def draw_leaderboard_figures(leaderboard: Leaderboard) -> dict[str, str]:
         SVG text by data set: a panel for each selection rule with mean and standard deviation by
         method, published accuracies as hollow marks. A data set without any value is left out.
     """
-    rows = leaderboard["rows"]
-    datasets = dict.fromkeys(row["dataset"] for row in rows if row["mean"] is not None)
     return {
-        name: _draw_data_set([row for row in rows if row["dataset"] == name]) for name in datasets
+        name: _draw_data_set(rows)
+        for name, rows in rows_by_dataset(leaderboard).items()
+        if any(row["mean"] is not None for row in rows)
     }
 
 

@@ -10,7 +10,6 @@ from debias_pipeline.reporting.charts import Chart
 from debias_pipeline.reporting.conditions import (
     COST_EXPLAINED,
     bias_labels_text,
-    is_oracle,
     name_with_oracle,
 )
 from debias_pipeline.reporting.index_page import COMPARISON, about_methods
@@ -78,7 +77,7 @@ def write_comparison_report(
 
     Args:
         results: of each method on the same data set, the baseline first.
-        figures: SVG text or `data:` addresses by name, from `draw_comparison_figures`.
+        figures: SVG text by name, from `draw_comparison_figures`.
         charts: interactive charts that replace figures, from `comparison_charts`.
         data_card: data card of the data set.
         command: makes this page again from the results of the methods; "" if there is none.
@@ -95,7 +94,7 @@ def write_comparison_report(
     metrics, published = [each.metrics for each in results], published_sources(results)
     baseline = metrics[0]
     charts = {name: chart for name, chart in charts.items() if name in figures}
-    sentences, files = findings(metrics), write_table_files(accuracy_tables(metrics))
+    sentences, files = findings(results), write_table_files(accuracy_tables(metrics))
     page = render(
         "comparison_report.html.jinja",
         scripts=page_scripts(with_charts=bool(charts)),
@@ -107,7 +106,7 @@ def write_comparison_report(
         columns=metrics_with_headline_first(baseline["headline"], baseline.get("unbiased_test")),
         sections=[(rule, _rows(results, rule, data_card)) for rule in SELECTION_RULES.values()],
         oracles=[each.name for each in results if each.is_oracle],
-        tested=_tests_in_words(metrics),
+        tested=_tests_in_words(results),
         with_costs=any(each.record for each in results),
         cost_explained=COST_EXPLAINED,
         published=published,
@@ -151,19 +150,20 @@ def _rows(
 # --- Sentences ------------------------------------------------------------------------------------
 
 
-def _tests_in_words(metrics: Sequence[Metrics]) -> str:
+def _tests_in_words(results: Sequence[MethodResult]) -> str:
     """Return the result of the significance tests at the last step, "" if there are none.
 
     Oracles are not ranked.
     """
-    headline = metrics[0]["headline"]
+    headline = results[0].metrics["headline"]
     values: dict[str, dict[int, float]] = {}
-    for each in metrics:
-        per_seed = [value for value in last_step(each)[headline]["per_seed"] if value is not None]
+    for each in results:
+        of_seeds = last_step(each.metrics)[headline]["per_seed"]
+        per_seed = [value for value in of_seeds if value is not None]
         # Metrics of earlier versions lack the seeds.
-        is_complete = len(each.get("seeds", [])) == len(per_seed)
-        if is_complete and not is_oracle(each.get("bias_labels")):
-            values[each["method"]] = dict(zip(each["seeds"], per_seed, strict=True))
+        seeds = each.metrics.get("seeds", [])
+        if len(seeds) == len(per_seed) and not each.is_oracle:
+            values[each.name] = dict(zip(seeds, per_seed, strict=True))
     verdict = find_best(values)
     if verdict is None or not any(each["seeds"] > 1 for each in verdict.comparisons):
         return ""
@@ -183,20 +183,20 @@ class Finding:
     note: str
 
 
-def findings(metrics: Sequence[Metrics]) -> list[Finding]:
+def findings(results: Sequence[MethodResult]) -> list[Finding]:
     """Return a sentence for each method but the first, which compares it with the first.
 
     Args:
-        metrics: metrics of each method, the baseline first; the last step is compared.
+        results: of each method, the baseline first; the last step is compared.
     """
-    return [_finding(metrics[0], other) for other in metrics[1:]]
+    return [_finding(results[0], other) for other in results[1:]]
 
 
-def _finding(baseline: Metrics, other: Metrics) -> Finding:
+def _finding(of_baseline: MethodResult, of_other: MethodResult) -> Finding:
     other_name, baseline_name = (
-        name_with_oracle(each["method"], is_oracle(each.get("bias_labels")))
-        for each in (other, baseline)
+        name_with_oracle(each.name, each.is_oracle) for each in (of_other, of_baseline)
     )
+    baseline, other = of_baseline.metrics, of_other.metrics
     test_split = "the unbiased test split" if baseline.get("unbiased_test") else "the test split"
     sides = _sides(
         baseline,

@@ -156,7 +156,7 @@ def write_method_report(
 
     Args:
         result: of the method.
-        figures: SVG text or `data:` addresses by name, from `draw_figures`.
+        figures: SVG text by name, from `draw_figures`.
         charts: interactive charts that replace figures, from `method_charts`.
         group_accuracy: a row per selection rule, seed, label and bias; may be empty.
         manifest: manifest of the data set.

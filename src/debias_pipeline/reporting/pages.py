@@ -100,7 +100,6 @@ class FigureText:
         title: its heading.
         caption: how to read it.
         alt: a description for people who cannot see it.
-        without: one sentence that is shown if the figure is missing; if it is "", nothing is.
         has_photos: whether it shows images, whose colours must stay; others are inverted on a dark
             page.
     """
@@ -108,7 +107,6 @@ class FigureText:
     title: str
     caption: str
     alt: str
-    without: str = ""
     has_photos: bool = False
 
 
@@ -119,7 +117,7 @@ class FigureBlock:
     Attributes:
         name: id on the page.
         text: what the page says about it.
-        source: address of the image, "" if the figure is missing.
+        source: address of the image.
         alt: what it shows, for people who cannot see it.
         chart: the same as an interactive chart, as values for JSON; None if there is none.
     """
@@ -141,7 +139,7 @@ def figure_blocks(
 
     Args:
         texts: what the page says about each figure, by name of the figure.
-        figures: SVG text or `data:` addresses by name.
+        figures: SVG text by name.
         charts: interactive charts that replace figures.
         results: what figures show, by name, as a sentence.
     """
@@ -150,24 +148,18 @@ def figure_blocks(
         FigureBlock(
             name,
             text,
-            data_address(figures[name]) if name in figures else "",
+            data_address(figures[name]),
             ". ".join(filter(None, [text.alt, results.get(name)])),
             charts[name].as_json() if name in charts else None,
         )
         for name, text in texts.items()
-        if name in figures or text.without
+        if name in figures
     ]
 
 
-def data_address(figure: str) -> str:
-    """Return a `data:` address of a figure, for an image that shares no ids with its page.
-
-    Args:
-        figure: SVG text, or a `data:` address, which is returned as it is.
-    """
-    if figure.startswith("data:"):
-        return figure
-    return "data:image/svg+xml," + quote(figure, safe=" /=+,;()-._~!*")
+def data_address(svg: str) -> str:
+    """Return a `data:` address of a figure, for an image that shares no ids with its page."""
+    return "data:image/svg+xml," + quote(svg, safe=" /=+,;()-._~!*")
 
 
 def data_section(metrics: Sequence[Metrics], data_card: DataCard) -> dict[str, Any]:

@@ -71,11 +71,11 @@ def drawing_style() -> Iterator[None]:
         yield
 
 
-def new_figure(height: float, width: float = WIDTH) -> "Figure":
-    """Return a figure that pyplot does not know; sizes in inches."""
+def new_figure(height: float) -> "Figure":
+    """Return a figure that pyplot does not know; the height is in inches."""
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    return Figure(figsize=(WIDTH, height), layout="constrained", facecolor="white")
 
 
 def bare_axes(axes: "Axes") -> None:

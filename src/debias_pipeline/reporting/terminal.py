@@ -28,6 +28,7 @@ from debias_pipeline.reporting.leaderboard_sections import (
     passes_of,
     percent_name,
     progress_in_words,
+    published_text,
     sections,
 )
 from debias_pipeline.reporting.metric_table import (
@@ -319,7 +320,8 @@ def _leaderboard_table(section: Section) -> Table:
             shown = Text(f"{method}{mark}")
             table.add_row("" if position else name, shown, *map(_accuracy, rows))
             if of_rule.sources:
-                table.add_row("", "published†", *map(_published, rows), style="dim")
+                published = [published_text(row) if row else "" for row in rows]
+                table.add_row("", "published†", *published, style="dim")
         table.add_section()
     for position, (method, rows) in enumerate(section.tables[0].rows):
         table.add_row("" if position else "cost", Text(method), *map(_cost, rows), style="dim")
@@ -347,10 +349,6 @@ def _accuracy(row: LeaderboardRow | None) -> Text:
     return text
 
 
-def _published(row: LeaderboardRow | None) -> str:
-    return "" if row is None or row["published"] is None else f"{100 * row['published']:.2f}"
-
-
 def _leaderboard_caption(section: Section) -> Text:
     rows = [row for table in section.tables for _, of_method in table.rows for row in of_method]
     several = any(row is not None and (row["n_seeds"] or 0) > 1 for row in rows)
@@ -368,18 +366,9 @@ def _leaderboard_caption(section: Section) -> Text:
     lines += [f"† {source}" for source in dict.fromkeys(sources)]
     if any(row is not None and row["is_best"] for row in rows):
         lines.append("‡ significantly best: paired t-test over seeds, corrected; see the page")
-    return Text(
-        "\n".join(
-            [
-                *lines,
-                *filter(None, [section.few_images, section.warning]),
-                *section.recipe_banner,
-                *section.failures,
-                *section.references,
-            ]
-        ),
-        style="dim",
-    )
+    lines += filter(None, [section.few_images, section.warning])
+    lines += [*section.recipe_banner, *section.failures, *section.references]
+    return Text("\n".join(lines), style="dim")
 
 
 def _labels_in_words(section: Section) -> list[str]:

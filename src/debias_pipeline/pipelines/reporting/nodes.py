@@ -20,7 +20,6 @@ from debias_pipeline.reporting import (
     comparison_charts,
     confusions,
     data_command,
-    default_recipe,
     draw_comparison_figures,
     draw_figures,
     feature_section,
@@ -111,8 +110,7 @@ def _result(
     published_accuracy: list[PublishedAccuracy],
 ) -> MethodResult:
     """Return what reports show of a method; the last arguments are its catalog entries."""
-    default = default_recipe(recipe, replaced_defaults)
-    recipe_changes = find_recipe_changes(training_record["recipe"], default)
+    recipe_changes = find_recipe_changes(training_record["recipe"], recipe, replaced_defaults)
     return MethodResult(
         with_shown_name(metrics, namespace),
         training_record,
