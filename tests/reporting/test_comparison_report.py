@@ -96,3 +96,12 @@ def test_finding_has_the_number_of_few_images_and_an_interval() -> None:
     ]
     (found,) = findings([MethodResult(run.metrics) for run in runs])
     assert found.note.count("4 of 7; 34–100 %") == 2
+
+
+def test_finding_about_all_test_images_names_its_metric_once() -> None:
+    runs = [
+        with_few_images(make_run(method, bias_labels=False), "accuracy", 7)
+        for method in ("vanilla", "disent")
+    ]
+    (found,) = findings([MethodResult(run.metrics) for run in runs])
+    assert "Test accuracy of disent: 7 images" in found.note

@@ -198,3 +198,12 @@ def test_numbers_as_text() -> None:
     assert median_text([0.1, 0.2, 0.9]) == "median 20.0"
     assert passes_text({"forward": 1480, "backward": 480}) == "1,480 + 480"
     assert passes_text(None) == "–"
+
+
+def test_a_rule_that_selects_no_step_uses_no_bias_labels(without_bias_labels: Run) -> None:
+    result = MethodResult({**without_bias_labels.metrics, "bias_labels": "none"})
+    page, _ = write_comparison_report([result], {}, {}, without_bias_labels.data_card)
+    assert "bias labels: tuning" not in page
+    trial = done("vanilla", [0.5, 0.6], selected=False)
+    board = write_leaderboard_page(make_leaderboard([trial]), {}, [])
+    assert "bias labels: tuning" not in board

@@ -422,3 +422,11 @@ def test_accuracy_on_a_test_split_that_may_be_biased_is_not_called_unbiased(
         assert "est accuracy" in text
         assert f"The test split (2pct) {finding}" in " ".join(text.split())
     assert "nbiased" not in figures["cmnist"]
+
+
+def test_a_single_test_image_is_written_in_the_singular() -> None:
+    trial = done("vanilla", [0.0, 1.0])
+    assert trial.metrics is not None
+    for selected in trial.metrics["checkpoints"].values():
+        selected["evidence"] = {"accuracy": {"images": 1, "low": 0.0, "high": 1.0}}
+    assert "only 1 test image," in write_leaderboard_markdown(make_leaderboard([trial]))

@@ -142,7 +142,9 @@ def _rows(
         auroc = auroc_cell(result.metrics, data_card) if rule == LAST else TableCell("")
         cost = cost_text(result.record.get("image_passes"), result.record.get("seconds"))
         row[0] = replace(row[0], cost=cost)
-        text = bias_labels_text(result.metrics.get("bias_labels"), rule)
+        has_values = result.metrics["checkpoints"].get(rule.key) is not None
+        labels = result.metrics.get("bias_labels")
+        text = bias_labels_text(labels, rule if has_values else None)
         rows.append((result.name, text, [*row, auroc]))
     return rows
 
@@ -214,7 +216,7 @@ def _finding(of_baseline: MethodResult, of_other: MethodResult) -> Finding:
         if len(last_step(each)["accuracy"]["per_seed"]) == 1
     ]
     notes = [
-        f"{metric_text(key, None).name} accuracy of {each['method']}: {count}."
+        f"{metric_text(key, None).accuracy_name} of {each['method']}: {count}."
         for key in sides
         for each in (other, baseline)
         if (count := evidence_in_words(last_step(each), key))

@@ -273,7 +273,7 @@ def headline_of(rows: Sequence[LeaderboardRow]) -> tuple[MetricText, str]:
         rows: all rows of the data set.
     """
     metric = metric_text(rows[0]["headline"] or "accuracy", _is_unbiased(rows))
-    return metric, metric.name if metric.name.endswith("accuracy") else f"{metric.name} accuracy"
+    return metric, metric.accuracy_name
 
 
 def progress_in_words(rows: Iterable[LeaderboardRow]) -> str:
@@ -312,8 +312,8 @@ def _few_images_in_words(
         return ""
     images = " to ".join(f"{count:,}" for count in dict.fromkeys((few[0], few[-1])))
     return (
-        f"{headline_name} rests on only {images} test images, so that chance in their choice "
-        "matters; the page has 95 % intervals."
+        f"{headline_name} rests on only {images} test image{'' if few[-1] == 1 else 's'}, so that "
+        "chance in their choice matters; the page has 95 % intervals."
     )
 
 
@@ -375,8 +375,9 @@ def _settings_in_words(rows: Sequence[LeaderboardRow]) -> tuple[str, str]:
 
 def labels_of(table: RuleTable, method: str) -> str:
     """Return which bias labels the results of a method in a table rest on, "" if unknown."""
-    rows = (row for name, of_method in table.rows if name == method for row in of_method if row)
-    return bias_labels_text(next(rows).get("bias_labels"), table.rule)
+    rows = [row for row in dict(table.rows)[method] if row]
+    has_values = any(row["mean"] is not None for row in rows)
+    return bias_labels_text(rows[0].get("bias_labels"), table.rule if has_values else None)
 
 
 def explain_test(test: SignificanceTest) -> str:

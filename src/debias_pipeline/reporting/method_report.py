@@ -29,6 +29,7 @@ from debias_pipeline.reporting.metric_table import (
     metric_text,
     metrics_with_headline_first,
     published_sources,
+    why_no_value,
 )
 from debias_pipeline.reporting.pages import (
     FigureText,
@@ -173,7 +174,7 @@ def write_method_report(
     groups = _group_rows(group_accuracy, manifest, data_card, values)
     charts = {name: chart for name, chart in charts.items() if name in figures}
     has_map = sections.features is not None and sections.features.figure is not None
-    keys, trade = _key_values(metrics), trade_in_words(metrics)
+    keys, trade = _key_values(metrics), trade_in_words(metrics, data_card)
     files = write_table_files(
         [
             *accuracy_tables([metrics]),
@@ -265,16 +266,19 @@ def _bias_branch_in_words(metrics: Metrics, data_card: DataCard) -> str:
 # --- First screen ---------------------------------------------------------------------------------
 
 
-def trade_in_words(metrics: Metrics) -> str:
+def trade_in_words(metrics: Metrics, data_card: DataCard) -> str:
     """Return the accuracy with and against the bias at the last step, in one sentence."""
     last, method = last_step(metrics), metrics["method"]
     aligned, conflicting = last["aligned_accuracy"]["mean"], last["conflicting_accuracy"]["mean"]
     if aligned is None or conflicting is None:
-        text = percentage(last["accuracy"]["mean"])
-        return (
-            f"{method} gets {text} of the test images right; how many of those that go against "
-            "the bias is not known without bias labels."
-        )
+        text = f"{method} gets {percentage(last['accuracy']['mean'])} of the test images right"
+        if data_card["splits"]["test"]["conflicting"] is None:
+            return (
+                f"{text}; how many of those that go against the bias is not known without bias "
+                "labels."
+            )
+        missing: Metric = "aligned_accuracy" if aligned is None else "conflicting_accuracy"
+        return f"{text}; {why_no_value(missing, data_card).removeprefix('no value: ')}."
     sides: tuple[tuple[Metric, float], ...] = (
         ("conflicting_accuracy", conflicting),
         ("aligned_accuracy", aligned),

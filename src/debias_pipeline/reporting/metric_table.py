@@ -109,6 +109,11 @@ class MetricText:
     name: str
     explanation: str
 
+    @property
+    def accuracy_name(self) -> str:
+        """Return the name for sentences, such as "Worst group accuracy"."""
+        return f"{self.name.removesuffix(' accuracy')} accuracy"
+
 
 _METRIC_TEXTS: Final = (
     MetricText("accuracy", "Test accuracy", "accuracy on the test split"),
