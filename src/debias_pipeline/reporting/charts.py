@@ -4,6 +4,7 @@ Colours are names of CSS variables, which templates/page.js replaces, so that ch
 colour scheme of the page. Specifications are plain dicts, as importing Altair takes seconds.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
@@ -431,22 +432,7 @@ def _compared_metrics(metrics: Sequence[Metrics], series: Sequence[Series]) -> C
         for key in COMPARED
         if any(last_step(each)[key]["mean"] is not None for each in metrics)
     }
-    means: list[tuple[Any, ...]] = []
-    seeds: list[tuple[Any, ...]] = []
-    for each in metrics:
-        for rule in SELECTION_RULES:
-            selected = each["checkpoints"].get(rule)
-            if selected is None:
-                continue
-            for key, name in names.items():
-                values = selected[key]
-                if values["mean"] is None:
-                    continue
-                per_seed = [value for value in values["per_seed"] if value is not None]
-                spread = f"{100 * values['std']:.1f} points" if values["std"] is not None else None
-                place = (rule, name, each["method"])
-                means.append((*place, values["mean"], max(per_seed), spread))
-                seeds += [(*place, value) for value in per_seed]
+    means, seeds = _compared_rows(metrics, names)
     places: dict[str, Any] = {
         "x": {
             "field": "metric",
@@ -507,3 +493,25 @@ def _compared_metrics(metrics: Sequence[Metrics], series: Sequence[Series]) -> C
         },
         [Series(each.name, each.colour) for each in series],
     )
+
+
+def _compared_rows(
+    metrics: Sequence[Metrics], names: Mapping[Metric, str]
+) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+    """Return the rows of means, and those of single seeds, of the metrics with these names."""
+    means: list[tuple[Any, ...]] = []
+    seeds: list[tuple[Any, ...]] = []
+    for each, rule in itertools.product(metrics, SELECTION_RULES):
+        selected = each["checkpoints"].get(rule)
+        if selected is None:
+            continue
+        for key, name in names.items():
+            values = selected[key]
+            if values["mean"] is None:
+                continue
+            per_seed = [value for value in values["per_seed"] if value is not None]
+            spread = f"{100 * values['std']:.1f} points" if values["std"] is not None else None
+            place = (rule, name, each["method"])
+            means.append((*place, values["mean"], max(per_seed), spread))
+            seeds += [(*place, value) for value in per_seed]
+    return means, seeds
