@@ -1,10 +1,12 @@
 import io
 from contextlib import redirect_stdout
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import node, pipeline
+from kedro_datasets.json import JSONDataset
 from made_up_grids import a_grid
 from made_up_published import IN_WORDS, OTHER_SOURCE, published, published_elsewhere
 from made_up_runs import Run, based_on, make_run, with_few_images
@@ -132,3 +134,25 @@ def test_tables_of_a_run_are_not_wrapped_at_80_columns_in_a_file(
     with redirect_stdout(output):
         print_summary(pipeline([node(lambda: {}, None, "leaderboard_json")]), catalog)
     assert 80 < max(map(len, output.getvalue().splitlines())) <= 160
+
+
+def test_options_of_the_data_that_papers_do_not_use_are_named_in_the_terminal(
+    disent: Run, tmp_path: Path
+) -> None:
+    typed = {"dataset": "cifar10c", "percent": "2pct", "severity": 2, "recipe": {}}
+    record = {"recipe": {"method": "disent"}, "seeds": [3, 4], "precision": "fp32"}
+    of_method = {"published_accuracy": [published(0.8479)], "recipe": {}, "replaced_defaults": {}}
+    data = {
+        "parameters": {"typed": typed, "disent": of_method},
+        "data_card": {**disent.data_card, "dataset": "cifar10c"},
+        "disent.training_record": record,
+    }
+    metrics = JSONDataset(filepath=str(tmp_path / "metrics.json"))
+    metrics.save(disent.metrics)
+    memory = {name: MemoryDataset(value) for name, value in data.items()}
+    catalog = DataCatalog({**memory, "disent.metrics": metrics})
+    output = io.StringIO()
+    with redirect_stdout(output):
+        print_summary(pipeline([node(lambda: {}, None, "disent.metrics")]), catalog)
+    said = " ".join(output.getvalue().split())
+    assert "not the published recipe, but severity 2 instead of 4" in said

@@ -33,7 +33,14 @@ from debias_pipeline.reporting import (
     write_method_report,
 )
 
-__all__ = ["compare", "draw_comparison", "draw_figures", "report"]
+__all__ = [
+    "compare",
+    "data_changes",
+    "draw_comparison",
+    "draw_figures",
+    "method_result",
+    "report",
+]
 
 
 def report(
@@ -63,7 +70,7 @@ def report(
     The last four arguments are given if the method ranks images.
     """
     namespace = PRETRAINED if training_record.get("pretrained") else metrics["method"]
-    result = _result(
+    result = method_result(
         namespace,
         typed,
         data_card,
@@ -98,7 +105,7 @@ def report(
     )
 
 
-def _result(
+def method_result(
     namespace: str,
     typed: dict[str, Any],
     data_card: DataCard,
@@ -109,14 +116,30 @@ def _result(
     replaced_defaults: dict[str, Any],
     published_accuracy: list[PublishedAccuracy],
 ) -> MethodResult:
-    """Return what reports show of a method; the last arguments are its catalog entries."""
-    recipe_changes = find_recipe_changes(training_record["recipe"], recipe, replaced_defaults)
+    """Return what reports show of a method.
+
+    Args:
+        namespace: of the method's catalog entries.
+        typed: see `parameters.typed_parameters`.
+        data_card: data card of the data set.
+        metrics: catalog entry of the method.
+        training_record: catalog entry of the method; may be empty.
+        recipe: parameters of the method.
+        replaced_defaults: see `recipes.resolve_method`.
+        published_accuracy: accuracies published in papers.
+    """
+    used = training_record.get("recipe", {})
+    recipe_changes = find_recipe_changes(used, recipe, replaced_defaults)
+    # Options of the data matter to published accuracies only.
+    options = typed if published_accuracy else {}
     return MethodResult(
         with_shown_name(metrics, namespace),
         training_record,
         published_accuracy,
-        [*recipe_changes, *_data_changes(data_card, typed, published_accuracy)],
-        run_command(_pipeline(training_record), typed, training_record, recipe_changes),
+        [*recipe_changes, *data_changes(data_card["dataset"], options)],
+        run_command(_pipeline(training_record), typed, training_record, recipe_changes)
+        if training_record
+        else "",
     )
 
 
@@ -125,15 +148,18 @@ def _pipeline(record: TrainingRecord) -> str:
     return "evaluation" if record.get("pretrained") else str(record["recipe"]["method"])
 
 
-def _data_changes(
-    data_card: DataCard, typed: Mapping[str, Any], published: list[PublishedAccuracy]
-) -> list[RecipeChange]:
-    """Return the options of the data that differ from those of published accuracies."""
-    options = get_dataset(data_card["dataset"]).options_type.model_fields if published else {}
+def data_changes(dataset: str, options: Mapping[str, Any]) -> list[RecipeChange]:
+    """Return the options of a data set that are not at their defaults.
+
+    Args:
+        dataset: name of the data set.
+        options: by name; other names are ignored.
+    """
+    fields = get_dataset(dataset).options_type.model_fields
     return [
-        RecipeChange(name, field.default, typed[name])
-        for name, field in options.items()
-        if name in typed
+        RecipeChange(name, field.default, options[name])
+        for name, field in fields.items()
+        if name in options and options[name] != field.default
     ]
 
 
@@ -177,7 +203,7 @@ def compare(
     """
     entries = ("metrics", "training_record", "recipe", "replaced_defaults", "published_accuracy")
     results = [
-        _result(
+        method_result(
             name, typed, data_card, **{entry: of_methods[f"{entry}_{name}"] for entry in entries}
         )
         for name in _namespaces(of_methods)
