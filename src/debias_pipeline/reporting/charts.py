@@ -16,6 +16,7 @@ from debias_pipeline.names import Metric
 from debias_pipeline.records import DataCard, Metrics
 from debias_pipeline.reporting.metric_table import COMPARED, last_step, metric_text, selected_steps
 from debias_pipeline.reporting.plots import LINES, groups_of_bias, over_seeds, weights_by_image
+from debias_pipeline.reporting.text import known
 from debias_pipeline.selection_rules import SELECTION_RULES
 
 # The value of a switch that shows the mean of all seeds.
@@ -509,7 +510,7 @@ def _compared_rows(
             values = selected[key]
             if values["mean"] is None:
                 continue
-            per_seed = [value for value in values["per_seed"] if value is not None]
+            per_seed = known(values["per_seed"])
             spread = f"{100 * values['std']:.1f} points" if values["std"] is not None else None
             place = (rule, name, each["method"])
             means.append((*place, values["mean"], max(per_seed), spread))

@@ -33,7 +33,7 @@ from debias_pipeline.reporting.plots import (
     percent_formatter,
     to_svg,
 )
-from debias_pipeline.reporting.text import DASH, REFERENCE_MARK, shortened
+from debias_pipeline.reporting.text import DASH, REFERENCE_MARK, known, shortened
 from debias_pipeline.selection_rules import SELECTION_RULES, SelectionRule
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def _draw_dots(axes: "Axes", metrics: Metrics, offset: float, look: tuple[str, s
         if mean is None:
             axes.text(place, 0, DASH, ha="center", color=colour)
             continue
-        seeds = [value for value in last[key]["per_seed"] if value is not None]
+        seeds = known(last[key]["per_seed"])
         axes.bar(place, mean, width=0.03, color=colour, alpha=0.35)
         axes.scatter(np.full(len(seeds), place + 0.06), seeds, s=9, color=colour, alpha=0.8)
         axes.scatter(place, mean, s=55, color=colour, marker=marker, edgecolor="white", zorder=3)

@@ -27,6 +27,7 @@ from debias_pipeline.reporting.metric_table import (
     metric_text,
     metrics_with_headline_first,
     published_sources,
+    seed_count,
 )
 from debias_pipeline.reporting.pages import (
     FigureText,
@@ -40,7 +41,7 @@ from debias_pipeline.reporting.pages import (
 from debias_pipeline.reporting.provenance import provenance
 from debias_pipeline.reporting.significance import CORRECTION, TEST, find_best
 from debias_pipeline.reporting.table_files import accuracy_tables, write_table_files
-from debias_pipeline.reporting.text import cost_text, percentage, points
+from debias_pipeline.reporting.text import cost_text, known, percentage, points
 from debias_pipeline.selection_rules import LAST, SELECTION_RULES, SelectionRule
 
 _FIGURE_TEXTS: Final[Mapping[str, FigureText]] = {
@@ -160,8 +161,7 @@ def _tests_in_words(results: Sequence[MethodResult]) -> str:
     headline = results[0].metrics["headline"]
     values: dict[str, dict[int, float]] = {}
     for each in results:
-        of_seeds = last_step(each.metrics)[headline]["per_seed"]
-        per_seed = [value for value in of_seeds if value is not None]
+        per_seed = known(last_step(each.metrics)[headline]["per_seed"])
         # Metrics of earlier versions lack the seeds.
         seeds = each.metrics.get("seeds", [])
         if len(seeds) == len(per_seed) and not each.is_oracle:
@@ -210,11 +210,7 @@ def _finding(of_baseline: MethodResult, of_other: MethodResult) -> Finding:
     if not sides:
         sentence = f"{other_name} and {baseline_name} cannot be compared: an accuracy is missing."
         return Finding(sentence, "")
-    single = [
-        each["method"]
-        for each in (other, baseline)
-        if len(last_step(each)["accuracy"]["per_seed"]) == 1
-    ]
+    single = [each["method"] for each in (other, baseline) if seed_count(each) == 1]
     notes = [
         f"{metric_text(key, None).accuracy_name} of {each['method']}: {count}."
         for key in sides

@@ -188,33 +188,3 @@ def image_address(pixels: Pixels, longest_side: int = 128) -> str:
     kind = "JPEG" if is_large else "PNG"
     image.save(buffer, kind, **({"quality": 80} if is_large else {"optimize": True}))
     return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
-
-
-def suspect_tiles(
-    parts: Mapping[str, pd.DataFrame], images: Pixels, row_of: Mapping[str, int]
-) -> list[Tile]:
-    """Return the tiles of suspicious images.
-
-    Args:
-        parts: kind → rows of the catalog's `suspects`.
-        images: uint8, N × H × W × 3; only rows that are shown are read.
-        row_of: file → row of `images`.
-    """
-    rows: list[tuple[str, Any]] = [
-        (kind, row) for kind, part in parts.items() for row in part.itertuples()
-    ]
-    sources = image_addresses([np.asarray(images[row_of[row.file]]) for _, row in rows])
-    return [
-        Tile(
-            source=source,
-            file=row.file,
-            label=row.label,
-            split=row.split,
-            kind=kind,
-            lines=[
-                f"{row.label}, weight {row.weight:.2f}",
-                f"predicted {row.prediction}; by the bias branch {row.bias_prediction}",
-            ],
-        )
-        for source, (kind, row) in zip(sources, rows, strict=True)
-    ]

@@ -26,6 +26,7 @@ from debias_pipeline.reporting.significance import (
     Verdict,
     find_best,
 )
+from debias_pipeline.reporting.text import known
 from debias_pipeline.selection_rules import SELECTION_RULES, SelectionRule
 
 
@@ -264,7 +265,7 @@ def _row(trial: TrialResult, rule: SelectionRule, headline: Headline | None) -> 
         "unbiased_test": metrics.get("unbiased_test"),
         "mean": mean,
         "std": values["std"],
-        "median": _median(values["per_seed"]) if mean is not None else None,
+        "median": median(known(values["per_seed"])) if mean is not None else None,
         "n_seeds": len(values["per_seed"]) or None,
         "seeds": _seeds(trial)[: len(values["per_seed"])],
         "per_seed": values["per_seed"],
@@ -301,11 +302,6 @@ def _row(trial: TrialResult, rule: SelectionRule, headline: Headline | None) -> 
 _OF_OUTCOME: Final = ("error", "mlflow_run_id", "mlflow_experiment_id", "content_hash")
 
 
-def _median(per_seed: Sequence[float | None]) -> float | None:
-    known = [each for each in per_seed if each is not None]
-    return median(known) if known else None
-
-
 # Values of the same seeds are the same but for rounding errors.
 _ROUNDING: Final = 1e-9
 
@@ -317,10 +313,10 @@ def _reproduction(
     unknown = {"expected_low": None, "expected_high": None, "reproduces": None}
     selected = trial.reference["checkpoints"].get(rule.key) if trial.reference else None
     expected = selected.get(headline) if selected and headline else None
-    mean, known = values["mean"], expected["per_seed"] if expected else []
-    if mean is None or None in known:
+    mean, per_seed = values["mean"], expected["per_seed"] if expected else []
+    if mean is None or None in per_seed:
         return {**unknown}
-    interval = further_mean(cast(list[float], known), len(values["per_seed"]))
+    interval = further_mean(known(per_seed), len(values["per_seed"]))
     if interval is None:
         return {**unknown}
     low, high = interval

@@ -122,7 +122,7 @@ def write_leaderboard_page(
     Raises:
         UserError: if `mlflow_ui` is not the address of a web server.
     """
-    base = web_address(mlflow_ui) if mlflow_ui else ""
+    base = web_address(mlflow_ui)
     progress, parts = progress_in_words(leaderboard["rows"]), sections(leaderboard)
     with_values = {row["protocol"] for row in leaderboard["rows"] if row["mean"] is not None}
     rules = [(rule.key, rule.name) for rule in SELECTION_RULES.values() if rule.key in with_values]

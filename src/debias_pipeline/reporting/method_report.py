@@ -301,12 +301,11 @@ def _key_metrics(metrics: Metrics) -> list[Metric]:
 
 def _key_values(metrics: Metrics) -> dict[str, list[str]]:
     """Return the key metrics as text, by selection rule and seed; see `by_seed`."""
-    values = {}
+    values, keys = {}, _key_metrics(metrics)
     for rule in SELECTION_RULES:
         selected = metrics["checkpoints"].get(rule)
         if selected is None:
             continue
-        keys = _key_metrics(metrics)
         values[f"{rule}/{MEAN}"] = [percentage_over_seeds(selected[key]) for key in keys]
         for place, seed in enumerate(metrics.get("seeds", [])):
             values[f"{rule}/{seed}"] = [

@@ -419,6 +419,11 @@ def last_step(metrics: Metrics) -> RuleMetrics:
     return last
 
 
+def seed_count(metrics: Metrics) -> int:
+    """Return the number of seeds."""
+    return len(last_step(metrics)["accuracy"]["per_seed"])
+
+
 def selected_steps(metrics: Metrics, rule: SelectionRule) -> list[tuple[str, float, float]]:
     """Return seed, step and accuracy of the step that a rule selects for each seed."""
     selected = metrics["checkpoints"].get(rule.key)

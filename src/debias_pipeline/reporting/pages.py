@@ -24,8 +24,8 @@ from debias_pipeline.reporting.conditions import (
 )
 from debias_pipeline.reporting.metric_table import (
     MethodResult,
-    last_step,
     metric_text,
+    seed_count,
     unreliable_rules,
 )
 from debias_pipeline.reporting.recipe_changes import changes_in_words
@@ -209,7 +209,7 @@ def switches(metrics: Sequence[Metrics], *, with_all: bool = False) -> dict[str,
 
 
 def _seeds_in_words(metrics: Sequence[Metrics]) -> str:
-    counts = {each["method"]: len(last_step(each)["accuracy"]["per_seed"]) for each in metrics}
+    counts = {each["method"]: seed_count(each) for each in metrics}
     if len(set(counts.values())) > 1:
         of_each = ", ".join(f"{method} {count}" for method, count in counts.items())
         return f"mean ± standard deviation over seeds (number of seeds: {of_each})"

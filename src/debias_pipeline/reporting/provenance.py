@@ -32,7 +32,7 @@ def provenance(
     Raises:
         UserError: if `mlflow_ui` is not the address of a web server.
     """
-    base = web_address(mlflow_ui) if mlflow_ui else ""
+    base = web_address(mlflow_ui)
     of_data = {"Hash of the content": (data_card.get("content_hash") or "")[:16]}
     named = [
         *((f"Training of {each.name}", _facts(each.record)) for each in results),
@@ -46,14 +46,14 @@ def provenance(
 
 
 def web_address(mlflow_ui: str) -> str:
-    """Check the address of MLflow's pages, and return it without a trailing slash.
+    """Check the address of MLflow's pages, and return it without a trailing slash; "" is allowed.
 
     Raises:
         UserError: if it is not the address of a web server.
     """
     # The browser would run a link such as javascript:… as a script.
     parts = urlsplit(mlflow_ui)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
+    if mlflow_ui and (parts.scheme not in ("http", "https") or not parts.netloc):
         raise UserError(
             f"mlflow_ui={mlflow_ui!r} is not a web address; use e.g. http://127.0.0.1:5000"
         )

@@ -42,6 +42,7 @@ from debias_pipeline.reporting.metric_table import (
     last_step,
     metric_text,
     published_sources,
+    seed_count,
     unreliable_rules,
 )
 from debias_pipeline.reporting.pages import (
@@ -231,7 +232,7 @@ def _with_interval(value: str, count: str) -> Text:
 def _caption(results: Sequence[MethodResult], data_card: DataCard) -> Text:
     metrics = [each.metrics for each in results]
     accuracy = metric_text("accuracy", metrics[0].get("unbiased_test"))
-    several = any(len(last_step(each)["accuracy"]["per_seed"]) > 1 for each in metrics)
+    several = any(seed_count(each) > 1 for each in metrics)
     seeds = " ± is the standard deviation over seeds." if several else ""
     lines = [f"{accuracy.name} is the {accuracy.explanation}.{seeds}"]
     lines += filter(None, map(_conditions, results))
