@@ -429,4 +429,6 @@ def test_a_single_test_image_is_written_in_the_singular() -> None:
     assert trial.metrics is not None
     for selected in trial.metrics["checkpoints"].values():
         selected["evidence"] = {"accuracy": {"images": 1, "low": 0.0, "high": 1.0}}
-    assert "only 1 test image," in write_leaderboard_markdown(make_leaderboard([trial]))
+    console = Console(width=200, file=io.StringIO())
+    console.print(terminal_leaderboard(make_leaderboard([trial])))
+    assert "only 1 test image, so" in console.file.getvalue()  # type: ignore[attr-defined]
