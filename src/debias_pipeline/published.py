@@ -64,14 +64,6 @@ def shown_accuracy(
     return next((each for each in published if each["metric"] == headline), None)
 
 
-def shown_accuracies(
-    published: Mapping[str, Sequence[PublishedAccuracy]], headline: Metric
-) -> dict[str, PublishedAccuracy]:
-    """Return the published accuracy for tables, see `shown_accuracy`, of each method with one."""
-    found = {method: shown_accuracy(each, headline) for method, each in published.items()}
-    return {method: accuracy for method, accuracy in found.items() if accuracy}
-
-
 def comparable_selection(published: PublishedAccuracy) -> str:
     """Return the selection rule whose measured accuracy is comparable with a published one.
 

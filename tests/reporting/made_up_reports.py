@@ -1,12 +1,16 @@
 """Figures and reports of runs that are made up."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 from made_up_runs import Run
 
 from debias_pipeline.published import PublishedAccuracy
 from debias_pipeline.records import TrainingRecord
 from debias_pipeline.reporting import (
+    MethodResult,
+    MethodSections,
     RecipeChange,
     comparison_charts,
     confusions,
@@ -60,6 +64,12 @@ def compare(*runs: Run) -> dict[str, str]:
     )
 
 
+def result_of(run: Run, **changes: Any) -> MethodResult:
+    record: TrainingRecord = {**RECORD, "recipe": run.recipe}
+    command = f"kedro run --pipeline={run.metrics['method']} --params 'raw_dir=my photos'"
+    return replace(MethodResult(run.metrics, record, command=command), **changes)
+
+
 def method_report(
     run: Run,
     figures: dict[str, str] | None = None,
@@ -70,7 +80,6 @@ def method_report(
     *,
     with_charts: bool = False,
 ) -> str:
-    figures = figures or {}
     charts = method_charts(
         run.metrics,
         run.history,
@@ -80,22 +89,19 @@ def method_report(
         run.data_card,
     )
     page, _ = write_method_report(
-        run.metrics,
-        figures,
+        result_of(run, published=published, recipe_changes=recipe_changes),
+        figures or {},
+        charts if with_charts else {},
         run.group_accuracy,
         run.manifest,
         run.data_card,
-        run.recipe,
-        "kedro run --pipeline=disent --params 'raw_dir=my photos'",
-        published,
-        recipe_changes,
-        suspects,
-        "weight W",
-        RECORD,
-        charts if with_charts else {},
-        confusions(run.predictions, run.manifest, run.data_card),
-        misclassified(run.predictions, run.images, run.manifest, run.data_card),
-        features,
+        MethodSections(
+            confusions(run.predictions, run.manifest, run.data_card),
+            misclassified(run.predictions, run.images, run.manifest, run.data_card),
+            suspects,
+            "weight W",
+            features,
+        ),
     )
     return page
 
@@ -110,12 +116,17 @@ def comparison_report(
     metrics = [run.metrics for run in runs]
     histories = {run.metrics["method"]: run.history for run in runs}
     page, _ = write_comparison_report(
-        metrics,
+        [
+            result_of(
+                run,
+                record={},
+                published=(published or {}).get(run.metrics["method"], []),
+                recipe_changes=(changes_of or {}).get(run.metrics["method"], []),
+            )
+            for run in runs
+        ],
         compare(*runs) if figures is None else figures,
-        [f"kedro run --pipeline={run.metrics['method']}" for run in runs],
+        comparison_charts(metrics, histories) if with_charts else {},
         runs[0].data_card,
-        published,
-        changes_of,
-        charts=comparison_charts(metrics, histories) if with_charts else None,
     )
     return page

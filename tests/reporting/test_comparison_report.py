@@ -6,7 +6,7 @@ from html_tables import Table
 from made_up_reports import BEST_ON_TEST, comparison_report
 from made_up_runs import Run, based_on, make_run, with_few_images
 
-from debias_pipeline.reporting import write_comparison_report
+from debias_pipeline.reporting import MethodResult, write_comparison_report
 from debias_pipeline.reporting.comparison_report import Finding, findings
 
 
@@ -51,7 +51,7 @@ def test_different_numbers_of_seeds_are_shown_by_method(one_seed: Run, disent: R
 
 def test_comparison_of_no_methods_raises(disent: Run) -> None:
     with pytest.raises(ValueError, match="at least one method"):
-        write_comparison_report([], {}, [], disent.data_card)
+        write_comparison_report([], {}, {}, disent.data_card)
 
 
 @pytest.mark.slow
@@ -60,14 +60,12 @@ def test_comparison_of_one_method_has_no_finding(disent: Run) -> None:
 
 
 def finding(base: tuple[float | None, float | None], other: tuple[float | None, Any]) -> Finding:
-    def metrics(method: str, mean: float | None, std: float | None) -> dict[str, Any]:
+    def result(method: str, mean: float | None, std: float | None) -> MethodResult:
         summary = {"mean": mean, "std": std, "per_seed": [mean] if std is None else [mean, mean]}
-        return {
-            "method": method,
-            "checkpoints": {"last": {"accuracy": summary, "conflicting_accuracy": summary}},
-        }
+        checkpoints = {"last": {"accuracy": summary, "conflicting_accuracy": summary}}
+        return MethodResult({"method": method, "checkpoints": checkpoints})
 
-    (found,) = findings([metrics("vanilla", *base), metrics("disent", *other)])
+    (found,) = findings([result("vanilla", *base), result("disent", *other)])
     return found
 
 
@@ -82,7 +80,7 @@ def test_finding_compares_the_difference_with_the_spread() -> None:
 
 def test_finding_without_bias_labels_is_about_all_test_images() -> None:
     runs = [make_run(method, bias_labels=False) for method in ("vanilla", "disent")]
-    (found,) = findings([run.metrics for run in runs])
+    (found,) = findings([MethodResult(run.metrics) for run in runs])
     assert "points on the test split" in found.sentence
 
 
@@ -96,5 +94,14 @@ def test_finding_has_the_number_of_few_images_and_an_interval() -> None:
         with_few_images(make_run(method, seeds=(0,)), "conflicting_accuracy", 7)
         for method in ("vanilla", "disent")
     ]
-    (found,) = findings([run.metrics for run in runs])
+    (found,) = findings([MethodResult(run.metrics) for run in runs])
     assert found.note.count("4 of 7; 34–100 %") == 2
+
+
+def test_finding_about_all_test_images_names_its_metric_once() -> None:
+    runs = [
+        with_few_images(make_run(method, bias_labels=False), "accuracy", 7)
+        for method in ("vanilla", "disent")
+    ]
+    (found,) = findings([MethodResult(run.metrics) for run in runs])
+    assert "Test accuracy of disent: 7 images" in found.note

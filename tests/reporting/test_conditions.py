@@ -13,6 +13,7 @@ from made_up_runs import Run, make_run, summary
 from rich.console import Console
 
 from debias_pipeline.reporting import (
+    MethodResult,
     TrialResult,
     headline_table,
     leaderboard_frame,
@@ -152,20 +153,23 @@ def test_a_collapsed_seed_is_named_in_reports_and_the_terminal() -> None:
         (row,) = [each for each in rows if "seed 4 collapsed" in " ".join(each)]
         assert "median 59.0" in row[1]
         assert "disent: seed 4 collapsed (last); dead feature units at last: 94 %" in page
-    text = terminal(headline_table([run.metrics], {}, run.data_card))
+    text = terminal(headline_table([MethodResult(run.metrics)], run.data_card))
     assert "last!" in text
     assert "med. 59.0" in text
     assert "! disent: seed 4 collapsed (last)" in " ".join(text.split())
 
 
 def test_comparison_lists_oracles_apart_and_does_not_test_them(vanilla: Run) -> None:
-    def of(name: str, labels: str, accuracy: float) -> dict[str, Any]:
+    def of(name: str, labels: str, accuracy: float, **record: Any) -> MethodResult:
         run = make_run(name, conflicting_accuracy=accuracy)
-        return {**run.metrics, "bias_labels": labels}
+        return MethodResult({**run.metrics, "bias_labels": labels}, record)
 
-    runs = [of("vanilla", "none", 0.3), of("rwg", "training", 0.8), of("disent", "none", 0.6)]
-    records = {"disent": {"seconds": 754.2, "image_passes": PASSES}}
-    page, _ = write_comparison_report(runs, {}, [], vanilla.data_card, records=records)
+    results = [
+        of("vanilla", "none", 0.3),
+        of("rwg", "training", 0.8),
+        of("disent", "none", 0.6, seconds=754.2, image_passes=PASSES),
+    ]
+    page, _ = write_comparison_report(results, {}, {}, vanilla.data_card)
     rows = Table(page, "headline").rows
     assert [row[0].split()[0] for row in rows[2:6]] == ["vanilla", "disent", "oracles", "rwg"]
     assert rows[3][1].endswith("25.6 + 12.8 M; 12 min 34 s")
@@ -173,7 +177,7 @@ def test_comparison_lists_oracles_apart_and_does_not_test_them(vanilla: Run) -> 
     assert "against vanilla over 2 seeds" in page
     assert "against rwg" not in page
     assert "rwg (oracle) against vanilla: +50.0 points" in page
-    text = terminal(headline_table(runs, {}, vanilla.data_card, records=records))
+    text = terminal(headline_table(results, vanilla.data_card))
     assert text.index("disent") < text.index("rwg")
     assert "…" not in text
     words = " ".join(text.split())
@@ -194,3 +198,12 @@ def test_numbers_as_text() -> None:
     assert median_text([0.1, 0.2, 0.9]) == "median 20.0"
     assert passes_text({"forward": 1480, "backward": 480}) == "1,480 + 480"
     assert passes_text(None) == "–"
+
+
+def test_a_rule_that_selects_no_step_uses_no_bias_labels(without_bias_labels: Run) -> None:
+    result = MethodResult({**without_bias_labels.metrics, "bias_labels": "none"})
+    page, _ = write_comparison_report([result], {}, {}, without_bias_labels.data_card)
+    assert "bias labels: tuning" not in page
+    trial = done("vanilla", [0.5, 0.6], selected=False)
+    board = write_leaderboard_page(make_leaderboard([trial]), {}, [])
+    assert "bias labels: tuning" not in board

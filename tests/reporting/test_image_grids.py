@@ -40,6 +40,7 @@ def test_the_highest_mean_weights_over_seeds_come_first() -> None:
             "image_id": [5, 6, 7, 5, 6, 7],
             "seed": [0, 0, 0, 1, 1, 1],
             "weight": [0.9, 0.5, 0.2, 0.1, 0.7, 0.4],
+            "conflicting": pd.array([None] * 6, dtype="boolean"),
         }
     )
     highest = highest_weights(weights)

@@ -18,6 +18,7 @@ from made_up_runs import make_run, summary
 from rich.console import Console
 
 from debias_pipeline.errors import UserError
+from debias_pipeline.names import METRICS
 from debias_pipeline.reporting import (
     TrialResult,
     draw_leaderboard_figures,
@@ -66,7 +67,13 @@ def page(leaderboard: dict[str, Any]) -> str:
 def test_a_row_per_trial_and_selection_rule(leaderboard: dict[str, Any]) -> None:
     rows = leaderboard["rows"]
     assert len(rows) == 6 * 4
-    assert all(row.keys() == LeaderboardRow.__annotations__.keys() for row in rows)
+    over_seeds = ("step", "support", "conflict_detection_auroc", *METRICS)
+    expected = {
+        *LeaderboardRow.__annotations__,
+        *(f"{name}_{part}" for name in over_seeds for part in ("mean", "std")),
+        *(f"{name}_{part}" for name in METRICS for part in ("images", "low", "high")),
+    }
+    assert all(row.keys() == expected for row in rows)
     # Percents by size, methods as the grid names them.
     assert list(dict.fromkeys(row["percent"] for row in rows)) == ["0.5pct", "2pct"]
     assert [row["method"] for row in rows[:3]] == ["vanilla", "lff", "disent"]
@@ -415,3 +422,13 @@ def test_accuracy_on_a_test_split_that_may_be_biased_is_not_called_unbiased(
         assert "est accuracy" in text
         assert f"The test split (2pct) {finding}" in " ".join(text.split())
     assert "nbiased" not in figures["cmnist"]
+
+
+def test_a_single_test_image_is_written_in_the_singular() -> None:
+    trial = done("vanilla", [0.0, 1.0])
+    assert trial.metrics is not None
+    for selected in trial.metrics["checkpoints"].values():
+        selected["evidence"] = {"accuracy": {"images": 1, "low": 0.0, "high": 1.0}}
+    console = Console(width=200, file=io.StringIO())
+    console.print(terminal_leaderboard(make_leaderboard([trial])))
+    assert "only 1 test image, so" in console.file.getvalue()  # type: ignore[attr-defined]

@@ -6,7 +6,7 @@ import pytest
 from html_tables import Table
 from made_up_published import IN_WORDS, OTHER_SOURCE, published, published_elsewhere
 from made_up_reports import BEST_ON_TEST, compare, comparison_report, draw, method_report
-from made_up_runs import Run, based_on, make_run, with_few_images
+from made_up_runs import Run, based_on, make_run, summary, with_few_images
 from matplotlib.figure import Figure
 
 from debias_pipeline.reporting import RecipeChange, method_figures
@@ -304,3 +304,26 @@ def legends(run: Run) -> list[str]:
         patch.setattr(method_figures, "to_svg", note)
         draw(run)
     return found
+
+
+def test_a_test_split_without_conflicting_images_does_not_lack_bias_labels(disent: Run) -> None:
+    test = {**disent.data_card["splits"]["test"], "conflicting": 0, "conflicting_fraction": 0.0}
+    card = {**disent.data_card, "splits": {**disent.data_card["splits"], "test": test}}
+    last = {**disent.metrics["checkpoints"]["last"], "conflicting_accuracy": summary(None, None)}
+    metrics = {**disent.metrics, "checkpoints": {**disent.metrics["checkpoints"], "last": last}}
+    (finding,) = re.findall(
+        '<p class="finding">(.*?)</p>',
+        method_report(replace(disent, metrics=metrics, data_card=card)),
+    )
+    assert "no bias-conflicting image in the test split" in finding
+    assert "without bias labels" not in finding
+
+
+@pytest.mark.parametrize("bias_labels", [True, False])
+def test_bias_labels_of_the_validation_split_are_named_only_if_they_select_a_step(
+    bias_labels: bool,
+) -> None:
+    run = make_run(bias_labels=bias_labels)
+    page = method_report(replace(run, metrics={**run.metrics, "bias_labels": "none"}))
+    assert "Bias labels used: <b>none</b>" in page
+    assert ("uses those of the validation split" in page) is bias_labels

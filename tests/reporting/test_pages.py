@@ -12,6 +12,7 @@ from made_up_reports import comparison_report, draw, method_report
 from made_up_runs import Run, with_names
 
 from debias_pipeline.errors import UserError
+from debias_pipeline.reporting import MethodResult
 from debias_pipeline.reporting.provenance import provenance
 
 
@@ -68,10 +69,11 @@ def test_same_inputs_give_the_same_page(method_page: str, disent: Run) -> None:
 
 def test_the_footer_links_to_the_mlflow_run_if_the_address_is_known() -> None:
     card: Any = {"content_hash": "5f1c"}
-    records: Any = {"disent": {"mlflow_run_id": "a/b"}}
-    (_, facts), _ = provenance(records, card, "http://runs.example/")
+    metrics: Any = {"method": "disent"}
+    results = [MethodResult(metrics, {"mlflow_run_id": "a/b"})]
+    (_, facts), _ = provenance(results, card, "http://runs.example/")
     assert facts["MLflow run"] == ("a/b", "http://runs.example/#/runs/a%2Fb")
-    (_, facts), _ = provenance(records, card)
+    (_, facts), _ = provenance(results, card)
     assert facts["MLflow run"].link == "" and "mlflow.db" in facts["MLflow run"].text
     with pytest.raises(UserError, match="javascript"):
-        provenance(records, card, "javascript:alert(1)")
+        provenance(results, card, "javascript:alert(1)")

@@ -5,31 +5,30 @@ import re
 
 import pandas as pd
 import pytest
-from made_up_reports import RECORD
+from made_up_reports import result_of
 from made_up_runs import Run, with_names
 
 from debias_pipeline.names import METRICS
-from debias_pipeline.reporting import write_comparison_report, write_method_report
+from debias_pipeline.reporting import (
+    MethodResult,
+    MethodSections,
+    write_comparison_report,
+    write_method_report,
+)
 from debias_pipeline.reporting.table_files import PageTable, write_table_files
 from debias_pipeline.selection_rules import SELECTION_RULES
 
 
 def files_of(run: Run) -> tuple[str, dict[str, str]]:
     return write_method_report(
-        run.metrics,
-        {},
-        run.group_accuracy,
-        run.manifest,
-        run.data_card,
-        run.recipe,
-        "kedro run",
-        record=RECORD,
+        result_of(run), {}, {}, run.group_accuracy, run.manifest, run.data_card, MethodSections()
     )
 
 
 def test_values_of_a_comparison_are_those_of_the_metrics(vanilla: Run, disent: Run) -> None:
     runs = {run.metrics["method"]: run.metrics for run in (vanilla, disent)}
-    _, files = write_comparison_report([*runs.values()], {}, [], disent.data_card)
+    results = [*map(MethodResult, runs.values())]
+    _, files = write_comparison_report(results, {}, {}, disent.data_card)
     assert list(files) == ["accuracy.csv", "accuracy.md", "accuracy.tex"]
     table = pd.read_csv(io.StringIO(files["accuracy.csv"])).set_index(["method", "checkpoint"])
     assert len(table) == len(runs) * len(SELECTION_RULES)
@@ -48,7 +47,7 @@ def test_values_of_a_comparison_are_those_of_the_metrics(vanilla: Run, disent: R
 def test_the_caption_explains_only_rules_that_the_table_has(disent: Run) -> None:
     checkpoints = {**disent.metrics["checkpoints"], "best_on_test": None}
     without = {**disent.metrics, "checkpoints": checkpoints}
-    _, files = write_comparison_report([without], {}, [], disent.data_card)
+    _, files = write_comparison_report([MethodResult(without)], {}, {}, disent.data_card)
     assert "best on test" not in files["accuracy.md"]
 
 

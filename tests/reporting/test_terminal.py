@@ -1,10 +1,12 @@
 import io
 from contextlib import redirect_stdout
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import node, pipeline
+from kedro_datasets.json import JSONDataset
 from made_up_grids import a_grid
 from made_up_published import IN_WORDS, OTHER_SOURCE, published, published_elsewhere
 from made_up_runs import Run, based_on, make_run, with_few_images
@@ -12,12 +14,16 @@ from rich.console import Console
 
 from debias_pipeline.hooks.summary import print_summary
 from debias_pipeline.published import PublishedAccuracy
-from debias_pipeline.reporting import RecipeChange, headline_table, make_leaderboard
+from debias_pipeline.reporting import MethodResult, RecipeChange, headline_table, make_leaderboard
 
 
 def rendered(runs: list[Run], published: dict[str, list[PublishedAccuracy]], width: int) -> str:
     console = Console(width=width, file=io.StringIO(), legacy_windows=False)
-    console.print(headline_table([run.metrics for run in runs], published, runs[0].data_card))
+    results = [
+        MethodResult(run.metrics, published=published.get(run.metrics["method"], []))
+        for run in runs
+    ]
+    console.print(headline_table(results, runs[0].data_card))
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert all(len(line.rstrip()) <= width for line in text.splitlines())
     return text
@@ -93,7 +99,7 @@ def test_names_are_not_markup(disent: Run) -> None:
 
 def test_table_of_no_methods_raises() -> None:
     with pytest.raises(ValueError, match="at least one method"):
-        headline_table([], {}, {})
+        headline_table([], {})
 
 
 def test_few_images_have_their_number_and_an_interval(one_seed: Run) -> None:
@@ -108,8 +114,8 @@ def test_few_images_have_their_number_and_an_interval(one_seed: Run) -> None:
 def test_another_recipe_and_the_name_of_the_data_are_shown(one_seed: Run) -> None:
     run = replace(one_seed, metrics={**one_seed.metrics, "title": "my_photos"})
     console = Console(width=80, file=io.StringIO())
-    changes = {"disent": [RecipeChange("steps", 2000, 40)]}
-    console.print(headline_table([run.metrics], {}, run.data_card, changes))
+    result = MethodResult(run.metrics, recipe_changes=[RecipeChange("steps", 2000, 40)])
+    console.print(headline_table([result], run.data_card))
     text = " ".join(console.file.getvalue().split())  # type: ignore[attr-defined]
     assert "my_photos" in text
     assert "2pct" not in text
@@ -128,3 +134,25 @@ def test_tables_of_a_run_are_not_wrapped_at_80_columns_in_a_file(
     with redirect_stdout(output):
         print_summary(pipeline([node(lambda: {}, None, "leaderboard_json")]), catalog)
     assert 80 < max(map(len, output.getvalue().splitlines())) <= 160
+
+
+def test_options_of_the_data_that_papers_do_not_use_are_named_in_the_terminal(
+    disent: Run, tmp_path: Path
+) -> None:
+    typed = {"dataset": "cifar10c", "percent": "2pct", "severity": 2, "recipe": {}}
+    record = {"recipe": {"method": "disent"}, "seeds": [3, 4], "precision": "fp32"}
+    of_method = {"published_accuracy": [published(0.8479)], "recipe": {}, "replaced_defaults": {}}
+    data = {
+        "parameters": {"typed": typed, "disent": of_method},
+        "data_card": {**disent.data_card, "dataset": "cifar10c"},
+        "disent.training_record": record,
+    }
+    metrics = JSONDataset(filepath=str(tmp_path / "metrics.json"))
+    metrics.save(disent.metrics)
+    memory = {name: MemoryDataset(value) for name, value in data.items()}
+    catalog = DataCatalog({**memory, "disent.metrics": metrics})
+    output = io.StringIO()
+    with redirect_stdout(output):
+        print_summary(pipeline([node(lambda: {}, None, "disent.metrics")]), catalog)
+    said = " ".join(output.getvalue().split())
+    assert "not the published recipe, but severity 2 instead of 4" in said

@@ -2,7 +2,7 @@ import shlex
 
 import pytest
 
-from debias_pipeline.reporting import changes_in_words, default_recipe, find_recipe_changes
+from debias_pipeline.reporting import changes_in_words, find_recipe_changes
 from debias_pipeline.reporting.leaderboard_sections import p_value_text
 from debias_pipeline.reporting.text import (
     command,
@@ -51,9 +51,8 @@ def test_a_command_names_the_environment() -> None:
 def test_fields_of_the_recipe_are_those_of_the_training() -> None:
     # Trained with lr and flip overridden; reported in a run that overrides steps.
     trained = {**RECORD, "recipe": {**RECIPE, "lr": 0.1, "flip": True}}
-    default = default_recipe({**RECIPE, "steps": 10}, {"steps": 4000})
     typed = {**TYPED, "recipe": {"steps": 10}}
-    changes = find_recipe_changes(trained["recipe"], default)
+    changes = find_recipe_changes(trained["recipe"], {**RECIPE, "steps": 10}, {"steps": 4000})
     text = run_command("disent", typed, trained, changes)
     assert params(text).endswith("seeds=2,recipe.lr=0.1,recipe.flip=true")
     assert changes_in_words(changes) == "lr 0.1 instead of 0.01, flip true instead of false"

@@ -28,7 +28,6 @@ from debias_pipeline.names import DONE, FAILED
 from debias_pipeline.records import Outcome, TrainingRecord
 from debias_pipeline.reporting import (
     changes_in_words,
-    default_recipe,
     draw_figures,
     find_recipe_changes,
 )
@@ -185,9 +184,9 @@ def run_trial(
         "cell": trial.name,
     }
     stage = "a trial of the parent run, which has the command,"
-    default = default_recipe(recipe, trial.replaced_defaults)
-    changes = {trial.method: changes_in_words(find_recipe_changes(recipe, default))}
-    tags[NOTE] = describe([trial.method], _data_name(trial), trial.seeds, changes, stage=stage)
+    changes = find_recipe_changes(recipe, recipe, trial.replaced_defaults)
+    in_words = {trial.method: changes_in_words(changes)}
+    tags[NOTE] = describe([trial.method], _data_name(trial), trial.seeds, in_words, stage=stage)
     trains = f"{trial.name}.training_record" in {name for each in nodes for name in each.outputs}
     record = None if trains else load_or_none(catalog, f"{trial.name}.training_record")
     run = TrackedRun()

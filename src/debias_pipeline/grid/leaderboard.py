@@ -21,6 +21,7 @@ from debias_pipeline.grid.references import (
 from debias_pipeline.grid.trials import Trial, trials_of
 from debias_pipeline.methods import get_method
 from debias_pipeline.names import DONE
+from debias_pipeline.pipelines.reporting import data_changes
 from debias_pipeline.published import shown_accuracy
 from debias_pipeline.records import DataCard
 from debias_pipeline.reporting import (
@@ -28,7 +29,6 @@ from debias_pipeline.reporting import (
     RecipeChange,
     TrialResult,
     command,
-    default_recipe,
     draw_leaderboard_figures,
     find_recipe_changes,
     leaderboard_charts,
@@ -181,16 +181,12 @@ def _is_outdated(outcome: Mapping[str, Any] | None, data_card: Any) -> bool:
 
 def _recipe_changes(trial: Trial) -> list[RecipeChange]:
     recipe = trial.recipe or {}
-    found = find_recipe_changes(recipe, default_recipe(recipe, trial.replaced_defaults))
     # Options of the data matter to published accuracies only.
-    options = get_dataset(trial.dataset).options_type.model_fields
-    if trial.published_accuracy:
-        found += [
-            RecipeChange(name, options[name].default, value)
-            for name, value in trial.data_options.items()
-            if value != options[name].default
-        ]
-    return found
+    options = trial.data_options if trial.published_accuracy else {}
+    return [
+        *find_recipe_changes(recipe, recipe, trial.replaced_defaults),
+        *data_changes(trial.dataset, options),
+    ]
 
 
 def _with_used_threads(

@@ -18,7 +18,7 @@ from debias_pipeline.grid.trials import Trial, setting_name
 from debias_pipeline.methods import get_method, method_names
 from debias_pipeline.names import COMMAND_TAG, COMMIT_TAG, DONE, NOT_RUN, BiasLabels
 from debias_pipeline.records import Metrics, Outcome, TrainingRecord
-from debias_pipeline.reporting import TrialResult, default_recipe, find_recipe_changes
+from debias_pipeline.reporting import TrialResult, find_recipe_changes
 from debias_pipeline.validation import validated
 
 # The catalog entry of the references.
@@ -284,13 +284,13 @@ def _as_result(reference: Reference, like: TrialResult, trial: Trial | None = No
         "status": DONE,
         **reference.cost,
     }
-    default = default_recipe(trial.recipe or {}, trial.replaced_defaults) if trial else {}
+    recipe, replaced = (trial.recipe or {}, trial.replaced_defaults) if trial else ({}, {})
     return replace(
         like,
         method=reference.method,
         metrics=cast(Metrics, reference.metrics),
         outcome=cast(Outcome, outcome),
-        recipe_changes=find_recipe_changes(reference.recipe, default),
+        recipe_changes=find_recipe_changes(reference.recipe, recipe, replaced),
         bias_labels=_bias_labels(reference),
         network=network_of(reference.recipe),
         origin=reference.origin,

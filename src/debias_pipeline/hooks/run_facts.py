@@ -14,7 +14,7 @@ from debias_pipeline.grid import Trial
 from debias_pipeline.methods import method_names
 from debias_pipeline.names import COMMIT_TAG
 from debias_pipeline.nested import flattened
-from debias_pipeline.reporting import changes_in_words, default_recipe, find_recipe_changes
+from debias_pipeline.reporting import changes_in_words, find_recipe_changes
 from debias_pipeline.runners import ON_OTHER_MACHINES
 from debias_pipeline.tracking import NOTE, MethodRun, describe
 
@@ -91,8 +91,8 @@ def method_facts(
 def _changes(of_method: Mapping[str, Any]) -> str:
     """Return as text how the recipe of a method differs from the one in the project's files."""
     recipe = of_method.get("recipe", {})
-    default = default_recipe(recipe, of_method.get("replaced_defaults", {}))
-    return changes_in_words(find_recipe_changes(recipe, default))
+    replaced = of_method.get("replaced_defaults", {})
+    return changes_in_words(find_recipe_changes(recipe, recipe, replaced))
 
 
 def data_name(dataset: str, percent: str, raw_dir: Path | None) -> str:

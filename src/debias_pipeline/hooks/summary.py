@@ -19,17 +19,14 @@ from debias_pipeline.methods import method_names
 from debias_pipeline.pipeline_registry import baseline_first
 from debias_pipeline.pipelines.audit import AUDIT
 from debias_pipeline.pipelines.evaluation import PRETRAINED
-from debias_pipeline.records import Metrics, TrainingRecord
+from debias_pipeline.pipelines.reporting import method_result
+from debias_pipeline.records import TrainingRecord
 from debias_pipeline.reporting import (
-    RecipeChange,
-    default_recipe,
     estimates_text,
-    find_recipe_changes,
     headline_table,
     terminal_leaderboard,
     tuning_table,
     verdict_text,
-    with_shown_name,
 )
 from debias_pipeline.tuning import TUNE
 
@@ -99,26 +96,21 @@ def print_summary(pipeline: Pipeline, catalog: Catalog) -> None:
 def _headline_table(
     namespaces: Sequence[str], catalog: Catalog, parameters: Mapping[str, Any]
 ) -> Table:
-    metrics, published, changes_of = [], {}, {}
-    records: dict[str, TrainingRecord] = {}
+    results, data_card = [], catalog.load("data_card")
     for namespace in namespaces:
-        of_method = catalog.load(f"{namespace}.metrics")
-        shown = with_shown_name(of_method, namespace)
-        metrics.append(shown)
-        published[shown["method"]] = parameters[of_method["method"]]["published_accuracy"]
+        metrics = catalog.load(f"{namespace}.metrics")
         record = cast(TrainingRecord, load_or_none(catalog, f"{namespace}.training_record") or {})
-        records[shown["method"]] = record
-        changes = _recipe_changes(record, parameters, of_method)
-        changes_of[shown["method"]] = changes
-    return headline_table(metrics, published, catalog.load("data_card"), changes_of, records)
-
-
-def _recipe_changes(
-    record: TrainingRecord, parameters: Mapping[str, Any], metrics: Metrics
-) -> list[RecipeChange]:
-    """Return in what the recipe of a training run differs from the one in the project's files."""
-    of_method = parameters[metrics["method"]]
-    if "recipe" not in record or "recipe" not in of_method:
-        return []
-    default = default_recipe(of_method["recipe"], of_method["replaced_defaults"])
-    return find_recipe_changes(record["recipe"], default)
+        of_method = parameters[metrics["method"]]
+        results.append(
+            method_result(
+                namespace,
+                parameters["typed"],
+                data_card,
+                metrics=metrics,
+                training_record=record,
+                recipe=of_method.get("recipe", {}),
+                replaced_defaults=of_method.get("replaced_defaults", {}),
+                published_accuracy=of_method["published_accuracy"],
+            )
+        )
+    return headline_table(results, data_card)

@@ -35,11 +35,11 @@ from debias_pipeline.reporting.leaderboard_files import (
 )
 from debias_pipeline.reporting.leaderboard_page import write_leaderboard_page
 from debias_pipeline.reporting.method_figures import draw_figures
-from debias_pipeline.reporting.method_report import write_method_report
+from debias_pipeline.reporting.method_report import MethodSections, write_method_report
+from debias_pipeline.reporting.metric_table import MethodResult
 from debias_pipeline.reporting.recipe_changes import (
     RecipeChange,
     changes_in_words,
-    default_recipe,
     find_recipe_changes,
 )
 from debias_pipeline.reporting.suspect_section import first_suspects_in_words, suspect_section
@@ -69,6 +69,8 @@ __all__ = [
     "COMPARISON",
     "LEADERBOARD",
     "Leaderboard",
+    "MethodResult",
+    "MethodSections",
     "PageGroup",
     "RecipeChange",
     "StoredPage",
@@ -79,7 +81,6 @@ __all__ = [
     "confusions",
     "counted",
     "data_command",
-    "default_recipe",
     "draw_comparison_figures",
     "draw_contact_sheet",
     "draw_figures",

@@ -26,11 +26,10 @@ def group_values(group_accuracy: pd.DataFrame) -> dict[str, dict[tuple[int, int]
     """Return accuracy, text and interval of each group (label, bias), by rule and seed.
 
     Args:
-        group_accuracy: a row per selection rule, seed, label and bias; may be empty.
+        group_accuracy: from `groups_of_bias`; may be empty.
     """
-    typed = group_accuracy.astype({"accuracy": "float64"})
     values: dict[str, dict[tuple[int, int], list[Any]]] = {}
-    for key, part in _parts(typed):
+    for key, part in _parts(group_accuracy):
         by_group = part.groupby(["label", "bias"])
         table = by_group.agg(
             images=("images", "max"), mean=("accuracy", "mean"), std=("accuracy", "std")

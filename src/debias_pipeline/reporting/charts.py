@@ -4,6 +4,7 @@ Colours are names of CSS variables, which templates/page.js replaces, so that ch
 colour scheme of the page. Specifications are plain dicts, as importing Altair takes seconds.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
@@ -13,8 +14,9 @@ import pandas as pd
 
 from debias_pipeline.names import Metric
 from debias_pipeline.records import DataCard, Metrics
-from debias_pipeline.reporting.metric_table import last_step, metric_text
-from debias_pipeline.reporting.plots import LINES, groups_of_bias, over_seeds
+from debias_pipeline.reporting.metric_table import COMPARED, last_step, metric_text, selected_steps
+from debias_pipeline.reporting.plots import LINES, groups_of_bias, over_seeds, weights_by_image
+from debias_pipeline.reporting.text import known
 from debias_pipeline.selection_rules import SELECTION_RULES
 
 # The value of a switch that shows the mean of all seeds.
@@ -25,18 +27,15 @@ _CURVES: Final[tuple[tuple[Metric, str, str], ...]] = (
     ("aligned_accuracy", "bias-aligned", "--aligned"),
     ("conflicting_accuracy", "bias-conflicting", "--conflicting"),
 )
-_COMPARED: Final[tuple[Metric, ...]] = (
-    "accuracy",
-    "aligned_accuracy",
-    "conflicting_accuracy",
-    "worst_group_accuracy",
-)
 METHODS: Final = 6  # number of variables --method-0, …
 _DASHES: Final = dict(zip(LINES, ((), (6, 3), (7, 3, 2, 3), (2, 3)), strict=True))
 _BINS: Final = 40
 # Groups that are on a page; larger heat maps are no charts, but figures.
 MOST_GROUPS: Final = 400
 PERCENT: Final = ".1%"
+# Filters of rows by the rule of the page's switch, and by what the legend hides.
+OF_RULE: Final = {"filter": "datum.rule == rule"}
+NOT_HIDDEN: Final = {"filter": "indexof(hidden, datum.series) < 0"}
 ACCURACY: Final[Mapping[str, Any]] = {
     "type": "quantitative",
     "axis": {"format": "~%", "title": "accuracy"},
@@ -94,6 +93,12 @@ class Chart:
         return asdict(self)
 
 
+def by_series(series: Sequence[Series], values: Sequence[Any]) -> dict[str, Any]:
+    """Return an encoding that gives each series a value, such as a colour."""
+    scale = {"domain": [each.name for each in series], "range": values}
+    return {"field": "series", "type": "nominal", "legend": None, "scale": scale}
+
+
 def chart_library() -> str:
     """Return the JavaScript of Vega, Vega-Lite and Vega-Embed, 0.9 MB.
 
@@ -148,14 +153,11 @@ def _learning_curves(metrics: Metrics, history: pd.DataFrame) -> Chart | None:
     selected = [
         (seed, rule.key, step, accuracy, rule.name)
         for rule in SELECTION_RULES.values()
-        for seed, step, accuracy in _selected_steps(metrics, rule.key)
+        for seed, step, accuracy in selected_steps(metrics, rule)
     ]
     marks = {
         "data": {"name": "selected"},
-        "transform": [
-            {"filter": "datum.rule == rule"},
-            {"filter": f"seed == '{MEAN}' || datum.seed == seed"},
-        ],
+        "transform": [OF_RULE, {"filter": f"seed == '{MEAN}' || datum.seed == seed"}],
         "mark": {"type": "point", "shape": "diamond", "size": 110, "filled": False},
         "encoding": {
             **_step_and_accuracy(steps),
@@ -196,21 +198,6 @@ def _curve_rows(history: pd.DataFrame, column: str, name: str) -> list[tuple[Any
     return rows
 
 
-def _selected_steps(metrics: Metrics, rule: str) -> list[tuple[str, float, float]]:
-    """Return seed, step and accuracy of the step that a rule selects for each seed."""
-    selected = metrics["checkpoints"].get(rule)
-    if selected is None:
-        return []
-    steps, accuracies = selected["step"]["per_seed"], selected["accuracy"]["per_seed"]
-    # Metrics of earlier versions lack the seeds.
-    seeds = metrics.get("seeds", range(len(steps)))
-    return [
-        (str(seed), step, accuracy)
-        for seed, step, accuracy in zip(seeds, steps, accuracies, strict=False)
-        if step is not None and accuracy is not None
-    ]
-
-
 def _step_and_accuracy(steps: int) -> dict[str, Any]:
     return {
         "x": {
@@ -229,21 +216,10 @@ def _curves_spec(
     shown: str,
     further_layers: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    names = [each.name for each in series]
-    colour: dict[str, Any] = {
-        "field": "series",
-        "type": "nominal",
-        "legend": None,
-        "scale": {"domain": names, "range": [each.colour for each in series]},
-    }
-    dash: dict[str, Any] = {
-        **{"field": "series", "type": "nominal", "legend": None},
-        "scale": {"domain": names, "range": [list(each.dash) or [1, 0] for each in series]},
-    }
-    lines: dict[str, Any] = {
-        "data": {"name": "lines"},
-        "transform": [{"filter": shown}, {"filter": "indexof(hidden, datum.series) < 0"}],
-    }
+    colour = by_series(series, [each.colour for each in series])
+    dash = by_series(series, [list(each.dash) or [1, 0] for each in series])
+    filters = [{"filter": shown}, NOT_HIDDEN]
+    lines: dict[str, Any] = {"data": {"name": "lines"}, "transform": filters}
     tooltip = [
         {"field": "series", "title": "curve"},
         {"field": "step", "format": ","},
@@ -256,7 +232,7 @@ def _curves_spec(
     layers = [
         {
             **lines,
-            "transform": [*lines["transform"], {"filter": "isValid(datum.low)"}],
+            "transform": [*filters, {"filter": "isValid(datum.low)"}],
             "mark": {"type": "area", "opacity": 0.18, "tooltip": None, "clip": True},
             "encoding": {**band, "color": colour},
         },
@@ -277,11 +253,9 @@ def _curves_spec(
 
 
 def _weight_histogram(sample_weights: pd.DataFrame, weight_name: str) -> Chart | None:
-    known = sample_weights[sample_weights["weight"].notna()]
-    if known.empty:
+    by_image = weights_by_image(sample_weights)
+    if by_image.empty:
         return None
-    known = known.astype({"weight": "float64", "conflicting": "boolean"})
-    by_image = known.groupby("image_id").agg({"weight": "mean", "conflicting": "first"})
     edges = np.linspace(0, max(1.0, float(by_image["weight"].max())), _BINS + 1)
     kinds = by_image["conflicting"].map({True: "bias-conflicting", False: "bias-aligned"})
     kinds = kinds.astype("object").fillna("not known")
@@ -299,14 +273,11 @@ def _weight_histogram(sample_weights: pd.DataFrame, weight_name: str) -> Chart |
             for low, high, count in zip(edges, edges[1:], counts, strict=False)
             if count
         ]
-    domain = {
-        "domain": [each.name for each in series],
-        "range": [each.colour for each in series],
-    }
+    colour = by_series(series, [each.colour for each in series])
     spec = {
         "height": 240,
         "data": {"name": "bars"},
-        "transform": [{"filter": "indexof(hidden, datum.series) < 0"}],
+        "transform": [NOT_HIDDEN],
         "mark": {"type": "bar", "opacity": 0.55, "strokeWidth": 1.5, "binSpacing": 0},
         "encoding": {
             "x": {
@@ -324,8 +295,8 @@ def _weight_histogram(sample_weights: pd.DataFrame, weight_name: str) -> Chart |
                 "axis": {"title": "training images (logarithmic)", "format": ",", "tickCount": 4},
             },
             "y2": {"datum": 0.7},
-            "color": {"field": "series", "type": "nominal", "legend": None, "scale": domain},
-            "stroke": {"field": "series", "type": "nominal", "legend": None, "scale": domain},
+            "color": colour,
+            "stroke": colour,
             "tooltip": [
                 {"field": "series", "title": "images that are"},
                 {"field": "from", "format": ".3f"},
@@ -459,25 +430,10 @@ def _compared_metrics(metrics: Sequence[Metrics], series: Sequence[Series]) -> C
     unbiased = metrics[0].get("unbiased_test")
     names = {
         key: metric_text(key, unbiased).name
-        for key in _COMPARED
+        for key in COMPARED
         if any(last_step(each)[key]["mean"] is not None for each in metrics)
     }
-    means: list[tuple[Any, ...]] = []
-    seeds: list[tuple[Any, ...]] = []
-    for each in metrics:
-        for rule in SELECTION_RULES:
-            selected = each["checkpoints"].get(rule)
-            if selected is None:
-                continue
-            for key, name in names.items():
-                values = selected[key]
-                if values["mean"] is None:
-                    continue
-                per_seed = [value for value in values["per_seed"] if value is not None]
-                spread = f"{100 * values['std']:.1f} points" if values["std"] is not None else None
-                place = (rule, name, each["method"])
-                means.append((*place, values["mean"], max(per_seed), spread))
-                seeds += [(*place, value) for value in per_seed]
+    means, seeds = _compared_rows(metrics, names)
     places: dict[str, Any] = {
         "x": {
             "field": "metric",
@@ -492,17 +448,8 @@ def _compared_metrics(metrics: Sequence[Metrics], series: Sequence[Series]) -> C
         },
         "xOffset": {"field": "series", "scale": {"domain": [each.name for each in series]}},
     }
-    domain = {
-        "domain": [each.name for each in series],
-        "range": [each.colour for each in series],
-    }
-    colour = {"field": "series", "type": "nominal", "legend": None, "scale": domain}
-    shown: dict[str, Any] = {
-        "transform": [
-            {"filter": "datum.rule == rule"},
-            {"filter": "indexof(hidden, datum.series) < 0"},
-        ]
-    }
+    colour = by_series(series, [each.colour for each in series])
+    shown: dict[str, Any] = {"transform": [OF_RULE, NOT_HIDDEN]}
     height: dict[str, Any] = {"field": "accuracy", **ACCURACY}
     layers = [
         {
@@ -547,3 +494,25 @@ def _compared_metrics(metrics: Sequence[Metrics], series: Sequence[Series]) -> C
         },
         [Series(each.name, each.colour) for each in series],
     )
+
+
+def _compared_rows(
+    metrics: Sequence[Metrics], names: Mapping[Metric, str]
+) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+    """Return the rows of means, and those of single seeds, of the metrics with these names."""
+    means: list[tuple[Any, ...]] = []
+    seeds: list[tuple[Any, ...]] = []
+    for each, rule in itertools.product(metrics, SELECTION_RULES):
+        selected = each["checkpoints"].get(rule)
+        if selected is None:
+            continue
+        for key, name in names.items():
+            values = selected[key]
+            if values["mean"] is None:
+                continue
+            per_seed = known(values["per_seed"])
+            spread = f"{100 * values['std']:.1f} points" if values["std"] is not None else None
+            place = (rule, name, each["method"])
+            means.append((*place, values["mean"], max(per_seed), spread))
+            seeds += [(*place, value) for value in per_seed]
+    return means, seeds

@@ -8,9 +8,10 @@ import pandas as pd
 
 from debias_pipeline.names import Metric
 from debias_pipeline.records import DataCard, Metrics
-from debias_pipeline.reporting.leaderboard import Leaderboard, LeaderboardRow
+from debias_pipeline.reporting.leaderboard import Leaderboard, LeaderboardRow, rows_by_dataset
 from debias_pipeline.reporting.leaderboard_sections import headline_of
 from debias_pipeline.reporting.metric_table import (
+    COMPARED,
     images_in_brackets,
     last_step,
     metric_text,
@@ -29,11 +30,10 @@ from debias_pipeline.reporting.plots import (
     format_accuracy_axis,
     format_step_axis,
     new_figure,
-    over_seeds,
     percent_formatter,
     to_svg,
 )
-from debias_pipeline.reporting.text import DASH, REFERENCE_MARK, shortened
+from debias_pipeline.reporting.text import DASH, REFERENCE_MARK, known, shortened
 from debias_pipeline.selection_rules import SELECTION_RULES, SelectionRule
 
 if TYPE_CHECKING:
@@ -41,12 +41,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_COMPARED: Final[tuple[Metric, ...]] = (
-    "accuracy",
-    "aligned_accuracy",
-    "conflicting_accuracy",
-    "worst_group_accuracy",
-)
 _LONGEST_NAME: Final = 30
 _DODGE: Final = 0.36  # width of the marks of all methods; the next percent is at a distance of 1
 
@@ -106,18 +100,15 @@ def _compared_learning_curves(
         ("conflicting_accuracy", "Bias-conflicting"),
     )
     for axes, (key, title) in zip(panels, columns, strict=True):
-        column = f"test_{key}"
-        empty = True
         for position, of_method in enumerate(metrics):
             method, history = of_method["method"], histories[of_method["method"]]
             line, name = LINES[position % len(LINES)], _name(method)
-            draw_curve(axes, history, column, name, _method_look(position)[0], line)
-            empty = empty and over_seeds(history, column).empty
+            draw_curve(axes, history, f"test_{key}", name, _method_look(position)[0], line)
         format_accuracy_axis(axes)
         format_step_axis(axes)
         axes.locator_params("x", nbins=4)
         axes.set_title(f"{title} test images{images_in_brackets(metrics[0], key)}")
-        if empty:
+        if not axes.lines:
             text = "\n".join(why_no_value(key, data_card).split(": "))
             axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", fontsize=8)
     panels[1].set_ylabel("")
@@ -137,11 +128,11 @@ def _compared_metrics(metrics: Sequence[Metrics]) -> "Figure":
         metric_text(key, unbiased).name
         # The worst group differs from method to method.
         + ("" if key == "worst_group_accuracy" else images_in_brackets(metrics[0], key))
-        for key in _COMPARED
+        for key in COMPARED
     ]
     names = [name.replace(" (", "\n(") for name in names]
-    axes.set_xticks(range(len(_COMPARED)), names)
-    axes.set_xlim(-0.5, len(_COMPARED) - 0.5)
+    axes.set_xticks(range(len(COMPARED)), names)
+    axes.set_xlim(-0.5, len(COMPARED) - 0.5)
     axes.grid(False, axis="x")
     axes.set_ylim(-0.03, 1.08)
     axes.yaxis.set_major_formatter(percent_formatter())
@@ -156,13 +147,13 @@ def _draw_dots(axes: "Axes", metrics: Metrics, offset: float, look: tuple[str, s
     last = last_step(metrics)
     # An empty series, so that a method without any metric is in the legend.
     axes.scatter([], [], s=55, color=colour, marker=marker, label=_name(metrics["method"]))
-    for position, key in enumerate(_COMPARED):
+    for position, key in enumerate(COMPARED):
         mean = last[key]["mean"]
         place = position + offset
         if mean is None:
             axes.text(place, 0, DASH, ha="center", color=colour)
             continue
-        seeds = [value for value in last[key]["per_seed"] if value is not None]
+        seeds = known(last[key]["per_seed"])
         axes.bar(place, mean, width=0.03, color=colour, alpha=0.35)
         axes.scatter(np.full(len(seeds), place + 0.06), seeds, s=9, color=colour, alpha=0.8)
         axes.scatter(place, mean, s=55, color=colour, marker=marker, edgecolor="white", zorder=3)
@@ -203,10 +194,10 @@ def draw_leaderboard_figures(leaderboard: Leaderboard) -> dict[str, str]:
         SVG text by data set: a panel for each selection rule with mean and standard deviation by
         method, published accuracies as hollow marks. A data set without any value is left out.
     """
-    rows = leaderboard["rows"]
-    datasets = dict.fromkeys(row["dataset"] for row in rows if row["mean"] is not None)
     return {
-        name: _draw_data_set([row for row in rows if row["dataset"] == name]) for name in datasets
+        name: _draw_data_set(rows)
+        for name, rows in rows_by_dataset(leaderboard).items()
+        if any(row["mean"] is not None for row in rows)
     }
 
 

@@ -5,33 +5,29 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from debias_pipeline.names import Metric
-from debias_pipeline.published import (
-    PublishedAccuracy,
-    shown_accuracies,
-    source_in_words,
-    sources_by_method,
-)
-from debias_pipeline.records import DataCard, Metrics, OverSeeds, TrainingRecord
+from debias_pipeline.records import DataCard, Metrics, OverSeeds
 from debias_pipeline.reporting.charts import Chart
 from debias_pipeline.reporting.conditions import (
     COST_EXPLAINED,
     bias_labels_text,
-    is_oracle,
     name_with_oracle,
 )
 from debias_pipeline.reporting.index_page import COMPARISON, about_methods
 from debias_pipeline.reporting.leaderboard_sections import verdict_in_words
 from debias_pipeline.reporting.metric_table import (
     AUROC,
+    MethodResult,
     TableCell,
     attribute_metrics,
     attribute_rows,
     auroc_cell,
-    evidence_of,
+    evidence_in_words,
     last_step,
     metric_row,
     metric_text,
     metrics_with_headline_first,
+    published_sources,
+    seed_count,
 )
 from debias_pipeline.reporting.pages import (
     FigureText,
@@ -43,10 +39,9 @@ from debias_pipeline.reporting.pages import (
     switches,
 )
 from debias_pipeline.reporting.provenance import provenance
-from debias_pipeline.reporting.recipe_changes import RecipeChange
 from debias_pipeline.reporting.significance import CORRECTION, TEST, find_best
 from debias_pipeline.reporting.table_files import accuracy_tables, write_table_files
-from debias_pipeline.reporting.text import cost_text, evidence_text, percentage, points
+from debias_pipeline.reporting.text import cost_text, known, percentage, points
 from debias_pipeline.selection_rules import LAST, SELECTION_RULES, SelectionRule
 
 _FIGURE_TEXTS: Final[Mapping[str, FigureText]] = {
@@ -72,61 +67,51 @@ _FIGURE_TEXTS: Final[Mapping[str, FigureText]] = {
 
 
 def write_comparison_report(
-    metrics: Sequence[Metrics],
+    results: Sequence[MethodResult],
     figures: Mapping[str, str],
-    commands: Sequence[str],
+    charts: Mapping[str, Chart],
     data_card: DataCard,
-    published: Mapping[str, Sequence[PublishedAccuracy]] | None = None,
-    changes_of: Mapping[str, Sequence[RecipeChange]] | None = None,
-    records: Mapping[str, TrainingRecord] | None = None,
-    charts: Mapping[str, Chart] | None = None,
+    command: str = "",
     mlflow_ui: str = "",
 ) -> tuple[str, dict[str, str]]:
     """Return the report of several methods, a page that loads no other files, and its tables.
 
     Args:
-        metrics: metrics of each method on the same data set, the baseline first.
-        figures: SVG text or `data:` addresses by name, from `draw_comparison_figures`.
-        commands: each reproduces the results of a method, see `run_command`.
-        data_card: data card of the data set.
-        published: accuracies published in papers, by method; see `shown_accuracy`.
-        changes_of: by method, the recipe fields that differ from the recipe in the files.
-        records: by method, the record of its training, for its cost and the footer; None leaves
-            costs out.
+        results: of each method on the same data set, the baseline first.
+        figures: SVG text by name, from `draw_comparison_figures`.
         charts: interactive charts that replace figures, from `comparison_charts`.
+        data_card: data card of the data set.
+        command: makes this page again from the results of the methods; "" if there is none.
         mlflow_ui: address of MLflow's pages, to which the footer links; "" makes no link.
 
     Returns:
         The page, and text by name of files in the folder `tables` next to it.
 
     Raises:
-        ValueError: if there are no metrics.
+        ValueError: if there are no results.
     """
-    if not metrics:
-        raise ValueError("metrics=[] is empty; a comparison needs at least one method")
-    shown = shown_accuracies(published or {}, metrics[0]["headline"])
-    baseline, changes_of = metrics[0], changes_of or {}
-    charts = {name: chart for name, chart in (charts or {}).items() if name in figures}
-    sentences, files = findings(metrics), write_table_files(accuracy_tables(metrics))
+    if not results:
+        raise ValueError("results=[] is empty; a comparison needs at least one method")
+    metrics, published = [each.metrics for each in results], published_sources(results)
+    baseline = metrics[0]
+    charts = {name: chart for name, chart in charts.items() if name in figures}
+    sentences, files = findings(results), write_table_files(accuracy_tables(metrics))
     page = render(
         "comparison_report.html.jinja",
         scripts=page_scripts(with_charts=bool(charts)),
         page_data=switches(metrics, with_all=True),
-        provenance=provenance(records or {}, data_card, mlflow_ui),
+        provenance=provenance(results, data_card, mlflow_ui),
         about=about_methods(COMPARISON, metrics),
         metrics=baseline,
-        methods=[of_method["method"] for of_method in metrics],
+        methods=[each.name for each in results],
         columns=metrics_with_headline_first(baseline["headline"], baseline.get("unbiased_test")),
-        sections=[
-            (rule, _rows(metrics, rule, data_card, shown, changes_of, records))
-            for rule in SELECTION_RULES.values()
-        ],
-        oracles=[each["method"] for each in metrics if is_oracle(each.get("bias_labels"))],
-        tested=_tests_in_words(metrics),
-        with_costs=records is not None,
+        sections=[(rule, _rows(results, rule, data_card)) for rule in SELECTION_RULES.values()],
+        oracles=[each.name for each in results if each.is_oracle],
+        tested=_tests_in_words(results),
+        with_costs=any(each.record for each in results),
         cost_explained=COST_EXPLAINED,
-        published=sources_by_method((name, source_in_words(each)) for name, each in shown.items()),
-        recipe_banner=recipe_banner(changes_of, shown.keys()),
+        published=published,
+        recipe_banner=recipe_banner(results),
         findings=sentences,
         test=f"{TEST}, {CORRECTION}'s correction",
         attribute_columns=attribute_metrics(),
@@ -138,7 +123,7 @@ def write_comparison_report(
             charts,
             {"compared_metrics": " ".join(each.sentence for each in sentences)},
         ),
-        commands=commands,
+        commands=[each.command for each in results] + ([command] if command else []),
         files=list(files),
         **data_section(metrics, data_card),
     )
@@ -146,52 +131,41 @@ def write_comparison_report(
 
 
 def _rows(
-    metrics: Sequence[Metrics],
-    rule: SelectionRule,
-    data_card: DataCard,
-    published: Mapping[str, PublishedAccuracy],
-    changes_of: Mapping[str, Sequence[RecipeChange]],
-    records: Mapping[str, TrainingRecord] | None,
+    results: Sequence[MethodResult], rule: SelectionRule, data_card: DataCard
 ) -> list[tuple[str, str, list[TableCell]]]:
     """Return the name of each method, the bias labels used, and its table cells; oracles last."""
+    has_published = any(each.shown_published for each in results)
     rows = []
-    for position, of_method in enumerate(metrics):
-        row = metric_row(
-            of_method,
-            rule,
-            data_card,
-            published.get(of_method["method"]),
-            metrics[0] if position else None,
-            published_column=bool(published),
-            comparable=not changes_of.get(of_method["method"]),
-        )
+    for result in sorted(results, key=lambda each: each.is_oracle):
+        baseline = None if result is results[0] else results[0].metrics
+        row = metric_row(result, rule, data_card, baseline, published_column=has_published)
         # It belongs to the training run, not to a checkpoint.
-        auroc = auroc_cell(of_method, data_card) if rule == LAST else TableCell("")
-        record: TrainingRecord = (records or {}).get(of_method["method"], {})
-        cost = cost_text(record.get("image_passes"), record.get("seconds"))
+        auroc = auroc_cell(result.metrics, data_card) if rule == LAST else TableCell("")
+        cost = cost_text(result.record.get("image_passes"), result.record.get("seconds"))
         row[0] = replace(row[0], cost=cost)
-        labels = of_method.get("bias_labels")
-        name, text = of_method["method"], bias_labels_text(labels, rule)
-        rows.append((is_oracle(labels), (name, text, [*row, auroc])))
-    return [row for _, row in sorted(rows, key=lambda each: each[0])]
+        has_values = result.metrics["checkpoints"].get(rule.key) is not None
+        labels = result.metrics.get("bias_labels")
+        text = bias_labels_text(labels, rule if has_values else None)
+        rows.append((result.name, text, [*row, auroc]))
+    return rows
 
 
 # --- Sentences ------------------------------------------------------------------------------------
 
 
-def _tests_in_words(metrics: Sequence[Metrics]) -> str:
+def _tests_in_words(results: Sequence[MethodResult]) -> str:
     """Return the result of the significance tests at the last step, "" if there are none.
 
     Oracles are not ranked.
     """
-    headline = metrics[0]["headline"]
+    headline = results[0].metrics["headline"]
     values: dict[str, dict[int, float]] = {}
-    for each in metrics:
-        per_seed = [value for value in last_step(each)[headline]["per_seed"] if value is not None]
+    for each in results:
+        per_seed = known(last_step(each.metrics)[headline]["per_seed"])
         # Metrics of earlier versions lack the seeds.
-        is_complete = len(each.get("seeds", [])) == len(per_seed)
-        if is_complete and not is_oracle(each.get("bias_labels")):
-            values[each["method"]] = dict(zip(each["seeds"], per_seed, strict=True))
+        seeds = each.metrics.get("seeds", [])
+        if len(seeds) == len(per_seed) and not each.is_oracle:
+            values[each.name] = dict(zip(seeds, per_seed, strict=True))
     verdict = find_best(values)
     if verdict is None or not any(each["seeds"] > 1 for each in verdict.comparisons):
         return ""
@@ -211,20 +185,20 @@ class Finding:
     note: str
 
 
-def findings(metrics: Sequence[Metrics]) -> list[Finding]:
+def findings(results: Sequence[MethodResult]) -> list[Finding]:
     """Return a sentence for each method but the first, which compares it with the first.
 
     Args:
-        metrics: metrics of each method, the baseline first; the last step is compared.
+        results: of each method, the baseline first; the last step is compared.
     """
-    return [_finding(metrics[0], other) for other in metrics[1:]]
+    return [_finding(results[0], other) for other in results[1:]]
 
 
-def _finding(baseline: Metrics, other: Metrics) -> Finding:
+def _finding(of_baseline: MethodResult, of_other: MethodResult) -> Finding:
     other_name, baseline_name = (
-        name_with_oracle(each["method"], is_oracle(each.get("bias_labels")))
-        for each in (other, baseline)
+        name_with_oracle(each.name, each.is_oracle) for each in (of_other, of_baseline)
     )
+    baseline, other = of_baseline.metrics, of_other.metrics
     test_split = "the unbiased test split" if baseline.get("unbiased_test") else "the test split"
     sides = _sides(
         baseline,
@@ -236,17 +210,12 @@ def _finding(baseline: Metrics, other: Metrics) -> Finding:
     if not sides:
         sentence = f"{other_name} and {baseline_name} cannot be compared: an accuracy is missing."
         return Finding(sentence, "")
-    single = [
-        each["method"]
-        for each in (other, baseline)
-        if len(last_step(each)["accuracy"]["per_seed"]) == 1
-    ]
+    single = [each["method"] for each in (other, baseline) if seed_count(each) == 1]
     notes = [
-        f"{metric_text(key, None).name} accuracy of {each['method']}: {count}."
+        f"{metric_text(key, None).accuracy_name} of {each['method']}: {count}."
         for key in sides
         for each in (other, baseline)
-        for count in [_evidence_in_words(each, key)]
-        if count
+        if (count := evidence_in_words(last_step(each), key))
     ]
     if single:
         notes.append(f"One seed of {' and of '.join(single)}: the spread over seeds is not known.")
@@ -273,11 +242,6 @@ def _sides(baseline: Metrics, other: Metrics, compared: Mapping[Metric, str]) ->
         spread = _spread_in_words(difference, mine, base)
         sides[key] = f"{points(difference)} points on {images} ({values}{spread})"
     return sides
-
-
-def _evidence_in_words(metrics: Metrics, key: Metric) -> str:
-    last = last_step(metrics)
-    return evidence_text(key, last[key], evidence_of(last, key))
 
 
 def _spread_in_words(difference: float, mine: OverSeeds, base: OverSeeds) -> str:

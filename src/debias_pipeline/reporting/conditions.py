@@ -1,6 +1,6 @@
 """Conditions that tables show next to accuracies: bias labels, cost, and collapsed seeds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from debias_pipeline.collapse import FAR_BELOW, MOST_DEAD
@@ -9,12 +9,6 @@ from debias_pipeline.records import Metrics, TrainingRecord
 from debias_pipeline.reporting.text import duration, passes_text, percentage
 from debias_pipeline.selection_rules import SELECTED, SELECTION_RULES, SelectionRule
 
-_LABELS: Final[Mapping[BiasLabels, str]] = {
-    "none": "none",
-    "tuning": "tuning",
-    "heldout": "held-out",
-    "training": "training",
-}
 BIAS_LABELS_EXPLAINED: Final = (
     "Bias labels: those that a result rests on. none; tuning: they choose the step or the "
     "hyper-parameters; held-out, training: the method is trained with those of held-out or "
@@ -54,7 +48,9 @@ def bias_labels_text(labels: BiasLabels | None, rule: SelectionRule | None = Non
     """
     if labels is None:
         return ""
-    return "tuning" if labels == "none" and rule == SELECTED else _LABELS[labels]
+    if labels == "none" and rule == SELECTED:
+        return "tuning"
+    return "held-out" if labels == "heldout" else labels
 
 
 def collapsed_text(seeds: Sequence[int]) -> str:

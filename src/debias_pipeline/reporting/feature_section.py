@@ -95,9 +95,11 @@ def feature_section(
     mapped = facts.loc[tensors["mapped"]].reset_index(drop=True)
     places = tensors["places"].astype(float).round(3)
     colourings = _colourings(mapped, data_card)
-    figures = {"feature_map": _draw_maps(places, colourings)} if colourings else {}
-    charts = {"feature_map": _map_chart(mapped, places, colourings)} if colourings else {}
-    figure = next(iter(figure_blocks({"feature_map": _TEXT}, figures, charts)), None)
+    figure = None
+    if colourings:
+        figures = {"feature_map": _draw_maps(places, colourings)}
+        charts = {"feature_map": _map_chart(mapped, places, colourings)}
+        (figure,) = figure_blocks({"feature_map": _TEXT}, figures, charts)
     swaps = _swapped_pairs(tensors, facts, images)
     if figure is None and not swaps:
         return None

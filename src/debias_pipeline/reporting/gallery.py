@@ -98,98 +98,80 @@ def misclassified(
     wrong = last[last["prediction"] != last["label"]]
     if wrong.empty:
         return None
-    votes = (
-        wrong.groupby(["image_id", "prediction"]).size().rename("votes").reset_index("prediction")
-    )
-    # The most frequent one; of equally frequent ones the first.
-    most_voted = votes.sort_values("votes", ascending=False, kind="stable")["prediction"]
-    prediction = most_voted[~most_voted.index.duplicated()]
-    by_image = wrong.groupby("image_id").size().to_frame("wrong").join(prediction)
-    by_image = by_image.join(facts).sort_values("wrong", ascending=False, kind="stable")
+    by_image = wrong.groupby("image_id").size().to_frame("wrong").join(facts)
+    by_image = by_image.sort_values("wrong", ascending=False, kind="stable")
     per_label = max(1, _MOST_WRONG // by_image["label"].nunique())
-    shown = (
-        by_image.groupby("label")
-        .head(per_label)
-        .head(_MOST_WRONG)
-        .sort_values("label", kind="stable")
-    )
-    sources = image_addresses([np.asarray(images[row]) for row in shown["row"]])
-    rows: list[Any] = list(shown.itertuples())
-    of_seeds = dict(list(wrong.groupby("image_id"))) if seeds > 1 else {}
+    shown = by_image.groupby("label").head(per_label).head(_MOST_WRONG)
+    rows: list[Any] = list(shown.sort_values("label", kind="stable").itertuples())
+    sources = image_addresses([np.asarray(images[row.row]) for row in rows])
+    mistakes = dict(iter(wrong[wrong["image_id"].isin(shown.index)].groupby("image_id")))
     tiles = [
-        Tile(
-            source,
-            row.source,
-            label,
-            "test",
-            _alignment_text(row.conflicting),
-            lines,
-            {
-                str(seed): _prediction_text(label, prediction, data_card)
-                for seed, prediction in of_seeds[row.Index][["seed", "prediction"]].to_numpy()
-            }
-            if of_seeds
-            else {},
-        )
+        _wrong_tile(source, row, mistakes[row.Index], seeds, data_card)
         for source, row in zip(sources, rows, strict=True)
-        for label in [attribute_name(data_card, "label", row.label)]
-        for lines in [_wrong_in_words(row, label, seeds, data_card)]
     ]
     note = f"{len(tiles):,} of {counted(len(by_image), 'test image')} that the last step gets wrong"
     if seeds == 1:
         return Gallery("misclassified", tiles, f"{note}.")
     note += f" for at least one of {seeds} seeds, those that most seeds get wrong first."
+    of_seeds = (last["prediction"] != last["label"]).groupby(last["seed"]).sum()
     note_by_seed = {
-        seed: f"{sum(seed in tile.by_seed for tile in tiles):,} of {counted(count, 'test image')} "
-        f"that the last step of seed {seed} gets wrong: those among the {len(tiles):,} images that "
-        "are shown for all seeds."
-        for seed, count in _wrong_by_seed(last).items()
+        str(seed): f"{sum(str(seed) in tile.by_seed for tile in tiles):,} of "
+        f"{counted(int(count), 'test image')} that the last step of seed {seed} gets wrong: those "
+        f"among the {len(tiles):,} images that are shown for all seeds."
+        for seed, count in of_seeds.items()
     }
     return Gallery("misclassified", tiles, note, note_by_seed)
 
 
-def _wrong_by_seed(predictions: pd.DataFrame) -> dict[str, int]:
-    """Return the number of images that each seed gets wrong, 0 for seeds without mistakes."""
-    is_wrong = predictions["prediction"] != predictions["label"]
-    return {
-        str(seed): int(count) for seed, count in is_wrong.groupby(predictions["seed"]).sum().items()
-    }
+def _wrong_tile(
+    source: str, row: Any, mistakes: pd.DataFrame, seeds: int, data_card: DataCard
+) -> Tile:
+    """Return the tile of a misclassified image.
+
+    Args:
+        source: address of the image.
+        row: facts about the image.
+        mistakes: seed and prediction of the networks that get it wrong.
+        seeds: number of all seeds.
+        data_card: facts about the data set.
+    """
+    label, alignment = attribute_name(data_card, "label", row.label), _alignment(row.conflicting)
+
+    def text(prediction: int) -> str:
+        return f"{label}, predicted {attribute_name(data_card, 'label', prediction)}"
+
+    # The most frequent prediction; of equally frequent ones the first label.
+    lines = [text(mistakes["prediction"].mode()[0])]
+    if row.bias >= 0:
+        kind = f", {alignment}" if not pd.isna(row.conflicting) else ""
+        lines.append(f"{attribute_name(data_card, 'bias', row.bias)}{kind}")
+    by_seed = {}
+    if seeds > 1:
+        lines.append(f"wrong for {row.wrong} of {seeds} seeds")
+        pairs = zip(mistakes["seed"], mistakes["prediction"], strict=True)
+        by_seed = {str(seed): text(prediction) for seed, prediction in pairs}
+    return Tile(source, row.source, label, "test", alignment, lines, by_seed)
 
 
-def _alignment_text(conflicting: Any) -> str:
+def _alignment(conflicting: Any) -> str:
     if pd.isna(conflicting):
         return "not known to be aligned or conflicting"
     return "bias-conflicting" if conflicting else "bias-aligned"
 
 
-def _wrong_in_words(row: Any, label: str, seeds: int, data_card: DataCard) -> list[str]:
-    lines = [_prediction_text(label, row.prediction, data_card)]
-    if row.bias >= 0:
-        kind = f", {_alignment_text(row.conflicting)}" if not pd.isna(row.conflicting) else ""
-        lines.append(f"{attribute_name(data_card, 'bias', row.bias)}{kind}")
-    if seeds > 1:
-        lines.append(f"wrong for {row.wrong} of {seeds} seeds")
-    return lines
-
-
-def _prediction_text(label: str, prediction: int, data_card: DataCard) -> str:
-    return f"{label}, predicted {attribute_name(data_card, 'label', prediction)}"
-
-
 # --- Images ---------------------------------------------------------------------------------------
 
 
-def image_addresses(images: Sequence[Pixels], most_bytes: int = _MOST_BYTES) -> list[str]:
-    """Return `data:` addresses of images that together have at most about `most_bytes`.
+def image_addresses(images: Sequence[Pixels]) -> list[str]:
+    """Return `data:` addresses of images, which are shrunk if they are large together.
 
     Args:
         images: uint8, [H, W, 3] each.
-        most_bytes: if the images have more, they are shrunk, at most to 80 pixels per side.
     """
     addresses: list[str] = []
     for side in _SIDES:
         addresses = [image_address(pixels, side) for pixels in images]
-        if sum(map(len, addresses)) <= most_bytes:
+        if sum(map(len, addresses)) <= _MOST_BYTES:
             break
     return addresses
 
@@ -206,33 +188,3 @@ def image_address(pixels: Pixels, longest_side: int = 128) -> str:
     kind = "JPEG" if is_large else "PNG"
     image.save(buffer, kind, **({"quality": 80} if is_large else {"optimize": True}))
     return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
-
-
-def suspect_tiles(
-    parts: Mapping[str, pd.DataFrame], images: Pixels, row_of: Mapping[str, int]
-) -> list[Tile]:
-    """Return the tiles of suspicious images.
-
-    Args:
-        parts: kind → rows of the catalog's `suspects`.
-        images: uint8, N × H × W × 3; only rows that are shown are read.
-        row_of: file → row of `images`.
-    """
-    rows: list[tuple[str, Any]] = [
-        (kind, row) for kind, part in parts.items() for row in part.itertuples()
-    ]
-    sources = image_addresses([np.asarray(images[row_of[row.file]]) for _, row in rows])
-    return [
-        Tile(
-            source=source,
-            file=row.file,
-            label=row.label,
-            split=row.split,
-            kind=kind,
-            lines=[
-                f"{row.label}, weight {row.weight:.2f}",
-                f"predicted {row.prediction}; by the bias branch {row.bias_prediction}",
-            ],
-        )
-        for source, (kind, row) in zip(sources, rows, strict=True)
-    ]

@@ -19,6 +19,7 @@ from debias_pipeline.reporting.plots import (
     drawing_style,
     new_figure,
     to_svg,
+    weights_by_image,
 )
 from debias_pipeline.reporting.text import drawable_name, shortened
 
@@ -158,8 +159,7 @@ def _names_and_weight(record: Mapping[Hashable, Any], weight: float, data_card: 
 
 def highest_weights(sample_weights: pd.DataFrame) -> pd.Series:
     """Return the highest mean weights over seeds by image_id, at most `MOST_CONFLICTING`."""
-    known = sample_weights[sample_weights["weight"].notna()]
-    weights = known.astype({"weight": "float64"}).groupby("image_id")["weight"].mean()
+    weights = weights_by_image(sample_weights)["weight"]
     return weights.sort_values(ascending=False, kind="stable").head(MOST_CONFLICTING)
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from debias_pipeline.intervals import further_mean
 from debias_pipeline.names import DONE, METRICS, NOT_RUN, BiasLabels, Headline, TrialState
 from debias_pipeline.published import PublishedAccuracy, comparable_selection, source_in_words
-from debias_pipeline.records import DataCard, Metrics, Outcome, OverSeeds
+from debias_pipeline.records import DataCard, Metrics, Outcome, OverSeeds, RuleMetrics
 from debias_pipeline.reporting.conditions import is_oracle
 from debias_pipeline.reporting.metric_table import (
     is_unreliable,
@@ -26,6 +26,7 @@ from debias_pipeline.reporting.significance import (
     Verdict,
     find_best,
 )
+from debias_pipeline.reporting.text import known
 from debias_pipeline.selection_rules import SELECTION_RULES, SelectionRule
 
 
@@ -85,10 +86,10 @@ class LeaderboardRow(TypedDict):
     of its comparison with the best. `name` is the data set's name for people, and `percent`
     is empty if it has no percents. `why_missing` says why `mean` is null, `recipe_changes` in what
     the trial differs from the recipe in the project's files; there is no `difference` then.
-    `<metric>_images`, `_low` and `_high` are those of `Evidence`. `median` is that of the headline
+    A row has further values, see `measured`. `median` is that of the headline
     metric, `collapsed` the seeds that have collapsed; `images_forward` and `images_backward` are
     those of `ImagePasses`. `bias_name` is that of the data card. Leaderboards of earlier versions
-    lack these, `bias_labels`, `network` and `adjusted_average_accuracy_*`. An oracle has no
+    lack these, `bias_labels`, `network` and some measured values. An oracle has no
     `p_value` and is never the best.
 
     `reference` says where a row that is not a trial of the user comes from. `reproduces` says
@@ -122,42 +123,6 @@ class LeaderboardRow(TypedDict):
     is_best: bool
     p_value: float | None
     reliable: bool | None
-    step_mean: float | None
-    step_std: float | None
-    support_mean: float | None
-    support_std: float | None
-    accuracy_mean: float | None
-    accuracy_std: float | None
-    group_balanced_accuracy_mean: float | None
-    group_balanced_accuracy_std: float | None
-    adjusted_average_accuracy_mean: NotRequired[float | None]
-    adjusted_average_accuracy_std: NotRequired[float | None]
-    aligned_accuracy_mean: float | None
-    aligned_accuracy_std: float | None
-    conflicting_accuracy_mean: float | None
-    conflicting_accuracy_std: float | None
-    worst_group_accuracy_mean: float | None
-    worst_group_accuracy_std: float | None
-    accuracy_images: int | None
-    accuracy_low: float | None
-    accuracy_high: float | None
-    group_balanced_accuracy_images: int | None
-    group_balanced_accuracy_low: float | None
-    group_balanced_accuracy_high: float | None
-    adjusted_average_accuracy_images: NotRequired[int | None]
-    adjusted_average_accuracy_low: NotRequired[float | None]
-    adjusted_average_accuracy_high: NotRequired[float | None]
-    aligned_accuracy_images: int | None
-    aligned_accuracy_low: float | None
-    aligned_accuracy_high: float | None
-    conflicting_accuracy_images: int | None
-    conflicting_accuracy_low: float | None
-    conflicting_accuracy_high: float | None
-    worst_group_accuracy_images: int | None
-    worst_group_accuracy_low: float | None
-    worst_group_accuracy_high: float | None
-    conflict_detection_auroc_mean: float | None
-    conflict_detection_auroc_std: float | None
     seconds: float | None
     peak_memory_bytes: int | None
     images_forward: NotRequired[int | None]
@@ -174,6 +139,18 @@ class LeaderboardRow(TypedDict):
     expected_low: float | None
     expected_high: float | None
     reproduces: bool | None
+
+
+def measured(row: LeaderboardRow, name: str) -> float | None:
+    """Return a measured value of a row by its name, null if it is unknown.
+
+    Args:
+        row: of a trial.
+        name: `<metric>_mean`, `_std`, `_images`, `_low` or `_high` for each of `METRICS`, see
+            `OverSeeds` and `Evidence`; `step_mean`, `support_std` and so on, and the same of
+            `conflict_detection_auroc`.
+    """
+    return cast(Mapping[str, float | None], row).get(name)
 
 
 def trial_name(row: LeaderboardRow) -> str:
@@ -211,6 +188,14 @@ class Leaderboard(TypedDict):
     test: SignificanceTest
     rows: list[LeaderboardRow]
     comparisons: list[BestMethod]
+
+
+def rows_by_dataset(leaderboard: Leaderboard) -> dict[str, list[LeaderboardRow]]:
+    """Return the rows of each data set."""
+    rows: dict[str, list[LeaderboardRow]] = {}
+    for row in leaderboard["rows"]:
+        rows.setdefault(row["dataset"], []).append(row)
+    return rows
 
 
 def make_leaderboard(trials: Sequence[TrialResult]) -> Leaderboard:
@@ -253,48 +238,38 @@ _UNKNOWN: Final[OverSeeds] = {"mean": None, "std": None, "per_seed": []}
 
 
 def _row(trial: TrialResult, rule: SelectionRule, headline: Headline | None) -> LeaderboardRow:
-    outcome = trial.outcome or cast(Outcome, {})
-    metrics = trial.valid_metrics
-    selected = metrics["checkpoints"].get(rule.key) if metrics else None
-    values = (selected.get(headline) if selected and headline else None) or _UNKNOWN
+    outcome: Mapping[str, Any] = trial.outcome or {}
+    metrics: Mapping[str, Any] = trial.valid_metrics or {}
+    selected = metrics.get("checkpoints", {}).get(rule.key) or {}
+    values: OverSeeds = selected.get(headline) or _UNKNOWN
     published = trial.published
     if published is not None and comparable_selection(published) != rule.key:
         published = None
     mean, accuracy = values["mean"], published["accuracy"] if published else None
     is_comparable = mean is not None and accuracy is not None and not trial.recipe_changes
-    passes = outcome.get("image_passes")
-    recorded = selected.get("evidence", {}) if selected else {}
-    evidence: dict[str, int | float | None] = {
-        f"{key}_{part}": cast(Mapping[str, float], recorded.get(key, {})).get(part)
-        for key in METRICS
-        for part in ("images", "low", "high")
-    }
-    further: dict[str, OverSeeds | None] = {
-        key: cast(OverSeeds | None, selected.get(key)) if selected else None
-        for key in ("step", "support", *METRICS)
-    }
-    further["conflict_detection_auroc"] = (
-        metrics.get("conflict_detection_auroc") if metrics else None
-    )
+    passes, evidence = outcome.get("image_passes") or {}, selected.get("evidence", {})
+    auroc = "conflict_detection_auroc"
+    further = {key: selected.get(key) for key in ("step", "support", *METRICS)}
+    further[auroc] = metrics.get(auroc)
     row = {
         "dataset": trial.dataset,
         "name": trial.name or trial.dataset,
         "percent": trial.percent,
         "method": trial.method,
-        "bias_name": metrics.get("bias_name") if metrics else None,
+        "bias_name": metrics.get("bias_name"),
         "bias_labels": trial.bias_labels,
         "network": trial.network or None,
         "protocol": rule.key,
         "leaks": rule.leaks,
         "headline": headline,
-        "unbiased_test": metrics.get("unbiased_test") if metrics else None,
+        "unbiased_test": metrics.get("unbiased_test"),
         "mean": mean,
         "std": values["std"],
-        "median": _median(values["per_seed"]) if mean is not None else None,
+        "median": median(known(values["per_seed"])) if mean is not None else None,
         "n_seeds": len(values["per_seed"]) or None,
         "seeds": _seeds(trial)[: len(values["per_seed"])],
         "per_seed": values["per_seed"],
-        "collapsed": metrics.get("collapsed", {}).get(rule.key, []) if metrics else [],
+        "collapsed": metrics.get("collapsed", {}).get(rule.key, []),
         "published": accuracy,
         "published_source": source_in_words(published) if published else None,
         "difference": cast(float, mean) - cast(float, accuracy) if is_comparable else None,
@@ -302,34 +277,29 @@ def _row(trial: TrialResult, rule: SelectionRule, headline: Headline | None) -> 
         "recipe_changes": changes_in_words(trial.recipe_changes) or None,
         "is_best": False,
         "p_value": None,
-        "reliable": not is_unreliable(selected) if selected else None,
+        "reliable": not is_unreliable(cast(RuleMetrics, selected)) if selected else None,
         **{
-            f"{key}_{statistic}": each[statistic] if each else None
+            f"{key}_{statistic}": (each or {}).get(statistic)
             for key, each in further.items()
             for statistic in ("mean", "std")
         },
-        **evidence,
-        "seconds": outcome.get("seconds"),
-        "peak_memory_bytes": outcome.get("peak_memory_bytes"),
-        "images_forward": passes["forward"] if passes else None,
-        "images_backward": passes["backward"] if passes else None,
-        "steps": outcome.get("steps"),
-        "precision": outcome.get("precision"),
-        "threads": outcome.get("threads"),
+        **{
+            f"{key}_{part}": evidence.get(key, {}).get(part)
+            for key in METRICS
+            for part in ("images", "low", "high")
+        },
+        **{key: outcome.get(key) for key in ("seconds", "peak_memory_bytes")},
+        **{f"images_{key}": passes.get(key) for key in ("forward", "backward")},
+        **{key: outcome.get(key) for key in ("steps", "precision", "threads")},
         "status": trial.status,
-        "error": outcome.get("error"),
-        "mlflow_run_id": outcome.get("mlflow_run_id"),
-        "mlflow_experiment_id": outcome.get("mlflow_experiment_id"),
-        "content_hash": outcome.get("content_hash"),
+        **{key: outcome.get(key) for key in _OF_OUTCOME},
         "reference": trial.origin or None,
         **_reproduction(trial, rule, headline, values),
     }
     return cast(LeaderboardRow, row)
 
 
-def _median(per_seed: Sequence[float | None]) -> float | None:
-    known = [each for each in per_seed if each is not None]
-    return median(known) if known else None
+_OF_OUTCOME: Final = ("error", "mlflow_run_id", "mlflow_experiment_id", "content_hash")
 
 
 # Values of the same seeds are the same but for rounding errors.
@@ -343,10 +313,10 @@ def _reproduction(
     unknown = {"expected_low": None, "expected_high": None, "reproduces": None}
     selected = trial.reference["checkpoints"].get(rule.key) if trial.reference else None
     expected = selected.get(headline) if selected and headline else None
-    mean, known = values["mean"], expected["per_seed"] if expected else []
-    if mean is None or None in known:
+    mean, per_seed = values["mean"], expected["per_seed"] if expected else []
+    if mean is None or None in per_seed:
         return {**unknown}
-    interval = further_mean(cast(list[float], known), len(values["per_seed"]))
+    interval = further_mean(known(per_seed), len(values["per_seed"]))
     if interval is None:
         return {**unknown}
     low, high = interval
@@ -424,12 +394,16 @@ def leaderboard_frame(leaderboard: Leaderboard) -> pd.DataFrame:
     """Return the rows of a leaderboard as a table.
 
     Returns:
-        The columns of `LeaderboardRow`: texts as string, counts as Int64, flags as bool or (if they
+        The values of `LeaderboardRow`: texts as string, counts as Int64, flags as bool or (if they
         may be unknown) boolean, lists as objects, other numbers as float64 with NaN for unknown.
     """
     types = get_type_hints(LeaderboardRow)
     frame = pd.DataFrame(leaderboard["rows"])
-    return frame.astype({str(name): _COLUMN_TYPES[types[str(name)]] for name in frame})
+    names = [str(name) for name in frame]
+    of_measured = {name: int if name.endswith("_images") else float for name in names}
+    return frame.astype(
+        {name: _COLUMN_TYPES[types.get(name, of_measured[name] | None)] for name in names}
+    )
 
 
 _COLUMN_TYPES: Final[Mapping[Any, str]] = {

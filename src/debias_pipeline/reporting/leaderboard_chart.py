@@ -3,9 +3,18 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from debias_pipeline.reporting.charts import ACCURACY, METHODS, Chart, Series, Table
+from debias_pipeline.reporting.charts import (
+    ACCURACY,
+    METHODS,
+    NOT_HIDDEN,
+    OF_RULE,
+    Chart,
+    Series,
+    Table,
+    by_series,
+)
 from debias_pipeline.reporting.conditions import name_with_oracle
-from debias_pipeline.reporting.leaderboard import Leaderboard, LeaderboardRow
+from debias_pipeline.reporting.leaderboard import Leaderboard, LeaderboardRow, rows_by_dataset
 from debias_pipeline.reporting.leaderboard_references import marked
 from debias_pipeline.reporting.leaderboard_sections import is_oracle_row, percent_name
 from debias_pipeline.reporting.text import mean_and_std
@@ -24,9 +33,11 @@ def leaderboard_charts(leaderboard: Leaderboard) -> dict[str, Chart]:
     A chart shows the selection rule of the page's switch: methods against percent, or, if there is
     one percent, the methods side by side.
     """
-    rows = leaderboard["rows"]
-    datasets = dict.fromkeys(row["dataset"] for row in rows if row["mean"] is not None)
-    return {name: _chart([row for row in rows if row["dataset"] == name]) for name in datasets}
+    return {
+        name: _chart(rows)
+        for name, rows in rows_by_dataset(leaderboard).items()
+        if any(row["mean"] is not None for row in rows)
+    }
 
 
 def _chart(rows: Sequence[LeaderboardRow]) -> Chart:
@@ -47,13 +58,8 @@ def _chart(rows: Sequence[LeaderboardRow]) -> Chart:
         }
     else:
         places = {"x": {**x, "field": "series", "sort": names}}
-    colour = {
-        "field": "series",
-        "type": "nominal",
-        "legend": None,
-        "scale": {"domain": names, "range": [each.colour for each in series]},
-    }
-    shape = {**colour, "scale": {"domain": names, "range": of_vega}}
+    colour = by_series(series, [each.colour for each in series])
+    shape = by_series(series, of_vega)
     encoding = {**places, "y": {"field": "accuracy", **ACCURACY}}
     tooltip = [
         {"field": "series", "title": "method"},
@@ -92,10 +98,7 @@ def _chart(rows: Sequence[LeaderboardRow]) -> Chart:
     spec = {
         "height": 230,
         "data": {"name": "trials"},
-        "transform": [
-            {"filter": "datum.rule == rule"},
-            {"filter": "indexof(hidden, datum.series) < 0"},
-        ],
+        "transform": [OF_RULE, NOT_HIDDEN],
         "layer": layers,
     }
     return Chart(spec, {"trials": Table(_COLUMNS, list(map(_values, rows)))}, series)

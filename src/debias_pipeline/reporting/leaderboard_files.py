@@ -25,6 +25,7 @@ from debias_pipeline.reporting.leaderboard_sections import (
     labels_of,
     passes_of,
     percent_name,
+    published_text,
     sections,
 )
 from debias_pipeline.reporting.table_files import (
@@ -114,7 +115,7 @@ def _bullets(texts: Iterable[str]) -> str:
 
 
 def _accuracy_in_markdown(row: LeaderboardRow) -> str:
-    published = "" if row["published"] is None else f"{100 * row['published']:.2f}"
+    published = published_text(row)
     if row["mean"] is None:
         text = accuracy_text(row) if row["status"] == DONE else f"*{row['status']}*"
         return f"{text} ({published})" if published else text

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple, cast
+from typing import Final, Literal, NamedTuple
 from urllib.parse import quote
 
 from debias_pipeline.names import DONE
@@ -14,7 +14,7 @@ from debias_pipeline.reporting.conditions import (
     collapsed_text,
 )
 from debias_pipeline.reporting.index_page import LEADERBOARD
-from debias_pipeline.reporting.leaderboard import Leaderboard, LeaderboardRow
+from debias_pipeline.reporting.leaderboard import Leaderboard, LeaderboardRow, measured
 from debias_pipeline.reporting.leaderboard_references import marked
 from debias_pipeline.reporting.leaderboard_sections import (
     RuleTable,
@@ -26,6 +26,7 @@ from debias_pipeline.reporting.leaderboard_sections import (
     passes_of,
     percent_name,
     progress_in_words,
+    published_text,
     sections,
     why_missing,
 )
@@ -121,7 +122,7 @@ def write_leaderboard_page(
     Raises:
         UserError: if `mlflow_ui` is not the address of a web server.
     """
-    base = web_address(mlflow_ui) if mlflow_ui else ""
+    base = web_address(mlflow_ui)
     progress, parts = progress_in_words(leaderboard["rows"]), sections(leaderboard)
     with_values = {row["protocol"] for row in leaderboard["rows"] if row["mean"] is not None}
     rules = [(rule.key, rule.name) for rule in SELECTION_RULES.values() if rule.key in with_values]
@@ -229,7 +230,8 @@ def _figure_text(section: Section) -> FigureText:
 
 
 def _accuracy_cell(row: LeaderboardRow, link: str) -> TableCell:
-    note = "" if row["published"] is None else f"published {100 * row['published']:.2f}"
+    published = published_text(row)
+    note = f"published {published}" if published else ""
     if row["mean"] is None:
         reason = why_missing(row)
         return TableCell(
@@ -252,11 +254,8 @@ def _accuracy_cell(row: LeaderboardRow, link: str) -> TableCell:
 
 
 def _trial_cells(row: LeaderboardRow, metrics: Sequence[MetricText], link: str) -> list[TableCell]:
-    values = cast(Mapping[str, float | None], row)
-
     def cell(key: str, scale: float = 100, digits: int = 1, count: str = "") -> TableCell:
-        mean, std = values[f"{key}_mean"], values[f"{key}_std"]
-        # Metrics of earlier versions lack some.
+        mean, std = measured(row, f"{key}_mean"), measured(row, f"{key}_std")
         text = DASH if mean is None else marked(mean_and_std(mean, std, scale, digits), row)
         return TableCell(text, count=count, link=link if text != DASH else "")
 

@@ -5,7 +5,7 @@ The HTML page, Markdown and the terminal show the same sections.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Final
 
 from debias_pipeline.names import DONE, FAILED, NOT_RUN
 from debias_pipeline.published import sources_by_method
@@ -16,6 +16,8 @@ from debias_pipeline.reporting.leaderboard import (
     Leaderboard,
     LeaderboardRow,
     SignificanceTest,
+    measured,
+    rows_by_dataset,
     trial_name,
 )
 from debias_pipeline.reporting.leaderboard_references import (
@@ -113,18 +115,18 @@ class Section:
 
 def sections(leaderboard: Leaderboard) -> list[Section]:
     """Return a section for each data set of a leaderboard."""
-    datasets = dict.fromkeys(row["dataset"] for row in leaderboard["rows"])
-    return [_section(leaderboard, dataset) for dataset in datasets]
+    return [
+        _section(rows, [each for each in leaderboard["comparisons"] if each["dataset"] == dataset])
+        for dataset, rows in rows_by_dataset(leaderboard).items()
+    ]
 
 
-def _section(leaderboard: Leaderboard, dataset: str) -> Section:
-    rows = [row for row in leaderboard["rows"] if row["dataset"] == dataset]
-    comparisons = [each for each in leaderboard["comparisons"] if each["dataset"] == dataset]
+def _section(rows: Sequence[LeaderboardRow], comparisons: Sequence[BestMethod]) -> Section:
     percents = list(dict.fromkeys(row["percent"] for row in rows))
     headline, headline_name = headline_of(rows)
     settings, warning = _settings_in_words(rows)
     return Section(
-        dataset=dataset,
+        dataset=rows[0]["dataset"],
         name=rows[0]["name"],
         finding=_finding(rows, comparisons, headline_name),
         headline=headline,
@@ -211,6 +213,11 @@ def accuracy_text(row: LeaderboardRow) -> str:
     return marked(f"{mean_and_std(row['mean'], row['std'])}{unreliable}{collapsed}", row)
 
 
+def published_text(row: LeaderboardRow) -> str:
+    """Return the published accuracy of a row in per cent, "" if there is none."""
+    return "" if row["published"] is None else f"{100 * row['published']:.2f}"
+
+
 def is_oracle_row(row: LeaderboardRow) -> bool:
     """Return whether a row is that of an oracle."""
     return is_oracle(row.get("bias_labels"))
@@ -240,15 +247,12 @@ def headline_evidence(row: LeaderboardRow, metric: str) -> str:
         row: a row with values.
         metric: key of the metric.
     """
-    values = cast(Mapping[str, Any], row)
-    images, mean = values[f"{metric}_images"], values[f"{metric}_mean"]
-    if images is None or mean is None:
+    images, low, high, mean = (
+        measured(row, f"{metric}_{part}") for part in ("images", "low", "high", "mean")
+    )
+    if images is None or low is None or high is None or mean is None:
         return ""
-    evidence: Evidence = {
-        "images": images,
-        "low": values[f"{metric}_low"],
-        "high": values[f"{metric}_high"],
-    }
+    evidence: Evidence = {"images": int(images), "low": low, "high": high}
     # Only their number is used: one value per seed.
     over_seeds: OverSeeds = {"mean": mean, "std": None, "per_seed": row["per_seed"]}
     return evidence_text(metric, over_seeds, evidence)
@@ -269,7 +273,7 @@ def headline_of(rows: Sequence[LeaderboardRow]) -> tuple[MetricText, str]:
         rows: all rows of the data set.
     """
     metric = metric_text(rows[0]["headline"] or "accuracy", _is_unbiased(rows))
-    return metric, metric.name if metric.name.endswith("accuracy") else f"{metric.name} accuracy"
+    return metric, metric.accuracy_name
 
 
 def progress_in_words(rows: Iterable[LeaderboardRow]) -> str:
@@ -302,14 +306,14 @@ def _failures_in_words(rows: Sequence[LeaderboardRow]) -> list[str]:
 def _few_images_in_words(
     rows: Sequence[LeaderboardRow], headline: MetricText, headline_name: str
 ) -> str:
-    counts = [cast(Mapping[str, Any], row)[f"{headline.key}_images"] for row in rows]
-    few = sorted({count for count in counts if count is not None and count < FEW_IMAGES})
+    counts = {measured(row, f"{headline.key}_images") for row in rows}
+    few = sorted(count for count in counts if count is not None and count < FEW_IMAGES)
     if not few:
         return ""
     images = " to ".join(f"{count:,}" for count in dict.fromkeys((few[0], few[-1])))
     return (
-        f"{headline_name} rests on only {images} test images, so that chance in their choice "
-        "matters; the page has 95 % intervals."
+        f"{headline_name} rests on only {images} test image{'' if few[-1] == 1 else 's'}, so that "
+        "chance in their choice matters; the page has 95 % intervals."
     )
 
 
@@ -371,8 +375,9 @@ def _settings_in_words(rows: Sequence[LeaderboardRow]) -> tuple[str, str]:
 
 def labels_of(table: RuleTable, method: str) -> str:
     """Return which bias labels the results of a method in a table rest on, "" if unknown."""
-    rows = (row for name, of_method in table.rows if name == method for row in of_method if row)
-    return bias_labels_text(next(rows).get("bias_labels"), table.rule)
+    rows = [row for row in dict(table.rows)[method] if row]
+    has_values = any(row["mean"] is not None for row in rows)
+    return bias_labels_text(rows[0].get("bias_labels"), table.rule if has_values else None)
 
 
 def explain_test(test: SignificanceTest) -> str:
@@ -388,7 +393,7 @@ def explain_test(test: SignificanceTest) -> str:
 
 def _unreliable_in_words(rows: Iterable[LeaderboardRow], kind: str) -> str:
     counts = [
-        f"{row['support_mean']:.0f} ({trial_name(row)})"
+        f"{measured(row, 'support_mean'):.0f} ({trial_name(row)})"
         for row in rows
         if row.get("reliable") is False
     ]

@@ -10,7 +10,7 @@ from debias_pipeline.methods import Method, get_method, method_names
 from debias_pipeline.names import Metric
 from debias_pipeline.records import DataCard, Metrics
 from debias_pipeline.reporting.image_grids import draw_most_conflicting, draw_sample_grid
-from debias_pipeline.reporting.metric_table import images_in_brackets
+from debias_pipeline.reporting.metric_table import images_in_brackets, selected_steps
 from debias_pipeline.reporting.plots import (
     ALIGNED,
     CONFLICTING,
@@ -28,6 +28,7 @@ from debias_pipeline.reporting.plots import (
     new_figure,
     over_seeds,
     to_svg,
+    weights_by_image,
 )
 from debias_pipeline.selection_rules import BEST_ON_TEST, PSEUDO_GROUPS, SELECTED
 
@@ -119,18 +120,13 @@ def _learning_curves(metrics: Metrics, history: pd.DataFrame) -> "Figure | None"
 
 def _mark_checkpoints(axes: "Axes", metrics: Metrics) -> None:
     for rule, (marker, face, label) in _MARKS.items():
-        selected = metrics["checkpoints"].get(rule.key)
-        if selected is None:
-            continue
-        seeds = zip(selected["step"]["per_seed"], selected["accuracy"]["per_seed"], strict=True)
-        places = [(x, y) for x, y in seeds if x is not None and y is not None]
-        if places:
-            size = 70 if marker == "*" else 22
+        if found := selected_steps(metrics, rule):
+            _, steps, accuracies = zip(*found, strict=True)
             axes.scatter(
-                [step for step, _ in places],
-                [accuracy for _, accuracy in places],
+                steps,
+                accuracies,
                 marker=marker,
-                s=size,
+                s=70 if marker == "*" else 22,
                 facecolor=face,
                 edgecolor=OVERALL,
                 linewidth=0.9,
@@ -182,11 +178,9 @@ def _group_heat_map(
 
 
 def _weight_histogram(sample_weights: pd.DataFrame, weight_name: str) -> "Figure | None":
-    known = sample_weights[sample_weights["weight"].notna()]
-    if known.empty:
+    by_image = weights_by_image(sample_weights)
+    if by_image.empty:
         return None
-    known = known.astype({"weight": "float64", "conflicting": "boolean"})
-    by_image = known.groupby("image_id").agg({"weight": "mean", "conflicting": "first"})
     weight = by_image["weight"]
     highest = max(1.0, float(weight.max()))
     figure = new_figure(3.4)

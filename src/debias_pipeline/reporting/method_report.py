@@ -2,14 +2,15 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, TypedDict
 
 import pandas as pd
 
 from debias_pipeline.intervals import wilson
 from debias_pipeline.names import BIAS_BRANCH_ACCURACY, Metric
-from debias_pipeline.published import PublishedAccuracy, shown_accuracy, source_in_words
-from debias_pipeline.records import DataCard, Evidence, Metrics, TrainingRecord
+from debias_pipeline.published import PublishedAccuracy, source_in_words
+from debias_pipeline.records import DataCard, Evidence, Metrics
 from debias_pipeline.reporting.by_seed import FIRST, Confusion, group_values
 from debias_pipeline.reporting.charts import MEAN, MOST_GROUPS, Chart
 from debias_pipeline.reporting.conditions import bias_labels_text, cost_in_words
@@ -18,14 +19,17 @@ from debias_pipeline.reporting.gallery import Gallery
 from debias_pipeline.reporting.index_page import about_methods
 from debias_pipeline.reporting.metric_table import (
     AUROC,
+    MethodResult,
     attribute_metrics,
     attribute_rows,
     auroc_cell,
-    evidence_of,
+    evidence_in_words,
     last_step,
     metric_row,
     metric_text,
     metrics_with_headline_first,
+    published_sources,
+    why_no_value,
 )
 from debias_pipeline.reporting.pages import (
     FigureText,
@@ -39,7 +43,6 @@ from debias_pipeline.reporting.pages import (
 )
 from debias_pipeline.reporting.plots import groups_of_bias
 from debias_pipeline.reporting.provenance import provenance
-from debias_pipeline.reporting.recipe_changes import RecipeChange
 from debias_pipeline.reporting.suspect_section import SuspectSection
 from debias_pipeline.reporting.table_files import accuracy_tables, group_table, write_table_files
 from debias_pipeline.reporting.text import (
@@ -121,54 +124,57 @@ FIGURE_TEXTS: Final[Mapping[str, FigureText]] = {
 }
 
 
+@dataclass(frozen=True)
+class MethodSections:
+    """Optional sections of a method's report.
+
+    Attributes:
+        confusion: from `confusions`.
+        misclassified: None if there are no misclassified images.
+        suspects: the section about suspicious images; None if the method does not rank images.
+        weight_name: what the method calls the weight of an image.
+        features: the section about features; None if there is nothing to show.
+    """
+
+    confusion: Sequence[Confusion] = ()
+    misclassified: Gallery | None = None
+    suspects: SuspectSection | None = None
+    weight_name: str = ""
+    features: FeatureSection | None = None
+
+
 def write_method_report(
-    metrics: Metrics,
+    result: MethodResult,
     figures: Mapping[str, str],
+    charts: Mapping[str, Chart],
     group_accuracy: pd.DataFrame,
     manifest: pd.DataFrame,
     data_card: DataCard,
-    recipe: Mapping[str, Any],
-    command: str,
-    published_accuracy: Sequence[PublishedAccuracy] = (),
-    recipe_changes: Sequence[RecipeChange] = (),
-    suspects: SuspectSection | None = None,
-    weight_name: str = "",
-    record: TrainingRecord | None = None,
-    charts: Mapping[str, Chart] | None = None,
-    confusion: Sequence[Confusion] = (),
-    misclassified: Gallery | None = None,
-    features: FeatureSection | None = None,
+    sections: MethodSections,
     mlflow_ui: str = "",
 ) -> tuple[str, dict[str, str]]:
     """Return one method's report, an HTML page that loads no other files, and its tables as files.
 
     Args:
-        metrics: metrics of the method.
-        figures: SVG text or `data:` addresses by name, from `draw_figures`.
+        result: of the method.
+        figures: SVG text by name, from `draw_figures`.
+        charts: interactive charts that replace figures, from `method_charts`.
         group_accuracy: a row per selection rule, seed, label and bias; may be empty.
         manifest: manifest of the data set.
         data_card: data card of the data set.
-        recipe: hyper-parameters by name.
-        command: reproduces the results, see `run_command`.
-        published_accuracy: accuracies published in papers; the table shows `shown_accuracy`.
-        suspects: the section about suspicious images; None if the method does not rank images.
-        weight_name: what the method calls the weight of an image.
-        record: record of the training run, for its cost and the footer.
-        charts: interactive charts that replace figures, from `method_charts`.
-        confusion: from `confusions`.
-        misclassified: from `misclassified`; None if there are none.
-        features: the section about features; None if there is nothing to show.
+        sections: the optional sections.
         mlflow_ui: address of MLflow's pages, to which the footer links; "" makes no link.
 
     Returns:
         The page, and text by name of files in the folder `tables` next to it.
     """
+    metrics, published = result.metrics, published_sources([result])
     group_accuracy = groups_of_bias(group_accuracy)
     values = group_values(group_accuracy)
     groups = _group_rows(group_accuracy, manifest, data_card, values)
-    charts = {name: chart for name, chart in (charts or {}).items() if name in figures}
-    keys = _key_values(metrics)
-    shown = shown_accuracy(published_accuracy, metrics["headline"])
+    charts = {name: chart for name, chart in charts.items() if name in figures}
+    has_map = sections.features is not None and sections.features.figure is not None
+    keys, trade = _key_values(metrics), trade_in_words(metrics, data_card)
     files = write_table_files(
         [
             *accuracy_tables([metrics]),
@@ -177,63 +183,43 @@ def write_method_report(
     )
     page = render(
         "method_report.html.jinja",
-        scripts=page_scripts(
-            with_charts=bool(charts) or (features is not None and features.figure is not None)
-        ),
-        finding=trade_in_words(metrics),
+        scripts=page_scripts(with_charts=bool(charts) or has_map),
+        finding=trade,
         key_rows=_key_rows(metrics, keys),
-        confusions=confusion,
-        misclassified=misclassified,
-        features=features,
-        provenance=provenance({metrics["method"]: record or {}}, data_card, mlflow_ui),
+        sections=sections,
+        provenance=provenance([result], data_card, mlflow_ui),
         page_data={
             **switches([metrics]),
             "key": keys,
             "groups": _groups_for_page(groups[:MOST_GROUPS], values),
-            "confusions": [each.counts for each in confusion if each.has_matrix],
+            "confusions": [each.counts for each in sections.confusion if each.has_matrix],
         },
         about=about_methods(metrics["method"], [metrics]),
         metrics=metrics,
         columns=metrics_with_headline_first(metrics["headline"], metrics.get("unbiased_test")),
         rows=[
-            (
-                rule,
-                metric_row(
-                    metrics,
-                    rule,
-                    data_card,
-                    shown,
-                    published_column=shown is not None,
-                    comparable=not recipe_changes,
-                ),
-            )
+            (rule, metric_row(result, rule, data_card, published_column=bool(published)))
             for rule in SELECTION_RULES.values()
         ],
-        published=[source_in_words(shown)] if shown else [],
-        all_published=_all_published(published_accuracy),
+        published=published,
+        all_published=_all_published(result.published),
         attribute_columns=attribute_metrics(),
         attribute_rows=attribute_rows([metrics]),
         auroc=auroc_cell(metrics, data_card),
         auroc_explained=AUROC,
         bias_branch=_bias_branch_in_words(metrics, data_card),
         bias_branch_explained=BIAS_BRANCH,
-        figures=figure_blocks(
-            FIGURE_TEXTS, figures, charts, {"learning_curves": trade_in_words(metrics)}
-        ),
+        figures=figure_blocks(FIGURE_TEXTS, figures, charts, {"learning_curves": trade}),
         groups=groups[:MOST_GROUPS],
         groups_in_all=len(groups),
         recipe={
             key: value if isinstance(value, str) else json.dumps(value, default=str)
-            for key, value in recipe.items()
+            for key, value in result.record.get("recipe", {}).items()
         },
-        command=command,
-        suspects=suspects,
-        weight_name=weight_name,
+        command=result.command,
         bias_labels=bias_labels_text(metrics.get("bias_labels")),
-        cost=cost_in_words(record or {}),
-        recipe_banner=recipe_banner(
-            {metrics["method"]: recipe_changes}, {metrics["method"]} if shown else set()
-        ),
+        cost=cost_in_words(result.record),
+        recipe_banner=recipe_banner([result]),
         files=list(files),
         **data_section([metrics], data_card),
     )
@@ -280,16 +266,19 @@ def _bias_branch_in_words(metrics: Metrics, data_card: DataCard) -> str:
 # --- First screen ---------------------------------------------------------------------------------
 
 
-def trade_in_words(metrics: Metrics) -> str:
+def trade_in_words(metrics: Metrics, data_card: DataCard) -> str:
     """Return the accuracy with and against the bias at the last step, in one sentence."""
     last, method = last_step(metrics), metrics["method"]
     aligned, conflicting = last["aligned_accuracy"]["mean"], last["conflicting_accuracy"]["mean"]
     if aligned is None or conflicting is None:
-        text = percentage(last["accuracy"]["mean"])
-        return (
-            f"{method} gets {text} of the test images right; how many of those that go against "
-            "the bias is not known without bias labels."
-        )
+        text = f"{method} gets {percentage(last['accuracy']['mean'])} of the test images right"
+        if data_card["splits"]["test"]["conflicting"] is None:
+            return (
+                f"{text}; how many of those that go against the bias is not known without bias "
+                "labels."
+            )
+        missing: Metric = "aligned_accuracy" if aligned is None else "conflicting_accuracy"
+        return f"{text}; {why_no_value(missing, data_card).removeprefix('no value: ')}."
     sides: tuple[tuple[Metric, float], ...] = (
         ("conflicting_accuracy", conflicting),
         ("aligned_accuracy", aligned),
@@ -297,7 +286,7 @@ def trade_in_words(metrics: Metrics) -> str:
     texts = [
         percentage(mean) + (f" ({count})" if count else "")
         for key, mean in sides
-        for count in [evidence_text(key, last[key], evidence_of(last, key))]
+        for count in [evidence_in_words(last, key)]
     ]
     return (
         f"{method} gets {texts[0]} of the test images right that go against the bias and "
@@ -312,12 +301,11 @@ def _key_metrics(metrics: Metrics) -> list[Metric]:
 
 def _key_values(metrics: Metrics) -> dict[str, list[str]]:
     """Return the key metrics as text, by selection rule and seed; see `by_seed`."""
-    values = {}
+    values, keys = {}, _key_metrics(metrics)
     for rule in SELECTION_RULES:
         selected = metrics["checkpoints"].get(rule)
         if selected is None:
             continue
-        keys = _key_metrics(metrics)
         values[f"{rule}/{MEAN}"] = [percentage_over_seeds(selected[key]) for key in keys]
         for place, seed in enumerate(metrics.get("seeds", [])):
             values[f"{rule}/{seed}"] = [
@@ -333,7 +321,7 @@ def _key_rows(metrics: Metrics, values: Mapping[str, list[str]]) -> list[tuple[s
         (
             _KEY_METRICS[key] or metric_text(key, metrics.get("unbiased_test")).name,
             text,
-            evidence_text(key, last[key], evidence_of(last, key)),
+            evidence_in_words(last, key),
         )
         for key, text in zip(_key_metrics(metrics), values[FIRST], strict=True)
     ]

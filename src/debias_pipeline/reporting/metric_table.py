@@ -1,14 +1,21 @@
 """Tables of metrics: names of the metrics, values by selection rule, reasons for missing values."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal, cast
 
 from debias_pipeline.intervals import auroc_interval
-from debias_pipeline.names import Headline, Metric
-from debias_pipeline.published import PublishedAccuracy, comparable_selection, source_in_words
-from debias_pipeline.records import DataCard, Evidence, Metrics, OverSeeds, RuleMetrics
-from debias_pipeline.reporting.conditions import collapsed_of
+from debias_pipeline.names import Metric
+from debias_pipeline.published import (
+    PublishedAccuracy,
+    comparable_selection,
+    shown_accuracy,
+    source_in_words,
+    sources_by_method,
+)
+from debias_pipeline.records import DataCard, Metrics, OverSeeds, RuleMetrics, TrainingRecord
+from debias_pipeline.reporting.conditions import collapsed_of, is_oracle
+from debias_pipeline.reporting.recipe_changes import RecipeChange
 from debias_pipeline.reporting.text import (
     DASH,
     FEW_IMAGES,
@@ -34,10 +41,58 @@ NO_PSEUDO_GROUPS: Final = (
     "for at least one seed, the biased network gets all validation images right or all wrong, so "
     "there are no two pseudo-groups"
 )
+# The metrics that charts and figures compare.
+COMPARED: Final[tuple[Metric, ...]] = (
+    "accuracy",
+    "aligned_accuracy",
+    "conflicting_accuracy",
+    "worst_group_accuracy",
+)
 AUROC: Final = (
     "The probability that a bias-conflicting training image has a higher mean weight than a "
     "bias-aligned one: 0.5 is random, 1 is a perfect ranking."
 )
+
+
+@dataclass(frozen=True)
+class MethodResult:
+    """A trained and evaluated method, as reports show it.
+
+    Attributes:
+        metrics: with the name of the method for people, see `with_shown_name`.
+        record: record of the training run; may be empty.
+        published: accuracies published in papers.
+        recipe_changes: recipe fields and data options that differ from those in the files.
+        command: reproduces the results, see `run_command`.
+    """
+
+    metrics: Metrics
+    record: TrainingRecord = field(default_factory=TrainingRecord)
+    published: Sequence[PublishedAccuracy] = ()
+    recipe_changes: Sequence[RecipeChange] = ()
+    command: str = ""
+
+    @property
+    def name(self) -> str:
+        """Return the name of the method."""
+        return self.metrics["method"]
+
+    @property
+    def is_oracle(self) -> bool:
+        """Return whether the method is trained with bias labels."""
+        return is_oracle(self.metrics.get("bias_labels"))
+
+    @property
+    def shown_published(self) -> PublishedAccuracy | None:
+        """Return the published accuracy for tables, if any."""
+        return shown_accuracy(self.published, self.metrics["headline"])
+
+
+def published_sources(results: Iterable[MethodResult]) -> list[str]:
+    """Return the sources of the published accuracies that tables show."""
+    return sources_by_method(
+        (each.name, source_in_words(shown)) for each in results if (shown := each.shown_published)
+    )
 
 
 @dataclass(frozen=True)
@@ -53,6 +108,11 @@ class MetricText:
     key: Metric
     name: str
     explanation: str
+
+    @property
+    def accuracy_name(self) -> str:
+        """Return the name for sentences, such as "Worst group accuracy"."""
+        return f"{self.name.removesuffix(' accuracy')} accuracy"
 
 
 _METRIC_TEXTS: Final = (
@@ -177,27 +237,23 @@ class TableCell:
 
 
 def metric_row(
-    metrics: Metrics,
+    result: MethodResult,
     rule: SelectionRule,
     data_card: DataCard,
-    published: PublishedAccuracy | None = None,
     baseline: Metrics | None = None,
     *,
-    published_column: bool = False,
-    comparable: bool = True,
+    published_column: bool,
 ) -> list[TableCell]:
     """Return a method's row of a table: the headline metric, the other metrics, the step.
 
     Args:
-        metrics: metrics of the method.
+        result: of the method.
         rule: the selection rule of the row.
         data_card: data card of the data set.
-        published: accuracy published in a paper; it is shown in the row of the comparable rule.
         baseline: metrics of the method that differences are shown to, if any.
         published_column: whether the second column has published accuracies.
-        comparable: whether the difference from a published accuracy is shown; not if the method
-            was trained with another recipe.
     """
+    metrics = result.metrics
     selected = metrics["checkpoints"].get(rule.key)
     base = baseline["checkpoints"].get(rule.key) if baseline else None
     missing = why_no_checkpoint(metrics, rule, data_card)
@@ -206,7 +262,7 @@ def metric_row(
     row = [_metric_cell(selected, metric, missing, data_card, base) for metric in columns]
     row[0] = replace(row[0], style="headline", collapsed=collapsed_of(metrics, rule))
     if published_column:
-        row.insert(1, _published_cell(selected, rule, metrics["headline"], published, comparable))
+        row.insert(1, _published_cell(result, rule))
     return [*row, _step_cell(selected, missing, rule)]
 
 
@@ -227,28 +283,33 @@ def _metric_cell(
     of_base = base.get(metric.key) if base else None
     base_mean = of_base["mean"] if of_base else None
     note = "" if base_mean is None else points(values["mean"] - base_mean)
-    count = evidence_text(metric.key, values, evidence_of(selected, metric.key))
     return TableCell(
         percentage_over_seeds(values),
         f"by seed: {', '.join(by_seed)}",
         note,
-        count,
+        evidence_in_words(selected, metric.key),
         median=median_text(values["per_seed"]),
         by_seed=by_seed,
     )
 
 
-def evidence_of(selected: RuleMetrics, metric: Metric) -> Evidence | None:
-    """Return what a metric rests on; None if that is not recorded."""
-    return selected.get("evidence", {}).get(metric)
+def evidence_in_words(selected: RuleMetrics, metric: Metric) -> str:
+    """Return `evidence_text` of a metric of a selected step."""
+    return evidence_text(metric, selected[metric], selected.get("evidence", {}).get(metric))
+
+
+def few_images_text(metrics: Metrics, metric: Metric) -> str:
+    """Return "2 images" for a metric of the last step that rests on few images, else ""."""
+    evidence = last_step(metrics).get("evidence", {}).get(metric)
+    if evidence is None or evidence["images"] >= FEW_IMAGES:
+        return ""
+    return counted(evidence["images"], "image")
 
 
 def images_in_brackets(metrics: Metrics, metric: Metric) -> str:
-    """Return " (2 images)" for a metric of the test split that rests on few images, else ""."""
-    evidence = evidence_of(last_step(metrics), metric)
-    if evidence is None or evidence["images"] >= FEW_IMAGES:
-        return ""
-    return f" ({counted(evidence['images'], 'image')})"
+    """Return " (2 images)" for a metric of the last step that rests on few images, else ""."""
+    text = few_images_text(metrics, metric)
+    return f" ({text})" if text else ""
 
 
 def why_no_value(metric: Metric, data_card: DataCard) -> str:
@@ -268,14 +329,9 @@ def why_no_value(metric: Metric, data_card: DataCard) -> str:
     return "no value: the metric was not computed"
 
 
-def _published_cell(
-    selected: RuleMetrics | None,
-    rule: SelectionRule,
-    headline: Headline,
-    published: PublishedAccuracy | None,
-    comparable: bool,
-) -> TableCell:
-    """Return a published accuracy and the difference of the measured one from it."""
+def _published_cell(result: MethodResult, rule: SelectionRule) -> TableCell:
+    """Return a published accuracy, and the difference of one measured with the same recipe."""
+    selected, published = result.metrics["checkpoints"].get(rule.key), result.shown_published
     if published is None:
         return TableCell(
             DASH, "no published accuracy of this method is known here", style="published"
@@ -285,7 +341,9 @@ def _published_cell(
         name = SELECTION_RULES[selection].name
         title = f"the published accuracy is comparable with “{name}”"
         return TableCell(DASH, title, style="published")
-    mean = selected[headline]["mean"] if selected and comparable else None
+    mean = None
+    if selected and not result.recipe_changes:
+        mean = selected[result.metrics["headline"]]["mean"]
     note = "" if mean is None else f"measured {points(mean - published['accuracy'])}"
     text = percentage(published["accuracy"], 2)
     return TableCell(text, source_in_words(published), note, style="published")
@@ -306,7 +364,11 @@ def _step_cell(selected: RuleMetrics | None, missing: str, rule: SelectionRule) 
 
 
 def _support_in_words(selected: RuleMetrics, rule: SelectionRule) -> str:
-    return f"{range_over_seeds(selected['support']).replace(DASH, ' to ')} {support_name(rule)}"
+    return f"{_support(selected)} {support_name(rule)}"
+
+
+def _support(selected: RuleMetrics) -> str:
+    return range_over_seeds(selected["support"]).replace(DASH, " to ")
 
 
 def support_name(rule: SelectionRule) -> str:
@@ -357,6 +419,26 @@ def last_step(metrics: Metrics) -> RuleMetrics:
     return last
 
 
+def seed_count(metrics: Metrics) -> int:
+    """Return the number of seeds."""
+    return len(last_step(metrics)["accuracy"]["per_seed"])
+
+
+def selected_steps(metrics: Metrics, rule: SelectionRule) -> list[tuple[str, float, float]]:
+    """Return seed, step and accuracy of the step that a rule selects for each seed."""
+    selected = metrics["checkpoints"].get(rule.key)
+    if selected is None:
+        return []
+    steps, accuracies = selected["step"]["per_seed"], selected["accuracy"]["per_seed"]
+    # Metrics of earlier versions lack the seeds.
+    seeds = metrics.get("seeds", range(len(steps)))
+    return [
+        (str(seed), step, accuracy)
+        for seed, step, accuracy in zip(seeds, steps, accuracies, strict=True)
+        if step is not None and accuracy is not None
+    ]
+
+
 def why_no_checkpoint(metrics: Metrics, rule: SelectionRule, data_card: DataCard) -> str:
     """Return why a selection rule has selected no step."""
     valid = data_card["splits"]["valid"]
@@ -387,7 +469,11 @@ def unreliable_rules(metrics: Sequence[Metrics]) -> list[str]:
     """
     sentences = []
     for rule in SELECTION_RULES.values():
-        counts = _counts_of_unreliable(metrics, rule)
+        counts = {
+            each["method"]: _support(selected)
+            for each in metrics
+            if (selected := each["checkpoints"].get(rule.key)) and is_unreliable(selected)
+        }
         if not counts:
             continue
         if len(counts) == len(metrics) and len(set(counts.values())) == 1:
@@ -399,15 +485,3 @@ def unreliable_rules(metrics: Sequence[Metrics]) -> list[str]:
             f"{MIN_SUPPORT} are needed for every seed"
         )
     return sentences
-
-
-def _counts_of_unreliable(metrics: Sequence[Metrics], rule: SelectionRule) -> Mapping[str, str]:
-    """Return method → number of conflicting validation images, where it is too small."""
-    counts = {}
-    for of_method in metrics:
-        selected = of_method["checkpoints"].get(rule.key)
-        if selected is not None and is_unreliable(selected):
-            counts[of_method["method"]] = range_over_seeds(selected["support"]).replace(
-                DASH, " to "
-            )
-    return counts

@@ -6,7 +6,7 @@ hashes are in its content security policy, so that no text from data can run as 
 
 import base64
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -22,8 +22,13 @@ from debias_pipeline.reporting.conditions import (
     COLLAPSED_EXPLAINED,
     collapsed_sentences,
 )
-from debias_pipeline.reporting.metric_table import last_step, metric_text, unreliable_rules
-from debias_pipeline.reporting.recipe_changes import RecipeChange, changes_in_words
+from debias_pipeline.reporting.metric_table import (
+    MethodResult,
+    metric_text,
+    seed_count,
+    unreliable_rules,
+)
+from debias_pipeline.reporting.recipe_changes import changes_in_words
 from debias_pipeline.reporting.text import (
     DASH,
     FEW_IMAGES,
@@ -95,7 +100,6 @@ class FigureText:
         title: its heading.
         caption: how to read it.
         alt: a description for people who cannot see it.
-        without: one sentence that is shown if the figure is missing; if it is "", nothing is.
         has_photos: whether it shows images, whose colours must stay; others are inverted on a dark
             page.
     """
@@ -103,7 +107,6 @@ class FigureText:
     title: str
     caption: str
     alt: str
-    without: str = ""
     has_photos: bool = False
 
 
@@ -114,7 +117,7 @@ class FigureBlock:
     Attributes:
         name: id on the page.
         text: what the page says about it.
-        source: address of the image, "" if the figure is missing.
+        source: address of the image.
         alt: what it shows, for people who cannot see it.
         chart: the same as an interactive chart, as values for JSON; None if there is none.
     """
@@ -136,7 +139,7 @@ def figure_blocks(
 
     Args:
         texts: what the page says about each figure, by name of the figure.
-        figures: SVG text or `data:` addresses by name.
+        figures: SVG text by name.
         charts: interactive charts that replace figures.
         results: what figures show, by name, as a sentence.
     """
@@ -145,24 +148,18 @@ def figure_blocks(
         FigureBlock(
             name,
             text,
-            data_address(figures[name]) if name in figures else "",
+            data_address(figures[name]),
             ". ".join(filter(None, [text.alt, results.get(name)])),
             charts[name].as_json() if name in charts else None,
         )
         for name, text in texts.items()
-        if name in figures or text.without
+        if name in figures
     ]
 
 
-def data_address(figure: str) -> str:
-    """Return a `data:` address of a figure, for an image that shares no ids with its page.
-
-    Args:
-        figure: SVG text, or a `data:` address, which is returned as it is.
-    """
-    if figure.startswith("data:"):
-        return figure
-    return "data:image/svg+xml," + quote(figure, safe=" /=+,;()-._~!*")
+def data_address(svg: str) -> str:
+    """Return a `data:` address of a figure, for an image that shares no ids with its page."""
+    return "data:image/svg+xml," + quote(svg, safe=" /=+,;()-._~!*")
 
 
 def data_section(metrics: Sequence[Metrics], data_card: DataCard) -> dict[str, Any]:
@@ -212,7 +209,7 @@ def switches(metrics: Sequence[Metrics], *, with_all: bool = False) -> dict[str,
 
 
 def _seeds_in_words(metrics: Sequence[Metrics]) -> str:
-    counts = {each["method"]: len(last_step(each)["accuracy"]["per_seed"]) for each in metrics}
+    counts = {each["method"]: seed_count(each) for each in metrics}
     if len(set(counts.values())) > 1:
         of_each = ", ".join(f"{method} {count}" for method, count in counts.items())
         return f"mean ± standard deviation over seeds (number of seeds: {of_each})"
@@ -319,18 +316,11 @@ def shared_bias_in_words(data_card: DataCard) -> list[str]:
     ]
 
 
-def recipe_banner(
-    changes_of: Mapping[str, Sequence[RecipeChange]], published: Collection[str]
-) -> list[str]:
-    """Return sentences about methods that were not trained with the recipe in the files.
-
-    Args:
-        changes_of: method → in what its recipe differs.
-        published: methods of which a published accuracy is shown.
-    """
+def recipe_banner(results: Iterable[MethodResult]) -> list[str]:
+    """Return sentences about methods that were not trained with the recipe in the files."""
     return recipe_sentences(
-        (method, changes_in_words(recipe_changes), method in published)
-        for method, recipe_changes in changes_of.items()
+        (each.name, changes_in_words(each.recipe_changes), each.shown_published is not None)
+        for each in results
     )
 
 

@@ -71,11 +71,11 @@ def drawing_style() -> Iterator[None]:
         yield
 
 
-def new_figure(height: float, width: float = WIDTH) -> "Figure":
-    """Return a figure that pyplot does not know; sizes in inches."""
+def new_figure(height: float) -> "Figure":
+    """Return a figure that pyplot does not know; the height is in inches."""
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    return Figure(figsize=(WIDTH, height), layout="constrained", facecolor="white")
 
 
 def bare_axes(axes: "Axes") -> None:
@@ -121,6 +121,17 @@ def by_kind(conflicting: pd.Series) -> list[tuple[str, str, pd.Series]]:
         ("bias-conflicting", CONFLICTING, flags.eq(True).fillna(False)),
         ("not known to be aligned or conflicting", NEUTRAL, flags.isna()),
     ]
+
+
+def weights_by_image(sample_weights: pd.DataFrame) -> pd.DataFrame:
+    """Return `weight`, the mean over seeds, and `conflicting` of the images that have a weight.
+
+    Args:
+        sample_weights: a row per training image and seed; `weight` is null if there is none.
+    """
+    known = sample_weights[sample_weights["weight"].notna()]
+    by_image = known.astype({"weight": "float64", "conflicting": "boolean"}).groupby("image_id")
+    return by_image.agg({"weight": "mean", "conflicting": "first"})
 
 
 # --- Curves ---------------------------------------------------------------------------------------

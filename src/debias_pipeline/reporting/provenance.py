@@ -1,11 +1,12 @@
 """Where the results on a page come from, for its footer."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 from urllib.parse import quote, urlsplit
 
 from debias_pipeline.errors import UserError
 from debias_pipeline.records import DataCard, TrainingRecord
+from debias_pipeline.reporting.metric_table import MethodResult
 from debias_pipeline.reporting.text import counted, duration
 
 _MLFLOW_RUN: Final = "MLflow run"
@@ -19,22 +20,22 @@ class Fact(NamedTuple):
 
 
 def provenance(
-    records: Mapping[str, TrainingRecord], data_card: DataCard, mlflow_ui: str = ""
+    results: Iterable[MethodResult], data_card: DataCard, mlflow_ui: str = ""
 ) -> list[tuple[str, dict[str, Fact]]]:
     """Return facts about each training run and about the data, by name; unknown ones are left out.
 
     Args:
-        records: records of the training runs by method.
+        results: of the methods.
         data_card: data card of the data set.
         mlflow_ui: address of MLflow's pages, "" if it is not known.
 
     Raises:
         UserError: if `mlflow_ui` is not the address of a web server.
     """
-    base = web_address(mlflow_ui) if mlflow_ui else ""
+    base = web_address(mlflow_ui)
     of_data = {"Hash of the content": (data_card.get("content_hash") or "")[:16]}
     named = [
-        *((f"Training of {method}", _facts(record)) for method, record in records.items()),
+        *((f"Training of {each.name}", _facts(each.record)) for each in results),
         ("Data", of_data),
     ]
     shown = [
@@ -45,14 +46,14 @@ def provenance(
 
 
 def web_address(mlflow_ui: str) -> str:
-    """Check the address of MLflow's pages, and return it without a trailing slash.
+    """Check the address of MLflow's pages, and return it without a trailing slash; "" is allowed.
 
     Raises:
         UserError: if it is not the address of a web server.
     """
     # The browser would run a link such as javascript:… as a script.
     parts = urlsplit(mlflow_ui)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
+    if mlflow_ui and (parts.scheme not in ("http", "https") or not parts.netloc):
         raise UserError(
             f"mlflow_ui={mlflow_ui!r} is not a web address; use e.g. http://127.0.0.1:5000"
         )

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from debias_pipeline.nested import changes
@@ -23,23 +24,21 @@ class RecipeChange:
     used: Any
 
 
-def default_recipe(
-    recipe: Mapping[str, Any], replaced_defaults: Mapping[str, Any]
-) -> Mapping[str, Any]:
-    """Return the recipe in the project's files.
-
-    Args:
-        recipe: recipe of the method according to the parameters of the run.
-        replaced_defaults: see `recipes.resolve_method`.
-    """
-    return {**recipe, **replaced_defaults}
-
-
-def find_recipe_changes(used: Mapping[str, Any], default: Mapping[str, Any]) -> list[RecipeChange]:
+def find_recipe_changes(
+    used: Mapping[str, Any],
+    recipe: Mapping[str, Any],
+    replaced_defaults: Mapping[str, Any] = MappingProxyType({}),
+) -> list[RecipeChange]:
     """Compare the recipe of a training run with the one in the project's files.
 
     Fields that only one of them has, as an earlier version wrote the other, are ignored.
+
+    Args:
+        used: recipe of the training run.
+        recipe: recipe of the method according to the parameters of this run.
+        replaced_defaults: fields that the parameters replace, see `recipes.resolve_method`.
     """
+    default = {**recipe, **replaced_defaults}
     common = used.keys() & default.keys()
     # The record of a training run was read from JSON.
     found = changes(

@@ -83,24 +83,12 @@ def find_best(values: Mapping[str, Mapping[Any, float]]) -> Verdict | None:
     if not ranked:
         return None
     best, *others = ranked
-    raw = [_compare(values[best], values[other]) for other in others]
+    comparisons = [_compare(values[best], other, values[other]) for other in others]
     # A comparison without a p value is counted, too.
-    corrected = holm([1.0 if p_value is None else p_value for _, _, p_value in raw])
-    return Verdict(
-        best,
-        tuple(
-            Comparison(
-                method=other,
-                seeds=seeds,
-                difference=difference,
-                p_value=p,
-                p_corrected=None if p is None else p_corrected,
-            )
-            for other, (seeds, difference, p), p_corrected in zip(
-                others, raw, corrected, strict=True
-            )
-        ),
-    )
+    raw = [1.0 if each["p_value"] is None else each["p_value"] for each in comparisons]
+    for each, p_corrected in zip(comparisons, holm(raw), strict=True):
+        each["p_corrected"] = None if each["p_value"] is None else p_corrected
+    return Verdict(best, tuple(comparisons))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -128,24 +116,31 @@ def _mean(by_seed: Mapping[Any, float]) -> float:
     return float(np.mean(sorted(by_seed.values())))
 
 
-def _compare(
-    best: Mapping[Any, float], other: Mapping[Any, float]
-) -> tuple[int, float | None, float | None]:
-    """Return the number of common seeds, the mean difference and the p value."""
+def _compare(best: Mapping[Any, float], other_name: str, other: Mapping[Any, float]) -> Comparison:
+    """Return a comparison whose p value is not corrected yet."""
     seeds = sorted(best.keys() & other.keys())
-    if not seeds:
-        return 0, None, None
     mine = np.asarray([best[seed] for seed in seeds], dtype=np.float64)
     theirs = np.asarray([other[seed] for seed in seeds], dtype=np.float64)
+    return {
+        "method": other_name,
+        "seeds": len(seeds),
+        "difference": float((mine - theirs).mean()) if seeds else None,
+        "p_value": _p_value(mine, theirs),
+        "p_corrected": None,
+    }
+
+
+def _p_value(mine: npt.NDArray[np.float64], theirs: npt.NDArray[np.float64]) -> float | None:
+    """See `Comparison.p_value`."""
     differences = mine - theirs
+    if len(differences) < 2:
+        return None
     difference = float(differences.mean())
-    if len(seeds) < 2:
-        return len(seeds), difference, None
     if float(np.ptp(differences)) < _NO_SPREAD:
-        return len(seeds), difference, 1.0 if abs(difference) < _NO_SPREAD else None
+        return 1.0 if abs(difference) < _NO_SPREAD else None
     if difference <= 0:  # the best has a higher mean over all its seeds, not over common seeds
-        return len(seeds), difference, 1.0
+        return 1.0
     # Imported here because it takes most of a second.
     from scipy.stats import ttest_rel
 
-    return len(seeds), difference, float(ttest_rel(mine, theirs).pvalue)
+    return float(ttest_rel(mine, theirs).pvalue)

@@ -10,7 +10,13 @@ import pandas as pd
 from PIL import Image
 
 from debias_pipeline.records import DataCard, Estimate, FirstSuspects, LabelEstimates
-from debias_pipeline.reporting.gallery import Gallery, Pixels, image_address, suspect_tiles
+from debias_pipeline.reporting.gallery import (
+    Gallery,
+    Pixels,
+    Tile,
+    image_address,
+    image_addresses,
+)
 from debias_pipeline.reporting.text import DASH, attribute_name, counted, interval_text, percentage
 
 # Images per label, images in all, and labels that a page shows.
@@ -98,7 +104,7 @@ def suspect_section(
     return SuspectSection(
         gallery=Gallery(
             "suspect-images",
-            suspect_tiles({kind: pd.concat(part) for kind, part in parts.items()}, images, row_of),
+            _tiles({kind: pd.concat(part) for kind, part in parts.items()}, images, row_of),
         ),
         left_out=len(labels) - len(shown),
         precision=first_suspects_in_words(first),
@@ -115,6 +121,36 @@ def _most_suspicious(of_label: pd.DataFrame, count: int) -> pd.DataFrame:
     of_splits = of_label.groupby("split").head(max(1, count // 3))
     others = of_label.drop(of_splits.index).head(max(0, count - len(of_splits)))
     return pd.concat([of_splits, others]).sort_values("rank").head(count)
+
+
+def _tiles(
+    parts: Mapping[str, pd.DataFrame], images: Pixels, row_of: Mapping[str, int]
+) -> list[Tile]:
+    """Return the tiles of suspicious images.
+
+    Args:
+        parts: kind → rows of the catalog's `suspects`.
+        images: uint8, N × H × W × 3; only rows that are shown are read.
+        row_of: file → row of `images`.
+    """
+    rows: list[tuple[str, Any]] = [
+        (kind, row) for kind, part in parts.items() for row in part.itertuples()
+    ]
+    sources = image_addresses([np.asarray(images[row_of[row.file]]) for _, row in rows])
+    return [
+        Tile(
+            source=source,
+            file=row.file,
+            label=row.label,
+            split=row.split,
+            kind=kind,
+            lines=[
+                f"{row.label}, weight {row.weight:.2f}",
+                f"predicted {row.prediction}; by the bias branch {row.bias_prediction}",
+            ],
+        )
+        for source, (kind, row) in zip(sources, rows, strict=True)
+    ]
 
 
 # --- Numbers --------------------------------------------------------------------------------------

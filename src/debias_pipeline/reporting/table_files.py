@@ -185,13 +185,11 @@ def group_table(
     """Return the table of groups.
 
     Args:
-        group_accuracy: a row per selection rule, seed, label and bias.
+        group_accuracy: from `groups_of_bias`.
         rows: rows of the page, which are those of the last step.
         data_card: data card of the data set.
     """
-    of_group = group_accuracy.astype({"accuracy": "float64"}).groupby(
-        ["checkpoint", "label", "bias"], sort=False
-    )
+    of_group = group_accuracy.groupby(["checkpoint", "label", "bias"], sort=False)
     values = of_group.agg(
         images=("images", "max"),
         accuracy_mean=("accuracy", "mean"),

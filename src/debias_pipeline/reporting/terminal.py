@@ -9,25 +9,17 @@ from rich.table import Table
 from rich.text import Text
 
 from debias_pipeline.names import DONE, Metric
-from debias_pipeline.published import (
-    PublishedAccuracy,
-    shown_accuracies,
-    source_in_words,
-    sources_by_method,
-)
 from debias_pipeline.records import (
     DataCard,
     LabelEstimates,
     Metrics,
     RuleMetrics,
-    TrainingRecord,
     Tuning,
 )
 from debias_pipeline.reporting.conditions import (
     bias_labels_text,
     collapsed_of,
     collapsed_sentences,
-    is_oracle,
 )
 from debias_pipeline.reporting.leaderboard import Leaderboard, LeaderboardRow
 from debias_pipeline.reporting.leaderboard_sections import (
@@ -36,16 +28,21 @@ from debias_pipeline.reporting.leaderboard_sections import (
     passes_of,
     percent_name,
     progress_in_words,
+    published_text,
     sections,
 )
 from debias_pipeline.reporting.metric_table import (
+    MethodResult,
     TableCell,
     attribute_rows,
     auroc_cell,
-    evidence_of,
+    evidence_in_words,
+    few_images_text,
     is_unreliable,
     last_step,
     metric_text,
+    published_sources,
+    seed_count,
     unreliable_rules,
 )
 from debias_pipeline.reporting.pages import (
@@ -53,14 +50,12 @@ from debias_pipeline.reporting.pages import (
     shared_bias_in_words,
     test_split_warning,
 )
-from debias_pipeline.reporting.recipe_changes import RecipeChange
 from debias_pipeline.reporting.suspect_section import estimate_rows, estimates_in_words
 from debias_pipeline.reporting.text import (
     DASH,
     FEW_IMAGES,
     counted,
     duration,
-    evidence_text,
     mean_and_std,
     median_text,
     passes_text,
@@ -139,57 +134,37 @@ def tuning_table(tuning: Tuning) -> Table:
 # --- Metrics of the methods of a run --------------------------------------------------------------
 
 
-def headline_table(
-    metrics: Sequence[Metrics],
-    published: Mapping[str, Sequence[PublishedAccuracy]],
-    data_card: DataCard,
-    changes_of: Mapping[str, Sequence[RecipeChange]] | None = None,
-    records: Mapping[str, TrainingRecord] | None = None,
-) -> Table:
+def headline_table(results: Sequence[MethodResult], data_card: DataCard) -> Table:
     """Return the accuracies of every method by selection rule, in per cent; it fits 80 columns.
 
     Args:
-        metrics: metrics of each method on the same data set.
-        published: accuracies published in papers, by method; see `shown_accuracy`.
+        results: of each method on the same data set.
         data_card: data card of the data set.
-        changes_of: by method, the recipe fields that differ from the recipe in the files.
-        records: by method, the record of its training, for its cost.
 
     Raises:
-        ValueError: if there are no metrics.
+        ValueError: if there are no results.
     """
-    if not metrics:
-        raise ValueError("metrics=[] is empty; a table needs the metrics of at least one method")
-    first = metrics[0]
-    shown = shown_accuracies(published, first["headline"])
-    table = plain_table(
-        f"{title_of(first)}: test accuracy in %",
-        caption=_caption(metrics, shown, data_card, changes_of or {}, records or {}),
-    )
+    if not results:
+        raise ValueError("results=[] is empty; a table needs the metrics of at least one method")
+    first = results[0].metrics
+    title = f"{title_of(first)}: test accuracy in %"
+    table = plain_table(title, caption=_caption(results, data_card))
     table.add_column("Method", style="bold", overflow="fold", min_width=7)
     table.add_column("Checkpoint")
     for key in _COLUMNS:
         style = "bold" if key == first["headline"] else ""
-        name = metric_text(key, first.get("unbiased_test")).name
-        lines = [*name.split(" "), *_count_of_column(first, key)]
-        table.add_column("\n".join(lines), justify="right", style=style)
+        name = metric_text(key, first.get("unbiased_test")).name.replace(" ", "\n")
+        # The worst group differs from row to row.
+        count = "" if key == "worst_group_accuracy" else few_images_text(first, key)
+        table.add_column(f"{name}\n{count}".strip(), justify="right", style=style)
     table.add_column("AUROC", justify="right")
-    for of_method in sorted(metrics, key=lambda each: is_oracle(each.get("bias_labels"))):
-        _add_method(table, of_method, shown.get(of_method["method"]), data_card)
+    for result in sorted(results, key=lambda each: each.is_oracle):
+        _add_method(table, result, data_card)
     return table
 
 
-def _count_of_column(metrics: Metrics, metric: Metric) -> list[str]:
-    """Return how many images a column rests on, if few; the worst group differs from row to row."""
-    evidence = evidence_of(last_step(metrics), metric)
-    if evidence is None or metric == "worst_group_accuracy" or evidence["images"] >= FEW_IMAGES:
-        return []
-    return [counted(evidence["images"], "image")]
-
-
-def _add_method(
-    table: Table, metrics: Metrics, published: PublishedAccuracy | None, data_card: DataCard
-) -> None:
+def _add_method(table: Table, result: MethodResult, data_card: DataCard) -> None:
+    metrics, published = result.metrics, result.shown_published
     for rule in SELECTION_RULES.values():
         selected = metrics["checkpoints"].get(rule.key)
         table.add_row(
@@ -207,18 +182,18 @@ def _add_method(
         table.add_row("", "published†", *values, "", style="dim", end_section=True)
 
 
-def _conditions(metrics: Metrics, record: TrainingRecord) -> str:
+def _conditions(result: MethodResult) -> str:
     """Return the bias labels that a method uses and its cost, "" if they are not recorded."""
-    labels, passes = metrics.get("bias_labels"), record.get("image_passes")
+    labels, passes = result.metrics.get("bias_labels"), result.record.get("image_passes")
     parts = []
     if labels is not None:
-        kind = " (oracle)" if is_oracle(labels) else ""
+        kind = " (oracle)" if result.is_oracle else ""
         parts.append(f"bias labels {bias_labels_text(labels)}{kind}")
     if passes is not None:
         parts.append(f"{passes_text(passes)} images")
-    if "seconds" in record:
-        parts.append(duration(record["seconds"]))
-    return f"{metrics['method']}: {', '.join(parts)}" if parts else ""
+    if "seconds" in result.record:
+        parts.append(duration(result.record["seconds"]))
+    return f"{result.name}: {', '.join(parts)}" if parts else ""
 
 
 def _rule_name(rule: SelectionRule, metrics: Metrics) -> str:
@@ -232,10 +207,9 @@ def _values(selected: RuleMetrics | None, headline: Metric) -> list[Text]:
         return [Text(DASH)] * len(_COLUMNS)
     texts = []
     for key in _COLUMNS:
-        values, evidence = selected[key], evidence_of(selected, key)
-        count = evidence_text(key, values, evidence).removesuffix(" %")
-        if evidence and count and key == "worst_group_accuracy":
-            count += f" n {evidence['images']}"
+        values, count = selected[key], evidence_in_words(selected, key).removesuffix(" %")
+        if count and key == "worst_group_accuracy":
+            count += f" n {selected['evidence'][key]['images']}"
         text = _with_interval(mean_and_std(values["mean"], values["std"]), count)
         middle = median_text(values["per_seed"]) if key == headline else ""
         if middle:
@@ -255,19 +229,13 @@ def _with_interval(value: str, count: str) -> Text:
     return Text.assemble(value, (f"\n{interval}" if interval else "", "dim"))
 
 
-def _caption(
-    metrics: Sequence[Metrics],
-    published: Mapping[str, PublishedAccuracy],
-    data_card: DataCard,
-    changes_of: Mapping[str, Sequence[RecipeChange]],
-    records: Mapping[str, TrainingRecord],
-) -> Text:
+def _caption(results: Sequence[MethodResult], data_card: DataCard) -> Text:
+    metrics = [each.metrics for each in results]
     accuracy = metric_text("accuracy", metrics[0].get("unbiased_test"))
-    several = any(len(last_step(each)["accuracy"]["per_seed"]) > 1 for each in metrics)
+    several = any(seed_count(each) > 1 for each in metrics)
     seeds = " ± is the standard deviation over seeds." if several else ""
     lines = [f"{accuracy.name} is the {accuracy.explanation}.{seeds}"]
-    conditions = [_conditions(each, records.get(each["method"], {})) for each in metrics]
-    lines += filter(None, conditions)
+    lines += filter(None, map(_conditions, results))
     rows = [
         f"{name} {texts[2].removesuffix(' %')} ({method})"
         for name, method, texts in attribute_rows(metrics)
@@ -277,7 +245,7 @@ def _caption(
             f"Bias here: {data_card['bias_name']}. Conflicting accuracy at the last step by bias "
             f"attribute: {', '.join(rows)}."
         )
-    if any(record.get("image_passes") for record in records.values()):
+    if any(each.record.get("image_passes") for each in results):
         lines.append(
             "Images: forward + backward through networks in training, of one seed. Time: of "
             "training, of all seeds together."
@@ -295,13 +263,11 @@ def _caption(
     lines.append(f"* {BEST_ON_TEST.description}")
     lines += [f"? {warning}" for warning in unreliable_rules(metrics)]
     lines += [f"! {sentence}" for sentence in collapsed_sentences(metrics)]
-    named = [each["method"] for each in metrics if each["method"] in published]
-    sources = sources_by_method((name, source_in_words(published[name])) for name in named)
-    lines += [f"† {source}" for source in sources]
+    lines += [f"† {source}" for source in published_sources(results)]
     warnings = [
         *filter(None, [test_split_warning(metrics, data_card)]),
         *shared_bias_in_words(data_card),
-        *recipe_banner(changes_of, published.keys()),
+        *recipe_banner(results),
     ]
     parts = [(f"{warning}\n", "yellow") for warning in warnings]
     return Text.assemble(*parts, ("\n".join(lines), "dim"))
@@ -310,10 +276,7 @@ def _caption(
 def _rests_on_few(metrics: Sequence[Metrics], data_card: DataCard) -> bool:
     return any(
         auroc_cell(each, data_card).count
-        or any(
-            evidence_text(key, last_step(each)[key], evidence_of(last_step(each), key))
-            for key in _COLUMNS
-        )
+        or any(evidence_in_words(last_step(each), key) for key in _COLUMNS)
         for each in metrics
     )
 
@@ -358,7 +321,8 @@ def _leaderboard_table(section: Section) -> Table:
             shown = Text(f"{method}{mark}")
             table.add_row("" if position else name, shown, *map(_accuracy, rows))
             if of_rule.sources:
-                table.add_row("", "published†", *map(_published, rows), style="dim")
+                published = [published_text(row) if row else "" for row in rows]
+                table.add_row("", "published†", *published, style="dim")
         table.add_section()
     for position, (method, rows) in enumerate(section.tables[0].rows):
         table.add_row("" if position else "cost", Text(method), *map(_cost, rows), style="dim")
@@ -386,10 +350,6 @@ def _accuracy(row: LeaderboardRow | None) -> Text:
     return text
 
 
-def _published(row: LeaderboardRow | None) -> str:
-    return "" if row is None or row["published"] is None else f"{100 * row['published']:.2f}"
-
-
 def _leaderboard_caption(section: Section) -> Text:
     rows = [row for table in section.tables for _, of_method in table.rows for row in of_method]
     several = any(row is not None and (row["n_seeds"] or 0) > 1 for row in rows)
@@ -407,18 +367,9 @@ def _leaderboard_caption(section: Section) -> Text:
     lines += [f"† {source}" for source in dict.fromkeys(sources)]
     if any(row is not None and row["is_best"] for row in rows):
         lines.append("‡ significantly best: paired t-test over seeds, corrected; see the page")
-    return Text(
-        "\n".join(
-            [
-                *lines,
-                *filter(None, [section.few_images, section.warning]),
-                *section.recipe_banner,
-                *section.failures,
-                *section.references,
-            ]
-        ),
-        style="dim",
-    )
+    lines += filter(None, [section.few_images, section.warning])
+    lines += [*section.recipe_banner, *section.failures, *section.references]
+    return Text("\n".join(lines), style="dim")
 
 
 def _labels_in_words(section: Section) -> list[str]:

@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from statistics import median
 from typing import Any, Final, Literal
@@ -55,23 +55,28 @@ def percentage_over_seeds(values: OverSeeds | None) -> str:
     return f"{mean_and_std(values['mean'], values['std'])} %"
 
 
+def known(values: Iterable[float | None]) -> list[float]:
+    """Return the values that are not null."""
+    return [each for each in values if each is not None]
+
+
 def median_text(per_seed: Sequence[float | None]) -> str:
     """Return the median of fractions as "median 88.3", "" if there are fewer than three.
 
     The median of two is their mean.
     """
-    known = [each for each in per_seed if each is not None]
-    if len(known) < 3 or len(known) < len(per_seed):
+    values = known(per_seed)
+    if len(values) < 3 or len(values) < len(per_seed):
         return ""
-    return f"median {100 * median(known):.1f}"
+    return f"median {100 * median(values):.1f}"
 
 
 def range_over_seeds(values: OverSeeds | None) -> str:
     """Return counts as "4,000", as "2,500–4,000" if seeds differ, or a dash."""
-    known = [value for value in values["per_seed"] if value is not None] if values else []
-    if not known:
+    counts = known(values["per_seed"]) if values else []
+    if not counts:
         return DASH
-    low, high = min(known), max(known)
+    low, high = min(counts), max(counts)
     return f"{low:,.0f}" if low == high else f"{low:,.0f}{DASH}{high:,.0f}"
 
 

@@ -14,11 +14,12 @@ from debias_pipeline.pipelines.evaluation import PRETRAINED
 from debias_pipeline.published import PublishedAccuracy
 from debias_pipeline.records import DataCard, LabelEstimates, Metrics, TrainingRecord
 from debias_pipeline.reporting import (
+    MethodResult,
+    MethodSections,
     RecipeChange,
     comparison_charts,
     confusions,
     data_command,
-    default_recipe,
     draw_comparison_figures,
     draw_figures,
     feature_section,
@@ -32,7 +33,14 @@ from debias_pipeline.reporting import (
     write_method_report,
 )
 
-__all__ = ["compare", "draw_comparison", "draw_figures", "report"]
+__all__ = [
+    "compare",
+    "data_changes",
+    "draw_comparison",
+    "draw_figures",
+    "method_result",
+    "report",
+]
 
 
 def report(
@@ -61,8 +69,17 @@ def report(
 
     The last four arguments are given if the method ranks images.
     """
-    recipe_changes = _recipe_changes(training_record, recipe, replaced_defaults)
     namespace = PRETRAINED if training_record.get("pretrained") else metrics["method"]
+    result = method_result(
+        namespace,
+        typed,
+        data_card,
+        metrics=metrics,
+        training_record=training_record,
+        recipe=recipe,
+        replaced_defaults=replaced_defaults,
+        published_accuracy=published_accuracy,
+    )
     section = None
     if suspects is not None and saliency is not None and label_estimates is not None:
         first = first_suspects(suspects, manifest)
@@ -71,23 +88,58 @@ def report(
         )
     weight_name = get_method(metrics["method"]).weight_name
     return write_method_report(
-        with_shown_name(metrics, namespace),
+        result,
         {**figures, **data_figures},
+        method_charts(metrics, history, sample_weights, weight_name, group_accuracy, data_card),
         group_accuracy,
         manifest,
         data_card,
-        training_record["recipe"],
-        run_command(_pipeline(training_record), typed, training_record, recipe_changes),
-        published_accuracy,
-        [*recipe_changes, *_data_changes(data_card, typed, published_accuracy)],
-        section,
-        weight_name,
-        training_record,
-        method_charts(metrics, history, sample_weights, weight_name, group_accuracy, data_card),
-        confusions(predictions, manifest, data_card),
-        misclassified(predictions, images, manifest, data_card),
-        feature_section(feature_map, images, manifest, data_card) if feature_map else None,
+        MethodSections(
+            confusions(predictions, manifest, data_card),
+            misclassified(predictions, images, manifest, data_card),
+            section,
+            weight_name,
+            feature_section(feature_map, images, manifest, data_card) if feature_map else None,
+        ),
         mlflow_ui,
+    )
+
+
+def method_result(
+    namespace: str,
+    typed: dict[str, Any],
+    data_card: DataCard,
+    *,
+    metrics: Metrics,
+    training_record: TrainingRecord,
+    recipe: dict[str, Any],
+    replaced_defaults: dict[str, Any],
+    published_accuracy: list[PublishedAccuracy],
+) -> MethodResult:
+    """Return what reports show of a method.
+
+    Args:
+        namespace: of the method's catalog entries.
+        typed: see `parameters.typed_parameters`.
+        data_card: data card of the data set.
+        metrics: catalog entry of the method.
+        training_record: catalog entry of the method; may be empty.
+        recipe: parameters of the method.
+        replaced_defaults: see `recipes.resolve_method`.
+        published_accuracy: accuracies published in papers.
+    """
+    used = training_record.get("recipe", {})
+    recipe_changes = find_recipe_changes(used, recipe, replaced_defaults)
+    # Options of the data matter to published accuracies only.
+    options = typed if published_accuracy else {}
+    return MethodResult(
+        with_shown_name(metrics, namespace),
+        training_record,
+        published_accuracy,
+        [*recipe_changes, *data_changes(data_card["dataset"], options)],
+        run_command(_pipeline(training_record), typed, training_record, recipe_changes)
+        if training_record
+        else "",
     )
 
 
@@ -96,21 +148,18 @@ def _pipeline(record: TrainingRecord) -> str:
     return "evaluation" if record.get("pretrained") else str(record["recipe"]["method"])
 
 
-def _recipe_changes(
-    record: TrainingRecord, recipe: dict[str, Any], replaced_defaults: dict[str, Any]
-) -> list[RecipeChange]:
-    return find_recipe_changes(record["recipe"], default_recipe(recipe, replaced_defaults))
+def data_changes(dataset: str, options: Mapping[str, Any]) -> list[RecipeChange]:
+    """Return the options of a data set that are not at their defaults.
 
-
-def _data_changes(
-    data_card: DataCard, typed: Mapping[str, Any], published: list[PublishedAccuracy]
-) -> list[RecipeChange]:
-    """Return the options of the data that differ from those of published accuracies."""
-    options = get_dataset(data_card["dataset"]).options_type.model_fields if published else {}
+    Args:
+        dataset: name of the data set.
+        options: by name; other names are ignored.
+    """
+    fields = get_dataset(dataset).options_type.model_fields
     return [
-        RecipeChange(name, field.default, typed[name])
-        for name, field in options.items()
-        if name in typed
+        RecipeChange(name, field.default, options[name])
+        for name, field in fields.items()
+        if name in options and options[name] != field.default
     ]
 
 
@@ -152,33 +201,21 @@ def compare(
         of_methods: metrics, history, training_record, recipe, replaced_defaults and
             published_accuracy of each method, as `<entry>_<namespace>`, the baseline first.
     """
-    recipes = _per_method(of_methods, "recipe")
-    replaced_defaults = _per_method(of_methods, "replaced_defaults")
-    published = _per_method(of_methods, "published_accuracy")
-    records: dict[str, TrainingRecord] = _per_method(of_methods, "training_record")
-    changes_of = {
-        method: _recipe_changes(record, recipes[method], replaced_defaults[method])
-        for method, record in records.items()
-    }
-    commands = [
-        run_command(_pipeline(record), typed, record, changes_of[method])
-        for method, record in records.items()
+    entries = ("metrics", "training_record", "recipe", "replaced_defaults", "published_accuracy")
+    results = [
+        method_result(
+            name, typed, data_card, **{entry: of_methods[f"{entry}_{name}"] for entry in entries}
+        )
+        for name in _namespaces(of_methods)
     ]
     # The evaluation of published networks writes this comparison, too.
-    if not any(record.get("pretrained") for record in records.values()):
-        commands.append(data_command("reporting", typed))
+    is_pretrained = any(each.record.get("pretrained") for each in results)
     return write_comparison_report(
-        _metrics(of_methods),
+        results,
         figures,
-        commands,
-        data_card,
-        published,
-        {
-            method: [*changed, *_data_changes(data_card, typed, published[method])]
-            for method, changed in changes_of.items()
-        },
-        records,
         comparison_charts(_metrics(of_methods), _per_method(of_methods, "history")),
+        data_card,
+        "" if is_pretrained else data_command("reporting", typed),
         mlflow_ui,
     )
 
