@@ -19,6 +19,9 @@ _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
     [
         "alembic",
+        "dynaconf",
+        "flask",
+        "kedro.config",
         "kedro.io",
         "kedro_datasets.pandas",
         "matplotlib.pyplot",
@@ -26,7 +29,9 @@ _CONTEXT.set_forkserver_preload(
         "mlflow.store.tracking.sqlalchemy_store",
         "mlxtend.data",
         "pandera.pandas",
+        "pathspec",
         "pyarrow.parquet",
+        "rich.traceback",
         "scipy.stats",
         "sklearn.metrics",
         "torchvision",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from forked import ForkedProcess
+from forked import ForkedProcess, fork_workers_of_dask
 
 
 class ForkedKedro(ForkedProcess):
@@ -43,6 +43,10 @@ def _run(arguments: list[str], draws: bool) -> None:
     sys.modules.setdefault("ibis", None)  # type: ignore[arg-type]  # as in tests/conftest.py
     # As Kedro does, but before anything of the project is imported.
     sys.path.insert(0, str(Path("src").absolute()))
+    if any("DaskRunner" in each for each in arguments):
+        import dask
+
+        dask.config.set(fork_workers_of_dask())
     from kedro.framework.cli import main
 
     with contextlib.nullcontext() if draws else drawing_nothing():
