@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -34,8 +35,15 @@ def loader(**runtime_params):
     )
 
 
+_READ = {}
+
+
 def parameters(**runtime_params):
-    return loader(**runtime_params)["parameters"]
+    """Return the parameters of a run; conf/ is read once for the same ones."""
+    key = repr(sorted(runtime_params.items()))
+    if key not in _READ:
+        _READ[key] = loader(**runtime_params)["parameters"]
+    return deepcopy(_READ[key])
 
 
 def recipe(method, **runtime_params):
@@ -273,7 +281,11 @@ def test_every_parameter_is_typed_or_known_to_have_no_part_in_results():
 
 
 def base_parameters():
-    config = OmegaConfigLoader(str(CONF), default_run_env="local", base_env="base")["parameters"]
+    """Return the parameters as conf/base has them; it is read once."""
+    if "base" not in _READ:
+        arguments = {"default_run_env": "local", "base_env": "base"}
+        _READ["base"] = OmegaConfigLoader(str(CONF), **arguments)["parameters"]
+    config = deepcopy(_READ["base"])
     return {key: value for key, value in config.items() if key not in ("benchmark", "tune")}
 
 

@@ -3,7 +3,7 @@
 import json
 import logging
 import pickle
-import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -44,6 +44,8 @@ from debias_pipeline.tracking import (
     trial_run,
 )
 from debias_pipeline.tracking.store import Store
+from forked import ForkedProcess, execute
+from mlflow_store import empty_database
 
 PARENT = "mlflow.parentRunId"
 NOWHERE = "http://127.0.0.1:9"
@@ -65,18 +67,10 @@ def no_run_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     end_run(FINISHED)
 
 
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database that MLflow has prepared, which takes it seconds."""
-    folder = tmp_path_factory.mktemp("store")
-    client_of(folder).search_experiments()
-    return folder / "mlflow.db"
-
-
 @pytest.fixture
-def client(tmp_path: Path, empty_store: Path) -> mlflow.MlflowClient:
+def client(tmp_path: Path) -> mlflow.MlflowClient:
     """Of an empty store."""
-    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    make_store(tmp_path)
     return client_of(tmp_path)
 
 
@@ -87,6 +81,10 @@ def parent(tmp_path: Path, client: mlflow.MlflowClient) -> ParentRun:
     parent = active_parent()
     assert parent is not None and parent.run_id is not None
     return parent
+
+
+def make_store(folder: Path) -> None:
+    (folder / "mlflow.db").write_bytes(empty_database())
 
 
 def client_of(folder: Path) -> mlflow.MlflowClient:
@@ -222,9 +220,8 @@ with parent_elsewhere(pickle.loads(bytes.fromhex(parent))):
 """
 
 
-def start_worker(parent: ParentRun, name: str, task: str = "") -> "subprocess.Popen[bytes]":
-    given = (pickle.dumps(parent).hex(), name, task)
-    return subprocess.Popen([sys.executable, "-c", WORKER, *given])
+def start_worker(parent: ParentRun, name: str, task: str = "") -> ForkedProcess:
+    return ForkedProcess(execute, WORKER, pickle.dumps(parent).hex(), name, task)
 
 
 @pytest.mark.slow
@@ -258,7 +255,7 @@ def test_a_killed_attempt_is_marked_when_the_trial_is_run_again(
 
 @pytest.mark.slow
 def test_the_grid_sends_what_its_workers_could_not(
-    tmp_path: Path, empty_store: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
     (tmp_path / "mlflow.db").mkdir()
     start(tmp_path)
@@ -266,7 +263,7 @@ def test_the_grid_sends_what_its_workers_could_not(
     assert parent is not None and parent.run_id is None
     assert start_worker(parent, "a", "log to the parent").wait(60) == 0
     (tmp_path / "mlflow.db").rmdir()
-    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    make_store(tmp_path)
     end_run(FINISHED)
     grid, *trials = runs(client_of(tmp_path))
     assert grid.data.metrics == {"data_seconds": 1.5}
@@ -349,7 +346,7 @@ def write_model(folder: Path, checkpoint: Path) -> None:
 
 
 def test_a_model_waits_for_mlflow_and_shares_the_disk_space_of_its_checkpoint(
-    tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     checkpoint = tmp_path / "checkpoint"
     checkpoint.write_text("networks")
@@ -357,7 +354,7 @@ def test_a_model_waits_for_mlflow_and_shares_the_disk_space_of_its_checkpoint(
     active_run().log_model(lambda folder: write_model(folder, checkpoint))
     active_run().log_model(lambda folder: pytest.fail("a run has one model"))
     end_run(FINISHED)
-    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    make_store(tmp_path)
     store = Store(destination(tmp_path))
     original = mlflow.MlflowClient.log_outputs
 
@@ -506,14 +503,14 @@ def check_all_is_sent(folder: Path, client: mlflow.MlflowClient, status: str) ->
 
 
 def test_values_are_kept_while_mlflow_fails_and_sent_at_the_end(
-    tmp_path: Path, empty_store: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
     (tmp_path / "mlflow.db").mkdir()  # a store that cannot be opened
     start(tmp_path)
     log_something(tmp_path)
     active_run().wait()
     (tmp_path / "mlflow.db").rmdir()
-    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    make_store(tmp_path)
     end_run(FINISHED)
     check_all_is_sent(tmp_path, client_of(tmp_path), "FINISHED")
     [warning] = warnings(caplog)
@@ -651,7 +648,7 @@ def hanging_server() -> Iterator[str]:
 
 @pytest.mark.slow
 def test_a_server_that_hangs_costs_seconds_and_no_values(
-    tmp_path: Path, empty_store: Path, hanging_server: str, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, hanging_server: str, caplog: pytest.LogCaptureFixture
 ):
     started = time.monotonic()
     start(tmp_path, hanging_server)
@@ -662,7 +659,7 @@ def test_a_server_that_hangs_costs_seconds_and_no_values(
     end_run(FINISHED)
     assert time.monotonic() - started < 10
     assert len(warnings(caplog)) == 1
-    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    make_store(tmp_path)
     assert send_abandoned(Store(destination(tmp_path)), tmp_path / "pending").runs == 1
     check_all_is_sent(tmp_path, client_of(tmp_path), "FINISHED")
 
@@ -700,8 +697,9 @@ with trial_run("trial"):
 
 
 def run_and_kill(folder: Path, how: str) -> str:
-    command = [sys.executable, "-c", KILLED_RUN, str(folder), how]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60).stdout.split()[-1]
+    process = ForkedProcess(execute, KILLED_RUN, str(folder), how, output=folder / "log")
+    process.wait(60)
+    return process.output.read_text().split()[-1]
 
 
 @pytest.mark.slow
@@ -747,10 +745,10 @@ def test_the_next_run_closes_one_that_was_killed(tmp_path: Path, client: mlflow.
 
 @pytest.mark.slow
 def test_a_run_that_is_killed_while_mlflow_creates_its_database_breaks_no_later_run(tmp_path: Path):
-    process = subprocess.Popen([sys.executable, "-c", KILLED_RUN, str(tmp_path), "kill"])
+    process = ForkedProcess(execute, KILLED_RUN, str(tmp_path), "kill")
     while process.poll() is None and not any(each.stat().st_size for each in databases(tmp_path)):
         time.sleep(0.001)
-    process.kill()
+    process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (tmp_path / "mlflow.db").exists(), "killed too late"
     start(tmp_path, name="second")
@@ -789,10 +787,10 @@ def test_the_whole_history_of_a_resumed_training_is_logged_at_once(
 # --- A moved project ------------------------------------------------------------------------------
 
 
-def test_artifacts_of_a_moved_project_stay_in_it(tmp_path: Path, empty_store: Path):
+def test_artifacts_of_a_moved_project_stay_in_it(tmp_path: Path):
     old, new = tmp_path / "old", tmp_path / "new"
     old.mkdir()
-    shutil.copy(empty_store, old / "mlflow.db")
+    make_store(old)
     start(old, name="first")
     log_something(old)
     end_run(FINISHED)

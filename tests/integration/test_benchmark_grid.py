@@ -169,7 +169,7 @@ def test_trials_are_run_again_whose_settings_changed_or_that_lack_a_file(grid: P
 
 def test_a_killed_grid_typed_again_does_what_is_missing(bare: Project) -> None:
     # lff comes first by its name and is over soon.
-    params = {**TINY, "benchmark__percents": "2pct", "benchmark__overrides__vanilla__steps": 250}
+    params = {**TINY, "benchmark__percents": "2pct", "benchmark__overrides__vanilla__steps": 100}
     command = bare.start_kedro(GRID, AGAIN, **params)
     try:
         wait_for(lambda: outcomes(bare), command)

@@ -29,7 +29,7 @@ METHODS = ("vanilla", "disent")
 # Four steps of a small network: what is tested is that all stages fit each data set.
 TINY = {
     "device": "cpu",
-    "recipe__network": "resnet20",
+    "recipe__network": "conv4",
     "recipe__steps": 4,
     "recipe__eval_every": 2,
     "recipe__batch_size": 8,

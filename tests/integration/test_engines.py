@@ -7,9 +7,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import dask
 import pytest
 from distributed import Client, LocalCluster
 from throwaway_project import Outcome, Project, make_project
+
+from forked import fork_workers_of_dask
 
 METHODS = ("vanilla", "disent")
 PERCENTS = ("2pct",)
@@ -91,7 +94,11 @@ def test_two_dask_workers_of_which_one_is_killed(
     run_grid(sequential)
     assert len(results(sequential)) == 2 * len(TRIALS)
     options: dict[str, Any] = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0"}
-    with LocalCluster(**options) as cluster, Client(cluster, set_as_default=False) as client:
+    with (
+        dask.config.set(fork_workers_of_dask()),
+        LocalCluster(**options) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
         killer = Killer(client, empty_project)
         killer.start()
         monkeypatch.setenv(ADDRESS, cluster.scheduler_address)

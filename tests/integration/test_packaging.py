@@ -15,6 +15,7 @@ import pytest
 from throwaway_project import CHECKOUT, Project
 
 from debias_pipeline import cli
+from forked import ForkedProcess, execute
 
 TINY = "device=cpu,recipe.steps=4,recipe.eval_every=2,recipe.batch_size=16"
 
@@ -30,17 +31,17 @@ main()
 """
 
 
-def test_a_run_as_typed_causes_no_deprecation_warning(empty_project: Project):
-    done = subprocess.run(
-        [sys.executable, "-c", STRICT, "run", "--pipeline=vanilla", f"--params={TINY}"],
-        cwd=empty_project.path,
-        env={**os.environ, "DO_NOT_TRACK": "1"},
-        capture_output=True,
-        text=True,
-        timeout=180,
+def test_a_run_as_typed_causes_no_deprecation_warning(empty_project: Project, tmp_path: Path):
+    process = ForkedProcess(
+        *(execute, STRICT, "run", "--pipeline=vanilla", f"--params={TINY}"),
+        output=tmp_path / "log",
+        folder=empty_project.path,
+        environment={**os.environ, "DO_NOT_TRACK": "1"},
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "--pipeline" not in done.stdout + done.stderr
+    exit_code = process.wait(180)
+    said = process.output.read_text()
+    assert exit_code == 0, said
+    assert "--pipeline" not in said
 
 
 def test_pipeline_works_as_typed_when_kedro_drops_the_option(
@@ -86,18 +87,6 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def start(folder: Path, package: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    """`python -m debias_pipeline` of an unpacked wheel."""
-    return subprocess.run(
-        [sys.executable, "-m", "debias_pipeline", *arguments],
-        cwd=folder,
-        env={**os.environ, "DO_NOT_TRACK": "1", "PYTHONPATH": str(package)},
-        capture_output=True,
-        text=True,
-        timeout=180,
-    )
-
-
 def test_a_wheel_holds_all_that_the_program_reads(wheel: Path):
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
@@ -119,28 +108,46 @@ def test_a_packaged_project_runs_with_the_configuration_that_kedro_packs(
     with tarfile.open(tmp_path / "conf.tar.gz", "w:gz") as archive:
         archive.add(CHECKOUT / "conf", "conf", filter=_what_kedro_packs)
     (tmp_path / "empty").mkdir()
-    done = start(
-        tmp_path / "empty",
-        installed,
-        f"--conf-source={tmp_path / 'conf.tar.gz'}",
-        "--pipeline=vanilla",
-        f"--params={TINY}",
+    arguments = (f"--conf-source={tmp_path / 'conf.tar.gz'}", "--pipeline=vanilla")
+    done = subprocess.run(
+        [sys.executable, "-m", "debias_pipeline", *arguments, f"--params={TINY}"],
+        cwd=tmp_path / "empty",
+        env={**os.environ, "DO_NOT_TRACK": "1", "PYTHONPATH": str(installed)},
+        capture_output=True,
+        text=True,
+        timeout=180,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Unbiased" in done.stdout
     assert list((tmp_path / "empty/data").glob("08_reporting/**/report.html/*/report.html"))
 
 
+# What `PYTHONPATH=… python -m debias_pipeline` does.
+PACKAGED = """
+import runpy, sys
+sys.path.insert(0, sys.argv.pop(1))
+runpy.run_module("debias_pipeline", run_name="__main__", alter_sys=True)
+"""
+
+
 def test_a_packaged_project_without_configuration_says_how_to_give_it(
     installed: Path, tmp_path: Path
 ):
-    done = start(tmp_path, installed, f"--params={TINY}")
-    assert done.returncode == 1
-    assert "Traceback" not in done.stdout + done.stderr
-    assert done.stderr.startswith("Error: ")
-    assert "conf/base does not exist" in done.stderr
-    assert "--conf-source=" in done.stderr
-    assert not list(tmp_path.iterdir())
+    (tmp_path / "empty").mkdir()
+    process = ForkedProcess(
+        *(execute, PACKAGED, str(installed), f"--params={TINY}"),
+        output=tmp_path / "output",
+        errors=tmp_path / "errors",
+        folder=tmp_path / "empty",
+        environment={**os.environ, "DO_NOT_TRACK": "1"},
+    )
+    assert process.wait(180) == 1
+    said = (tmp_path / "errors").read_text()
+    assert "Traceback" not in process.output.read_text() + said
+    assert said.startswith("Error: ")
+    assert "conf/base does not exist" in said
+    assert "--conf-source=" in said
+    assert not list((tmp_path / "empty").iterdir())
 
 
 def _what_kedro_packs(member: tarfile.TarInfo) -> tarfile.TarInfo | None:

@@ -26,17 +26,32 @@ def links(page: Path) -> set[str]:
     return set(found)
 
 
-@pytest.fixture
-def index(project: Project) -> Path:
-    """The index after a second run of the reports, in a folder whose name needs quoting."""
+@pytest.fixture(scope="module")
+def reported(trained_project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project after a second run of the reports, in a folder whose name needs quoting."""
+    project = trained_project.copy(tmp_path_factory.mktemp("the index") / "project")
     outcome = project.run("--pipeline=reporting", device="cpu")
     assert outcome.exit_code == 0, outcome.stderr
-    page = project.path / "data" / SETTING / "index.html"
     lines = outcome.stdout.splitlines()
-    assert lines[-1] == page.as_uri()
+    assert lines[-1] == index_of(project).as_uri()
     assert not [noise for noise in NOISE if noise in outcome.stdout]
     assert "Completed node: disent.report" in outcome.stdout
-    return page
+    return project
+
+
+@pytest.fixture
+def project(reported: Project, tmp_path: Path) -> Project:
+    """A copy of it, to do with as one likes."""
+    return reported.copy(tmp_path / "project")
+
+
+@pytest.fixture
+def index(project: Project) -> Path:
+    return index_of(project)
+
+
+def index_of(project: Project) -> Path:
+    return project.path / "data" / SETTING / "index.html"
 
 
 def test_every_link_leads_to_a_file_also_after_the_folder_is_moved(

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 import pytest
 from throwaway_project import CHECKOUT, Project
 
-from in_browser import DESKTOP, PHONE, needs_chromium, opened, serious_barriers, served
+from in_browser import (
+    DESKTOP,
+    PHONE,
+    chromium,
+    needs_chromium,
+    opened,
+    serious_barriers,
+    served,
+)
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -76,7 +84,7 @@ def test_tables_of_sample_reports_are_files(site: Path):
 def test_pages_have_no_errors_foreign_requests_or_serious_barriers(site: Path):
     faults: list[object] = []
     index, *others = ("index", "methods", "parameters", "sample_reports")
-    with served(site) as url:
+    with served(site) as url, chromium() as browser:
         for size, scheme, names in (
             (PHONE, "light", others),
             (DESKTOP, "dark", others),
@@ -84,7 +92,7 @@ def test_pages_have_no_errors_foreign_requests_or_serious_barriers(site: Path):
             (PHONE, "dark", []),
             (DESKTOP, "light", []),
         ):
-            with opened(f"{url}/{index}.html", size, scheme) as page:
+            with opened(f"{url}/{index}.html", size, scheme, browser=browser) as page:
                 page.on("console", lambda message: faults.append(message.text))
                 faults.extend(faults_of(page))
                 for name in names:

@@ -4,8 +4,6 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -15,9 +13,11 @@ import mlflow
 import pytest
 from forked_kedro import ForkedKedro
 from mlflow.entities import Run
-from throwaway_project import Project, empty_database
+from throwaway_project import Project
 
+from forked import ForkedProcess
 from in_browser import needs_chromium, opened
+from mlflow_store import empty_database, mlflow_command
 
 pytestmark = pytest.mark.slow
 
@@ -39,23 +39,17 @@ class Server:
             self.port = free.getsockname()[1]
         self.uri = f"http://127.0.0.1:{self.port}"
         self.client = mlflow.MlflowClient(self.uri)
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: ForkedProcess | None = None
 
     def start(self) -> None:
-        command = [
-            *(str(Path(sys.executable).with_name("mlflow")), "server", "--workers=1"),
-            *("--host=127.0.0.1", f"--port={self.port}"),
+        options = [
+            *("--workers=1", "--host=127.0.0.1", f"--port={self.port}"),
             f"--backend-store-uri=sqlite:///{self.folder}/mlflow.db",
             f"--artifacts-destination={(self.folder / 'artifacts').as_uri()}",
         ]
         environment = {name: value for name, value in os.environ.items() if name != VARIABLE}
-        self._process = subprocess.Popen(
-            command,
-            start_new_session=True,
-            env={**environment, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
+        self._process = ForkedProcess(mlflow_command, "server", *options, environment=environment)
         deadline = time.monotonic() + 90
         while not self._answers():
             assert time.monotonic() < deadline, "mlflow server does not start"

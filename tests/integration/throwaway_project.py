@@ -1,7 +1,6 @@
 """A throw-away project, so that no test writes into the checkout."""
 
 import contextlib
-import functools
 import os
 import shutil
 import sqlite3
@@ -23,6 +22,7 @@ from mlflow.entities import Run
 
 from debias_pipeline.cli import cli
 from debias_pipeline.tracking import set_tracking_uri
+from mlflow_store import empty_database
 
 CHECKOUT = Path(__file__).parents[2]
 PACKAGE = "debias_pipeline"
@@ -211,14 +211,6 @@ def make_project(path: Path, *, with_database: bool = True, draws: bool = False)
     (path / "src").mkdir()
     _commit_all(path)
     return Project(path, draws)
-
-
-@functools.cache
-def empty_database() -> bytes:
-    """Return the content of an MLflow database without experiments."""
-    with tempfile.TemporaryDirectory() as folder:
-        mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db").search_experiments()
-        return Path(folder, "mlflow.db").read_bytes()
 
 
 def _what_is_local(folder: str, names: list[str]) -> list[str]:

@@ -20,7 +20,7 @@ from debias_pipeline.reporting import (
     write_index_page,
     write_leaderboard_page,
 )
-from in_browser import CHROMIUM, DESKTOP, PHONE, needs_chromium, serious_barriers
+from in_browser import DESKTOP, PHONE, chromium, needs_chromium, serious_barriers
 
 playwright = pytest.importorskip("playwright.sync_api")
 pytestmark = [pytest.mark.slow, needs_chromium]
@@ -77,10 +77,8 @@ def pages(vanilla: Run, disent: Run, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator["playwright.Browser"]:
-    with playwright.sync_playwright() as started:
-        launched = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium() as launched:
         yield launched
-        launched.close()
 
 
 @pytest.fixture

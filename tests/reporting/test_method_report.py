@@ -133,8 +133,9 @@ def test_a_biased_test_split_is_called_so(disent: Run, method_page: str) -> None
 @pytest.mark.parametrize("case", [{"biased_test": True}, {"bias_labels": False}], ids=str)
 def test_no_part_of_a_report_says_unbiased_without_a_reason(case: dict[str, bool]) -> None:
     runs = [make_run(method, **case) for method in ("vanilla", "disent")]
-    pages = [method_report(runs[1], draw(runs[1])), comparison_report(*runs)]
-    for text in (*pages, *draw(runs[1]).values(), *compare(*runs).values()):
+    figures = draw(runs[1])
+    pages = [method_report(runs[1], figures), comparison_report(*runs)]
+    for text in (*pages, *figures.values(), *compare(*runs).values()):
         assert "nbiased" not in text
     for page in pages:
         assert Table(page, "headline").rows[0][1].startswith("Test accuracy")

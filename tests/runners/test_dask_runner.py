@@ -29,6 +29,7 @@ from debias_pipeline.grid import ALL_DONE
 from debias_pipeline.hooks import PreflightHooks
 from debias_pipeline.io import AtomicJSONDataset
 from debias_pipeline.runners import DaskRunner
+from forked import ForkedProcess, execute, fork_workers_of_dask
 
 HERE = Path(__file__).parent
 ADDRESS = "DASK_SCHEDULER_ADDRESS"
@@ -260,7 +261,7 @@ def test_a_node_that_kills_its_workers_is_given_up_and_the_others_go_on(
         node(pieces.double, "b", "c"),
     )
     with (
-        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        dask.config.set({"distributed.scheduler.allowed-failures": 0, **fork_workers_of_dask()}),
         pytest.raises(UserError, match=r"died that ran deadly, .*--runner-params=workers=1"),
     ):
         run(*nodes, data=data, workers=1)
@@ -269,17 +270,17 @@ def test_a_node_that_kills_its_workers_is_given_up_and_the_others_go_on(
     assert not Path("after.json").exists()
 
 
-SCRIPT = """
-import sys
+SLOW = """
 from kedro.framework.project import configure_project
 import pieces
 from test_dask_runner import catalog, node, run
-if __name__ == "__main__":
-    configure_project("debias_pipeline")
-    first = node(pieces.double, "a", "b", name="first")
-    second = node(pieces.sleep, "b", "c", name="second")
-    run(first, second, data=catalog(a=1, b=None, c=None), workers=1)
+
+configure_project("debias_pipeline")
+first = node(pieces.double, "a", "b", name="first")
+second = node(pieces.sleep, "b", "c", name="second")
+run(first, second, data=catalog(a=1, b=None, c=None), workers=1)
 """
+DASK = "from distributed.cli.dask_{} import main; main()"
 
 
 def wait_for(path: Path, seconds: float = 60) -> None:
@@ -289,47 +290,41 @@ def wait_for(path: Path, seconds: float = 60) -> None:
         time.sleep(0.1)
 
 
-def start(*command: str, **environment: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, *command],
-        env={**os.environ, "PYTHONPATH": str(HERE), **environment},
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+def start(code: str, *arguments: str, **environment: str) -> ForkedProcess:
+    changed = {**os.environ, **environment}
+    return ForkedProcess(execute, code, *arguments, output=Path("log"), environment=changed)
 
 
 def test_a_scheduler_that_goes_away_ends_the_run_and_what_is_saved_stays(project: Path):
     options = ("--port=0", "--no-dashboard", "--scheduler-file=scheduler.json")
-    scheduler = start("-m", "distributed.cli.dask_scheduler", *options)
+    scheduler = start(DASK.format("scheduler"), *options)
     wait_for(project / "scheduler.json")
     address = read("scheduler")["address"]
-    worker = start("-m", "distributed.cli.dask_worker", address, "--nthreads=1", "--no-dashboard")
+    options = (address, "--nthreads=1", "--no-dashboard", "--no-nanny")
+    worker = start(DASK.format("worker"), *options)
     try:
-        (project / "script.py").write_text(SCRIPT)
-        driver = start("script.py", **{ADDRESS: address})
+        driver = start(SLOW, **{ADDRESS: address})
         wait_for(project / "asleep")
-        scheduler.kill()
-        _, told = driver.communicate(timeout=60)
-        assert driver.returncode == 1
+        scheduler.send_signal(signal.SIGKILL)
+        assert driver.wait(60) == 1
+        told = Path("log").read_text()
         assert "UserError: The Dask scheduler has stopped" in told
         assert "--only-missing-outputs" in told
         assert read("b") == 2
     finally:
         for process in (scheduler, worker):
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
+            process.send_signal(signal.SIGKILL)
+            process.wait()
 
 
 def test_ctrl_c_takes_the_workers_of_this_machine_along(project: Path):
-    (project / "script.py").write_text(SCRIPT)
-    driver = start("script.py", **{ADDRESS: ""})
+    driver = start(SLOW, **{ADDRESS: ""})
     wait_for(project / "asleep")
     workers = psutil.Process(driver.pid).children(recursive=True)
     assert workers
     os.killpg(driver.pid, signal.SIGINT)  # as a terminal does
-    _, told = driver.communicate(timeout=60)
-    assert driver.returncode != 0
+    assert driver.wait(60) != 0
+    told = Path("log").read_text()
     assert told.count("Traceback") <= 1, told
     _, alive = psutil.wait_procs(workers, timeout=10)
     assert not alive

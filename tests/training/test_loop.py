@@ -67,7 +67,9 @@ def assert_equal(first, second):
 def test_a_joint_run_of_seeds_equals_runs_of_each_seed_alone(method):
     # In double precision, as processors round differently and some losses amplify it.
     with double_precision():
-        together, *single = (run(method, seeds=each) for each in ((4, 5, 6), (4,), (5,), (6,)))
+        together, *single = (
+            run(method, seeds=each, steps=20) for each in ((4, 5, 6), (4,), (5,), (6,))
+        )
     for replica, (seed, alone) in enumerate(zip((4, 5, 6), single, strict=True)):
         ours, theirs = together.checkpoints["last"][replica], alone.checkpoints["last"][0]
         for name in theirs.state:
@@ -127,9 +129,9 @@ def test_something_is_learned():
 
 @pytest.mark.parametrize("method", METHODS)
 def test_best_on_test_is_the_best_and_selected_goes_by_validation_only(method):
-    result = run(method, steps=60, eval_every=5)
+    result = run(method, steps=40, eval_every=5)
     history = result.history
-    assert result.checkpoints["last"][0].step == 60 + steps_before_main(tiny_recipe(method))
+    assert result.checkpoints["last"][0].step == 40 + steps_before_main(tiny_recipe(method))
     best = history["test_accuracy"].max()
     first_best = history.loc[history["test_accuracy"] == best, "step"].iloc[0]
     assert result.checkpoints["best_on_test"][0].step == first_best
@@ -276,7 +278,7 @@ def test_listeners_hear_every_step_and_evaluation():
 
 @pytest.mark.parametrize("method", METHODS)
 def test_bf16_trains_with_float32_parameters(method):
-    recipe = tiny_recipe(method)
+    recipe = tiny_recipe(method, steps=20)
     result = train(tiny_method(recipe, (0, 1)), recipe, tiny_data(), precision="bf16")
     state = result.checkpoints["last"][0].state
     assert {tensor.dtype for tensor in state.values()} == {torch.float32}

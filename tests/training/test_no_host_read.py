@@ -151,7 +151,7 @@ def guarded_steps(method, recipe, precision="fp32"):
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("method", method_names())
 def test_a_step_of_any_method_reads_nothing_from_the_device(method, precision):
-    recipe = tiny_recipe(method)
+    recipe = tiny_recipe(method, steps=20)
     steps = guarded_steps(tiny_method(recipe, (0, 1)), recipe, precision)
     before = steps_before_main(recipe)
     assert steps[-10:] == list(range(before + 11, before + 21))

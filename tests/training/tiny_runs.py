@@ -100,7 +100,7 @@ def brief(method):
 
 def augmented(method):
     """Return changes of `tiny_recipe`: a convolutional encoder, random crops and flips."""
-    convolutional = {"network": "resnet20", "crop_padding": 1, "flip": True, "normalise": "cifar10"}
+    convolutional = {"network": "conv4", "crop_padding": 1, "flip": True, "normalise": "cifar10"}
     return brief(method) | convolutional
 
 

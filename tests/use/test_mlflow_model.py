@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
 import urllib.error
@@ -33,6 +32,8 @@ from debias_pipeline.tracking import (
 from debias_pipeline.use import Classifier
 from debias_pipeline.use.classifier import write_checkpoint
 from debias_pipeline.use.mlflow_model import log_model, save_model
+from forked import ForkedProcess
+from mlflow_store import empty_database, mlflow_command
 
 pytestmark = pytest.mark.slow
 
@@ -40,6 +41,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder, before = tmp_path_factory.mktemp("store"), mlflow.get_tracking_uri()
+    (folder / "mlflow.db").write_bytes(empty_database())
     set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
     write_checkpoint(make_checkpoint("disent"), folder / "run/checkpoint.safetensors")
     yield folder
@@ -114,21 +116,17 @@ def server(uri: str, tmp_path: Path, store: Path) -> Iterator[str]:
     with closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", uri]
-    command += ["--port", str(port), "--env-manager", "local"]
-    log = (tmp_path / "server.log").open("wb")
-    process = subprocess.Popen(
-        command,
-        cwd=tmp_path,
-        env={
+    process = ForkedProcess(
+        mlflow_command,
+        *("models", "serve", f"--model-uri={uri}", f"--port={port}", "--env-manager=local"),
+        output=tmp_path / "server.log",
+        folder=tmp_path,
+        environment={
             **os.environ,
             "MLFLOW_TRACKING_URI": f"sqlite:///{store}/mlflow.db",
             # MLflow starts the server by the name of its executable.
             "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])),
         },
-        stdout=log,
-        stderr=log,
-        start_new_session=True,
     )
     address = f"http://127.0.0.1:{port}"
     try:
@@ -144,7 +142,6 @@ def server(uri: str, tmp_path: Path, store: Path) -> Iterator[str]:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        log.close()
 
 
 def test_a_server_answers_and_refuses_malformed_bodies(
