@@ -53,7 +53,8 @@ _FIGURE_TEXTS: Final[Mapping[str, FigureText]] = {
     ),
     "compared_learning_curves": FigureText(
         "Learning curves",
-        "Accuracy on the test split. Line: mean over seeds. Band: lowest to highest seed.",
+        "Accuracy on the test split. Line: mean over seeds. "
+        "Band, with several seeds: lowest to highest.",
         "Line charts of the accuracy on all and on bias-conflicting test images by method",
     ),
     "compared_group_heat_maps": FigureText(

@@ -220,7 +220,7 @@ def _figure_text(section: Section) -> FigureText:
     hollow = any(table.sources for table in section.tables)
     return FigureText(
         f"{name}{against}",
-        "Filled marks: mean over seeds ± one standard deviation."
+        "Filled marks: mean over seeds, with several seeds ± one standard deviation."
         + (" Hollow marks: published accuracies." if hollow else ""),
         f"Chart of {name.lower()}{against} by method and selection rule",
     )

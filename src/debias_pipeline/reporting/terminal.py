@@ -298,8 +298,9 @@ def terminal_leaderboard(leaderboard: Leaderboard) -> Group:
     parts: list[Table | Text] = []
     shown = sections(leaderboard)
     for section in shown:
-        # A caption of the table itself would be as narrow as the table.
-        parts += [_leaderboard_table(section), _leaderboard_caption(section)]
+        # Title and caption of the table itself would be as narrow as the table.
+        title = Text(f"{section.name}: {section.headline_name.lower()} in %", style="bold")
+        parts += [title, _leaderboard_table(section), _leaderboard_caption(section)]
     places = [
         Text(f"{section.name}: {place}", style="bold")
         for section in shown
@@ -309,7 +310,7 @@ def terminal_leaderboard(leaderboard: Leaderboard) -> Group:
 
 
 def _leaderboard_table(section: Section) -> Table:
-    table = plain_table(f"{section.name}: {section.headline_name.lower()} in %")
+    table = plain_table()
     table.add_column("Checkpoint")
     table.add_column("Method", style="bold", overflow="fold", min_width=7)
     for percent in section.percents:

@@ -25,8 +25,9 @@ SYNC_COMMAND: Final = "kedro mlflow-sync"
 HEAD_START = 10
 # Seconds before MLflow is tried again after a failure.
 _RETRY_AFTER = 60
-# Seconds without progress after which the end of a run no longer waits.
-_PATIENCE = 10
+# Seconds without progress after which the end of a run no longer waits. Creating a database takes
+# MLflow more than ten on a busy machine; requests to a server fail sooner by themselves.
+_PATIENCE = 30
 _LONGEST_REASON = 200
 
 
@@ -47,6 +48,7 @@ class Sender:
         self._journals: list[Journal] = []
         self._changed = threading.Condition()
         self._dirty = self._working = self._closing = self._failed = self._started = False
+        self._is_left_behind = False
         self._thread = threading.Thread(target=self._work, daemon=True, name="mlflow")
         self._thread.start()
 
@@ -93,6 +95,8 @@ class Sender:
             before = self._progress()
             self._thread.join(_PATIENCE)
             if self._progress() == before:
+                # The journals released below must not look abandoned to the thread.
+                self._is_left_behind = True
                 break
         left = list(self._journals)
         for journal in left:
@@ -143,7 +147,7 @@ class Sender:
                 with suppress(NotSendableError):
                     for rejection in store.send(journal):
                         logger.warning("MLflow rejected a value, which is skipped: %s", rejection)
-            if self._looks_for_abandoned or (ending and self._main):
+            if not self._is_left_behind and (self._looks_for_abandoned or (ending and self._main)):
                 send_abandoned(store, self.root)
                 self._looks_for_abandoned = False
             for journal in reversed(journals):
