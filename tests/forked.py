@@ -1,7 +1,8 @@
 """Processes that start in a fraction of a second, although they need heavy packages.
 
 Python's fork server imports the packages once and forks a process per call, which takes its folder,
-variables and output as from a shell. It can be killed and stopped like any other process.
+variables and output as from a shell. It can be killed and stopped like any other process. Variables
+that Python or one of these packages reads when it starts have no effect.
 """
 
 import atexit
@@ -84,6 +85,15 @@ class ForkedProcess:
         if self.poll() is None:
             os.kill(self.pid, number)
 
+    def kill_all(self) -> None:
+        """Kill the process and those that it has started, and wait until it has ended."""
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            # It has ended, or has no session of its own yet.
+            self.send_signal(signal.SIGKILL)
+        self.wait()
+
 
 def execute(code: str, *arguments: str) -> None:
     """Do what `python -c code arguments` does; for `ForkedProcess`."""
@@ -92,7 +102,10 @@ def execute(code: str, *arguments: str) -> None:
 
 
 def fork_workers_of_dask() -> dict[str, str]:
-    """Start the fork server, and return the setting by which Dask's workers start from it."""
+    """Start the fork server, and return the setting by which Dask's workers start from it.
+
+    They have the variables of the fork server. Without the setting Dask starts new interpreters.
+    """
     # Before Dask says what the server is to import.
     forkserver.ensure_running()
     return {"distributed.worker.multiprocessing-method": "forkserver"}

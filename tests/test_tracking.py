@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -697,7 +698,9 @@ with trial_run("trial"):
 
 
 def run_and_kill(folder: Path, how: str) -> str:
-    process = ForkedProcess(execute, KILLED_RUN, str(folder), how, output=folder / "log")
+    process = ForkedProcess(
+        *(execute, KILLED_RUN, str(folder), how), output=folder / "log", errors=folder / "errors"
+    )
     process.wait(60)
     return process.output.read_text().split()[-1]
 
@@ -759,6 +762,30 @@ def test_a_run_that_is_killed_while_mlflow_creates_its_database_breaks_no_later_
 
 def databases(folder: Path) -> list[Path]:
     return list(folder.glob("*mlflow.db*"))
+
+
+def test_an_end_that_does_not_wait_for_mlflow_says_so_and_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    goes_on, send = threading.Event(), Store.send
+
+    def send_later(*arguments: Any) -> Any:
+        goes_on.wait(60)
+        return send(*arguments)
+
+    monkeypatch.setattr("debias_pipeline.tracking.sender._PATIENCE", 0.1)
+    monkeypatch.setattr(Store, "send", send_later)
+    start(tmp_path)
+    end_run(FINISHED)
+    (line,) = warnings(caplog)
+    assert "has not finished" in line and "mlflow-sync" in line
+    (thread,) = [each for each in threading.enumerate() if each.name == "mlflow"]
+    goes_on.set()
+    thread.join(60)
+    # The thread does not take its own run for that of a process that has died.
+    assert warnings(caplog) == [line]
+    assert [run.info.status for run in runs(client_of(tmp_path))] == ["FINISHED"]
+    assert not pending(tmp_path)
 
 
 def test_a_run_that_goes_on_is_left_alone(parent: ParentRun, client: mlflow.MlflowClient):

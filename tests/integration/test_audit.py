@@ -155,7 +155,7 @@ def test_a_budget_that_is_no_time_is_refused(project: Project, photos: Path) -> 
 
 def test_an_audit_that_was_killed_continues_with_its_recipe(photos: Path, tmp_path: Path) -> None:
     project, log = make_project(tmp_path / "project"), tmp_path / "log"
-    # Few steps, and other ones whenever they are chosen again.
+    # The budget gives few steps; to choose them again would give another number.
     params = {"dataset": "folder", "raw_dir": photos, "recipe__network": "mlp", "budget": "2s"}
     process = project.start_kedro("--pipeline=audit", output=log, **params)
     while not project.files("06_models/folder/*/audit/snapshots/*/*.safetensors"):

@@ -26,7 +26,8 @@ from debias_pipeline.reporting import comparison_figures, method_figures
 from debias_pipeline.reporting.plots import to_svg as write_svg
 
 METHODS = ("vanilla", "disent")
-# Four steps of a small network: what is tested is that all stages fit each data set.
+# Four steps of a small network: what is tested is that the nodes fit each data set. Runs that draw
+# nothing replace the maps of images and features, see `drawing_nothing`.
 TINY = {
     "device": "cpu",
     "recipe__network": "conv4",

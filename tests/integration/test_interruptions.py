@@ -11,7 +11,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from throwaway_project import Outcome, Project, make_project
 pytestmark = pytest.mark.slow
 
 KILLS = int(os.environ.get("KILLS", "2"))
-# Snapshots are saved at evaluations, and a kill costs a few of them.
+# Snapshots are saved at evaluations, and each kill repeats a few steps.
 SEEDS, STEPS, EVAL_EVERY = (3, 150, 5) if "KILLS" in os.environ else (2, 60, 4)
 # Sums in another order are other results, hence one thread.
 SHORT: dict[str, Any] = {
@@ -96,9 +96,7 @@ def wait_for(sign: Callable[[], Any], process: ForkedKedro) -> bool:
 
 def kill(process: ForkedKedro) -> None:
     """Kill a command and all processes that it has started."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    process.kill_all()
 
 
 # --- What has to be the same ----------------------------------------------------------------------
@@ -446,9 +444,9 @@ GRID = {
     "benchmark.seeds": 2,
     "benchmark.threads": 1,
     "benchmark.overrides.batch_size": 32,
-    "benchmark.overrides.steps": 60,
-    "benchmark.overrides.eval_every": 5,
-    "benchmark.overrides.swap_start": 24,
+    "benchmark.overrides.steps": 120,
+    "benchmark.overrides.eval_every": 10,
+    "benchmark.overrides.swap_start": 48,
 }
 BENCHMARK = "--pipeline=benchmark"
 TWO_WORKERS = (
@@ -475,7 +473,7 @@ def test_a_grid_with_two_dask_workers_killed_and_stopped_ends_as_one_that_was_no
     def trials() -> set[str]:
         return {path.parents[4].name for path in snapshots(project)}
 
-    assert interrupted_when(trials, signal.SIGKILL) == -9
+    assert interrupted_when(lambda: trials() == {"2pct", "5pct"}, signal.SIGKILL) == -9
     before = snapshots(project)
     assert interrupted_when(lambda: snapshots(project) - before, signal.SIGTERM) == 143
     # Multiprocessing may print a warning after it.

@@ -302,8 +302,8 @@ def test_a_scheduler_that_goes_away_ends_the_run_and_what_is_saved_stays(project
     address = read("scheduler")["address"]
     options = (address, "--nthreads=1", "--no-dashboard", "--no-nanny")
     worker = start(DASK.format("worker"), *options)
+    driver = start(SLOW, **{ADDRESS: address})
     try:
-        driver = start(SLOW, **{ADDRESS: address})
         wait_for(project / "asleep")
         scheduler.send_signal(signal.SIGKILL)
         assert driver.wait(60) == 1
@@ -312,9 +312,8 @@ def test_a_scheduler_that_goes_away_ends_the_run_and_what_is_saved_stays(project
         assert "--only-missing-outputs" in told
         assert read("b") == 2
     finally:
-        for process in (scheduler, worker):
-            process.send_signal(signal.SIGKILL)
-            process.wait()
+        for process in (scheduler, worker, driver):
+            process.kill_all()
 
 
 def test_ctrl_c_takes_the_workers_of_this_machine_along(project: Path):

@@ -3,14 +3,13 @@
 import base64
 import json
 import os
-import signal
 import socket
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -139,9 +138,7 @@ def server(uri: str, tmp_path: Path, store: Path) -> Iterator[str]:
                 time.sleep(0.2)
         yield address
     finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        process.kill_all()
 
 
 def test_a_server_answers_and_refuses_malformed_bodies(

@@ -306,6 +306,11 @@ def _bias_labels(reference: Reference) -> BiasLabels:
 
 
 def network_of(recipe: Mapping[str, Any]) -> str:
-    """Return the name of a recipe's network and initial weights, such as "resnet18 (imagenet)"."""
+    """Return a recipe's network, initial weights and size of images, each if there is one.
+
+    For example "resnet18 (imagenet) at 224 × 224".
+    """
     name, weights = str(recipe.get("network", "")), recipe.get("weights", "none")
-    return name if weights == "none" else f"{name} ({weights})"
+    side = recipe.get("resize")
+    initialised = "" if weights == "none" else f" ({weights})"
+    return name + initialised + (f" at {side} × {side}" if side else "")

@@ -124,7 +124,7 @@ def write_comparison_report(
             charts,
             {"compared_metrics": " ".join(each.sentence for each in sentences)},
         ),
-        commands=[each.command for each in results] + ([command] if command else []),
+        commands=[*filter(None, [*(each.command for each in results), command])],
         files=list(files),
         **data_section(metrics, data_card),
     )

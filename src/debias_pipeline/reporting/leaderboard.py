@@ -142,13 +142,13 @@ class LeaderboardRow(TypedDict):
 
 
 def measured(row: LeaderboardRow, name: str) -> float | None:
-    """Return a measured value of a row by its name, null if it is unknown.
+    """Return a measured value of a row by its name, None if it is unknown.
 
     Args:
         row: of a trial.
-        name: `<metric>_mean`, `_std`, `_images`, `_low` or `_high` for each of `METRICS`, see
-            `OverSeeds` and `Evidence`; `step_mean`, `support_std` and so on, and the same of
-            `conflict_detection_auroc`.
+        name: `<name>_mean` or `_std` for `step`, `support`, `conflict_detection_auroc` and each
+            of `METRICS`, see `OverSeeds`; `<metric>_images`, `_low` or `_high` for each of
+            `METRICS`, see `Evidence`.
     """
     return cast(Mapping[str, float | None], row).get(name)
 

@@ -313,7 +313,7 @@ def _few_images_in_words(
     images = " to ".join(f"{count:,}" for count in dict.fromkeys((few[0], few[-1])))
     return (
         f"{headline_name} rests on only {images} test image{'' if few[-1] == 1 else 's'}, so that "
-        "chance in their choice matters; the page has 95 % intervals."
+        "chance in the choice matters; the page has 95 % intervals."
     )
 
 

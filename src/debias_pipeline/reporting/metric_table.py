@@ -62,8 +62,9 @@ class MethodResult:
         metrics: with the name of the method for people, see `with_shown_name`.
         record: record of the training run; may be empty.
         published: accuracies published in papers.
-        recipe_changes: recipe fields and data options that differ from those in the files.
-        command: reproduces the results, see `run_command`.
+        recipe_changes: recipe fields that differ from those in the files and, if an accuracy is
+            published, data options that are not at their defaults.
+        command: reproduces the results, see `run_command`; "" without a record.
     """
 
     metrics: Metrics

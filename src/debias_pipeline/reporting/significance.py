@@ -131,7 +131,7 @@ def _compare(best: Mapping[Any, float], other_name: str, other: Mapping[Any, flo
 
 
 def _p_value(mine: npt.NDArray[np.float64], theirs: npt.NDArray[np.float64]) -> float | None:
-    """See `Comparison.p_value`."""
+    """Return the p value of a paired t-test, see `Comparison`."""
     differences = mine - theirs
     if len(differences) < 2:
         return None

@@ -321,8 +321,8 @@ def _leaderboard_table(section: Section) -> Table:
             mark = "°" if method in of_rule.oracles else ""
             shown = Text(f"{method}{mark}")
             table.add_row("" if position else name, shown, *map(_accuracy, rows))
-            if of_rule.sources:
-                published = [published_text(row) if row else "" for row in rows]
+            published = [published_text(row) if row else "" for row in rows]
+            if any(published):
                 table.add_row("", "published†", *published, style="dim")
         table.add_section()
     for position, (method, rows) in enumerate(section.tables[0].rows):

@@ -7,7 +7,7 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -206,18 +206,20 @@ class Journal:
         self.release()
 
 
-def abandoned(root: Path, *, any_host: bool) -> Iterator[Journal]:
+def abandoned(root: Path, *, any_host: bool, own: Container[str] = ()) -> Iterator[Journal]:
     """Take over the journals of processes that no longer run, the earliest first.
 
     Args:
         root: folder of all journals.
         any_host: whether to include those that another machine wrote; not every network disk shows
             locks of other machines.
+        own: keys of journals of this process.
     """
     for folder in sorted(root.glob("*/")):
         host = _first_record(folder).get("host")
         journal = Journal(folder)
-        if host and (any_host or host == socket.gethostname()) and journal.take_over():
+        is_reachable = host and (any_host or host == socket.gethostname())
+        if is_reachable and journal.key not in own and journal.take_over():
             yield journal
 
 

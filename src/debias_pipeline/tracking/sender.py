@@ -4,6 +4,7 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Container
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,7 +27,7 @@ HEAD_START = 10
 # Seconds before MLflow is tried again after a failure.
 _RETRY_AFTER = 60
 # Seconds without progress after which the end of a run no longer waits. Creating a database takes
-# MLflow more than ten on a busy machine; requests to a server fail sooner by themselves.
+# MLflow more than ten seconds on a busy machine; requests to a server fail sooner by themselves.
 _PATIENCE = 30
 _LONGEST_REASON = 200
 
@@ -48,7 +49,6 @@ class Sender:
         self._journals: list[Journal] = []
         self._changed = threading.Condition()
         self._dirty = self._working = self._closing = self._failed = self._started = False
-        self._is_left_behind = False
         self._thread = threading.Thread(target=self._work, daemon=True, name="mlflow")
         self._thread.start()
 
@@ -95,8 +95,6 @@ class Sender:
             before = self._progress()
             self._thread.join(_PATIENCE)
             if self._progress() == before:
-                # The journals released below must not look abandoned to the thread.
-                self._is_left_behind = True
                 break
         left = list(self._journals)
         for journal in left:
@@ -106,6 +104,14 @@ class Sender:
                 logger.info("MLflow still fails; send this run later with %s", SYNC_COMMAND)
             else:
                 logger.info("MLflow works again; all of this run was sent")
+        elif left and self._main and not self._warned:
+            logger.warning(
+                "MLflow at %s has not finished; the rest of this run is kept in %s and sent by the "
+                "next run, or with %s",
+                self.destination.uri,
+                self.root,
+                SYNC_COMMAND,
+            )
 
     def _progress(self) -> dict[str, tuple[int, int]]:
         """Return what was sent of each journal, and the number of files left."""
@@ -147,8 +153,9 @@ class Sender:
                 with suppress(NotSendableError):
                     for rejection in store.send(journal):
                         logger.warning("MLflow rejected a value, which is skipped: %s", rejection)
-            if not self._is_left_behind and (self._looks_for_abandoned or (ending and self._main)):
-                send_abandoned(store, self.root)
+            if self._looks_for_abandoned or (ending and self._main):
+                # `close` may have released the own ones meanwhile.
+                send_abandoned(store, self.root, own={journal.key for journal in journals})
                 self._looks_for_abandoned = False
             for journal in reversed(journals):
                 if journal.is_sent():
@@ -196,12 +203,14 @@ class Sent:
     rejected: list[str]
 
 
-def send_abandoned(store: "Store", root: Path, *, any_host: bool = False) -> Sent:
+def send_abandoned(
+    store: "Store", root: Path, *, any_host: bool = False, own: Container[str] = ()
+) -> Sent:
     """Send the journals of processes that no longer run.
 
     Args:
         root: folder of all journals.
-        any_host: see `abandoned`.
+        any_host, own: see `abandoned`.
 
     Raises:
         Exception: if MLflow cannot be reached.
@@ -211,7 +220,7 @@ def send_abandoned(store: "Store", root: Path, *, any_host: bool = False) -> Sen
     rejected: list[str] = []
     runs = 0
     try:
-        for journal in abandoned(root, any_host=any_host):
+        for journal in abandoned(root, any_host=any_host, own=own):
             taken.append(journal)
             try:
                 rejected.extend(store.send(journal))

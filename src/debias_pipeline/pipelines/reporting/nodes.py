@@ -138,7 +138,7 @@ def method_result(
         published_accuracy,
         [*recipe_changes, *data_changes(data_card["dataset"], options)],
         run_command(_pipeline(training_record), typed, training_record, recipe_changes)
-        if training_record
+        if used
         else "",
     )
 
