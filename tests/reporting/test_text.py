@@ -52,7 +52,7 @@ def test_fields_of_the_recipe_are_those_of_the_training() -> None:
     # Trained with lr and flip overridden; reported in a run that overrides steps.
     trained = {**RECORD, "recipe": {**RECIPE, "lr": 0.1, "flip": True}}
     typed = {**TYPED, "recipe": {"steps": 10}}
-    changes = find_recipe_changes(trained["recipe"], {**RECIPE, "steps": 10}, {"steps": 4000})
+    changes = find_recipe_changes(trained["recipe"], {**RECIPE, "steps": 4000})
     text = run_command("disent", typed, trained, changes)
     assert params(text).endswith("seeds=2,recipe.lr=0.1,recipe.flip=true")
     assert changes_in_words(changes) == "lr 0.1 instead of 0.01, flip true instead of false"

@@ -184,7 +184,7 @@ def run_trial(
         "cell": trial.name,
     }
     stage = "a trial of the parent run, which has the command,"
-    changes = find_recipe_changes(recipe, recipe, trial.replaced_defaults)
+    changes = find_recipe_changes(recipe, {**recipe, **trial.replaced_defaults})
     in_words = {trial.method: changes_in_words(changes)}
     tags[NOTE] = describe([trial.method], _data_name(trial), trial.seeds, in_words, stage=stage)
     trains = f"{trial.name}.training_record" in {name for each in nodes for name in each.outputs}

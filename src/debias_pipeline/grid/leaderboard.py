@@ -184,7 +184,7 @@ def _recipe_changes(trial: Trial) -> list[RecipeChange]:
     # Options of the data matter to published accuracies only.
     options = trial.data_options if trial.published_accuracy else {}
     return [
-        *find_recipe_changes(recipe, recipe, trial.replaced_defaults),
+        *find_recipe_changes(recipe, {**recipe, **trial.replaced_defaults}),
         *data_changes(trial.dataset, options),
     ]
 

@@ -284,13 +284,13 @@ def _as_result(reference: Reference, like: TrialResult, trial: Trial | None = No
         "status": DONE,
         **reference.cost,
     }
-    recipe, replaced = (trial.recipe or {}, trial.replaced_defaults) if trial else ({}, {})
+    default = {**(trial.recipe or {}), **trial.replaced_defaults} if trial else {}
     return replace(
         like,
         method=reference.method,
         metrics=cast(Metrics, reference.metrics),
         outcome=cast(Outcome, outcome),
-        recipe_changes=find_recipe_changes(reference.recipe, recipe, replaced),
+        recipe_changes=find_recipe_changes(reference.recipe, default),
         bias_labels=_bias_labels(reference),
         network=network_of(reference.recipe),
         origin=reference.origin,

@@ -91,8 +91,8 @@ def method_facts(
 def _changes(of_method: Mapping[str, Any]) -> str:
     """Return as text how the recipe of a method differs from the one in the project's files."""
     recipe = of_method.get("recipe", {})
-    replaced = of_method.get("replaced_defaults", {})
-    return changes_in_words(find_recipe_changes(recipe, recipe, replaced))
+    default = {**recipe, **of_method.get("replaced_defaults", {})}
+    return changes_in_words(find_recipe_changes(recipe, default))
 
 
 def data_name(dataset: str, percent: str, raw_dir: Path | None) -> str:

@@ -499,7 +499,16 @@ def _compared_metrics(metrics: Sequence[Metrics], series: Sequence[Series]) -> C
 def _compared_rows(
     metrics: Sequence[Metrics], names: Mapping[Metric, str]
 ) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
-    """Return the rows of means, and those of single seeds, of the metrics with these names."""
+    """Return the rows of the two tables behind the chart of metrics.
+
+    Args:
+        metrics: of each method.
+        names: key and name of the metrics that the chart shows.
+
+    Returns:
+        A row per method, rule and metric: rule, name, method, mean, highest seed, spread; and a
+        row per seed: rule, name, method, value.
+    """
     means: list[tuple[Any, ...]] = []
     seeds: list[tuple[Any, ...]] = []
     for each, rule in itertools.product(metrics, SELECTION_RULES):

@@ -126,7 +126,7 @@ def misclassified(
 def _wrong_tile(
     source: str, row: Any, mistakes: pd.DataFrame, seeds: int, data_card: DataCard
 ) -> Tile:
-    """Return the tile of a misclassified image.
+    """Return what the gallery shows of a misclassified image.
 
     Args:
         source: address of the image.

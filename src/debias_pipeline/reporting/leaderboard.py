@@ -142,10 +142,10 @@ class LeaderboardRow(TypedDict):
 
 
 def measured(row: LeaderboardRow, name: str) -> float | None:
-    """Return a measured value of a row by its name, None if it is unknown.
+    """Return a value that was measured in a trial, such as its `accuracy_mean`; None if unknown.
 
     Args:
-        row: of a trial.
+        row: of the trial.
         name: `<name>_mean` or `_std` for `step`, `support`, `conflict_detection_auroc` and each
             of `METRICS`, see `OverSeeds`; `<metric>_images`, `_low` or `_high` for each of
             `METRICS`, see `Evidence`.
@@ -191,7 +191,7 @@ class Leaderboard(TypedDict):
 
 
 def rows_by_dataset(leaderboard: Leaderboard) -> dict[str, list[LeaderboardRow]]:
-    """Return the rows of each data set."""
+    """Return the rows of a leaderboard by data set, in their order."""
     rows: dict[str, list[LeaderboardRow]] = {}
     for row in leaderboard["rows"]:
         rows.setdefault(row["dataset"], []).append(row)
@@ -248,9 +248,10 @@ def _row(trial: TrialResult, rule: SelectionRule, headline: Headline | None) -> 
     mean, accuracy = values["mean"], published["accuracy"] if published else None
     is_comparable = mean is not None and accuracy is not None and not trial.recipe_changes
     passes, evidence = outcome.get("image_passes") or {}, selected.get("evidence", {})
-    auroc = "conflict_detection_auroc"
-    further = {key: selected.get(key) for key in ("step", "support", *METRICS)}
-    further[auroc] = metrics.get(auroc)
+    further = {
+        **{key: selected.get(key) for key in ("step", "support", *METRICS)},
+        "conflict_detection_auroc": metrics.get("conflict_detection_auroc"),
+    }
     row = {
         "dataset": trial.dataset,
         "name": trial.name or trial.dataset,
@@ -288,18 +289,22 @@ def _row(trial: TrialResult, rule: SelectionRule, headline: Headline | None) -> 
             for key in METRICS
             for part in ("images", "low", "high")
         },
-        **{key: outcome.get(key) for key in ("seconds", "peak_memory_bytes")},
-        **{f"images_{key}": passes.get(key) for key in ("forward", "backward")},
-        **{key: outcome.get(key) for key in ("steps", "precision", "threads")},
+        "seconds": outcome.get("seconds"),
+        "peak_memory_bytes": outcome.get("peak_memory_bytes"),
+        "images_forward": passes.get("forward"),
+        "images_backward": passes.get("backward"),
+        "steps": outcome.get("steps"),
+        "precision": outcome.get("precision"),
+        "threads": outcome.get("threads"),
         "status": trial.status,
-        **{key: outcome.get(key) for key in _OF_OUTCOME},
+        "error": outcome.get("error"),
+        "mlflow_run_id": outcome.get("mlflow_run_id"),
+        "mlflow_experiment_id": outcome.get("mlflow_experiment_id"),
+        "content_hash": outcome.get("content_hash"),
         "reference": trial.origin or None,
         **_reproduction(trial, rule, headline, values),
     }
     return cast(LeaderboardRow, row)
-
-
-_OF_OUTCOME: Final = ("error", "mlflow_run_id", "mlflow_experiment_id", "content_hash")
 
 
 # Values of the same seeds are the same but for rounding errors.
@@ -399,11 +404,13 @@ def leaderboard_frame(leaderboard: Leaderboard) -> pd.DataFrame:
     """
     types = get_type_hints(LeaderboardRow)
     frame = pd.DataFrame(leaderboard["rows"])
-    names = [str(name) for name in frame]
-    of_measured = {name: int if name.endswith("_images") else float for name in names}
-    return frame.astype(
-        {name: _COLUMN_TYPES[types.get(name, of_measured[name] | None)] for name in names}
-    )
+
+    def type_of(name: str) -> Any:
+        # Measured values are not listed in LeaderboardRow.
+        measured_type = int | None if name.endswith("_images") else float | None
+        return types.get(name, measured_type)
+
+    return frame.astype({str(name): _COLUMN_TYPES[type_of(str(name))] for name in frame})
 
 
 _COLUMN_TYPES: Final[Mapping[Any, str]] = {

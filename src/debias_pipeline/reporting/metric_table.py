@@ -80,7 +80,7 @@ class MethodResult:
 
     @property
     def is_oracle(self) -> bool:
-        """Return whether the method is trained with bias labels."""
+        """Return whether the method needs bias labels for training, see `conditions.is_oracle`."""
         return is_oracle(self.metrics.get("bias_labels"))
 
     @property
@@ -295,12 +295,20 @@ def _metric_cell(
 
 
 def evidence_in_words(selected: RuleMetrics, metric: Metric) -> str:
-    """Return `evidence_text` of a metric of a selected step."""
+    """Return how many test images a metric rests on if they are few, with its 95 % interval.
+
+    Args:
+        selected: metrics of the steps that a rule selects.
+        metric: key of the metric; see `evidence_text`.
+    """
     return evidence_text(metric, selected[metric], selected.get("evidence", {}).get(metric))
 
 
 def few_images_text(metrics: Metrics, metric: Metric) -> str:
-    """Return "2 images" for a metric of the last step that rests on few images, else ""."""
+    """Return the number of test images behind a metric of the last step, "" if it is not small.
+
+    For example "2 images".
+    """
     evidence = last_step(metrics).get("evidence", {}).get(metric)
     if evidence is None or evidence["images"] >= FEW_IMAGES:
         return ""
@@ -308,7 +316,7 @@ def few_images_text(metrics: Metrics, metric: Metric) -> str:
 
 
 def images_in_brackets(metrics: Metrics, metric: Metric) -> str:
-    """Return " (2 images)" for a metric of the last step that rests on few images, else ""."""
+    """Return what `few_images_text` returns in brackets, after a space: " (2 images)" or ""."""
     text = few_images_text(metrics, metric)
     return f" ({text})" if text else ""
 
@@ -426,7 +434,10 @@ def seed_count(metrics: Metrics) -> int:
 
 
 def selected_steps(metrics: Metrics, rule: SelectionRule) -> list[tuple[str, float, float]]:
-    """Return seed, step and accuracy of the step that a rule selects for each seed."""
+    """Return the step that a rule selects for each seed, as seed, step and test accuracy there.
+
+    The list is empty if the rule selects no step.
+    """
     selected = metrics["checkpoints"].get(rule.key)
     if selected is None:
         return []

@@ -158,7 +158,7 @@ def figure_blocks(
 
 
 def data_address(svg: str) -> str:
-    """Return a `data:` address of a figure, for an image that shares no ids with its page."""
+    """Return SVG text as a `data:` address for an <img>, so that its ids differ from the page's."""
     return "data:image/svg+xml," + quote(svg, safe=" /=+,;()-._~!*")
 
 

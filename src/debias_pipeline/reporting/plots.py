@@ -124,10 +124,13 @@ def by_kind(conflicting: pd.Series) -> list[tuple[str, str, pd.Series]]:
 
 
 def weights_by_image(sample_weights: pd.DataFrame) -> pd.DataFrame:
-    """Return `weight`, the mean over seeds, and `conflicting` of the images that have a weight.
+    """Return the mean weight over seeds of each training image that has a weight.
 
     Args:
         sample_weights: a row per training image and seed; `weight` is null if there is none.
+
+    Returns:
+        `weight` and `conflicting` (boolean, missing if unknown), by `image_id`.
     """
     known = sample_weights[sample_weights["weight"].notna()]
     by_image = known.astype({"weight": "float64", "conflicting": "boolean"}).groupby("image_id")

@@ -46,7 +46,9 @@ def provenance(
 
 
 def web_address(mlflow_ui: str) -> str:
-    """Check the address of MLflow's pages, and return it without a trailing slash; "" is allowed.
+    """Check the address of MLflow's pages, and return it without a trailing slash.
+
+    An empty address, which stands for none, stays empty.
 
     Raises:
         UserError: if it is not the address of a web server.

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 from debias_pipeline.nested import changes
@@ -24,21 +23,16 @@ class RecipeChange:
     used: Any
 
 
-def find_recipe_changes(
-    used: Mapping[str, Any],
-    recipe: Mapping[str, Any],
-    replaced_defaults: Mapping[str, Any] = MappingProxyType({}),
-) -> list[RecipeChange]:
+def find_recipe_changes(used: Mapping[str, Any], default: Mapping[str, Any]) -> list[RecipeChange]:
     """Compare the recipe of a training run with the one in the project's files.
 
     Fields that only one of them has, as an earlier version wrote the other, are ignored.
 
     Args:
         used: recipe of the training run.
-        recipe: recipe of the method according to the parameters of this run.
-        replaced_defaults: fields that the parameters replace, see `recipes.resolve_method`.
+        default: recipe in the files: the recipe of a run's parameters, with the fields that they
+            replace set back, see `recipes.resolve_method`.
     """
-    default = {**recipe, **replaced_defaults}
     common = used.keys() & default.keys()
     # The record of a training run was read from JSON.
     found = changes(

@@ -117,7 +117,7 @@ def _mean(by_seed: Mapping[Any, float]) -> float:
 
 
 def _compare(best: Mapping[Any, float], other_name: str, other: Mapping[Any, float]) -> Comparison:
-    """Return a comparison whose p value is not corrected yet."""
+    """Compare two methods by a paired t-test; `p_corrected` is left None."""
     seeds = sorted(best.keys() & other.keys())
     mine = np.asarray([best[seed] for seed in seeds], dtype=np.float64)
     theirs = np.asarray([other[seed] for seed in seeds], dtype=np.float64)
