@@ -216,7 +216,7 @@ def _origin(rows: Sequence[LeaderboardRow | None]) -> str:
 
 def _figure_text(section: Section) -> FigureText:
     name = section.headline_name
-    against = " against percent" if any(section.percents) else ""
+    against = " against percent" if len(section.percents) > 1 else ""
     hollow = any(table.sources for table in section.tables)
     return FigureText(
         f"{name}{against}",
