@@ -29,6 +29,7 @@ _CONTEXT.set_forkserver_preload(
         "mlflow",
         "mlflow.store.tracking.sqlalchemy_store",
         "mlxtend.data",
+        "pandera.backends.pandas.builtin_checks",
         "pandera.pandas",
         "pathspec",
         "pyarrow.parquet",

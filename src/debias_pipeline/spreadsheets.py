@@ -9,18 +9,19 @@ from typing import Any, Final
 
 import pandas as pd
 
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 _ESCAPE: Final = "'"
+# Text that begins with them is escaped, so that each text can be told from an escaped one.
+_ESCAPED: Final = ("=", "+", "-", "@", "\t", "\r", _ESCAPE)
 
 
 def escape_formulas(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a table in which no text is a formula, including column names."""
-    return _map_texts(frame, _escape)
+    return _map_texts(frame, _escape, _ESCAPED)
 
 
 def unescape_formulas(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a table without the apostrophes of `escape_formulas`."""
-    return _map_texts(frame, _unescape)
+    return _map_texts(frame, _unescape, tuple(_ESCAPE + each for each in _ESCAPED))
 
 
 def csv_text(frame: pd.DataFrame) -> str:
@@ -32,22 +33,29 @@ def csv_text(frame: pd.DataFrame) -> str:
     return f"\N{ZERO WIDTH NO-BREAK SPACE}{text}"
 
 
-def _map_texts(frame: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFrame:
-    def change_text(value: Any) -> Any:
-        return change(value) if isinstance(value, str) else value
+def _map_texts(
+    frame: pd.DataFrame, change: Callable[[str], str], begins: tuple[str, ...]
+) -> pd.DataFrame:
+    """Change column names, and the texts that begin with one of `begins`."""
 
-    texts = frame.select_dtypes(exclude="number").columns
-    changed = frame.assign(**{name: frame[name].map(change_text) for name in texts})
+    def change_text(value: Any) -> Any:
+        return change(value) if isinstance(value, str) and value.startswith(begins) else value
+
+    def change_column(column: "pd.Series[Any]") -> "pd.Series[Any]":
+        if not isinstance(column.dtype, pd.StringDtype):
+            return column.map(change_text)
+        # Most texts stay as they are, and a call for each takes long.
+        chosen = column.str.startswith(begins, na=False)
+        return column.mask(chosen, column[chosen].map(change)) if chosen.any() else column
+
+    texts = frame.select_dtypes(exclude=["number", "bool", "boolean"]).columns
+    changed = frame.assign(**{name: change_column(frame[name]) for name in texts})
     return changed.rename(columns=change_text)
 
 
 def _escape(text: str) -> str:
-    return _ESCAPE + text if text.startswith((*_FORMULA, _ESCAPE)) else text
+    return _ESCAPE + text
 
 
 def _unescape(text: str) -> str:
-    return (
-        text[1:]
-        if text.startswith(tuple(_ESCAPE + each for each in (*_FORMULA, _ESCAPE)))
-        else text
-    )
+    return text[1:]

@@ -28,16 +28,17 @@ def group_values(group_accuracy: pd.DataFrame) -> dict[str, dict[tuple[int, int]
     Args:
         group_accuracy: from `groups_of_bias`; may be empty.
     """
+    parts = [group_accuracy.assign(part=MEAN)]
+    if group_accuracy["seed"].nunique() > 1:
+        parts.append(group_accuracy.assign(part=group_accuracy["seed"].map(str)))
+    by_group = pd.concat(parts).groupby(["checkpoint", "part", "label", "bias"])
+    table = by_group.agg(
+        images=("images", "max"), mean=("accuracy", "mean"), std=("accuracy", "std")
+    )
     values: dict[str, dict[tuple[int, int], list[Any]]] = {}
-    for key, part in _parts(group_accuracy):
-        by_group = part.groupby(["label", "bias"])
-        table = by_group.agg(
-            images=("images", "max"), mean=("accuracy", "mean"), std=("accuracy", "std")
-        )
-        values[key] = {
-            (int(label), int(bias)): _group_texts(int(images), mean, std)
-            for (label, bias), images, mean, std in table.itertuples()
-        }
+    for (rule, part, label, bias), images, mean, std in table.itertuples():
+        texts = _group_texts(int(images), mean, std)
+        values.setdefault(f"{rule}/{part}", {})[int(label), int(bias)] = texts
     return values
 
 
