@@ -66,8 +66,8 @@ def drawing_nothing() -> Iterator[None]:
         "pipelines.ingestion.nodes.draw_contact_sheet": lambda *_, **__: empty,
         "pipelines.reporting.pipeline.draw_comparison": lambda *_, **__: {},
         "pipelines.reporting.pipeline.draw_figures": lambda *_, **__: some,
-        "reporting.feature_section._draw_maps": lambda *_, **__: empty,
-        "reporting.pages.chart_library": lambda *_, **__: "",
+        "reporting.pages.feature_section._draw_maps": lambda *_, **__: empty,
+        "reporting.pages.page.chart_library": lambda *_, **__: "",
     }
     with contextlib.ExitStack() as patches:
         for place, instead in places.items():

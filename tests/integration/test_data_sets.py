@@ -22,8 +22,8 @@ from PIL import Image
 from throwaway_project import CHECKOUT, Project, make_project
 
 from debias_pipeline.biased_data.sources.cifar10 import CLASS_NAMES
-from debias_pipeline.reporting import comparison_figures, method_figures
-from debias_pipeline.reporting.plots import to_svg as write_svg
+from debias_pipeline.reporting.figures import comparison_figures, method_figures
+from debias_pipeline.reporting.figures.plots import to_svg as write_svg
 
 METHODS = ("vanilla", "disent")
 # Four steps of a small network: what is tested is that the nodes fit each data set. Runs that draw

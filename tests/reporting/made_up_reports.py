@@ -21,8 +21,8 @@ from debias_pipeline.reporting import (
     write_comparison_report,
     write_method_report,
 )
-from debias_pipeline.reporting.feature_section import FeatureSection
-from debias_pipeline.reporting.suspect_section import SuspectSection
+from debias_pipeline.reporting.pages.feature_section import FeatureSection
+from debias_pipeline.reporting.pages.suspect_section import SuspectSection
 
 BEST_ON_TEST = (
     "chosen on the test set, as published code does: for comparison with published tables only"

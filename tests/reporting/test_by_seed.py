@@ -7,7 +7,7 @@ from made_up_reports import method_report
 from made_up_runs import CLASSES, Run, with_names
 
 from debias_pipeline.reporting import confusions
-from debias_pipeline.reporting.by_seed import FIRST, group_values
+from debias_pipeline.reporting.pages.by_seed import FIRST, group_values
 
 
 def test_groups_have_the_mean_over_seeds_and_each_seed() -> None:

@@ -9,7 +9,7 @@ import pytest
 from made_up_runs import Run
 
 from debias_pipeline.reporting import comparison_charts, method_charts
-from debias_pipeline.reporting.charts import Chart
+from debias_pipeline.reporting.figures.charts import Chart
 
 TEMPLATE = Path("src/debias_pipeline/reporting/templates/page.html.jinja")
 

@@ -7,7 +7,7 @@ from made_up_reports import BEST_ON_TEST, comparison_report
 from made_up_runs import Run, based_on, make_run, with_few_images
 
 from debias_pipeline.reporting import MethodResult, write_comparison_report
-from debias_pipeline.reporting.comparison_report import Finding, findings
+from debias_pipeline.reporting.pages.comparison_report import Finding, findings
 
 
 @pytest.mark.slow

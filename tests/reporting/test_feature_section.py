@@ -13,8 +13,8 @@ from made_up_reports import method_report
 from made_up_runs import Run, with_names
 
 from debias_pipeline.reporting import feature_section
-from debias_pipeline.reporting.charts import chart_library
-from debias_pipeline.reporting.feature_section import FeatureSection
+from debias_pipeline.reporting.figures.charts import chart_library
+from debias_pipeline.reporting.pages.feature_section import FeatureSection
 
 
 def make_section(run: Run) -> FeatureSection | None:

@@ -7,7 +7,7 @@ from made_up_reports import method_report
 from made_up_runs import Run
 
 from debias_pipeline.reporting import misclassified
-from debias_pipeline.reporting.gallery import image_addresses
+from debias_pipeline.reporting.figures.gallery import image_addresses
 
 
 def test_misclassified_images_are_named_those_of_most_seeds_first(disent: Run) -> None:

@@ -7,9 +7,9 @@ from made_up_reports import draw
 from made_up_runs import Run
 
 from debias_pipeline.reporting import draw_contact_sheet
-from debias_pipeline.reporting.image_grids import highest_weights
-from debias_pipeline.reporting.method_report import FIGURE_TEXTS
-from debias_pipeline.reporting.pages import figure_blocks
+from debias_pipeline.reporting.figures.image_grids import highest_weights
+from debias_pipeline.reporting.pages.method_report import FIGURE_TEXTS
+from debias_pipeline.reporting.pages.page import figure_blocks
 
 
 @pytest.mark.slow

@@ -30,7 +30,7 @@ from debias_pipeline.reporting import (
     write_leaderboard_markdown,
     write_leaderboard_page,
 )
-from debias_pipeline.reporting.leaderboard import LeaderboardRow
+from debias_pipeline.reporting.leaderboard.rows import LeaderboardRow
 
 LEAK = "chosen on the test set, as published code does: for comparison with published tables only"
 

@@ -8,7 +8,7 @@ from made_up_runs import Run, make_run, with_names
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from debias_pipeline.reporting import method_figures
+from debias_pipeline.reporting.figures import method_figures
 
 ALL_FIGURES = {
     "learning_curves",

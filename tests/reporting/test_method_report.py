@@ -9,7 +9,8 @@ from made_up_reports import BEST_ON_TEST, compare, comparison_report, draw, meth
 from made_up_runs import Run, based_on, make_run, summary, with_few_images
 from matplotlib.figure import Figure
 
-from debias_pipeline.reporting import RecipeChange, method_figures
+from debias_pipeline.reporting import RecipeChange
+from debias_pipeline.reporting.figures import method_figures
 
 
 def test_headline_table_shows_mean_and_std(method_page: str) -> None:

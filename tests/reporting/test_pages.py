@@ -13,7 +13,7 @@ from made_up_runs import Run, with_names
 
 from debias_pipeline.errors import UserError
 from debias_pipeline.reporting import MethodResult
-from debias_pipeline.reporting.provenance import provenance
+from debias_pipeline.reporting.pages.provenance import provenance
 
 
 @pytest.mark.slow

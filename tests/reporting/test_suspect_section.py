@@ -20,7 +20,7 @@ from debias_pipeline.reporting import (
     suspect_section,
     write_audit_report,
 )
-from debias_pipeline.reporting.suspect_section import SuspectSection
+from debias_pipeline.reporting.pages.suspect_section import SuspectSection
 
 NO_ESTIMATES: dict[str, Any] = {
     "labelled": 0,

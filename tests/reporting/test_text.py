@@ -3,7 +3,7 @@ import shlex
 import pytest
 
 from debias_pipeline.reporting import changes_in_words, find_recipe_changes
-from debias_pipeline.reporting.leaderboard_sections import p_value_text
+from debias_pipeline.reporting.significance import p_value_text
 from debias_pipeline.reporting.text import (
     command,
     data_command,

@@ -1,17 +1,30 @@
 """Figures, tables and HTML pages as pure functions that neither read nor write files."""
 
-from debias_pipeline.reporting.audit_report import write_audit_report
-from debias_pipeline.reporting.by_seed import confusions
-from debias_pipeline.reporting.charts import comparison_charts, method_charts
-from debias_pipeline.reporting.comparison_figures import (
-    draw_comparison_figures,
-    draw_leaderboard_figures,
+from debias_pipeline.reporting.figures.charts import comparison_charts, method_charts
+from debias_pipeline.reporting.figures.comparison_figures import draw_comparison_figures
+from debias_pipeline.reporting.figures.gallery import misclassified
+from debias_pipeline.reporting.figures.image_grids import draw_contact_sheet
+from debias_pipeline.reporting.figures.method_figures import draw_figures
+from debias_pipeline.reporting.leaderboard.charts import leaderboard_charts
+from debias_pipeline.reporting.leaderboard.figures import draw_leaderboard_figures
+from debias_pipeline.reporting.leaderboard.files import (
+    write_leaderboard_files,
+    write_leaderboard_latex,
+    write_leaderboard_markdown,
 )
-from debias_pipeline.reporting.comparison_report import write_comparison_report
-from debias_pipeline.reporting.feature_section import feature_section
-from debias_pipeline.reporting.gallery import misclassified
-from debias_pipeline.reporting.image_grids import draw_contact_sheet
-from debias_pipeline.reporting.index_page import (
+from debias_pipeline.reporting.leaderboard.page import write_leaderboard_page
+from debias_pipeline.reporting.leaderboard.rows import (
+    Leaderboard,
+    TrialResult,
+    leaderboard_frame,
+    make_leaderboard,
+)
+from debias_pipeline.reporting.metric_table import MethodResult
+from debias_pipeline.reporting.pages.audit_report import write_audit_report
+from debias_pipeline.reporting.pages.by_seed import confusions
+from debias_pipeline.reporting.pages.comparison_report import write_comparison_report
+from debias_pipeline.reporting.pages.feature_section import feature_section
+from debias_pipeline.reporting.pages.index_page import (
     ABOUT_BYTES,
     AUDIT,
     COMPARISON,
@@ -21,28 +34,13 @@ from debias_pipeline.reporting.index_page import (
     read_about,
     write_index_page,
 )
-from debias_pipeline.reporting.leaderboard import (
-    Leaderboard,
-    TrialResult,
-    leaderboard_frame,
-    make_leaderboard,
-)
-from debias_pipeline.reporting.leaderboard_chart import leaderboard_charts
-from debias_pipeline.reporting.leaderboard_files import (
-    write_leaderboard_files,
-    write_leaderboard_latex,
-    write_leaderboard_markdown,
-)
-from debias_pipeline.reporting.leaderboard_page import write_leaderboard_page
-from debias_pipeline.reporting.method_figures import draw_figures
-from debias_pipeline.reporting.method_report import MethodSections, write_method_report
-from debias_pipeline.reporting.metric_table import MethodResult
+from debias_pipeline.reporting.pages.method_report import MethodSections, write_method_report
+from debias_pipeline.reporting.pages.suspect_section import first_suspects_in_words, suspect_section
 from debias_pipeline.reporting.recipe_changes import (
     RecipeChange,
     changes_in_words,
     find_recipe_changes,
 )
-from debias_pipeline.reporting.suspect_section import first_suspects_in_words, suspect_section
 from debias_pipeline.reporting.terminal import (
     estimates_text,
     headline_table,

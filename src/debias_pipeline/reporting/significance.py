@@ -7,6 +7,8 @@ from typing import Any, Final, TypedDict
 import numpy as np
 import numpy.typing as npt
 
+from debias_pipeline.reporting.text import points
+
 ALPHA: Final = 0.05
 TEST: Final = "two-sided paired t-test over the seeds that both methods have"
 CORRECTION: Final = "Holm"
@@ -109,6 +111,47 @@ def holm(p_values: Sequence[float]) -> list[float]:
     corrected = np.empty_like(values)
     corrected[order] = np.maximum.accumulate(values[order] * factors).clip(max=1)
     return [float(value) for value in corrected]
+
+
+def verdict_in_words(best: str, is_best: bool, against: Sequence[Comparison]) -> str:
+    """Return the result of tests as a sentence.
+
+    Args:
+        best: the method of the highest mean.
+        is_best: whether it is significantly better than every other.
+        against: a comparison with each of the others.
+    """
+    if not against:
+        return f"only {best} has values, so there is nothing to compare."
+    if is_best:
+        opening = f"{best} is significantly better than every other method"
+    else:
+        opening = f"{best} has the highest mean, but is not significantly better than every other"
+    return f"{opening}: {'; '.join(map(_comparison_in_words, against))}."
+
+
+def _comparison_in_words(comparison: Comparison) -> str:
+    seeds, difference, p_value = (
+        comparison["seeds"], comparison["difference"], comparison["p_corrected"]
+    )  # fmt: skip
+    if seeds < 2 or difference is None:
+        return (
+            f"not tested against {comparison['method']}, fewer than two common seeds on the same "
+            "images"
+        )
+    text = f"{points(difference)} points against {comparison['method']} over {seeds} seeds, "
+    if p_value is None:
+        return text + "the same for each, so the test cannot be made"
+    return text + f"corrected p {p_value_text(p_value)}"
+
+
+def p_value_text(p_value: float) -> str:
+    """Return "= 0.031" or "< 0.001"; never rounded across the threshold."""
+    if p_value < 0.001:
+        return "< 0.001"
+    text = f"{p_value:.3f}"
+    crosses = (float(text) < ALPHA) != (p_value < ALPHA)
+    return f"= {p_value:.6g}" if crosses else f"= {text}"
 
 
 def _mean(by_seed: Mapping[Any, float]) -> float:

@@ -21,8 +21,8 @@ from debias_pipeline.reporting.conditions import (
     collapsed_of,
     collapsed_sentences,
 )
-from debias_pipeline.reporting.leaderboard import Leaderboard, LeaderboardRow
-from debias_pipeline.reporting.leaderboard_sections import (
+from debias_pipeline.reporting.leaderboard.rows import Leaderboard, LeaderboardRow
+from debias_pipeline.reporting.leaderboard.sections import (
     Section,
     accuracy_text,
     passes_of,
@@ -45,12 +45,12 @@ from debias_pipeline.reporting.metric_table import (
     seed_count,
     unreliable_rules,
 )
-from debias_pipeline.reporting.pages import (
+from debias_pipeline.reporting.pages.page import (
     recipe_banner,
     shared_bias_in_words,
     test_split_warning,
 )
-from debias_pipeline.reporting.suspect_section import estimate_rows, estimates_in_words
+from debias_pipeline.reporting.pages.suspect_section import estimate_rows, estimates_in_words
 from debias_pipeline.reporting.text import (
     DASH,
     FEW_IMAGES,

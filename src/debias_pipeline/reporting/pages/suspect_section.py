@@ -10,7 +10,7 @@ import pandas as pd
 from PIL import Image
 
 from debias_pipeline.records import DataCard, Estimate, FirstSuspects, LabelEstimates
-from debias_pipeline.reporting.gallery import (
+from debias_pipeline.reporting.figures.gallery import (
     Gallery,
     Pixels,
     Tile,

@@ -16,12 +16,12 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from debias_pipeline.records import DataCard, Metrics
-from debias_pipeline.reporting.charts import Chart, chart_library
 from debias_pipeline.reporting.conditions import (
     BIAS_LABELS_EXPLAINED,
     COLLAPSED_EXPLAINED,
     collapsed_sentences,
 )
+from debias_pipeline.reporting.figures.charts import Chart, chart_library
 from debias_pipeline.reporting.metric_table import (
     MethodResult,
     metric_text,

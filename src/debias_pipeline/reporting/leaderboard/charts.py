@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from debias_pipeline.reporting.charts import (
+from debias_pipeline.reporting.conditions import name_with_oracle
+from debias_pipeline.reporting.figures.charts import (
     ACCURACY,
     METHODS,
     NOT_HIDDEN,
@@ -13,10 +14,9 @@ from debias_pipeline.reporting.charts import (
     Table,
     by_series,
 )
-from debias_pipeline.reporting.conditions import name_with_oracle
-from debias_pipeline.reporting.leaderboard import Leaderboard, LeaderboardRow, rows_by_dataset
-from debias_pipeline.reporting.leaderboard_references import marked
-from debias_pipeline.reporting.leaderboard_sections import is_oracle_row, percent_name
+from debias_pipeline.reporting.leaderboard.references import marked
+from debias_pipeline.reporting.leaderboard.rows import Leaderboard, LeaderboardRow, rows_by_dataset
+from debias_pipeline.reporting.leaderboard.sections import is_oracle_row, percent_name
 from debias_pipeline.reporting.text import mean_and_std
 
 # Vega's names of shapes, and the same for the legend.

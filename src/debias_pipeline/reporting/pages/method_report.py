@@ -11,12 +11,10 @@ from debias_pipeline.intervals import wilson
 from debias_pipeline.names import BIAS_BRANCH_ACCURACY, Metric
 from debias_pipeline.published import PublishedAccuracy, source_in_words
 from debias_pipeline.records import DataCard, Evidence, Metrics
-from debias_pipeline.reporting.by_seed import FIRST, Confusion, group_values
-from debias_pipeline.reporting.charts import MEAN, MOST_GROUPS, Chart
 from debias_pipeline.reporting.conditions import bias_labels_text, cost_in_words
-from debias_pipeline.reporting.feature_section import FeatureSection
-from debias_pipeline.reporting.gallery import Gallery
-from debias_pipeline.reporting.index_page import about_methods
+from debias_pipeline.reporting.figures.charts import MEAN, MOST_GROUPS, Chart
+from debias_pipeline.reporting.figures.gallery import Gallery
+from debias_pipeline.reporting.figures.plots import groups_of_bias
 from debias_pipeline.reporting.metric_table import (
     AUROC,
     MethodResult,
@@ -31,7 +29,10 @@ from debias_pipeline.reporting.metric_table import (
     published_sources,
     why_no_value,
 )
-from debias_pipeline.reporting.pages import (
+from debias_pipeline.reporting.pages.by_seed import FIRST, Confusion, group_values
+from debias_pipeline.reporting.pages.feature_section import FeatureSection
+from debias_pipeline.reporting.pages.index_page import about_methods
+from debias_pipeline.reporting.pages.page import (
     FigureText,
     data_section,
     figure_blocks,
@@ -41,9 +42,8 @@ from debias_pipeline.reporting.pages import (
     shared_bias_in_words,
     switches,
 )
-from debias_pipeline.reporting.plots import groups_of_bias
-from debias_pipeline.reporting.provenance import provenance
-from debias_pipeline.reporting.suspect_section import SuspectSection
+from debias_pipeline.reporting.pages.provenance import provenance
+from debias_pipeline.reporting.pages.suspect_section import SuspectSection
 from debias_pipeline.reporting.table_files import accuracy_tables, group_table, write_table_files
 from debias_pipeline.reporting.text import (
     DASH,

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from debias_pipeline.reporting.conditions import is_oracle
-from debias_pipeline.reporting.leaderboard import LeaderboardRow, trial_name
+from debias_pipeline.reporting.leaderboard.rows import LeaderboardRow, trial_name
 from debias_pipeline.reporting.text import DASH, REFERENCE_MARK, percentage
 from debias_pipeline.selection_rules import LAST, SELECTION_RULES
 

@@ -10,7 +10,7 @@ import pandas as pd
 from PIL import Image
 
 from debias_pipeline.records import DataCard
-from debias_pipeline.reporting.plots import (
+from debias_pipeline.reporting.figures.plots import (
     ALIGNED,
     CONFLICTING,
     WIDTH,

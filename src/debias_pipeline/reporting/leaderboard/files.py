@@ -11,13 +11,13 @@ from debias_pipeline.reporting.conditions import (
     COST_EXPLAINED,
     name_with_oracle,
 )
-from debias_pipeline.reporting.leaderboard import (
+from debias_pipeline.reporting.leaderboard.references import marked, references_in_words
+from debias_pipeline.reporting.leaderboard.rows import (
     Leaderboard,
     LeaderboardRow,
     leaderboard_frame,
 )
-from debias_pipeline.reporting.leaderboard_references import marked, references_in_words
-from debias_pipeline.reporting.leaderboard_sections import (
+from debias_pipeline.reporting.leaderboard.sections import (
     RuleTable,
     Section,
     accuracy_text,

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from debias_pipeline.records import Metrics
 from debias_pipeline.reporting.metric_table import last_step, metric_text
-from debias_pipeline.reporting.pages import ABOUT, render
+from debias_pipeline.reporting.pages.page import ABOUT, render
 from debias_pipeline.reporting.text import percentage_over_seeds, range_over_seeds, title_of
 from debias_pipeline.selection_rules import LAST
 

@@ -6,17 +6,16 @@ from typing import Final, Literal, NamedTuple
 from urllib.parse import quote
 
 from debias_pipeline.names import DONE
-from debias_pipeline.reporting.charts import Chart
 from debias_pipeline.reporting.conditions import (
     BIAS_LABELS_EXPLAINED,
     COLLAPSED_EXPLAINED,
     COST_EXPLAINED,
     collapsed_text,
 )
-from debias_pipeline.reporting.index_page import LEADERBOARD
-from debias_pipeline.reporting.leaderboard import Leaderboard, LeaderboardRow, measured
-from debias_pipeline.reporting.leaderboard_references import marked
-from debias_pipeline.reporting.leaderboard_sections import (
+from debias_pipeline.reporting.figures.charts import Chart
+from debias_pipeline.reporting.leaderboard.references import marked
+from debias_pipeline.reporting.leaderboard.rows import Leaderboard, LeaderboardRow, measured
+from debias_pipeline.reporting.leaderboard.sections import (
     RuleTable,
     Section,
     accuracy_text,
@@ -36,14 +35,15 @@ from debias_pipeline.reporting.metric_table import (
     TableCell,
     metrics_with_headline_first,
 )
-from debias_pipeline.reporting.pages import (
+from debias_pipeline.reporting.pages.index_page import LEADERBOARD
+from debias_pipeline.reporting.pages.page import (
     FigureBlock,
     FigureText,
     figure_blocks,
     page_scripts,
     render,
 )
-from debias_pipeline.reporting.provenance import web_address
+from debias_pipeline.reporting.pages.provenance import web_address
 from debias_pipeline.reporting.text import (
     DASH,
     FEW_IMAGES,

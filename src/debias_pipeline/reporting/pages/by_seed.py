@@ -12,7 +12,7 @@ import pandas as pd
 
 from debias_pipeline.intervals import wilson
 from debias_pipeline.records import DataCard
-from debias_pipeline.reporting.charts import MEAN
+from debias_pipeline.reporting.figures.charts import MEAN
 from debias_pipeline.reporting.text import DASH, attribute_name, interval_text
 from debias_pipeline.selection_rules import LAST
 

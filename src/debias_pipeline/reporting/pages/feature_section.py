@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 
 from debias_pipeline.records import DataCard
-from debias_pipeline.reporting.charts import Chart, Table
-from debias_pipeline.reporting.gallery import Pixels, image_address
-from debias_pipeline.reporting.pages import FigureBlock, FigureText, figure_blocks
-from debias_pipeline.reporting.plots import bare_axes, drawing_style, new_figure, to_svg
-from debias_pipeline.reporting.suspect_section import Picture
+from debias_pipeline.reporting.figures.charts import Chart, Table
+from debias_pipeline.reporting.figures.gallery import Pixels, image_address
+from debias_pipeline.reporting.figures.plots import bare_axes, drawing_style, new_figure, to_svg
+from debias_pipeline.reporting.pages.page import FigureBlock, FigureText, figure_blocks
+from debias_pipeline.reporting.pages.suspect_section import Picture
 from debias_pipeline.reporting.text import Attribute, attribute_name, counted, percentage
 
 # Number of variables --value-0, … of colours; maps of attributes with more values are left out.

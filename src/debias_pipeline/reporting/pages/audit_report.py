@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 from debias_pipeline.records import DataCard
-from debias_pipeline.reporting.index_page import AUDIT
-from debias_pipeline.reporting.pages import page_scripts, render
-from debias_pipeline.reporting.suspect_section import SuspectSection
+from debias_pipeline.reporting.pages.index_page import AUDIT
+from debias_pipeline.reporting.pages.page import page_scripts, render
+from debias_pipeline.reporting.pages.suspect_section import SuspectSection
 from debias_pipeline.reporting.text import left_out_in_words
 
 

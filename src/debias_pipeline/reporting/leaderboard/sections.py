@@ -11,7 +11,13 @@ from debias_pipeline.names import DONE, FAILED, NOT_RUN
 from debias_pipeline.published import sources_by_method
 from debias_pipeline.records import Evidence, ImagePasses, OverSeeds
 from debias_pipeline.reporting.conditions import bias_labels_text, collapsed_text, is_oracle
-from debias_pipeline.reporting.leaderboard import (
+from debias_pipeline.reporting.leaderboard.references import (
+    marked,
+    places_in_words,
+    references_in_words,
+    reproductions_in_words,
+)
+from debias_pipeline.reporting.leaderboard.rows import (
     BestMethod,
     Leaderboard,
     LeaderboardRow,
@@ -20,26 +26,19 @@ from debias_pipeline.reporting.leaderboard import (
     rows_by_dataset,
     trial_name,
 )
-from debias_pipeline.reporting.leaderboard_references import (
-    marked,
-    places_in_words,
-    references_in_words,
-    reproductions_in_words,
-)
 from debias_pipeline.reporting.metric_table import (
     MetricText,
     metric_text,
     support_name,
 )
-from debias_pipeline.reporting.pages import recipe_sentences
-from debias_pipeline.reporting.significance import ALPHA, Comparison
+from debias_pipeline.reporting.pages.page import recipe_sentences
+from debias_pipeline.reporting.significance import verdict_in_words
 from debias_pipeline.reporting.text import (
     FEW_IMAGES,
     counted,
     duration,
     evidence_text,
     mean_and_std,
-    points,
 )
 from debias_pipeline.selection_rules import (
     LAST,
@@ -420,44 +419,3 @@ def _test_in_words(comparison: BestMethod, rows: Sequence[LeaderboardRow]) -> st
     without = [row["method"] for row in rows if row["percent"] == percent and row["mean"] is None]
     missing = f" Without values: {', '.join(without)}." if without else ""
     return verdict_in_words(best, comparison["is_best"], against) + missing
-
-
-def verdict_in_words(best: str, is_best: bool, against: Sequence[Comparison]) -> str:
-    """Return the result of tests as a sentence.
-
-    Args:
-        best: the method of the highest mean.
-        is_best: whether it is significantly better than every other.
-        against: a comparison with each of the others.
-    """
-    if not against:
-        return f"only {best} has values, so there is nothing to compare."
-    if is_best:
-        opening = f"{best} is significantly better than every other method"
-    else:
-        opening = f"{best} has the highest mean, but is not significantly better than every other"
-    return f"{opening}: {'; '.join(map(_comparison_in_words, against))}."
-
-
-def _comparison_in_words(comparison: Comparison) -> str:
-    seeds, difference, p_value = (
-        comparison["seeds"], comparison["difference"], comparison["p_corrected"]
-    )  # fmt: skip
-    if seeds < 2 or difference is None:
-        return (
-            f"not tested against {comparison['method']}, fewer than two common seeds on the same "
-            "images"
-        )
-    text = f"{points(difference)} points against {comparison['method']} over {seeds} seeds, "
-    if p_value is None:
-        return text + "the same for each, so the test cannot be made"
-    return text + f"corrected p {p_value_text(p_value)}"
-
-
-def p_value_text(p_value: float) -> str:
-    """Return "= 0.031" or "< 0.001"; never rounded across the threshold."""
-    if p_value < 0.001:
-        return "< 0.001"
-    text = f"{p_value:.3f}"
-    crosses = (float(text) < ALPHA) != (p_value < ALPHA)
-    return f"= {p_value:.6g}" if crosses else f"= {text}"

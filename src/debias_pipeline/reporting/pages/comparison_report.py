@@ -6,14 +6,12 @@ from typing import Final
 
 from debias_pipeline.names import Metric
 from debias_pipeline.records import DataCard, Metrics, OverSeeds
-from debias_pipeline.reporting.charts import Chart
 from debias_pipeline.reporting.conditions import (
     COST_EXPLAINED,
     bias_labels_text,
     name_with_oracle,
 )
-from debias_pipeline.reporting.index_page import COMPARISON, about_methods
-from debias_pipeline.reporting.leaderboard_sections import verdict_in_words
+from debias_pipeline.reporting.figures.charts import Chart
 from debias_pipeline.reporting.metric_table import (
     AUROC,
     MethodResult,
@@ -29,7 +27,8 @@ from debias_pipeline.reporting.metric_table import (
     published_sources,
     seed_count,
 )
-from debias_pipeline.reporting.pages import (
+from debias_pipeline.reporting.pages.index_page import COMPARISON, about_methods
+from debias_pipeline.reporting.pages.page import (
     FigureText,
     data_section,
     figure_blocks,
@@ -38,8 +37,8 @@ from debias_pipeline.reporting.pages import (
     render,
     switches,
 )
-from debias_pipeline.reporting.provenance import provenance
-from debias_pipeline.reporting.significance import CORRECTION, TEST, find_best
+from debias_pipeline.reporting.pages.provenance import provenance
+from debias_pipeline.reporting.significance import CORRECTION, TEST, find_best, verdict_in_words
 from debias_pipeline.reporting.table_files import accuracy_tables, write_table_files
 from debias_pipeline.reporting.text import cost_text, known, percentage, points
 from debias_pipeline.selection_rules import LAST, SELECTION_RULES, SelectionRule

@@ -9,9 +9,8 @@ import pandas as pd
 from debias_pipeline.methods import Method, get_method, method_names
 from debias_pipeline.names import Metric
 from debias_pipeline.records import DataCard, Metrics
-from debias_pipeline.reporting.image_grids import draw_most_conflicting, draw_sample_grid
-from debias_pipeline.reporting.metric_table import images_in_brackets, selected_steps
-from debias_pipeline.reporting.plots import (
+from debias_pipeline.reporting.figures.image_grids import draw_most_conflicting, draw_sample_grid
+from debias_pipeline.reporting.figures.plots import (
     ALIGNED,
     CONFLICTING,
     LINES,
@@ -30,6 +29,7 @@ from debias_pipeline.reporting.plots import (
     to_svg,
     weights_by_image,
 )
+from debias_pipeline.reporting.metric_table import images_in_brackets, selected_steps
 from debias_pipeline.selection_rules import BEST_ON_TEST, PSEUDO_GROUPS, SELECTED
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ CONFLICTING: Final = "#c24f00"
 NEUTRAL: Final = "#767676"
 # Methods have none of these colours: a colour has one meaning throughout a report.
 METHOD_COLOURS: Final = ("#8f6400", "#7b3fa0", "#007a56", "#b0427a", "#1c6fa8", "#8c564b")
-METHOD_MARKERS: Final = ("o", "s", "^", "D", "v", "P")
+_METHOD_MARKERS: Final = ("o", "s", "^", "D", "v", "P")
 LINES: Final = ("-", "--", "-.", ":")
 
 WIDTH: Final = 7.6  # inches
@@ -57,6 +57,7 @@ _SETTINGS: Final = {
 # matplotlib's settings belong to the process: two threads must not draw at the same time.
 _drawing = threading.RLock()
 
+_LONGEST_NAME: Final = 30
 _MOST_WRITTEN: Final = 12  # numbers do not fit into a heat map with more rows or columns
 
 # --- Style and output -----------------------------------------------------------------------------
@@ -170,6 +171,19 @@ def over_seeds(history: pd.DataFrame, column: str) -> pd.DataFrame:
     values = history[["step", column]].dropna()
     by_step = values.astype({column: "float64"}).groupby("step")[column]
     return by_step.agg(["mean", "min", "max"])
+
+
+def legend_name(method: str) -> str:
+    """Return the name of a method, shortened if it is too long for a legend."""
+    return shortened(method, _LONGEST_NAME)
+
+
+def method_look(position: int) -> tuple[str, str]:
+    """Return the colour and the marker of a method by its position in the legend."""
+    return (
+        METHOD_COLOURS[position % len(METHOD_COLOURS)],
+        _METHOD_MARKERS[position % len(_METHOD_MARKERS)],
+    )
 
 
 def percent_formatter() -> "PercentFormatter":

@@ -14,8 +14,13 @@ import pandas as pd
 
 from debias_pipeline.names import Metric
 from debias_pipeline.records import DataCard, Metrics
+from debias_pipeline.reporting.figures.plots import (
+    LINES,
+    groups_of_bias,
+    over_seeds,
+    weights_by_image,
+)
 from debias_pipeline.reporting.metric_table import COMPARED, last_step, metric_text, selected_steps
-from debias_pipeline.reporting.plots import LINES, groups_of_bias, over_seeds, weights_by_image
 from debias_pipeline.reporting.text import known
 from debias_pipeline.selection_rules import SELECTION_RULES
 

@@ -1,0 +1,1 @@
+"""Figures, interactive charts and images of reports, as text that pages contain."""
