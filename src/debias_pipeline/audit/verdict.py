@@ -276,7 +276,8 @@ def _sentence(verdict: Verdict) -> str:
 def _evidence(verdict: Verdict) -> list[str]:
     lines = [
         f"The bias branch predicts the label of {_of(verdict['bias_branch'])} held-out images; "
-        f"always naming the most frequent label would be right for {verdict['chance']:.0%}.",
+        "always naming the most frequent label would be right for "
+        f"{100 * verdict['chance']:.0f} %.",
         f"The debiased branch predicts the label of {_of(verdict['debiased_branch'])} held-out "
         "images.",
         f"The branches disagree on {_of(verdict['disagreements'])} images.",
@@ -308,8 +309,8 @@ def _evidence(verdict: Verdict) -> list[str]:
 def _of(each: Count) -> str:
     if each["low"] is None or each["high"] is None:
         return "0 of 0"
-    share = f"{each['right'] / each['images']:.1%}"
+    share = f"{100 * each['right'] / each['images']:.1f} %"
     return (
         f"{each['right']:,} of {each['images']:,} ({share}; "
-        f"95 % interval {each['low']:.1%} to {each['high']:.1%})"
+        f"95 % interval {100 * each['low']:.1f} % to {100 * each['high']:.1f} %)"
     )

@@ -279,7 +279,7 @@ def _metric_cell(
     # Metrics of earlier versions lack some.
     values = selected.get(metric.key)
     if values is None or values["mean"] is None:
-        return TableCell(DASH, why_no_value(metric.key, data_card))
+        return TableCell(DASH, f"no value: {why_no_value(metric.key, data_card)}")
     by_seed = tuple(map(percentage, values["per_seed"]))
     of_base = base.get(metric.key) if base else None
     base_mean = of_base["mean"] if of_base else None
@@ -325,17 +325,14 @@ def why_no_value(metric: Metric, data_card: DataCard) -> str:
     """Return why a metric of the test split is null."""
     test = data_card["splits"]["test"]
     if test["conflicting"] is None:
-        return "no value: no test image has a bias label"
+        return "no test image has a bias label"
     if metric == "conflicting_accuracy" and test["conflicting"] == 0:
-        return "no value: there is no bias-conflicting image in the test split"
+        return "there is no bias-conflicting image in the test split"
     if metric == "aligned_accuracy" and test["conflicting_fraction"] == 1:
-        return "no value: there is no bias-aligned image in the test split"
+        return "there is no bias-aligned image in the test split"
     if metric == "adjusted_average_accuracy":
-        return (
-            "no value: a training image has no bias label, or a group of training images has no "
-            "test image"
-        )
-    return "no value: the metric was not computed"
+        return "a training image has no bias label, or a group of training images has no test image"
+    return "the metric was not computed"
 
 
 def _published_cell(result: MethodResult, rule: SelectionRule) -> TableCell:

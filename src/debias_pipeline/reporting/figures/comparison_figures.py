@@ -87,7 +87,7 @@ def _compared_learning_curves(
         axes.locator_params("x", nbins=4)
         axes.set_title(f"{title} test images{images_in_brackets(metrics[0], key)}")
         if not axes.lines:
-            text = "\n".join(why_no_value(key, data_card).split(": "))
+            text = f"no value:\n{why_no_value(key, data_card)}"
             axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", fontsize=8)
     panels[1].set_ylabel("")
     handles, labels = panels[0].get_legend_handles_labels()

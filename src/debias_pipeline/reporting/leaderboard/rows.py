@@ -338,7 +338,7 @@ def _why_missing(trial: TrialResult, rule: SelectionRule, headline: Headline | N
         return None
     if metrics["checkpoints"].get(rule.key) is None:
         return why_no_checkpoint(metrics, rule, card)
-    return why_no_value(headline, card)
+    return f"no value: {why_no_value(headline, card)}"
 
 
 def _seeds(trial: TrialResult) -> list[int]:

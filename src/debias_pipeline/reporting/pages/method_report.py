@@ -278,7 +278,7 @@ def trade_in_words(metrics: Metrics, data_card: DataCard) -> str:
                 "labels."
             )
         missing: Metric = "aligned_accuracy" if aligned is None else "conflicting_accuracy"
-        return f"{text}; {why_no_value(missing, data_card).removeprefix('no value: ')}."
+        return f"{text}; {why_no_value(missing, data_card)}."
     sides: tuple[tuple[Metric, float], ...] = (
         ("conflicting_accuracy", conflicting),
         ("aligned_accuracy", aligned),
