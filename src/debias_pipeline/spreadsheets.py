@@ -34,18 +34,18 @@ def csv_text(frame: pd.DataFrame) -> str:
 
 
 def _map_texts(
-    frame: pd.DataFrame, change: Callable[[str], str], begins: tuple[str, ...]
+    frame: pd.DataFrame, change: Callable[[str], str], prefixes: tuple[str, ...]
 ) -> pd.DataFrame:
-    """Change column names, and the texts that begin with one of `begins`."""
+    """Apply `change` to the texts and column names that begin with one of the prefixes."""
 
     def change_text(value: Any) -> Any:
-        return change(value) if isinstance(value, str) and value.startswith(begins) else value
+        return change(value) if isinstance(value, str) and value.startswith(prefixes) else value
 
     def change_column(column: "pd.Series[Any]") -> "pd.Series[Any]":
         if not isinstance(column.dtype, pd.StringDtype):
             return column.map(change_text)
         # Most texts stay as they are, and a call for each takes long.
-        chosen = column.str.startswith(begins, na=False)
+        chosen = column.str.startswith(prefixes, na=False)
         return column.mask(chosen, column[chosen].map(change)) if chosen.any() else column
 
     texts = frame.select_dtypes(exclude=["number", "bool", "boolean"]).columns

@@ -1,1 +1,1 @@
-"""A leaderboard of the trials of a grid and of references: its rows, sections, page and files."""
+"""The leaderboard, which ranks the trials of a grid and of references: its page and files."""

@@ -15,7 +15,7 @@ from debias_pipeline.reporting.figures.charts import (
     by_series,
 )
 from debias_pipeline.reporting.leaderboard.references import marked
-from debias_pipeline.reporting.leaderboard.rows import Leaderboard, LeaderboardRow, rows_by_dataset
+from debias_pipeline.reporting.leaderboard.rows import Leaderboard, LeaderboardRow, drawn_rows
 from debias_pipeline.reporting.leaderboard.sections import is_oracle_row, percent_name
 from debias_pipeline.reporting.text import mean_and_std
 
@@ -33,11 +33,7 @@ def leaderboard_charts(leaderboard: Leaderboard) -> dict[str, Chart]:
     A chart shows the selection rule of the page's switch: methods against percent, or, if there is
     one percent, the methods side by side.
     """
-    return {
-        name: _chart(rows)
-        for name, rows in rows_by_dataset(leaderboard).items()
-        if any(row["mean"] is not None for row in rows)
-    }
+    return {name: _chart(rows) for name, rows in drawn_rows(leaderboard).items()}
 
 
 def _chart(rows: Sequence[LeaderboardRow]) -> Chart:

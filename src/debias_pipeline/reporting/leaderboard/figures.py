@@ -1,4 +1,4 @@
-"""The figures of a leaderboard as SVG text: a metric against percent."""
+"""The figures of a leaderboard, as SVG text."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
@@ -12,7 +12,7 @@ from debias_pipeline.reporting.figures.plots import (
     percent_formatter,
     to_svg,
 )
-from debias_pipeline.reporting.leaderboard.rows import Leaderboard, LeaderboardRow, rows_by_dataset
+from debias_pipeline.reporting.leaderboard.rows import Leaderboard, LeaderboardRow, drawn_rows
 from debias_pipeline.reporting.leaderboard.sections import headline_of
 from debias_pipeline.reporting.text import REFERENCE_MARK, shortened
 from debias_pipeline.selection_rules import SELECTION_RULES, SelectionRule
@@ -25,17 +25,13 @@ _DODGE: Final = 0.36  # width of the marks of all methods; the next percent is a
 
 
 def draw_leaderboard_figures(leaderboard: Leaderboard) -> dict[str, str]:
-    """Draw the headline metric of every data set against its percents.
+    """Draw the headline metric of each data set against the percent of conflicting images.
 
     Returns:
         SVG text by data set: a panel for each selection rule with mean and standard deviation by
         method, published accuracies as hollow marks. A data set without any value is left out.
     """
-    return {
-        name: _draw_data_set(rows)
-        for name, rows in rows_by_dataset(leaderboard).items()
-        if any(row["mean"] is not None for row in rows)
-    }
+    return {name: _draw_data_set(rows) for name, rows in drawn_rows(leaderboard).items()}
 
 
 def _draw_data_set(rows: Sequence[LeaderboardRow]) -> str:
@@ -118,7 +114,7 @@ def _draw_method(
 
 
 def _format_panel(axes: "Axes", rule: SelectionRule, percents: Sequence[str]) -> None:
-    axes.set_xticks(range(len(percents)), [_percent_name(percent) for percent in percents])
+    axes.set_xticks(range(len(percents)), [_tick_name(percent) for percent in percents])
     axes.set_xlim(-0.5, len(percents) - 0.5)
     axes.grid(False, axis="x")
     axes.set_ylim(-0.02, 1.02)
@@ -126,6 +122,6 @@ def _format_panel(axes: "Axes", rule: SelectionRule, percents: Sequence[str]) ->
     axes.set_title(f"{rule.name} (leaks)" if rule.leaks else rule.name)
 
 
-def _percent_name(percent: str) -> str:
+def _tick_name(percent: str) -> str:
     number = percent.removesuffix("pct")
     return shortened(percent if number == percent else f"{number} %", 12)

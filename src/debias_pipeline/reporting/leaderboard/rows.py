@@ -198,6 +198,15 @@ def rows_by_dataset(leaderboard: Leaderboard) -> dict[str, list[LeaderboardRow]]
     return rows
 
 
+def drawn_rows(leaderboard: Leaderboard) -> dict[str, list[LeaderboardRow]]:
+    """Return the rows of each data set that has a value, for figures and charts."""
+    return {
+        name: rows
+        for name, rows in rows_by_dataset(leaderboard).items()
+        if any(row["mean"] is not None for row in rows)
+    }
+
+
 def make_leaderboard(trials: Sequence[TrialResult]) -> Leaderboard:
     """Collect the metrics of all trials and find out which method is significantly best.
 

@@ -3,7 +3,6 @@
 Values are keyed by "<selection rule>/<seed>", such as "last/0", and "last/mean" for all seeds.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -28,17 +27,14 @@ def group_values(group_accuracy: pd.DataFrame) -> dict[str, dict[tuple[int, int]
     Args:
         group_accuracy: from `groups_of_bias`; may be empty.
     """
-    parts = [group_accuracy.assign(part=MEAN)]
-    if group_accuracy["seed"].nunique() > 1:
-        parts.append(group_accuracy.assign(part=group_accuracy["seed"].map(str)))
-    by_group = pd.concat(parts).groupby(["checkpoint", "part", "label", "bias"])
+    by_group = _with_keys(group_accuracy).groupby(["key", "label", "bias"])
     table = by_group.agg(
         images=("images", "max"), mean=("accuracy", "mean"), std=("accuracy", "std")
     )
     values: dict[str, dict[tuple[int, int], list[Any]]] = {}
-    for (rule, part, label, bias), images, mean, std in table.itertuples():
+    for (key, label, bias), images, mean, std in table.itertuples():
         texts = _group_texts(int(images), mean, std)
-        values.setdefault(f"{rule}/{part}", {})[int(label), int(bias)] = texts
+        values.setdefault(key, {})[int(label), int(bias)] = texts
     return values
 
 
@@ -50,13 +46,14 @@ def _group_texts(images: int, mean: float, std: float) -> list[Any]:
     return [round(mean, 4), f"{100 * mean:.1f}{spread} %", interval]
 
 
-def _parts(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Return key and rows of each selection rule, and of each of its seeds if there are several."""
-    several = table["seed"].nunique() > 1
-    for rule, of_rule in table.groupby("checkpoint", sort=False):
-        yield f"{rule}/{MEAN}", of_rule
-        for seed, of_seed in of_rule.groupby("seed") if several else ():
-            yield f"{rule}/{seed}", of_seed
+def _with_keys(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows with the column `key`: for all seeds and, if there are several, for each."""
+    rule = table["checkpoint"].astype("str")
+    keyed = table.assign(key=rule + f"/{MEAN}")
+    if table["seed"].nunique() < 2:
+        return keyed
+    of_seeds = table.assign(key=rule + "/" + table["seed"].astype("str"))
+    return pd.concat([keyed, of_seeds], ignore_index=True)
 
 
 @dataclass(frozen=True)
@@ -114,10 +111,10 @@ def confusions(
     found = []
     for column, branch in known.items():
         counts = {}
-        for key, part in _parts(table):
+        for key, part in _with_keys(table).groupby("key"):
             codes = part["label"].to_numpy(np.int64) * classes + part[column].to_numpy(np.int64)
             matrix = np.bincount(codes, minlength=classes**2).reshape(classes, classes)
-            counts[key] = matrix.tolist()
+            counts[str(key)] = matrix.tolist()
         mistakes = _mistakes(np.array(counts[FIRST]), names)
         found.append(Confusion(branch, names, counts, mistakes))
     return found
