@@ -7,8 +7,10 @@ that Python or one of these packages reads when it starts have no effect.
 
 import atexit
 import multiprocessing
+import multiprocessing.connection
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from multiprocessing import forkserver
@@ -103,13 +105,38 @@ def execute(code: str, *arguments: str) -> None:
 
 
 def fork_workers_of_dask() -> dict[str, str]:
-    """Start the fork server, and return the setting by which Dask's workers start from it.
+    """Return the setting by which Dask's workers start from a fork server, and start it.
 
-    They have the variables of the fork server. Without the setting Dask starts new interpreters.
+    Workers of a forked process have its variables, others those of the fork server. Without the
+    setting Dask starts new interpreters.
     """
     # Before Dask says what the server is to import.
-    forkserver.ensure_running()
+    if multiprocessing.parent_process() is None:
+        forkserver.ensure_running()
+    else:
+        _fork_a_server()
     return {"distributed.worker.multiprocessing-method": "forkserver"}
+
+
+def _fork_a_server() -> None:
+    """Fork a fork server: the one of Python would import all packages again."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(multiprocessing.connection.arbitrary_address("AF_UNIX"))
+    listener.listen()
+    # The server ends when the last process that can write to the pipe has ended.
+    reads, writes = os.pipe()
+    server = os.fork()
+    if not server:
+        try:
+            os.close(writes)
+            forkserver.main(listener.detach(), reads, [])
+        finally:
+            os._exit(0)
+    ours: Any = forkserver._forkserver
+    ours._forkserver_address = listener.getsockname()
+    ours._forkserver_alive_fd, ours._forkserver_pid = writes, server
+    listener.close()
+    os.close(reads)
 
 
 def _run(

@@ -4,6 +4,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from types import FrameType
 from typing import Any
 
@@ -30,14 +31,47 @@ class Stopped(KeyboardInterrupt):
         return 128 + self.signal_number
 
 
-class StopRequest:
-    """A record of the first signal that arrived.
+_condition: ContextVar[Callable[[], bool] | None] = ContextVar("condition", default=None)
 
-    Attributes:
-        signal_number: the first signal that arrived, or None.
+
+@contextmanager
+def stopping_when(condition: Callable[[], bool]) -> Iterator[None]:
+    """Treat a true condition as SIGTERM; for threads, as only the main one receives signals.
+
+    Args:
+        condition: is called after each training step.
     """
+    token = _condition.set(condition)
+    try:
+        yield
+    finally:
+        _condition.reset(token)
 
-    signal_number: int | None = None
+
+class StopRequest:
+    """A record of the first signal that arrived."""
+
+    def __init__(self) -> None:
+        """Set up without a signal."""
+        self._number: int | None = None
+        self._condition = _condition.get()
+
+    @property
+    def signal_number(self) -> int | None:
+        """Return the first signal that arrived, SIGTERM if `stopping_when` says so, or None."""
+        if self._number is None and self._condition is not None and self._condition():
+            self._number = signal.SIGTERM
+        return self._number
+
+    def stop(self, number: int) -> None:
+        """Record a signal.
+
+        Raises:
+            Stopped: if one was recorded before.
+        """
+        if self._number is not None:
+            raise Stopped(number)
+        self._number = number
 
 
 @contextmanager
@@ -56,15 +90,13 @@ def stopping_at_once() -> Iterator[None]:
 def stopping_on_request() -> Iterator[StopRequest]:
     """Yield a request that SIGINT or SIGTERM sets; a second signal raises `Stopped` at once.
 
-    Python handles signals in the main thread only, so in other threads the request is never set.
+    Python handles signals in the main thread only; for others there is `stopping_when`.
     """
     request = StopRequest()
 
     def set_request(number: int, frame: FrameType | None) -> None:
         del frame
-        if request.signal_number is not None:
-            raise Stopped(number)
-        request.signal_number = number
+        request.stop(number)
 
     with _handled_by(set_request):
         yield request

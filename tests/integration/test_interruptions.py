@@ -56,6 +56,7 @@ RESULTS = (
     "group_accuracy.parquet",
 )
 CONTINUES = re.compile(r"continues after step (\d+)")
+STOPPED = re.compile(r"Stopped after step (\d+)")
 
 
 def of(method: str) -> tuple[str, str]:
@@ -479,8 +480,11 @@ def test_a_grid_with_two_dask_workers_killed_and_stopped_ends_as_one_that_was_no
     # Multiprocessing may print a warning after it.
     (line,) = [each for each in log.read_text().splitlines() if each.startswith("Stopped by")]
     assert "same command continues" in line
+    stopped = STOPPED.findall(" ".join(log.read_text().split()))
     left = trials()
-    assert left
+    assert left and stopped
     done = succeeded(project.kedro(*command, **GRID))
-    assert len(CONTINUES.findall(" ".join(done.stdout.split()))) == len(left)
+    continued = CONTINUES.findall(" ".join(done.stdout.split()))
+    assert len(continued) == len(left), done.stdout
+    assert set(stopped) <= set(continued), log.read_text() + done.stdout
     assert_same_results(project, whole)

@@ -11,6 +11,7 @@ from distributed import get_worker
 from kedro.io import AbstractDataset
 
 from debias_pipeline.errors import UserError
+from debias_pipeline.stopping import Stopped, stopping_on_request
 
 
 def worker_name(device: str) -> str:
@@ -60,6 +61,19 @@ def sleep(value: int) -> int:
     Path("asleep").touch()
     time.sleep(120)
     return value
+
+
+def train_elsewhere(value: int) -> list[str]:
+    """Train until the worker is closed; on the next worker, name both."""
+    trains = Path("trains")
+    if trains.exists():
+        return [trains.read_text(), get_worker().name]
+    with stopping_on_request() as request:
+        trains.write_text(get_worker().name)
+        Path("asleep").touch()
+        while request.signal_number is None:
+            time.sleep(0.01)
+        raise Stopped(request.signal_number, "Stopped after step 5")
 
 
 class Unseen(AbstractDataset[Any, Any]):

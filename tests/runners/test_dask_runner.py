@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,18 +36,22 @@ HERE = Path(__file__).parent
 ADDRESS = "DASK_SCHEDULER_ADDRESS"
 
 
-@pytest.fixture(scope="module")
-def workers() -> Iterator[str]:
+def two_workers() -> SpecCluster:
     """A cluster in this process; of its two workers one says that it has a GPU."""
     options = {"nthreads": 1, "dashboard_address": None}
-    with SpecCluster(
+    return SpecCluster(
         scheduler={"cls": Scheduler, "options": {"dashboard": False, "protocol": "inproc"}},
         workers={
             "plain": {"cls": Worker, "options": options},
             "with GPU": {"cls": Worker, "options": {**options, "resources": {"GPU": 1}}},
         },
         silence_logs=False,
-    ) as cluster:
+    )
+
+
+@pytest.fixture(scope="module")
+def workers() -> Iterator[str]:
+    with two_workers() as cluster:
         yield cluster.scheduler_address
 
 
@@ -268,6 +273,23 @@ def test_a_node_that_kills_its_workers_is_given_up_and_the_others_go_on(
     assert read("c") == 4
     assert not Path("dead.json").exists()
     assert not Path("after.json").exists()
+
+
+def test_a_worker_that_is_closed_stops_training_and_another_continues(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+):
+    with two_workers() as cluster:
+
+        def close_one() -> None:
+            wait_for(project / "asleep")
+            cluster.sync(cluster.workers[(project / "trains").read_text()].close)
+
+        monkeypatch.setenv(ADDRESS, cluster.scheduler_address)
+        closing = threading.Thread(target=close_one)
+        closing.start()
+        run(node(pieces.train_elsewhere, "a", "names"), data=catalog(a=1, names=None))
+        closing.join()
+    assert sorted(read("names")) == ["plain", "with GPU"]
 
 
 SLOW = """

@@ -1,5 +1,6 @@
 """Run a group of nodes on a Dask worker."""
 
+import logging
 import os
 import threading
 import traceback
@@ -11,7 +12,7 @@ from typing import Any, cast
 
 import cloudpickle
 import torch
-from distributed import get_worker
+from distributed import Reschedule, Status, get_worker
 from kedro.framework.hooks.manager import _create_hook_manager, _register_hooks
 from kedro.framework.project import configure_project, settings
 from kedro.io import AbstractVersionedDataset, DataCatalog
@@ -22,7 +23,12 @@ from pluggy import PluginManager
 from debias_pipeline.errors import user_error_behind
 from debias_pipeline.grid import Catalog
 from debias_pipeline.runners.groups import Group
+from debias_pipeline.stopping import Stopped, stopping_when
 from debias_pipeline.tracking import ParentRun, parent_elsewhere, resumed_parent
+
+logger = logging.getLogger(__name__)
+
+_CLOSING = (Status.closing_gracefully, Status.closing, Status.closed)
 
 # Two trials in one process would share threads, memory and PyTorch's settings.
 _one_at_a_time = threading.Lock()
@@ -78,19 +84,27 @@ class GroupResult:
 def run_task(pickled: bytes, origin: Origin) -> GroupResult:
     """Run the nodes of a trial, or another node.
 
-    Errors are returned instead of raised, as Dask cannot pickle all of them.
+    Errors are returned instead of raised, as Dask cannot pickle all of them. If the worker is
+    closed during training, training saves a snapshot and stops.
 
     Args:
         pickled: a `GroupTask`, pickled by cloudpickle.
         origin: the run that the task belongs to.
+
+    Raises:
+        Reschedule: if training was stopped; Dask continues it on another worker if there is one.
     """
-    worker: str = get_worker().address
-    with _one_at_a_time:
+    worker = get_worker()
+    address: str = worker.address
+    with _one_at_a_time, stopping_when(lambda: worker.status in _CLOSING):
         try:
             _run(pickled, origin)
+        except Stopped as stopped:
+            logger.info("%s", stopped)
+            raise Reschedule from stopped
         except Exception as error:
-            return GroupResult(worker, _pickled_error(error))
-    return GroupResult(worker)
+            return GroupResult(address, _pickled_error(error))
+    return GroupResult(address)
 
 
 def _run(pickled: bytes, origin: Origin) -> None:
