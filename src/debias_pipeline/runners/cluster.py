@@ -15,7 +15,8 @@ from debias_pipeline.errors import UserError
 logger = logging.getLogger(__name__)
 
 # The import of distributed sets its level to INFO, after conf/logging.yml was read.
-logging.getLogger("distributed").setLevel(logging.WARNING)
+_dask_logger = logging.getLogger("distributed")
+_dask_logger.setLevel(logging.WARNING)
 _QUIET = {"DASK_LOGGING__DISTRIBUTED": "warning"}
 
 SCHEDULER_ADDRESS = "DASK_SCHEDULER_ADDRESS"
@@ -104,20 +105,26 @@ def _local_cluster(workers: int, gpus: bool) -> Iterator[LocalCluster]:
         "distributed.scheduler.worker-saturation": 1.0,
     }
     options: dict[str, Any] = {"resources": {GPU: 1}} if gpus else {}
-    with (
-        dask.config.set(settings),
-        LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=True,
-            dashboard_address=":0",
-            # Dask would count the memory of training as its own data, and pause or kill workers.
-            memory_limit=None,
-            **options,
-        ) as cluster,
-    ):
-        try:
-            yield cluster
-        finally:
-            # Hide the warning about slow workers, which are killed.
-            logging.getLogger("distributed.nanny").setLevel(logging.ERROR)
+    level = _dask_logger.level
+    try:
+        with (
+            dask.config.set(settings),
+            LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                processes=True,
+                dashboard_address=":0",
+                # Dask would count the memory of training as its own data, and pause or kill
+                # workers.
+                memory_limit=None,
+                **options,
+            ) as cluster,
+        ):
+            try:
+                yield cluster
+            finally:
+                # Hide what Dask says of slow workers, which it kills: a warning, and sometimes an
+                # error with a traceback about the end of their connections.
+                _dask_logger.setLevel(logging.CRITICAL)
+    finally:
+        _dask_logger.setLevel(level)
