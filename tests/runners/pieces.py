@@ -69,7 +69,7 @@ def train_elsewhere(value: int) -> list[str]:
     if trains.exists():
         return [trains.read_text(), get_worker().name]
     with stopping_on_request() as request:
-        trains.write_text(get_worker().name)
+        trains.write_text(str(get_worker().name))
         Path("asleep").touch()
         while request.signal_number is None:
             time.sleep(0.01)

@@ -338,8 +338,8 @@ def test_a_scheduler_that_goes_away_ends_the_run_and_what_is_saved_stays(project
             process.kill_all()
 
 
-def test_ctrl_c_takes_the_workers_of_this_machine_along(project: Path):
-    driver = start(SLOW, **{ADDRESS: ""})
+def test_ctrl_c_stops_training_and_takes_the_workers_of_this_machine_along(project: Path):
+    driver = start(SLOW.replace("sleep", "train_elsewhere"), **{ADDRESS: ""})
     wait_for(project / "asleep")
     workers = psutil.Process(driver.pid).children(recursive=True)
     assert workers
@@ -347,5 +347,6 @@ def test_ctrl_c_takes_the_workers_of_this_machine_along(project: Path):
     assert driver.wait(60) != 0
     told = Path("log").read_text()
     assert told.count("Traceback") <= 1, told
+    assert "Stopped after step 5" in told
     _, alive = psutil.wait_procs(workers, timeout=10)
     assert not alive

@@ -2,8 +2,10 @@
 
 import logging
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from typing import Any
 
 import dask
@@ -109,7 +111,7 @@ def _local_cluster(workers: int, gpus: bool) -> Iterator[LocalCluster]:
     try:
         with (
             dask.config.set(settings),
-            LocalCluster(
+            _started_without_ctrl_c(
                 n_workers=workers,
                 threads_per_worker=1,
                 processes=True,
@@ -128,3 +130,20 @@ def _local_cluster(workers: int, gpus: bool) -> Iterator[LocalCluster]:
                 _dask_logger.setLevel(logging.CRITICAL)
     finally:
         _dask_logger.setLevel(level)
+
+
+def _started_without_ctrl_c(**options: Any) -> LocalCluster:
+    """Return a new cluster whose processes ignore Ctrl-C.
+
+    A terminal sends it to them, too, but they are to save a snapshot when the command closes them.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        return LocalCluster(**options)
+    # It would unblock the signal when Dask starts it.
+    resource_tracker.ensure_running()
+    # Inherited by Dask's thread, and by the processes that this thread starts.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return LocalCluster(**options)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
