@@ -119,7 +119,7 @@ def fork_workers_of_dask() -> dict[str, str]:
 
 
 def _fork_a_server() -> None:
-    """Fork a fork server: the one of Python would import all packages again."""
+    """Start a fork server that has all packages; the one that Python starts imports them again."""
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(multiprocessing.connection.arbitrary_address("AF_UNIX"))
     listener.listen()

@@ -36,7 +36,7 @@ _condition: ContextVar[Callable[[], bool] | None] = ContextVar("condition", defa
 
 @contextmanager
 def stopping_when(condition: Callable[[], bool]) -> Iterator[None]:
-    """Treat a true condition as SIGTERM; for threads, as only the main one receives signals.
+    """Stop training as SIGTERM does when a condition is true; threads receive no signals.
 
     Args:
         condition: is called after each training step.
@@ -49,16 +49,16 @@ def stopping_when(condition: Callable[[], bool]) -> Iterator[None]:
 
 
 class StopRequest:
-    """A record of the first signal that arrived."""
+    """Says whether training is to stop, and because of which signal."""
 
     def __init__(self) -> None:
-        """Set up without a signal."""
+        """Set up; at first no signal has arrived."""
         self._number: int | None = None
         self._condition = _condition.get()
 
     @property
     def signal_number(self) -> int | None:
-        """Return the first signal that arrived, SIGTERM if `stopping_when` says so, or None."""
+        """Return the signal that stops training, or None; see `stopping_when` for SIGTERM."""
         if self._number is None and self._condition is not None and self._condition():
             self._number = signal.SIGTERM
         return self._number

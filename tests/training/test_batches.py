@@ -77,7 +77,7 @@ def copied(data):
 
 
 def readers():
-    return [each for each in threading.enumerate() if each.name.startswith("gather")]
+    return {each for each in threading.enumerate() if each.name.startswith("gather")}
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def test_images_in_memory_need_no_thread(crop):
     before = readers()
     stream = BatchStream(tiny_data(), seeds=[0], sampling=Sampling(16), transform=crop)
     stream.next()
-    assert not {*readers()} - {*before}
+    assert not readers() - before
 
 
 def test_what_fails_in_the_thread_surfaces_in_its_turn(crop):
@@ -142,11 +142,11 @@ def test_the_thread_ends_with_training():
     recipe = tiny_recipe("vanilla", steps=4, eval_every=2)
     expected = train(tiny_method(recipe, [0]), recipe, tiny_data())
     # A training of another test may have ended with an error that is still kept.
-    before = set(readers())
+    before = readers()
     run = train(tiny_method(recipe, [0]), recipe, on_disk(tiny_data()))
     ended = time.monotonic() + 10
-    while set(readers()) - before and time.monotonic() < ended:
+    while readers() - before and time.monotonic() < ended:
         time.sleep(0.01)
-    assert not set(readers()) - before
+    assert not readers() - before
     columns = [name for name in expected.history if name != "images_per_second"]
     pd.testing.assert_frame_equal(run.history[columns], expected.history[columns])

@@ -133,13 +133,14 @@ def _local_cluster(workers: int, gpus: bool) -> Iterator[LocalCluster]:
 
 
 def _started_without_ctrl_c(**options: Any) -> LocalCluster:
-    """Return a new cluster whose processes ignore Ctrl-C.
+    """Start a cluster on this machine whose worker processes ignore Ctrl-C.
 
-    A terminal sends it to them, too, but they are to save a snapshot when the command closes them.
+    A terminal sends Ctrl-C to the workers as well as to the command. They must survive it, so that
+    they can save a snapshot when the command closes them.
     """
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         return LocalCluster(**options)
-    # It would unblock the signal when Dask starts it.
+    # Python unblocks the signal when it starts this process, so start it before.
     resource_tracker.ensure_running()
     # Inherited by Dask's thread, and by the processes that this thread starts.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

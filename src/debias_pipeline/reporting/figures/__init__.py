@@ -1,1 +1,1 @@
-"""Figures, interactive charts and images, as text that is written into pages."""
+"""Figures, interactive charts and images of reports, as text for HTML pages."""

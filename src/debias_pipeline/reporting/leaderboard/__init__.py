@@ -1,1 +1,1 @@
-"""The leaderboard, which ranks the trials of a grid and of references: its page and files."""
+"""The leaderboard, a table that ranks methods by accuracy: its rows, its page and its files."""

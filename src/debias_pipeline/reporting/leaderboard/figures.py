@@ -1,4 +1,4 @@
-"""The figures of a leaderboard, as SVG text."""
+"""Draw the figures of a leaderboard as SVG text."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
@@ -25,7 +25,7 @@ _DODGE: Final = 0.36  # width of the marks of all methods; the next percent is a
 
 
 def draw_leaderboard_figures(leaderboard: Leaderboard) -> dict[str, str]:
-    """Draw the headline metric of each data set against the percent of conflicting images.
+    """Draw accuracy against the percent of bias-conflicting images, one figure per data set.
 
     Returns:
         SVG text by data set: a panel for each selection rule with mean and standard deviation by

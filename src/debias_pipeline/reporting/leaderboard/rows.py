@@ -199,7 +199,7 @@ def rows_by_dataset(leaderboard: Leaderboard) -> dict[str, list[LeaderboardRow]]
 
 
 def drawn_rows(leaderboard: Leaderboard) -> dict[str, list[LeaderboardRow]]:
-    """Return the rows of each data set that has a value, for figures and charts."""
+    """Return rows by data set, without the data sets that have no accuracy to draw."""
     return {
         name: rows
         for name, rows in rows_by_dataset(leaderboard).items()

@@ -47,7 +47,7 @@ def _group_texts(images: int, mean: float, std: float) -> list[Any]:
 
 
 def _with_keys(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows with the column `key`: for all seeds and, if there are several, for each."""
+    """Add the column `key`, and repeat each row for its own seed if there are several seeds."""
     rule = table["checkpoint"].astype("str")
     keyed = table.assign(key=rule + f"/{MEAN}")
     if table["seed"].nunique() < 2:
