@@ -84,7 +84,7 @@ def test_estimates_are_not_biased_by_the_choice_of_images():
     random = np.random.default_rng(1)
     found = {"aligned": [], "conflicting": []}
     unweighted = []
-    for _ in range(300):
+    for _ in range(100):
         shuffled = suspects.iloc[random.permutation(len(suspects))]
         labels = true_labels(shuffled)
         estimates = estimate(shuffled, labels)
