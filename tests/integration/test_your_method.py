@@ -1,5 +1,6 @@
-"""The example of docs/your_method.md, followed literally: files, tests, and its place."""
+"""The examples of docs/your_method.md and docs/your_data_set.md, followed literally."""
 
+import json
 import os
 import re
 import shutil
@@ -11,13 +12,14 @@ import pytest
 from throwaway_project import CHECKOUT, Project, make_project
 
 GUIDE = (CHECKOUT / "docs/your_method.md").read_text(encoding="utf-8")
+DATA_GUIDE = (CHECKOUT / "docs/your_data_set.md").read_text(encoding="utf-8")
 # The tests that are named there, and what they need.
 TESTS = ("tests/training", "tests/recipe_fields.py")
 
 
 @pytest.fixture(scope="module")
 def followed(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A copy of the project, code and tests included, with the example's two steps taken."""
+    """A copy of the project, code and tests included, with the steps of both examples taken."""
     project = make_project(tmp_path_factory.mktemp("contributing") / "project")
     without = shutil.ignore_patterns("__pycache__", "*.egg-info")
     for name in ("src", *TESTS):
@@ -26,20 +28,33 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> Project:
             shutil.copytree(source, target, ignore=without, dirs_exist_ok=True)
         else:
             shutil.copy(source, target)
-    take_steps(project.path)
+    add_method(project.path)
+    add_data_set(project.path)
     return project
 
 
-def take_steps(folder: Path) -> None:
+def add_method(folder: Path) -> None:
     (method_file,) = re.findall(r"Write `(src/debias_pipeline/methods/\w+\.py)`:$", GUIDE, re.M)
     (recipe_file,) = re.findall(r"Write `(conf/base/parameters_recipes/\w+\.yml)`:$", GUIDE, re.M)
     for file, language in ((method_file, "python"), (recipe_file, "yaml")):
         assert not (folder / file).exists()
-        (folder / file).write_text(block(language), encoding="utf-8")
+        (folder / file).write_text(block(GUIDE, language), encoding="utf-8")
 
 
-def block(language: str) -> str:
-    (text,) = re.findall(rf"^```{language}\n(.*?)^```$", GUIDE, re.M | re.S)
+def add_data_set(folder: Path) -> None:
+    (file,) = re.findall(
+        r"^1\. `(src/debias_pipeline/biased_data/sets/\w+\.py)`:$", DATA_GUIDE, re.M
+    )
+    assert not (folder / file).exists()
+    (folder / file).write_text(block(DATA_GUIDE, "python"), encoding="utf-8")
+    (place,) = re.findall(r"^2\. `(conf/\S+\.yml)`, below `(\w+:)`:$", DATA_GUIDE, re.M)
+    recipes, above = folder / place[0], f"\n{place[1]}\n"
+    before, after = recipes.read_text(encoding="utf-8").split(above)
+    recipes.write_text(before + above + block(DATA_GUIDE, "yaml") + after, encoding="utf-8")
+
+
+def block(guide: str, language: str) -> str:
+    (text,) = re.findall(rf"^```{language}\n(.*?)^```$", guide, re.M | re.S)
     return str(text)
 
 
@@ -93,8 +108,20 @@ def test_one_command_trains_it_and_prints_its_place_among_references(
     assert '"power": 0.5' in record.read_text()
 
 
+def test_a_method_is_trained_on_a_new_data_set(followed: Project, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PYTHONPATH", str(followed.path / "src"))
+    typed = r"^kedro run (--pipeline=\w+) --params (\S+)$"
+    ((pipeline, params),) = re.findall(typed, block(DATA_GUIDE, "sh"), re.M)
+    outcome = followed.kedro(pipeline, **dict(each.split("=") for each in params.split(",")))
+    assert outcome.exit_code == 0, outcome.stdout + outcome.stderr
+    path = followed.file("08_reporting/squares/**/metrics.json/**/metrics.json")
+    metrics = json.loads(path.read_text(encoding="utf-8"))
+    assert (metrics["dataset"], metrics["bias_name"]) == ("squares", "position")
+    assert metrics["checkpoints"]["last"]["aligned_accuracy"]["mean"] > 0.9
+
+
 def test_it_is_written_as_all_code_here_is(followed: Project):
-    files = ["src/debias_pipeline/methods"]
+    files = ["src/debias_pipeline/methods", "src/debias_pipeline/biased_data/sets"]
     for check in (["check"], ["format", "--check"]):
         outcome = python(followed, "-m", "ruff", *check, *files)
         assert outcome.returncode == 0, outcome.stdout
