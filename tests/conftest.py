@@ -42,7 +42,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Do not look for garbage among imported packages again and again; it takes a tenth."""
+    """Exclude what was imported from garbage collection, which would visit it again and again."""
     gc.freeze()
 
 

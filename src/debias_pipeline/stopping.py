@@ -36,7 +36,9 @@ _condition: ContextVar[Callable[[], bool] | None] = ContextVar("condition", defa
 
 @contextmanager
 def stopping_when(condition: Callable[[], bool]) -> Iterator[None]:
-    """Stop training as SIGTERM does when a condition is true; threads receive no signals.
+    """Within the block, stop training when a condition is true, as SIGTERM would.
+
+    It is for training in a thread, which receives no signals.
 
     Args:
         condition: is called after each training step.
@@ -49,16 +51,19 @@ def stopping_when(condition: Callable[[], bool]) -> Iterator[None]:
 
 
 class StopRequest:
-    """Says whether training is to stop, and because of which signal."""
+    """A request to stop training, and the signal that made it."""
 
     def __init__(self) -> None:
-        """Set up; at first no signal has arrived."""
+        """Start without a request."""
         self._number: int | None = None
         self._condition = _condition.get()
 
     @property
     def signal_number(self) -> int | None:
-        """Return the signal that stops training, or None; see `stopping_when` for SIGTERM."""
+        """Return the number of the signal, or None if training is to go on.
+
+        It is SIGTERM if the condition of `stopping_when` is true.
+        """
         if self._number is None and self._condition is not None and self._condition():
             self._number = signal.SIGTERM
         return self._number

@@ -114,7 +114,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def verdict_in_words(best: str, is_best: bool, against: Sequence[Comparison]) -> str:
-    """Say in one sentence whether the best method is significantly better than the others.
+    """Return a sentence that says whether the best method is significantly better than the others.
 
     Args:
         best: the method of the highest mean.
@@ -146,7 +146,11 @@ def _comparison_in_words(comparison: Comparison) -> str:
 
 
 def p_value_text(p_value: float) -> str:
-    """Return text such as "= 0.031" or "< 0.001", which is on the same side of ALPHA."""
+    """Return text such as "= 0.031" or "< 0.001".
+
+    It has more digits where rounding would turn a value below ALPHA into one that is not, or the
+    reverse.
+    """
     if p_value < 0.001:
         return "< 0.001"
     text = f"{p_value:.3f}"

@@ -100,7 +100,7 @@ def run_task(pickled: bytes, origin: Origin) -> GroupResult:
         try:
             _run(pickled, origin)
         except Stopped as stopped:
-            logger.info("%s (Dask closes this worker.)", stopped)
+            logger.info("%s (Dask is closing this worker.)", stopped)
             raise Reschedule from stopped
         except Exception as error:
             return GroupResult(address, _pickled_error(error))

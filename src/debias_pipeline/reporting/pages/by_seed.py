@@ -47,7 +47,10 @@ def _group_texts(images: int, mean: float, std: float) -> list[Any]:
 
 
 def _with_keys(table: pd.DataFrame) -> pd.DataFrame:
-    """Add the column `key`, and repeat each row for its own seed if there are several seeds."""
+    """Add the column `key`, which says for which rule and which seeds a page shows a row.
+
+    With several seeds each row occurs twice: with the key of all seeds and with that of its own.
+    """
     rule = table["checkpoint"].astype("str")
     keyed = table.assign(key=rule + f"/{MEAN}")
     if table["seed"].nunique() < 2:
