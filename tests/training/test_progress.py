@@ -32,7 +32,7 @@ def lines_of(
 
 def test_slow_steps_are_shown_before_the_first_evaluation(caplog: pytest.LogCaptureFixture) -> None:
     first, *others = lines_of(caplog, 90, 1.5, 90)
-    assert first == "disent: step 4 of 90, 0.67 steps/s, 02:09 left"
+    assert first == "disent: step 5 of 90, 0.67 steps/s, 02:07 left"
     assert others[-1].endswith("valid 50.0%, test 25.0%")
     assert len(others) == 5
 
@@ -42,3 +42,21 @@ def test_fast_steps_do_not_flood_a_file(caplog: pytest.LogCaptureFixture, eval_e
     lines = lines_of(caplog, 4000, 1 / 40, eval_every)
     assert len(lines) <= 11
     assert lines[-1].startswith("disent: step 4000 of 4000, 40 steps/s, 00:00 left")
+
+
+def test_the_rate_does_not_count_the_first_step(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    clock = Clock()
+    progress = Progress("rwg", 50000, clock)
+    progress.on_resume(39500, [])
+    clock.seconds += 10.5
+    progress.on_step()
+    for _ in range(200):
+        clock.seconds += 1 / 32
+        progress.on_step()
+    (record,) = caplog.records
+    assert record.getMessage() == "rwg: step 39661 of 50000, 32 steps/s, 05:23 left"
+
+
+def test_a_single_step_has_no_rate(caplog: pytest.LogCaptureFixture) -> None:
+    assert lines_of(caplog, 1, 1.5, 1) == ["disent: step 1 of 1, valid 50.0%, test 25.0%"]

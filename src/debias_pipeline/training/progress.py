@@ -39,7 +39,8 @@ def training_name(default: str) -> str:
 class Progress:
     """Show progress: a bar on a terminal, otherwise log lines.
 
-    Lines are logged at evaluations, and at steps if the last line is too old.
+    Lines are logged at evaluations, and at steps if the last line is too old. The rate does not
+    count the first step, which compiles functions and can take as long as hundreds of others.
     """
 
     def __init__(self, name: str, steps: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -50,7 +51,7 @@ class Progress:
             steps: number of steps of the run.
             clock: returns seconds.
         """
-        self._name, self._steps, self._step, self._resumed_at = name, steps, 0, 0
+        self._name, self._steps, self._step = name, steps, 0
         self._bar = tqdm(
             total=steps,
             desc=name,
@@ -60,12 +61,13 @@ class Progress:
             smoothing=0.05,
         )
         self._clock = clock
+        self._first_step: int | None = None
         self._started = self._last_line = clock()
 
     def on_resume(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
         """Start at the step of the snapshot."""
         del rows
-        self._step = self._resumed_at = step
+        self._step = step
         self._bar.update(step)
         self._bar.unpause()
 
@@ -73,6 +75,10 @@ class Progress:
         """Move the bar by one step, or log a line if the last one is too old."""
         self._step += 1
         self._bar.update()
+        if self._first_step is None:
+            self._first_step = self._step
+            self._started = self._last_line = self._clock()
+            return
         is_first = self._last_line == self._started
         longest = SECONDS_TO_FIRST_LINE if is_first else SECONDS_WITHOUT_LINE
         if self._bar.disable and self._clock() - self._last_line >= longest:
@@ -93,12 +99,14 @@ class Progress:
 
     def _log(self, accuracy: str) -> None:
         self._last_line = self._clock()
-        rate = (self._step - self._resumed_at) / (self._last_line - self._started)
-        logger.info(
-            "%s: step %d of %d, %s steps/s, %s left%s",
-            self._name, self._step, self._steps, f"{rate:.2g}" if rate < 10 else f"{rate:.0f}",
-            tqdm.format_interval((self._steps - self._step) / rate), accuracy,
-        )  # fmt: skip
+        seconds = self._last_line - self._started
+        speed = ""
+        if self._first_step is not None and self._step > self._first_step and seconds > 0:
+            rate = (self._step - self._first_step) / seconds
+            left = tqdm.format_interval((self._steps - self._step) / rate)
+            speed = f", {rate:.2g} steps/s" if rate < 10 else f", {rate:.0f} steps/s"
+            speed += f", {left} left"
+        logger.info("%s: step %d of %d%s%s", self._name, self._step, self._steps, speed, accuracy)
 
     def close(self) -> None:
         """Stop updating the bar."""
