@@ -157,14 +157,14 @@ def test_what_can_not_be_shown_says_why(tmp_path, name, reason):
     assert reason in complaint(tmp_path / name)
 
 
-def test_too_many_pixels_are_refused_by_the_header_without_a_warning(tmp_path, recwarn):
+@pytest.mark.filterwarnings("error::PIL.Image.DecompressionBombWarning")
+def test_too_many_pixels_are_refused_by_the_header_without_a_warning(tmp_path):
     path = tmp_path / "a.gif"
     for side in (10_000, 30_000):
         path.write_bytes(GIF_OF_100_MEGAPIXELS.replace(b"\x10\x27", side.to_bytes(2, "little")))
         bad: dict[int, str] = {}
         assert image_sizes([path], bad) == [None]
         assert bad == {0: "has more than 80 megapixels; make it smaller"}
-    assert len(recwarn) == 0
 
 
 def test_order_and_content_are_the_same_in_memory_and_in_a_file(tmp_path, monkeypatch):
