@@ -56,7 +56,7 @@ def test_text_arrives_as_it_was_typed(text):
     assert values == {"raw_dir": text, "seed": 3, "table": "2024"}
 
 
-@pytest.mark.parametrize("text", ["0123", "yes", "2024-01-01", "my photos", "a'b", '"a"', "~/x"])
+@pytest.mark.parametrize("text", [*TEXTS.split(), "my photos", "a'b", '"a"', "~/x", "[x", "${x}"])
 def test_text_in_a_command_of_a_report_arrives_unchanged(text):
     *_, params = shlex.split(command("ingestion", {"raw_dir": text, "recipe.steps": 5}))
     assert typed(params) == {"raw_dir": text, "recipe": {"steps": 5}}

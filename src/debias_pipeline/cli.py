@@ -71,7 +71,7 @@ def _run_known_pipelines(*args: Any, pipeline: str, dry_run: bool, **kwargs: Any
         _check_pipelines(names)
         raise
     except Stopped as stopped:
-        if kwargs["only_missing_outputs"]:
+        if kwargs["only_missing_outputs"] or "--only-missing-outputs" in str(stopped):
             raise
         hint = "Add --only-missing-outputs to skip what is done."
         raise Stopped(stopped.signal_number, f"{stopped} {hint}") from stopped

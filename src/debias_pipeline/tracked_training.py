@@ -16,7 +16,7 @@ import torch
 
 from debias_pipeline import __version__
 from debias_pipeline.images import ImageData
-from debias_pipeline.methods import Method, Task, get_method
+from debias_pipeline.methods import Method, make_method
 from debias_pipeline.names import SPLITS
 from debias_pipeline.networks import weights_hash
 from debias_pipeline.records import DataCard, TrainingRecord
@@ -102,21 +102,14 @@ def run_training(
     started = time.perf_counter()
     recipe, precision = settings.recipe, settings.precision
     data = ImageData.from_catalog(images, manifest, choose_device(settings.device), splits)
-    method_type = get_method(recipe["method"])
-    typed_recipe = method_type.recipe_type.model_validate(recipe)
-    height, width, channels = data_card["image_shape"]
-    task = Task(
-        image_shape=typed_recipe.network_input((height, width, channels)),
-        classes=len(data_card["label_names"]),
-        seeds=settings.seeds,
-    )
-    method = method_type(typed_recipe, task).to(data.device)
+    classes = len(data_card["label_names"])
+    method = make_method(recipe, data_card["image_shape"], classes, settings.seeds).to(data.device)
     if held_out is not None:
         leave_out(method, held_out)
     training_threads = TrainingThreads(settings.threads, data.device)
     fingerprint = {
         "recipe": recipe,
-        "seeds": list(task.seeds),
+        "seeds": list(settings.seeds),
         "device": str(data.device),
         "precision": precision,
         "threads": training_threads.most,
@@ -125,7 +118,7 @@ def run_training(
         # Data made by an earlier version has no hash.
         "data": data_card.get("content_hash") or data_card,
     }
-    hash_of_weights = weights_hash(typed_recipe.weights)
+    hash_of_weights = weights_hash(method.recipe.weights)
     if hash_of_weights is not None:
         fingerprint["weights_hash"] = hash_of_weights
     if held_out is not None:
@@ -138,7 +131,7 @@ def run_training(
             run_snapshots.remove()
         run = train(
             method,
-            typed_recipe,
+            method.recipe,
             data,
             headline=data_card["headline"],
             precision=precision,
@@ -148,10 +141,10 @@ def run_training(
         )
     progress.close()
     logger.info("%s: threads=%s used %s", name, settings.threads, training_threads.summary())
-    checkpoint = Checkpoint.of_run(run.checkpoints, recipe, task, _origin(data_card))
+    checkpoint = Checkpoint.of_run(run.checkpoints, recipe, method.task, _origin(data_card))
     record: TrainingRecord = {
         "recipe": recipe,
-        "seeds": list(task.seeds),
+        "seeds": list(settings.seeds),
         "device": str(data.device),
         "precision": precision,
         "threads": training_threads.most,

@@ -1,9 +1,9 @@
 """Validate what users wrote by a pydantic model; problems become one line."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from debias_pipeline.errors import UserError
 from debias_pipeline.registry import unknown
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 Model = TypeVar("Model", bound=BaseModel)
+Item = TypeVar("Item")
 
 
 def validated(
@@ -47,7 +48,7 @@ def validated(
         raise UserError(f"{problems}{place}") from error
 
 
-def split_at_plus(value: object) -> object:
+def _split_at_plus(value: object) -> object:
     """Return a typed list: Kedro splits --params at commas, so items are joined by a plus.
 
     Items of lists are kept once; another value becomes a list of one item.
@@ -56,6 +57,9 @@ def split_at_plus(value: object) -> object:
     if not isinstance(items, list):
         return [items]
     return [*dict.fromkeys(each.strip() if isinstance(each, str) else each for each in items)]
+
+
+TypedList = Annotated[list[Item], BeforeValidator(_split_at_plus), Field(min_length=1)]
 
 
 def _in_words(problem: "ErrorDetails", prefix: str) -> str:

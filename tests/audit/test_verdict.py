@@ -67,7 +67,26 @@ def test_images_that_the_bias_branch_learns_when_trained_on_them_are_none():
 
 
 def test_a_few_images_are_no_evidence():
-    assert decide(predictions(ALIGNED, (4, True, False, False)))["finding"] == "no sign"
+    assert decide(predictions(ALIGNED, (3, True, False, False)))["finding"] == "no sign"
+    # P(X >= 4), X of 4 with probability 1 / 4, is 0.004.
+    assert decide(predictions(ALIGNED, (4, True, False, False)))["finding"] == "unclear"
+    # The debiased branch learned the opposite.
+    opposite = predictions((220, False, True, True), (4, True, False, False))
+    assert decide(opposite)["finding"] == "unclear"
+
+
+def test_a_rare_label_that_is_never_predicted_cannot_tell():
+    table = predictions((60, True, True, True), (1, False, False, False))
+    table.loc[table["image_id"] == 60, "label"] = 2
+    assert decide(table)["finding"] == "unclear"
+
+
+@pytest.mark.parametrize(("images", "finding"), [(21, "unclear"), (22, "no sign")])
+def test_too_few_images_cannot_tell(images, finding):
+    # With five against it, 16 of 21 are not above chance at level 0.01, but 17 of 22 are.
+    verdict = decide(predictions((images, True, True, True)))
+    assert verdict["finding"] == finding
+    assert any("too few" in line for line in verdict["evidence"]) == (finding == "unclear")
 
 
 def test_a_label_that_the_bias_branch_has_not_learned_cannot_tell():
@@ -105,6 +124,20 @@ def test_a_debiased_branch_that_learned_the_opposite_is_a_shortcut_or_wrong_labe
 def test_networks_that_learned_nothing_cannot_tell():
     verdict = decide(predictions((50, True, True, True), (50, True, False, False)))
     assert verdict["finding"] == "unclear"
+
+
+def test_a_bias_branch_that_learned_nothing_does_not_tell_what_is_easy_to_learn():
+    always_wrong = decide(predictions((200, True, False, False)))
+    assert always_wrong["finding"] == "unclear"
+    assert "easy" not in always_wrong["sentence"]
+    # It always names the first of two labels, of which there are 120 and 80.
+    one_label = predictions((120, True, True, True), (80, True, False, False))
+    for column in ("label", "prediction"):
+        one_label[column] = (one_label["image_id"] >= 120).astype(int)
+    one_label["bias_prediction"] = 0
+    verdict = decide(one_label)
+    assert verdict["finding"] == "unclear"
+    assert "easy" not in verdict["sentence"]
 
 
 def test_bias_labels_alone_can_show_it():

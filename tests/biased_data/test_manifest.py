@@ -194,6 +194,12 @@ def test_a_test_split_is_unbiased_where_label_and_bias_are_independent(case):
         assert 0.1 < found["association"] <= 1
 
 
+@pytest.mark.parametrize(("labels", "images_of_each"), [(2, 10), (2, 50), (10, 6)])
+def test_the_association_is_one_where_the_label_determines_the_bias(labels, images_of_each):
+    counts = np.eye(labels, dtype=int) * images_of_each
+    assert check_test_split(split_of(counts))["association"] == pytest.approx(1)
+
+
 def test_one_missing_bias_label_leaves_the_test_split_unchecked():
     manifest = split_of(EVEN)
     manifest.loc[0, "bias"] = -1

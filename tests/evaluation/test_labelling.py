@@ -125,6 +125,15 @@ def nine_images():
     )
 
 
+def test_images_of_to_label_are_counted_whatever_protects_their_names():
+    rows = nine_images().replace({"a": "=a", "b": "-1/b"})
+    to_label = images_to_label(rows)
+    labels = pd.DataFrame({"file": to_label["file"], "bias": "conflicting"})
+    labels["file"] = labels["file"].replace({"=a": "'=a", "-1/b": "'-1/b"})
+    found = estimate(rows, labels)
+    assert found["drawn"] == found["labelled"] == len(labels)
+
+
 def labelled(**values):
     return pd.DataFrame({"file": list(values), "bias": list(values.values())})
 

@@ -6,7 +6,7 @@ from kedro.runner import SequentialRunner
 
 from debias_pipeline.errors import Unreadable, UserError
 from debias_pipeline.grid import trials_of
-from debias_pipeline.grid.leaderboard import create_leaderboard
+from debias_pipeline.grid.leaderboard import _with_used_threads, create_leaderboard
 from debias_pipeline.published import PublishedAccuracy
 from debias_pipeline.selection_rules import SELECTION_RULES
 
@@ -133,6 +133,16 @@ def test_a_result_that_cannot_be_read_is_one_line_that_names_it() -> None:
                 "disent": (None, None),
             }
         )
+
+
+def test_the_command_that_repeats_the_grid_has_the_threads_of_its_trials() -> None:
+    def typed_threads(*rows: dict[str, Any]) -> Any:
+        given = parameters(threads="auto")
+        return _with_used_threads(given, {"rows": rows})["benchmark"]["threads"]  # type: ignore[typeddict-item]
+
+    own, reference = {"threads": 2, "reference": ""}, {"threads": 1, "reference": "commit 1"}
+    assert typed_threads(own, reference) == 2
+    assert typed_threads(own, {**own, "threads": 1}) == "auto"
 
 
 def test_any_choice_of_trials_by_tag_ends_with_the_leaderboard() -> None:

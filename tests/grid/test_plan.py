@@ -36,7 +36,7 @@ def test_steps_of_earlier_stages_are_part_of_the_estimate():
 @pytest.mark.parametrize("method", method_names())
 def test_any_method_can_be_timed(method):
     speed = measure(recipe(method), SIZE, range(2), torch.device("cpu"), "fp32")
-    assert 0 < speed.step < 1 and 0 < speed.image < 0.1
+    assert speed.step > 0 and speed.image > 0
 
 
 def test_a_short_run_can_be_timed():

@@ -87,6 +87,18 @@ def test_references_fill_what_the_grid_did_not_run_and_add_other_methods() -> No
     assert (found["2pct", "lff"].outcome or {})["steps"] == 4000
 
 
+def test_a_reference_for_a_trial_has_the_changed_options_of_its_data() -> None:
+    published = [
+        {"accuracy": 0.3, "metric": "accuracy", "average_accuracy": None, "source": "a paper",
+         "selection": "best_on_test", "seeds": 3, "note": ""}
+    ]  # fmt: skip
+    options = {"colour_noise": 0.5}
+    changed = trial("lff", data_options=options, published_accuracy=published)
+    found = combined([MINE, (changed, None)], reference("lff", data_options=options))
+    (change,) = found["2pct", "lff"].recipe_changes
+    assert change.used == 0.5
+
+
 @pytest.mark.parametrize(
     ("changes", "data_seed", "shown"),
     [
@@ -111,6 +123,8 @@ def test_references_of_other_settings_are_not_shown(
     [
         ({"steps": 4000, "precision": "bf16"}, {"steps": 50}),
         ({"precision": "fp32", "seeds": [7]}, {"precision": "bf16"}),
+        ({"content_hash": "images"}, {"content_hash": "other", "date": "2026-12-01"}),
+        ({"steps": 50, "content_hash": "images"}, {"steps": 4000, "content_hash": "other"}),
         ({"seeds": [0, 1], "date": "2020-01-01"}, {"seeds": [7]}),
         ({"date": "2026-12-01"}, {"date": "2026-11-30"}),
     ],

@@ -18,6 +18,7 @@ from small_runs import BIAS_LOGITS, LABELS, LOGITS, aligned_data, double_run
 
 from debias_pipeline.methods import Batch, Task, get_method
 from debias_pipeline.randomness import generator
+from debias_pipeline.training.run import TrainingServices
 
 STAGES = [*(f"biased {number}" for number in range(1, 6)), "main"]
 
@@ -131,6 +132,21 @@ def test_every_network_of_the_ensemble_is_fresh_and_the_main_networks_wait_untra
     for stage in STAGES:
         for main in ("heads.weight", "encoder.first.weight"):
             assert torch.equal(states[stage][main], first[main])
+
+
+def test_a_confidence_that_bfloat16_does_not_have_is_reached_in_mixed_precision(monkeypatch):
+    method_type = get_method("lff_be")
+    method = method_type(recipe(ensemble_confidence=0.999), Task(SHAPE, 10, (0,)))
+    # The first label has a probability of 0.9996.
+    logits = 10 * torch.eye(10)[:1].expand(1, IMAGES, 10)
+    monkeypatch.setattr(method_type, "_voter_logits", lambda *_: logits.bfloat16())
+    data = aligned_data()
+    services = TrainingServices(method, data, "bf16")
+    stages = method.stages()
+    method.begin(stages[0], services)
+    method.end(stages[0], services)
+    expected = torch.from_numpy(data.splits["train"].labels == 0)
+    assert torch.equal(method._votes[0].bool(), expected)
 
 
 def test_votes_are_cast_on_augmented_images_that_differ_from_network_to_network(monkeypatch):

@@ -82,6 +82,11 @@ def test_partners_have_half_of_a_mix_or_more_and_give_the_label():
     assert not torch.equal(*torch.stack(coins).unbind(1))
 
 
+def test_a_batch_has_an_image_for_every_part():
+    with pytest.raises(ValueError, match="a batch of 8 images has no 9 parts"):
+        recipe("selecmix", batch_size=8, mini_batches=9)
+
+
 def test_weights_of_a_step_are_those_of_the_whole_batch_in_its_last_update_of_lff():
     random = np.random.default_rng(0)
     labels, images = labels_of(random), images_of(random)

@@ -20,6 +20,7 @@ from rich.console import Console
 from debias_pipeline.errors import UserError
 from debias_pipeline.names import METRICS
 from debias_pipeline.reporting import (
+    RecipeChange,
     TrialResult,
     draw_leaderboard_figures,
     leaderboard_charts,
@@ -211,6 +212,18 @@ def test_accuracies_based_on_few_images_are_marked_everywhere() -> None:
     console = Console(width=80, file=io.StringIO())
     console.print(terminal_leaderboard(board))
     assert "85.0 ± 5.0?" in console.file.getvalue()  # type: ignore[attr-defined]
+    of_selected = write_leaderboard_files(board)["leaderboard.tex"].split(r"\caption")[2]
+    assert r"85.0 $\pm$ 5.0?" in of_selected
+    assert "fewer than 30 conflicting" in of_selected
+
+
+def test_a_published_accuracy_of_another_recipe_is_shown_without_difference() -> None:
+    changed = RecipeChange("steps", 50000, 4000)
+    board = made(replace(done("disent", [0.8, 0.9, 0.85], 0.6522), recipe_changes=[changed]))
+    assert "| disent | none | 85.0 ± 5.0, median 85.0 (65.22) |" in write_leaderboard_markdown(
+        board
+    )
+    assert "steps 4000 instead of 50000" in write_leaderboard_files(board)["leaderboard.tex"]
 
 
 def test_page_says_what_was_tested_and_what_failed(page: str) -> None:

@@ -167,4 +167,13 @@ def test_the_precision_of_the_first_suspects_is_shown_with_counts(
     assert "5 images with a bias label among the first 20 suspects" in partly
     assert first_suspects_in_words(None) == ""
     rows = without_bias_labels.manifest
-    assert first_suspects(pd.DataFrame({"file": rows["source"]}), rows) is None
+    suspects = pd.DataFrame({"file": rows["source"], "split": rows["split"]})
+    assert first_suspects(suspects, rows) is None
+
+
+def test_an_image_of_two_splits_is_one_suspect_in_each(disent: Run) -> None:
+    rows = disent.manifest.head(20).copy()
+    copies = rows.assign(split="valid" if rows["split"].iloc[0] == "train" else "train")
+    suspects = pd.DataFrame({"file": rows["source"], "split": rows["split"]})
+    found = first_suspects(suspects, pd.concat([rows, copies]))
+    assert found is not None and found["known"] == 20

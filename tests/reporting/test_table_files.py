@@ -78,6 +78,18 @@ def test_text_from_data_is_escaped_in_every_format(disent: Run) -> None:
     assert escaped in files["groups.tex"]
 
 
+def test_names_that_begin_like_an_argument_or_a_formula_are_text(disent: Run) -> None:
+    names = ["[old]", "*new", "~~cat~~", "$x$"]
+    run = with_names(disent, [*names, *"456789"], [*"0123456789"])
+    _, files = files_of(run)
+    for line in files["groups.tex"].splitlines():
+        assert not line.lstrip().startswith(("[", "*"))
+    for name in ("{[}old{]}", "{*}new"):
+        assert f"\n{name} & " in files["groups.tex"]
+    for name in (r"\~\~cat\~\~", r"\$x\$"):
+        assert f"| {name} |" in files["groups.md"]
+
+
 def test_an_empty_value_is_empty_in_csv_and_a_dash_elsewhere(without_bias_labels: Run) -> None:
     _, files = files_of(without_bias_labels)
     table = pd.read_csv(io.StringIO(files["accuracy.csv"]))

@@ -133,7 +133,7 @@ def test_images_are_found_by_folder_table_pattern_and_name(tmp_path: Path) -> No
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     table = tmp_path / "list.csv"
-    table.write_text("path,note\nsub/a.png,x\nb.JPG,y\n")
+    table.write_text(" path ,note\nsub/a.png,x\nb.JPG,y\n")
     assert list_images(str(tmp_path))[1] == ["b.JPG", "sub/a.png", "sub/c.jfif"]
     assert list_images(str(table))[1] == ["sub/a.png", "b.JPG"]
     for pattern in ("sub/*.png", "sub/**/*.png"):
@@ -158,11 +158,13 @@ def test_images_without_the_suffix_of_one_are_named(tmp_path: Path, images: str)
         list_images(f"{tmp_path}/{images}")
 
 
-@pytest.mark.parametrize("images", ["nowhere", "*.bmp", "list.csv", "empty", "empty.csv"])
+@pytest.mark.parametrize("images", ["nowhere", "*.bmp", "list.csv", "empty", "empty.csv", "0.csv"])
 def test_images_that_cannot_be_found_are_named(tmp_path: Path, images: str) -> None:
     (tmp_path / "list.csv").write_text("path\n../outside.png\n")
     (tmp_path / "empty.csv").write_text("file\n")
+    (tmp_path / "0.csv").write_text("")
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError) as error:
         list_images(str(tmp_path / images))
     assert images in str(error.value)
+    assert "label" not in str(error.value)  # predictions need none

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, TypedDict
 from debias_pipeline.audit.cross_fitting import held_out_folds
 from debias_pipeline.errors import UserError
 from debias_pipeline.images import ImageData
-from debias_pipeline.methods import Recipe, Task, get_method
+from debias_pipeline.methods import make_method
 from debias_pipeline.training import SnapshotStore, leave_out, limited_threads, seconds_per_step
 
 logger = logging.getLogger(__name__)
@@ -39,8 +39,8 @@ class AuditPlan(TypedDict):
     """The catalog's `audit.plan`.
 
     `threads` is the faster of one thread and the number that was asked for. `seconds_per_step` was
-    measured, for all replicas together; `seconds` is the estimate of the training; `enough` is
-    false if the budget is too small for the fewest useful steps.
+    measured, for all replicas together; `seconds` is the estimate of the training; `needed` is
+    the budget in seconds for the fewest useful steps, and `enough` is false if it is too small.
     """
 
     recipe: dict[str, Any]
@@ -49,6 +49,7 @@ class AuditPlan(TypedDict):
     budget: float
     seconds_per_step: float
     seconds: float
+    needed: float
     enough: bool
 
 
@@ -117,6 +118,7 @@ def plan_audit(
                 "budget": budget,
                 "seconds_per_step": seconds,
                 "seconds": steps * seconds,
+                "needed": min(fewest, recipe["steps"]) * seconds / _SHARE_OF_TRAINING,
                 "enough": enough,
             }
         if possible < _FAST_ENOUGH_FOR_MORE * fewest:
@@ -188,13 +190,9 @@ def _measure(
 
     With `auto` that is one thread if it is faster than all, else `auto`.
     """
-    method_type = get_method(METHOD)
-    recipe: Recipe = method_type.recipe_type.model_validate(fields)
-    height, width = data.images.shape[1:3]
     held_out = held_out_folds(data.splits["train"].labels, FOLDS, seed)
     seeds = range(seed, seed + len(held_out))
-    task = Task(recipe.network_input((height, width, 3)), classes, seeds)
-    method = method_type(recipe, task).to(data.device)
+    method = make_method(fields, data.images.shape[1:], classes, seeds).to(data.device)
     leave_out(method, held_out)
     # On a busy machine several threads can be slower than one by far.
     counts: tuple[Any, ...] = (
@@ -203,13 +201,13 @@ def _measure(
     seconds = {}
     for count in counts:
         with limited_threads(count):
-            seconds[count] = seconds_per_step(method, recipe, data, precision)
+            seconds[count] = seconds_per_step(method, data, precision)
     faster = min(seconds, key=seconds.__getitem__)
     logger.info(
         "%s on images of %d × %d pixels: %.2f s per step of %d replicas",
-        recipe.network,
-        *task.image_shape[:2],
+        method.recipe.network,
+        *method.task.image_shape[:2],
         seconds[faster],
-        task.replicas,
+        method.task.replicas,
     )
     return seconds[faster], faster

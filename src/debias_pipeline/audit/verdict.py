@@ -27,7 +27,7 @@ Finding: TypeAlias = Literal["shortcut", "no sign", "unclear"]
 ALPHA: Final = 0.01
 # Between ALPHA and this level the finding is `unclear`.
 WEAK_ALPHA: Final = 0.1
-# With fewer images against the bias branch nothing can be said about them.
+# With fewer images against the bias branch there is no finding of a shortcut.
 FEWEST_IMAGES: Final = 5
 # The bias branch persistently contradicts an image if at most this share of the replicas that are
 # trained on it predict its label.
@@ -145,10 +145,13 @@ def decide(predictions: pd.DataFrame, *, enough_steps: bool = True) -> Verdict:
         aligned, against_bias = (count(bias_right[conflicting == each]) for each in (0, 1))
         verdict["bias_on_aligned"], verdict["bias_on_conflicting"] = aligned, against_bias
         verdict["labelled_p_value"] = _fisher_p_value(aligned, against_bias)
-    found = _finding(verdict)
-    verdict["finding"] = "unclear" if found == "no sign" and not enough_steps else found
+    verdict["finding"] = _finding(verdict)
+    if verdict["finding"] == "no sign" and not (enough_steps and _could_be_found(verdict)):
+        verdict["finding"] = "unclear"
     verdict["sentence"] = _sentence(verdict)
     verdict["evidence"] = _evidence(verdict)
+    if not _could_be_found(verdict):
+        verdict["evidence"].append("There are too few training images to find a shortcut.")
     if not enough_steps:
         verdict["evidence"].append("The budget was too small for enough training steps.")
     return verdict
@@ -224,14 +227,14 @@ def _finding(verdict: Verdict) -> Finding:
         is_large = aligned - conflicting >= _LARGE_DIFFERENCE
         if is_large and verdict["labelled_p_value"] < ALPHA:
             return "shortcut"
-    if against < FEWEST_IMAGES:
-        return "no sign"
     is_ignored = verdict["largest_share_of_label"] >= _IGNORED
     has_learned = verdict["inverted"] or _above_chance(
         verdict["debiased_branch"], verdict["chance"]
     )
     if is_ignored or not has_learned:
         return "unclear"
+    if against < FEWEST_IMAGES:
+        return "unclear" if verdict["p_value"] < ALPHA else "no sign"
     # If inverted, the bias branch is right on all others by definition.
     easy = verdict["bias_branch" if verdict["inverted"] else "bias_on_others"]
     if easy["right"] < _EASY * easy["images"]:
@@ -241,11 +244,24 @@ def _finding(verdict: Verdict) -> Finding:
     return "shortcut" if verdict["p_value"] < ALPHA else "unclear"
 
 
+def _could_be_found(verdict: Verdict) -> bool:
+    """Return whether a shortcut could be found in so many images, if the fewest go against it."""
+    images = verdict["bias_branch"]["images"]
+    right = count([True] * max(images - FEWEST_IMAGES, 0) + [False] * min(images, FEWEST_IMAGES))
+    return _above_chance(right, verdict["chance"])
+
+
 def _stands_out(verdict: Verdict) -> bool:
-    """Return whether the bias branch gets many images wrong but nearly all others right."""
+    """Return whether a bias branch that learned all labels gets many images wrong, few others."""
     against, on_others = verdict["against"], verdict["bias_on_others"]
+    has_learned = _above_chance(verdict["bias_branch"], verdict["chance"])
     is_easy = on_others["right"] >= _NEARLY_ALL * on_others["images"]
-    return is_easy and against["right"] >= max(FEWEST_IMAGES, _MANY * against["images"])
+    return (
+        has_learned
+        and verdict["largest_share_of_label"] < _IGNORED
+        and is_easy
+        and against["right"] >= max(FEWEST_IMAGES, _MANY * against["images"])
+    )
 
 
 def _above_chance(branch: Count, chance: float) -> bool:
@@ -284,11 +300,11 @@ def _evidence(verdict: Verdict) -> list[str]:
     ]
     against = verdict["against"]["right"]
     if against:
-        when = "that were held out" if verdict["inverted"] else "even when trained on them"
+        when = "when held out" if verdict["inverted"] else "even when trained on them"
         lines.append(
-            f"The bias branch contradicts {against:,} images {when}. Of "
-            f"these the debiased branch predicts {_of(verdict['debiased_on_against'])}, of the "
-            f"others {_of(verdict['debiased_on_others'])} (p = {verdict['p_value']:.2g})."
+            f"Images that the bias branch contradicts {when}: {against:,}. Of these the debiased "
+            f"branch predicts {_of(verdict['debiased_on_against'])}, of the others "
+            f"{_of(verdict['debiased_on_others'])} (p = {verdict['p_value']:.2g})."
         )
     else:
         lines.append("There is no image that the bias branch contradicts when trained on it.")

@@ -218,9 +218,9 @@ def check_test_split(manifest: "pd.DataFrame") -> LabelBiasAssociation:
     Returns:
         `association`: Cramér's V of label and bias in the test split, corrected for its size
         (Bergsma, "A bias-correction for Cramér's V and Tschuprow's T", 2013): 0 if they are
-        independent, 1 if one determines the other; null if a bias label is missing or the label
-        or the bias has only one value. `unbiased`: whether they are independent; null if unknown,
-        for example because the split has too few images.
+        independent, 1 if one determines the other; null if a bias label is missing, the label or
+        the bias has only one value, or no value has two images. `unbiased`: whether they are
+        independent; null if unknown, for example because the split has too few images.
     """
     import pandas as pd
 
@@ -229,10 +229,13 @@ def check_test_split(manifest: "pd.DataFrame") -> LabelBiasAssociation:
     if (test["bias"] == UNKNOWN_BIAS).any() or min(counts.shape) < 2:
         return {"unbiased": None, "association": None}
     images, dimensions = counts.sum(), min(counts.shape) - 1
+    corrected = min(size - 1 - (size - 1) ** 2 / (images - 1) for size in counts.shape)
+    if corrected <= 0:
+        return {"unbiased": None, "association": None}
     expected = np.outer(counts.sum(1), counts.sum(0)) / images
     chance = (counts.shape[0] - 1) * (counts.shape[1] - 1) / (images - 1)
     square = ((counts - expected) ** 2 / expected).sum() / images - chance
-    association = float(np.sqrt(max(0.0, square) / dimensions))
+    association = float(np.sqrt(max(0.0, square) / corrected))
     unbiased: bool | None = association <= _NEGLIGIBLE_ASSOCIATION
     if unbiased and chance / dimensions > _MAX_CHANCE_ASSOCIATION**2:
         unbiased = None

@@ -8,6 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from debias_pipeline.evaluation.predict import in_eval_mode
 from debias_pipeline.methods import Method
 from debias_pipeline.networks import ImageNetwork, image_networks, observed
 
@@ -55,12 +56,7 @@ def networks_of_predictions(method: Method) -> list[ImageNetwork]:
     used: dict[ImageNetwork, None] = {}
     height, width, channels = method.task.image_shape
     device = next(method.parameters()).device
-    modes = {module: module.training for module in method.modules()}
-    method.eval()
-    try:
-        with observed(image_networks(method), lambda network, _: used.setdefault(network)):
-            method.predict(torch.zeros(1, 1, channels, height, width, device=device))
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
+    note = observed(image_networks(method), lambda network, _: used.setdefault(network))
+    with in_eval_mode(method), note:
+        method.predict(torch.zeros(1, 1, channels, height, width, device=device))
     return [*used]

@@ -105,7 +105,7 @@ def estimate_groups(
     worst = _worst_group(labelled, right)
     return {
         "labelled": len(labelled),
-        "drawn": len(to_label.merge(labels, on="file")),
+        "drawn": int(labelled.index.isin(to_label["file"]).sum()),
         "represented": len(unseen),
         "aligned_accuracy": _accuracy(right, of_image, ~flags),
         "conflicting_accuracy": _accuracy(right, of_image, flags),

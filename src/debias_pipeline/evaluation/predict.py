@@ -1,7 +1,7 @@
 """Predict the labels of a split."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +32,18 @@ def images_in_parts(method: Method, data: ImageData, rows: torch.Tensor) -> Iter
         yield method.recipe.transform.for_evaluation(data.gather(part)).unsqueeze(0)
 
 
+@contextmanager
+def in_eval_mode(method: Method) -> Iterator[None]:
+    """Set all modules of a method to evaluation, and afterwards each to the mode it had."""
+    modes = {module: module.training for module in method.modules()}
+    method.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
 @dataclass(frozen=True)
 class Predictions:
     """Predicted labels of R replicas for n images.
@@ -58,10 +70,8 @@ def predict(method: Method, data: ImageData, split: str, precision: str) -> Pred
     Raises:
         UserError: if logits have a wrong shape.
     """
-    was_training = method.training
-    method.eval()
     labels, bias_branch = [], []
-    with mixed_precision(data.device, precision):
+    with in_eval_mode(method), mixed_precision(data.device, precision):
         for images in images_in_parts(method, data, data.splits[split].rows):
             logits, bias_logits = method.predict_branches(images)
             _check(method, logits, images.shape[1])
@@ -69,7 +79,6 @@ def predict(method: Method, data: ImageData, split: str, precision: str) -> Pred
             if bias_logits is not None:
                 _check(method, bias_logits, images.shape[1])
                 bias_branch.append(bias_logits.argmax(-1))
-    method.train(was_training)
     return Predictions(_joined(labels), _joined(bias_branch) if bias_branch else None)
 
 

@@ -71,9 +71,11 @@ def explain(
     """
     side = max(method.task.image_shape[:2])
     most_labels = _MOST_LABELS if side < _LARGE else _MOST_LABELS_OF_LARGE
-    files = images_to_explain(suspects, most_labels)["file"].tolist()
-    row_of = {source: row for row, source in enumerate(manifest["source"])}
-    pixels = data.gather(torch.tensor([row_of[file] for file in files]))
+    explained = images_to_explain(suspects, most_labels)
+    places = zip(manifest["split"], manifest["source"], strict=True)
+    row_of = {place: row for row, place in enumerate(places)}
+    wanted = zip(explained["split"], explained["file"], strict=True)
+    pixels = data.gather(torch.tensor([row_of[place] for place in wanted]))
     transform = method.recipe.transform
     inputs = transform.for_evaluation(pixels)
     shown = replace(transform, normalise="none").for_evaluation(pixels)
@@ -85,7 +87,7 @@ def explain(
             "maps": occlusion_maps(method, inputs).cpu(),
             "predictions": _branches(method, inputs).argmax(-1).cpu(),
         },
-        "metadata": {"files": files, "seed": int(method.task.seeds[0])},
+        "metadata": {"files": explained["file"].tolist(), "seed": int(method.task.seeds[0])},
     }
 
 

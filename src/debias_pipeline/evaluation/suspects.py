@@ -89,8 +89,9 @@ def first_suspects(suspects: pd.DataFrame, manifest: pd.DataFrame) -> FirstSuspe
         manifest: of the data set.
     """
     known = manifest[manifest["conflicting"].notna()]
-    files = suspects["file"].head(FIRST)
-    first = known[known["source"].isin(files)]
+    files = suspects[["split", "file"]].head(FIRST)
+    # An image can be in the training and in the validation split.
+    first = known.merge(files, left_on=["split", "source"], right_on=["split", "file"])
     if first.empty:
         return None
     return {

@@ -10,10 +10,11 @@ from debias_pipeline.grid.checks import (
 from debias_pipeline.grid.execution import ALL_DONE, LenientCatalog, explained, run_trial
 from debias_pipeline.grid.leaderboard import grid_command
 from debias_pipeline.grid.parameters import OVERRIDES, GridParameters, resolve_grid
-from debias_pipeline.grid.pipeline import GRID_TAG, create_pipelines
+from debias_pipeline.grid.pipeline import create_pipelines
 from debias_pipeline.grid.plan import plan, plan_table
 from debias_pipeline.grid.references import REFERENCES, file_name, make_reference
 from debias_pipeline.grid.trials import (
+    GRID_TAG,
     SETTING_ENTRIES,
     TRAINED_ENTRIES,
     TRIAL_ENTRIES,

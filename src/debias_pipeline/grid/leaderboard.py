@@ -1,6 +1,6 @@
 """The pipeline that compares the metrics and outcomes of all trials."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -16,21 +16,19 @@ from debias_pipeline.grid.references import (
     REFERENCES,
     network_of,
     read_references,
+    recipe_changes_of,
     with_references,
 )
-from debias_pipeline.grid.trials import Trial, trials_of
+from debias_pipeline.grid.trials import GRID_TAG, Trial, trials_of
 from debias_pipeline.methods import get_method
 from debias_pipeline.names import DONE
-from debias_pipeline.pipelines.reporting import data_changes
 from debias_pipeline.published import shown_accuracy
 from debias_pipeline.records import DataCard
 from debias_pipeline.reporting import (
     Leaderboard,
-    RecipeChange,
     TrialResult,
     command,
     draw_leaderboard_figures,
-    find_recipe_changes,
     leaderboard_charts,
     leaderboard_frame,
     make_leaderboard,
@@ -41,7 +39,7 @@ from debias_pipeline.reporting import (
 METRICS, OUTCOME, DATA_CARD = "metrics of ", "outcome of ", "data card of "
 
 
-def create_leaderboard(trials: Sequence[Trial], tags: Iterable[str] = ()) -> Pipeline:
+def create_leaderboard(trials: Sequence[Trial]) -> Pipeline:
     """Return the pipeline that makes the leaderboard.
 
     It has one node with the tags of all trials, so that every run makes the leaderboard of the
@@ -49,7 +47,6 @@ def create_leaderboard(trials: Sequence[Trial], tags: Iterable[str] = ()) -> Pip
 
     Args:
         trials: trials of the grid, see `trials_of`; if empty, the pipeline is empty.
-        tags: tags of the node, in addition to those of the trials.
     """
     if not trials:
         return Pipeline([])
@@ -70,7 +67,7 @@ def create_leaderboard(trials: Sequence[Trial], tags: Iterable[str] = ()) -> Pip
             "leaderboard_tables",
         ],
         name="rank",
-        tags={"leaderboard", "trial", ALL_DONE, *tags}.union(
+        tags={GRID_TAG, "leaderboard", "trial", ALL_DONE}.union(
             *((trial.dataset, trial.percent, trial.setting, trial.method) for trial in trials)
         ),
         node_type=_NodeWithCachedHash,
@@ -139,7 +136,7 @@ def rank(
                 name="" if has_percents else dataset.title("", Path(parameters["raw_dir"])),
                 # Cards of earlier versions, or damaged ones, are ignored.
                 data_card=cast(DataCard, card) if _is_complete(card) else None,
-                recipe_changes=_recipe_changes(trial),
+                recipe_changes=recipe_changes_of(trial, trial.recipe or {}),
                 bias_labels=get_method(trial.method).bias_labels,
                 network=network_of(trial.recipe or {}),
             )
@@ -179,21 +176,12 @@ def _is_outdated(outcome: Mapping[str, Any] | None, data_card: Any) -> bool:
     return bool(now) and outcome.get("content_hash") != now
 
 
-def _recipe_changes(trial: Trial) -> list[RecipeChange]:
-    recipe = trial.recipe or {}
-    # Options of the data matter to published accuracies only.
-    options = trial.data_options if trial.published_accuracy else {}
-    return [
-        *find_recipe_changes(recipe, {**recipe, **trial.replaced_defaults}),
-        *data_changes(trial.dataset, options),
-    ]
-
-
 def _with_used_threads(
     parameters: Mapping[str, Any], leaderboard: Leaderboard
 ) -> Mapping[str, Any]:
-    """Return parameters with the number of threads of all trials: `auto` depends on the machine."""
-    used = {row["threads"] for row in leaderboard["rows"] if row["threads"]}
+    """Return parameters with the threads that trials had: `auto` depends on the machine."""
+    rows = [row for row in leaderboard["rows"] if not row["reference"]]
+    used = {row["threads"] for row in rows if row["threads"]}
     if len(used) != 1:
         return parameters
     return {**parameters, "benchmark": {**parameters["benchmark"], "threads": used.pop()}}

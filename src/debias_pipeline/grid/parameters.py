@@ -3,17 +3,16 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
 from debias_pipeline.biased_data import get_dataset
 from debias_pipeline.biased_data.percent import parse_percent
 from debias_pipeline.errors import UserError
 from debias_pipeline.grid.trials import percents_of, setting_name
-from debias_pipeline.methods import method_names
+from debias_pipeline.methods import get_method, method_names
 from debias_pipeline.parameters import Threads, data_folders
 from debias_pipeline.recipes import check_overrides, resolve_method
-from debias_pipeline.registry import unknown
-from debias_pipeline.validation import split_at_plus, validated
+from debias_pipeline.validation import TypedList, validated
 
 # The prefix of the grid's keys in --params.
 _PREFIX: Final = "benchmark."
@@ -26,9 +25,9 @@ class GridParameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    datasets: list[str] = Field(min_length=1)
-    percents: list[Any] = Field(min_length=1)
-    methods: list[str] = Field(min_length=1)
+    datasets: TypedList[str]
+    percents: TypedList[Any]
+    methods: TypedList[str]
     seed: StrictInt = Field(default=0, ge=0, lt=2**32)
     seeds: StrictInt = Field(default=1, ge=1)
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -36,11 +35,6 @@ class GridParameters(BaseModel):
     overrides: dict[str, Any] = Field(default_factory=dict)
     data_options: dict[str, dict[str, Any]] = Field(default_factory=dict)
     mlflow_ui: str = Field(default="", pattern="^(https?://|$)")
-
-    @field_validator("datasets", "percents", "methods", mode="before")
-    @classmethod
-    def _split_at_plus(cls, value: object) -> object:
-        return split_at_plus(value)
 
 
 def resolve_grid(
@@ -61,11 +55,9 @@ def resolve_grid(
     Raises:
         UserError: if a value is invalid.
     """
-    known = [*GridParameters.model_fields]
-    grid = validated(GridParameters, block, known=known, what="key of benchmark", prefix=_PREFIX)
+    grid = validated(GridParameters, block, what="key of benchmark", prefix=_PREFIX)
     for method in grid.methods:
-        if method not in method_names():
-            raise UserError(unknown("method", method, method_names()))
+        get_method(method)
     for percent in grid.percents:
         parse_percent(percent)
     common, of_method = _split_overrides(grid.overrides, grid.methods)
@@ -116,11 +108,9 @@ def _split_overrides(
 
 
 def _data_options(dataset: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    options_type = get_dataset(dataset).options_type
     return validated(
-        options_type,
+        get_dataset(dataset).options_type,
         given,
-        known=[*options_type.model_fields],
         what=f"option of {dataset}",
         prefix=f"{_PREFIX}data_options.{dataset}.",
     ).model_dump()

@@ -8,13 +8,11 @@ from kedro.pipeline import Pipeline, pipeline
 from debias_pipeline.described import described_node
 from debias_pipeline.grid.execution import record_outcome
 from debias_pipeline.grid.leaderboard import create_leaderboard
-from debias_pipeline.grid.trials import Trial
+from debias_pipeline.grid.trials import GRID_TAG, Trial
 from debias_pipeline.pipelines.evaluation.pipeline import EVALUATION
 from debias_pipeline.pipelines.ingestion import create_pipeline as create_ingestion
 from debias_pipeline.pipelines.training.pipeline import TRAINING
 
-# The tag of every node of the pipelines `benchmark` and `leaderboard`.
-GRID_TAG: Final = "grid"
 # The entries of its setting that a trial reads.
 TRIAL_DATA: Final = ("images", "manifest", "data_card")
 
@@ -45,7 +43,7 @@ def create_pipelines(trials: Sequence[Trial]) -> dict[str, Pipeline]:
     settings: dict[str, list[Trial]] = {}
     for trial in trials:
         settings.setdefault(trial.setting, []).append(trial)
-    leaderboard = create_leaderboard(trials, tags=[GRID_TAG])
+    leaderboard = create_leaderboard(trials)
     # One `Pipeline` of all parts: adding them one by one takes quadratic time.
     parts = [*map(_data_pipeline, settings.values()), *map(_trial_pipeline, trials), leaderboard]
     return {"benchmark": Pipeline(parts), "leaderboard": leaderboard}

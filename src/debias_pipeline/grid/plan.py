@@ -12,7 +12,7 @@ from debias_pipeline.biased_data import SetSize, get_dataset
 from debias_pipeline.grid.catalog import Catalog, load_or_none
 from debias_pipeline.grid.timing import Speed, measure
 from debias_pipeline.grid.trials import TRIAL_ENTRIES, Trial
-from debias_pipeline.reporting import duration, plain_table
+from debias_pipeline.reporting import counted, duration, plain_table
 from debias_pipeline.training import choose_device, limited_threads
 
 
@@ -137,17 +137,17 @@ def plan_table(plan: Plan) -> Group:
 
 def _summary(plan: Plan) -> list[str]:
     left = [trial for trial in plan.trials if not trial.done]
-    trials = "1 trial" if len(plan.trials) == 1 else f"{len(plan.trials)} trials"
-    counted = f"{trials}: {len(plan.trials) - len(left)} done, {len(left)} to do."
+    done = len(plan.trials) - len(left)
+    progress = f"{counted(len(plan.trials), 'trial')}: {done} done, {len(left)} to do."
     if not left:
-        return [counted]
+        return [progress]
     unknown = [trial.name for trial in left if trial.seconds is None]
-    threads = "1 thread" if plan.threads == 1 else f"{plan.threads} threads"
     sentences = [
-        f"{counted} Time left with --only-missing-outputs: about {duration(plan.seconds_left)}, "
+        f"{progress} Time left with --only-missing-outputs: about {duration(plan.seconds_left)}, "
         "if trials run one after the other.",
         "Estimated from a few timed steps per method and network on random images, on "
-        f"{plan.device} with {threads}; the time to make data is not included.",
+        f"{plan.device} with {counted(plan.threads, 'thread')}; the time to make data is not "
+        "included.",
     ]
     if plan.missing_data:
         sentences.append(f"Data to be made: {', '.join(plan.missing_data)}.")

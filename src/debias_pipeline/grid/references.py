@@ -17,8 +17,9 @@ from debias_pipeline.grid.catalog import Catalog, load_or_none
 from debias_pipeline.grid.trials import Trial, setting_name
 from debias_pipeline.methods import get_method, method_names
 from debias_pipeline.names import COMMAND_TAG, COMMIT_TAG, DONE, NOT_RUN, BiasLabels
+from debias_pipeline.pipelines.reporting import data_changes
 from debias_pipeline.records import Metrics, Outcome, TrainingRecord
-from debias_pipeline.reporting import TrialResult, find_recipe_changes
+from debias_pipeline.reporting import RecipeChange, TrialResult, find_recipe_changes
 from debias_pipeline.validation import validated
 
 # The catalog entry of the references.
@@ -191,7 +192,7 @@ def with_references(
     A trial that is done gets the reference of the same recipe, precision and images, if there is
     one. A trial that was not run is replaced by a reference of its setting, and methods that the
     grid does not have follow. Of several references of a method, the one that is most similar to
-    the grid is used: by recipe, steps, precision and seeds in this order, then the newest.
+    the grid is used: by recipe, images, steps, precision and seeds in this order, then the newest.
 
     Args:
         results: a result per trial.
@@ -206,10 +207,8 @@ def with_references(
             for trial, result in zip(trials, results, strict=True)
             if trial.setting == setting
         ]
-        of_setting = [trial for trial, _ in own]
         found = _most_similar(
-            [each for each in references if _is_of_setting(each, of_setting[0], data_seed)],
-            of_setting,
+            [each for each in references if _is_of_setting(each, own[0][0], data_seed)], own
         )
         for trial, result in own:
             reference = found.pop(trial.method, None)
@@ -232,13 +231,18 @@ def _is_of_setting(reference: Reference, trial: Trial, data_seed: int) -> bool:
     )
 
 
-def _most_similar(references: Sequence[Reference], trials: Sequence[Trial]) -> dict[str, Reference]:
+def _most_similar(
+    references: Sequence[Reference], own: Sequence[tuple[Trial, TrialResult]]
+) -> dict[str, Reference]:
     """Return the reference of each method that is most similar to the trials of a setting."""
+    trials = [trial for trial, _ in own]
     steps = {trial.recipe["steps"] for trial in trials if trial.recipe}
+    images = {result.outcome.get("content_hash") for _, result in own if result.outcome}
 
     def similarity(reference: Reference) -> tuple[Any, ...]:
         return (
             any(_has_recipe(reference, trial) for trial in trials),
+            reference.content_hash in images,
             reference.recipe.get("steps") in steps,
             reference.precision == trials[0].precision,
             reference.seeds == [*trials[0].seeds],
@@ -284,18 +288,25 @@ def _as_result(reference: Reference, like: TrialResult, trial: Trial | None = No
         "status": DONE,
         **reference.cost,
     }
-    default = {**(trial.recipe or {}), **trial.replaced_defaults} if trial else {}
     return replace(
         like,
         method=reference.method,
         metrics=cast(Metrics, reference.metrics),
         outcome=cast(Outcome, outcome),
-        recipe_changes=find_recipe_changes(reference.recipe, default),
+        recipe_changes=recipe_changes_of(trial, reference.recipe) if trial else [],
         bias_labels=_bias_labels(reference),
         network=network_of(reference.recipe),
         origin=reference.origin,
         reference=None,
     )
+
+
+def recipe_changes_of(trial: Trial, recipe: Mapping[str, Any]) -> list[RecipeChange]:
+    """Return in what a recipe, and the data of a trial, differ from the trial's defaults."""
+    # Options of the data matter to published accuracies only.
+    options = trial.data_options if trial.published_accuracy else {}
+    default = {**(trial.recipe or {}), **trial.replaced_defaults}
+    return [*find_recipe_changes(recipe, default), *data_changes(trial.dataset, options)]
 
 
 def _bias_labels(reference: Reference) -> BiasLabels:

@@ -13,7 +13,7 @@ from debias_pipeline.biased_data import SetSize
 from debias_pipeline.biased_data.manifest import make_manifest
 from debias_pipeline.evaluation import predict
 from debias_pipeline.images import ImageData
-from debias_pipeline.methods import Method, Task, get_method
+from debias_pipeline.methods import Method, make_method
 from debias_pipeline.selection_rules import SELECTION_RULES
 from debias_pipeline.training import seconds_per_step
 from debias_pipeline.training.device import prepared
@@ -66,12 +66,9 @@ def measure(
         device: device to compute on.
         precision: fp32 or bf16.
     """
-    method_type = get_method(recipe["method"])
-    typed = method_type.recipe_type.model_validate(recipe)
-    task = Task(typed.network_input((size.height, size.width, 3)), size.classes, seeds)
-    data = _random_data(size, typed.batch_size, device)
-    method = method_type(typed, task).to(device)
-    step = seconds_per_step(method, typed, data, precision)
+    data = _random_data(size, recipe["batch_size"], device)
+    method = make_method(recipe, (size.height, size.width, 3), size.classes, seeds).to(device)
+    step = seconds_per_step(method, data, precision)
     with prepared(device):
         image = _seconds_per_image(method, data, precision)
     *earlier, _ = method.stages()

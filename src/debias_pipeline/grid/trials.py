@@ -10,6 +10,9 @@ from debias_pipeline.biased_data import get_dataset
 from debias_pipeline.parameters import Threads
 from debias_pipeline.published import PublishedAccuracy
 
+# The tag of every node of the pipelines `benchmark` and `leaderboard`.
+GRID_TAG: Final = "grid"
+
 # Catalog entries that the trials of one setting share, and the entries of each trial.
 SETTING_ENTRIES: Final = ("images", "manifest", "data_card", "data_figures")
 TRAINED_ENTRIES: Final = ("checkpoint", "history", "sample_weights", "training_record")

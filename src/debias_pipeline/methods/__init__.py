@@ -1,6 +1,8 @@
 """Debiasing methods, one file each; every subclass of `Method` in this package is found by name."""
 
+from collections.abc import Mapping, Sequence
 from functools import cache
+from typing import Any
 
 from debias_pipeline.methods.base import (
     Batch,
@@ -32,6 +34,7 @@ __all__ = [
     "Update",
     "check_shape",
     "get_method",
+    "make_method",
     "method_names",
 ]
 
@@ -57,3 +60,24 @@ def get_method(name: str) -> type[Method]:
         UserError: if there is no method of that name.
     """
     return look_up("method", name, _methods())
+
+
+def make_method(
+    recipe: Mapping[str, Any], image_shape: Sequence[int], classes: int, seeds: Sequence[int]
+) -> Method:
+    """Return the untrained networks of a method for all seeds.
+
+    Args:
+        recipe: a resolved recipe, as plain values.
+        image_shape: height, width, channels of the data set's images.
+        classes: number of labels.
+        seeds: a seed per replica.
+
+    Raises:
+        UserError: if there is no such method.
+    """
+    method_type = get_method(recipe["method"])
+    typed_recipe = method_type.recipe_type.model_validate(recipe)
+    height, width, channels = image_shape
+    shape = typed_recipe.network_input((height, width, channels))
+    return method_type(typed_recipe, Task(shape, classes, seeds))

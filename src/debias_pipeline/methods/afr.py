@@ -33,16 +33,17 @@ class Afr(LastLayerMethod):
 
     name: ClassVar[str] = "afr"
     recipe_type: ClassVar[type[Recipe]] = AfrRecipe
-    weight_name: ClassVar[str] = "weight µ"
+    weight_name: ClassVar[str] = "weight M · µ"
     recipe: AfrRecipe
     _weights: Tensor
-    _zeros: Tensor
+    _unknown: Tensor
 
     def head_images(self, heldout: Tensor, run: Run) -> Tensor:
         """Return all images that the first stage leaves out."""
-        zeros = self.head.weight.new_zeros(self.task.replicas, len(run.labels("train")))
-        self.register_buffer("_weights", zeros[:, : heldout.shape[1]].clone(), persistent=False)
-        self.register_buffer("_zeros", zeros, persistent=False)
+        weights = self.head.weight.new_zeros(heldout.shape)
+        unknown = weights.new_full((self.task.replicas, len(run.labels("train"))), float("nan"))
+        self.register_buffer("_weights", weights, persistent=False)
+        self.register_buffer("_unknown", unknown, persistent=False)
         return heldout
 
     def prepare_head(self, features: Tensor) -> None:
@@ -56,8 +57,8 @@ class Afr(LastLayerMethod):
         return self._clipped(self._head_loss())
 
     def image_weights(self) -> Tensor | None:
-        """Return µ, 0 for images of the first stage, [R, N]; the sum of a replica is 1."""
-        return self._zeros.scatter(1, self._index, self._weights)
+        """Return M · µ, [R, N], whose mean over the M images is 1; NaN for the first stage's."""
+        return self._unknown.scatter(1, self._index, self._weights.shape[1] * self._weights)
 
     def _weigh(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return µ ∝ exp(−γ · p), p the probability of the label; the sum of a replica is 1."""

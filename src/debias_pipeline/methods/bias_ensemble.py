@@ -101,7 +101,9 @@ class BiasEnsemble(TwoBranchMethod):
         if stage.name == MAIN:
             return
         probabilities = run.sweep(
-            lambda images: self._voter_logits(images).softmax(-1), augment=True
+            # In bfloat16 a probability above 0.998 would be 1 or 0.996.
+            lambda images: self._voter_logits(images).float().softmax(-1),
+            augment=True,
         )
         labels = run.labels("train").to(probabilities.device).view(1, -1, 1)
         of_label = probabilities.gather(2, labels.expand(len(probabilities), -1, 1)).squeeze(2)

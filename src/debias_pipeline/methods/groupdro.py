@@ -11,19 +11,8 @@ from pydantic import Field
 from torch import Tensor
 
 from debias_pipeline.losses import cross_entropy
-from debias_pipeline.methods.base import (
-    MAIN,
-    Batch,
-    Losses,
-    Optimiser,
-    Plan,
-    Recipe,
-    Run,
-    Sampling,
-    Stage,
-)
-from debias_pipeline.methods.vanilla import Vanilla
-from debias_pipeline.names import BiasLabels
+from debias_pipeline.methods.base import Batch, Losses, Plan, Recipe, Run, Stage
+from debias_pipeline.methods.rwg import Rwg
 
 
 class GroupDroRecipe(Recipe):
@@ -38,18 +27,14 @@ class GroupDroRecipe(Recipe):
     adjustment: float = Field(default=0.0, ge=0, allow_inf_nan=False)
 
 
-class GroupDro(Vanilla):
-    """Vanilla's network, trained on a weighted sum of the losses of groups.
-
-    The weight of a group grows with its loss.
+class GroupDro(Rwg):
+    """RWG, trained on a weighted sum of the losses of groups, whose weights grow with the losses.
 
     Groups are pairs of a label and a bias value: C labels and A bias values give G = C · A groups.
-    Images are drawn so that all groups are equally frequent.
     """
 
     name: ClassVar[str] = "groupdro"
     recipe_type: ClassVar[type[Recipe]] = GroupDroRecipe
-    bias_labels: ClassVar[BiasLabels] = "training"
     recipe: GroupDroRecipe
     _groups: Tensor
     _numbers: Tensor
@@ -58,7 +43,6 @@ class GroupDro(Vanilla):
 
     def begin(self, stage: Stage, run: Run) -> Plan:
         """See `Method`."""
-        del stage
         labels, bias = run.labels("train"), run.bias("train")
         attributes = int(bias.max()) + 1
         groups = labels * attributes + bias
@@ -71,11 +55,7 @@ class GroupDro(Vanilla):
         buffers |= {"_adjustments": adjustments, "_q": q}
         for name, tensor in buffers.items():
             self.register_buffer(name, tensor.to(device), persistent=False)
-        values = (1 / sizes[groups]).expand(self.task.replicas, -1)
-        return Plan(
-            (Sampling(self.recipe.batch_size, "weights", values),),
-            {MAIN: Optimiser.of_recipe(self.recipe, self)},
-        )
+        return super().begin(stage, run)
 
     def losses(self, batch: Batch, step: int) -> Losses:
         """Return L = Σ_g q_g · l_g, after an update of the group weights q.

@@ -22,7 +22,7 @@ from dataclasses import replace
 from typing import Final, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 
 from debias_pipeline.losses import inner_products
@@ -71,6 +71,14 @@ class SelectiveMixingRecipe(Recipe):
     similarity_lr: float = Field(default=0.001, gt=0, allow_inf_nan=False)
     similarity_weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)
 
+    @field_validator("mini_batches")
+    @classmethod
+    def _has_images_for_each(cls, value: int, info: ValidationInfo) -> int:
+        images = info.data.get("batch_size", value)
+        if value > images:
+            raise ValueError(f"a batch of {images} images has no {value} parts")
+        return value
+
 
 class SelectiveMixing(Method):
     """Mix each image with one of the same label that differs, or of another that is similar.
@@ -112,7 +120,7 @@ class SelectiveMixing(Method):
         """See `Method`: for each mini-batch, an update of the method's networks and one of h."""
         batch = batches[0]
         parts = [
-            each.chunk(self.recipe.mini_batches, 1)
+            each.tensor_split(self.recipe.mini_batches, 1)
             for each in (batch.images, batch.labels, batch.index, *self._mix(batch))
         ]
         weights: list[Tensor] = []

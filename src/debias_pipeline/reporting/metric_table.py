@@ -489,8 +489,9 @@ def unreliable_rules(metrics: Sequence[Metrics]) -> list[str]:
             text = next(iter(counts.values()))
         else:
             text = ", ".join(f"{count} ({method})" for method, count in counts.items())
+        images = support_name(rule).removesuffix("s" if text == "1" else "")
         sentences.append(
-            f"{rule.name}: unreliable, based on {text} {support_name(rule)}; at least "
+            f"{rule.name}: unreliable, based on {text} {images}; at least "
             f"{MIN_SUPPORT} are needed for every seed"
         )
     return sentences

@@ -39,6 +39,8 @@ _ESCAPES: Final = str.maketrans(
         "<": r"\textless{}",
         ">": r"\textgreater{}",
         "|": r"\textbar{}",
+        # At the start of a row they would be arguments of the command that ends the one before.
+        **{character: f"{{{character}}}" for character in "[]*"},
         "±": r"$\pm$",
         DASH: "--",
         MINUS: "$-$",
@@ -59,8 +61,8 @@ _GROUP_COLUMNS: Final[Mapping[str, str]] = {
 
 
 def escape_markdown(text: str) -> str:
-    """Return text on one line in which nothing is Markdown or HTML or ends a table cell."""
-    return re.sub(r"([\\`*_\[\]<>|&#])", r"\\\1", " ".join(text.split()))
+    """Return text on one line in which nothing is Markdown, HTML or a formula, or ends a cell."""
+    return re.sub(r"([\\`*_~$\[\]<>|&#])", r"\\\1", " ".join(text.split()))
 
 
 def escape_latex(text: str) -> str:

@@ -1,7 +1,7 @@
 """Tables in the terminal after a run: metrics of methods, and the leaderboard."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from rich import box
 from rich.console import Group
@@ -32,6 +32,7 @@ from debias_pipeline.reporting.leaderboard.sections import (
     sections,
 )
 from debias_pipeline.reporting.metric_table import (
+    COMPARED,
     MethodResult,
     TableCell,
     attribute_rows,
@@ -67,13 +68,6 @@ from debias_pipeline.selection_rules import (
     MIN_SUPPORT,
     SELECTION_RULES,
     SelectionRule,
-)
-
-_COLUMNS: Final[tuple[Metric, ...]] = (
-    "accuracy",
-    "conflicting_accuracy",
-    "aligned_accuracy",
-    "worst_group_accuracy",
 )
 
 
@@ -151,7 +145,7 @@ def headline_table(results: Sequence[MethodResult], data_card: DataCard) -> Tabl
     table = plain_table(title, caption=_caption(results, data_card))
     table.add_column("Method", style="bold", overflow="fold", min_width=7)
     table.add_column("Checkpoint")
-    for key in _COLUMNS:
+    for key in COMPARED:
         style = "bold" if key == first["headline"] else ""
         name = metric_text(key, first.get("unbiased_test")).name.replace(" ", "\n")
         # The worst group differs from row to row.
@@ -177,7 +171,7 @@ def _add_method(table: Table, result: MethodResult, data_card: DataCard) -> None
     if published is not None:
         values = [
             f"{100 * published['accuracy']:.2f}" if key == published["metric"] else ""
-            for key in _COLUMNS
+            for key in COMPARED
         ]
         table.add_row("", "published†", *values, "", style="dim", end_section=True)
 
@@ -204,9 +198,9 @@ def _rule_name(rule: SelectionRule, metrics: Metrics) -> str:
 
 def _values(selected: RuleMetrics | None, headline: Metric) -> list[Text]:
     if selected is None:
-        return [Text(DASH)] * len(_COLUMNS)
+        return [Text(DASH)] * len(COMPARED)
     texts = []
-    for key in _COLUMNS:
+    for key in COMPARED:
         values, count = selected[key], evidence_in_words(selected, key).removesuffix(" %")
         if count and key == "worst_group_accuracy":
             count += f" n {selected['evidence'][key]['images']}"
@@ -276,7 +270,7 @@ def _caption(results: Sequence[MethodResult], data_card: DataCard) -> Text:
 def _rests_on_few(metrics: Sequence[Metrics], data_card: DataCard) -> bool:
     return any(
         auroc_cell(each, data_card).count
-        or any(evidence_in_words(last_step(each), key) for key in _COLUMNS)
+        or any(evidence_in_words(last_step(each), key) for key in COMPARED)
         for each in metrics
     )
 

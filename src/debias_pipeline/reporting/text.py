@@ -8,6 +8,8 @@ from statistics import median
 from typing import Any, Final, Literal
 
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from debias_pipeline.nested import flattened
 from debias_pipeline.records import (
@@ -93,7 +95,7 @@ def duration(seconds: float | None) -> str:
         return DASH
     if seconds < 10:
         return f"{seconds:.1f} s"
-    if seconds >= 3600:
+    if round(seconds) >= 3600:
         hours, minutes = divmod(round(seconds / 60), 60)
         return f"{hours:,} h {minutes} min"
     minutes, rest = divmod(round(seconds), 60)
@@ -105,7 +107,7 @@ def memory(size: int | None) -> str:
     if size is None:
         return DASH
     mebibytes = size / 2**20
-    return f"{mebibytes:,.0f} MiB" if mebibytes < 1024 else f"{mebibytes / 1024:,.1f} GiB"
+    return f"{mebibytes:.0f} MiB" if round(mebibytes) < 1024 else f"{mebibytes / 1024:,.1f} GiB"
 
 
 def passes_text(passes: ImagePasses | None) -> str:
@@ -323,6 +325,9 @@ def _typed_value(value: Any) -> str:
         return "+".join(map(_typed_value, value))
     if not isinstance(value, str):
         return json.dumps(value)
+    try:
+        read = OmegaConf.from_dotlist([f"value={value}"])["value"]
+    except (YAMLError, OmegaConfBaseException):
+        return value  # such as @photos: only a parameter that is text as it is typed has it
     # Kedro would read 0123 as a number.
-    read = OmegaConf.from_dotlist([f"value={value}"])["value"]
     return value if read == value else json.dumps(value)

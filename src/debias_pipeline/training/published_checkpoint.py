@@ -13,7 +13,7 @@ from torch import Tensor
 
 from debias_pipeline.errors import UserError
 from debias_pipeline.files import replacing
-from debias_pipeline.methods import Recipe, Task, get_method
+from debias_pipeline.methods import Recipe, make_method
 from debias_pipeline.networks.state_files import (
     first_not_finite,
     read_without_code,
@@ -37,10 +37,7 @@ def read_published(
         UserError: if a file is missing, damaged or of another network, or has other values than
             finite tensors.
     """
-    method_type = get_method(recipe["method"])
-    typed_recipe = method_type.recipe_type.model_validate(recipe)
-    task = Task(typed_recipe.network_input(image_shape), classes, (0,))
-    method = method_type(typed_recipe, task)
+    method = make_method(recipe, image_shape, classes, (0,))
     suffixes = list(method.published_networks(0))
     files = {suffix: _read(folder / f"best_model_{suffix}.th") for suffix in suffixes}
     try:
@@ -56,7 +53,7 @@ def read_published(
     step = max(int(saved["steps"]) for saved in files.values())
     return Checkpoint(
         recipe=recipe,
-        image_shape=task.image_shape,
+        image_shape=method.task.image_shape,
         classes=classes,
         seeds=[0],
         steps={"last": [step]},

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from debias_pipeline.errors import UserError
-from debias_pipeline.evaluation.predict import IMAGES_AT_ONCE, mixed_precision
+from debias_pipeline.evaluation.predict import IMAGES_AT_ONCE, in_eval_mode, mixed_precision
 from debias_pipeline.images import ImageData
 from debias_pipeline.methods import Method
 
@@ -48,12 +48,11 @@ class TrainingServices:
         self, function: Callable[[Tensor], Tensor], split: str = "train", *, augment: bool = False
     ) -> Tensor:
         """See `methods.Run`."""
-        modes = {module: module.training for module in self._method.modules()}
-        self._method.eval()
         transform, replicas = self._method.recipe.transform, self._method.task.replicas
         random = self._method.random_stream("sweep") if augment else ()
         results = []
-        with mixed_precision(self._data.device, self._precision):
+        precision = mixed_precision(self._data.device, self._precision)
+        with in_eval_mode(self._method), precision:
             for rows in torch.split(self._data.splits[split].rows, IMAGES_AT_ONCE):
                 pixels = self._data.gather(rows)
                 if augment:
@@ -63,6 +62,4 @@ class TrainingServices:
                 else:
                     images = transform.for_evaluation(pixels).unsqueeze(0)
                 results.append(function(images))
-        for module, mode in modes.items():
-            module.training = mode
         return torch.cat(results, 1)

@@ -61,7 +61,14 @@ class RunningStage:
             for name, optimiser in self._plan.optimisers.items()
         }
         is_last = position == len(stages) - 1
-        self.window = Window(method, data, recipe, self.spec, keep_weights=is_last)
+        self.window = Window(
+            method,
+            data,
+            recipe,
+            self.spec,
+            images_per_step=sum(each.batch_size for each in self._plan.streams),
+            keep_weights=is_last,
+        )
 
     @property
     def steps_made(self) -> int:

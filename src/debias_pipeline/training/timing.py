@@ -6,7 +6,7 @@ from typing import Final
 import torch
 
 from debias_pipeline.images import ImageData
-from debias_pipeline.methods import Method, Recipe
+from debias_pipeline.methods import Method
 from debias_pipeline.training.device import prepared
 from debias_pipeline.training.run import TrainingServices
 from debias_pipeline.training.stage import RunningStage
@@ -18,14 +18,13 @@ _MAX_SECONDS: Final = 10.0
 _GOLDEN_RATIO: Final = 0.618033988749895
 
 
-def seconds_per_step(method: Method, recipe: Recipe, data: ImageData, precision: str) -> float:
+def seconds_per_step(method: Method, data: ImageData, precision: str) -> float:
     """Make one step of each stage but the last, and time a few steps of the last one.
 
     The timed steps are spread over the whole stage, as later steps of a method may be slower.
 
     Args:
         method: untrained networks, which are trained by this.
-        recipe: hyper-parameters.
         data: images and splits.
         precision: fp32 or bf16.
 
@@ -33,7 +32,7 @@ def seconds_per_step(method: Method, recipe: Recipe, data: ImageData, precision:
         The mean duration of a step in seconds, without the first ones.
     """
     # Room for the losses of all timed steps.
-    recipe = recipe.model_copy(update={"eval_every": recipe.steps})
+    recipe = method.recipe.model_copy(update={"eval_every": method.recipe.steps})
     services = TrainingServices(method, data, precision)
     method.train()
     *earlier, last = method.stages()

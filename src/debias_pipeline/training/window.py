@@ -70,6 +70,7 @@ class Window:
         recipe: Recipe,
         stage: Stage,
         *,
+        images_per_step: int,
         keep_weights: bool = True,
     ) -> None:
         """Start the first window of a stage.
@@ -79,10 +80,12 @@ class Window:
             data: being trained on.
             recipe: gives the number of steps between evaluations.
             stage: being trained.
+            images_per_step: number of images that a step draws for a replica.
             keep_weights: whether `sample_weights` are means over the last window of this stage.
         """
         self._method, self._train, self._recipe = method, data.splits["train"], recipe
         self._stage, self._keep_weights = stage, keep_weights
+        self._images_per_step = images_per_step
         self._final_weights: Tensor | None = None
         shape = (method.task.replicas, len(self._train))
         self._weight_sums = torch.zeros(shape, device=data.device)
@@ -123,7 +126,7 @@ class Window:
             self._visits.scatter_add_(1, index, torch.ones_like(losses.weights))
 
     def close(self) -> dict[str, Any]:
-        """End the window; return means of its loss terms, [R] each, and images per second.
+        """End the window; return means of its loss terms, [R], and images drawn per second.
 
         Raises:
             RecipeError: if a loss of the window is not finite.
@@ -135,7 +138,7 @@ class Window:
         steps = 1 + max(at[-1] for at in self._steps.values()) - self._first
         replicas = self._method.task.replicas
         means: dict[str, Any] = {name: values.mean(0).tolist() for name, values in terms.items()}
-        means["images_per_second"] = [steps * self._recipe.batch_size / seconds] * replicas
+        means["images_per_second"] = [steps * self._images_per_step / seconds] * replicas
         if self._is_last:
             self._final_weights = self._mean_weights()
         return means

@@ -7,7 +7,7 @@ from typing import Any
 
 from debias_pipeline.evaluation import predict
 from debias_pipeline.images import ImageData
-from debias_pipeline.methods import Task, get_method
+from debias_pipeline.methods import make_method
 from debias_pipeline.records import DataCard
 from debias_pipeline.tracked_training import TrainingSettings
 from debias_pipeline.training import limited_threads, seconds_per_step
@@ -61,17 +61,15 @@ def seconds_per_trial(
 def _seconds(
     recipe: Mapping[str, Any], data: ImageData, card: DataCard, settings: TrainingSettings
 ) -> float:
-    method_type = get_method(recipe["method"])
-    typed = method_type.recipe_type.model_validate(recipe)
-    height, width, channels = card["image_shape"]
-    shape = typed.network_input((height, width, channels))
-    task = Task(shape, len(card["label_names"]), settings.seeds)
-    networks = method_type(typed, task).to(data.device)
+    classes = len(card["label_names"])
+    method = make_method(recipe, card["image_shape"], classes, settings.seeds).to(data.device)
     with limited_threads(settings.threads):
-        step = seconds_per_step(networks, typed, data, settings.precision)
+        step = seconds_per_step(method, data, settings.precision)
         started = time.perf_counter()
-        predict(networks, data, "valid", settings.precision)
+        predict(method, data, "valid", settings.precision)
         evaluation = time.perf_counter() - started
-    stages = networks.stages()
-    evaluations = sum(math.ceil(each.steps / typed.eval_every) for each in stages)
+    stages = method.stages()
+    evaluations = sum(
+        math.ceil(each.steps / method.recipe.eval_every) for each in stages if each.evaluated
+    )
     return sum(each.steps for each in stages) * step + evaluations * evaluation

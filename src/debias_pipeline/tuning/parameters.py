@@ -6,12 +6,11 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, field_validator
 
 from debias_pipeline.errors import UserError
-from debias_pipeline.methods import get_method, method_names
+from debias_pipeline.methods import get_method
 from debias_pipeline.ranges import Range
 from debias_pipeline.recipes import method_file, no_recipe, ranges_of
-from debias_pipeline.registry import unknown
 from debias_pipeline.selection_rules import BEST_ON_TEST, PSEUDO_GROUPS
-from debias_pipeline.validation import split_at_plus, validated
+from debias_pipeline.validation import TypedList, validated
 
 # The name of the pipeline, and the key of its parameters.
 TUNE: Final = "tune"
@@ -25,15 +24,10 @@ class TuneParameters(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     trials: StrictInt = Field(default=20, ge=1)
-    methods: list[str] = Field(min_length=1)
+    methods: TypedList[str]
     sampler: Literal["tpe", "random"] = "tpe"
     selection: Literal["selected", "pseudo_groups", "last"] = "selected"
     seed: StrictInt = Field(default=0, ge=0, lt=2**32)
-
-    @field_validator("methods", mode="before")
-    @classmethod
-    def _split_at_plus(cls, value: object) -> object:
-        return split_at_plus(value)
 
     @field_validator("selection", mode="before")
     @classmethod
@@ -63,11 +57,9 @@ def resolve_tune(
     Raises:
         UserError: if a value is invalid.
     """
-    known = [*TuneParameters.model_fields]
-    tune = validated(TuneParameters, block, known=known, what="key of tune", prefix="tune.")
+    tune = validated(TuneParameters, block, what="key of tune", prefix="tune.")
     for method in tune.methods:
-        if method not in method_names():
-            raise UserError(unknown("method", method, method_names()))
+        get_method(method)
     return {
         **tune.model_dump(),
         "reference": run[REFERENCE].get("recipe"),

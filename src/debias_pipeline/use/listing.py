@@ -111,7 +111,8 @@ def _check(images: Path, folder: Path, files: Sequence[Path], others: FileNotes)
 
 
 def _in_table(table: Path) -> tuple[list[Path], list[str]]:
-    frame = read_csv(table)
+    frame = read_csv(table) if table.read_bytes().strip() else pd.DataFrame({"path": []}, dtype=str)
+    frame.columns = frame.columns.str.strip()
     names = [name for name in frame.get("path", pd.Series(dtype=str)).str.strip() if name]
     if not names:
         raise UserError(f"images={table} needs a column path with at least one row")

@@ -140,9 +140,10 @@ def _check_tops_are_classes(raw_dir: Path, inner: Mapping[Path, list[str]]) -> N
     alike = len(contents) > 1 and len(contents[0]) > 1 and contents.count(contents[0]) == len(inner)
     if alike or (len(named) > 1 and any(inner[top] for top in named)):
         raise UserError(
-            f"{_names(inner if alike else named)} in {raw_dir} look like splits; rename them to "
-            f"train, valid, test (each with class folders), or, if they are classes, list the "
-            f"images in a table."
+            f"{_names(inner if alike else named)} in {raw_dir} look like splits"
+            + (f", as each has the folders {_listed([*contents[0]])}" if alike else "")
+            + "; rename them to train, valid, test (each with class folders), or, if they are "
+            "classes, list the images in a table."
         )
 
 

@@ -1,6 +1,7 @@
 """Nodes of the audit pipeline: plan, train, decide, report."""
 
 import logging
+import math
 from collections import Counter
 from typing import Any
 
@@ -110,8 +111,8 @@ def plan(
     )
     if not chosen["enough"]:
         logger.warning(
-            "The budget is too small for a reliable verdict on this machine; use a larger one, "
-            "e.g. budget=1h"
+            "The budget is too small for a reliable verdict on this machine; use budget=%dmin",
+            math.ceil(chosen["needed"] / 60),
         )
     return chosen
 

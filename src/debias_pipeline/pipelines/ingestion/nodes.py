@@ -16,7 +16,7 @@ from debias_pipeline.biased_data.sources.raw_dir import SHOWN_PROBLEMS, Problems
 from debias_pipeline.errors import UserError, one_line
 from debias_pipeline.files import WriteBadFiles
 from debias_pipeline.records import DataCard
-from debias_pipeline.reporting import counted, draw_contact_sheet
+from debias_pipeline.reporting import draw_contact_sheet
 
 logger = logging.getLogger(__name__)
 
@@ -54,11 +54,7 @@ def build_data(
         raise UserError(f"{error}{shown}") from error
     table = _write_table(bad_files, list(data.bad_files.items()))
     if data.bad_files:
-        logger.warning(
-            "Skipped %s that cannot be used: the list is in %s",
-            counted(len(data.bad_files), "file"),
-            table,
-        )
+        logger.warning("The list of files that cannot be used is in %s", table)
     hashes = content_hashes(data.images, data.manifest, data.data_card["label_names"])
     card: DataCard = {
         **data.data_card,

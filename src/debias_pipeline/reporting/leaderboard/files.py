@@ -101,7 +101,8 @@ def _table_blocks(section: Section, table: RuleTable) -> list[str]:
     if table.sources:
         sources = escape_markdown("; ".join(table.sources))
         blocks.append(
-            f"In brackets: the published accuracy and the difference in points. {sources}."
+            "In brackets: the published accuracy and, with the published recipe, the difference "
+            f"in points. {sources}."
         )
     if table.tested:
         blocks.append(
@@ -116,15 +117,15 @@ def _bullets(texts: Iterable[str]) -> str:
 
 def _accuracy_in_markdown(row: LeaderboardRow) -> str:
     published = published_text(row)
-    if row["mean"] is None:
-        text = accuracy_text(row) if row["status"] == DONE else f"*{row['status']}*"
-        return f"{text} ({published})" if published else text
-    text = f"**{accuracy_text(row)}**" if row["is_best"] else accuracy_text(row)
+    if row["mean"] is None and row["status"] != DONE:
+        text = f"*{row['status']}*"
+    else:
+        text = f"**{accuracy_text(row)}**" if row["is_best"] else accuracy_text(row)
     if middle := median_text(row["per_seed"]):
         text += f", {middle}"
-    if row["difference"] is None:
-        return text
-    return f"{text} ({published}, {points(row['difference'])})"
+    if row["difference"] is not None:
+        published += f", {points(row['difference'])}"
+    return f"{text} ({published})" if published else text
 
 
 def _cost_text(row: LeaderboardRow) -> str:
@@ -165,6 +166,8 @@ def _caption(section: Section, table: RuleTable, test: str) -> str:
         section.settings,
         section.warning,
         *(f"{sentence}." for sentence in references_in_words(shown)),
+        *(f"{each}." for each in (table.unreliable, table.collapsed) if each),
+        *section.recipe_banner,
         f"{', '.join(table.oracles)}: not ranked." if table.oracles else "",
         f"Bold: {test}" if any(row["is_best"] for row in shown) else "",
     ]

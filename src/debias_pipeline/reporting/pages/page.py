@@ -132,7 +132,7 @@ class FigureBlock:
 def figure_blocks(
     texts: Mapping[str, FigureText],
     figures: Mapping[str, str],
-    charts: Mapping[str, Chart] | None = None,
+    charts: Mapping[str, Chart],
     results: Mapping[str, str] | None = None,
 ) -> list[FigureBlock]:
     """Return the figures of a page in the order of `texts`.
@@ -143,7 +143,7 @@ def figure_blocks(
         charts: interactive charts that replace figures.
         results: what figures show, by name, as a sentence.
     """
-    charts, results = charts or {}, results or {}
+    results = results or {}
     return [
         FigureBlock(
             name,

@@ -96,7 +96,7 @@ def suspect_section(
     means = []
     for name in shown:
         of_label = suspects[suspects["label"] == name]
-        most = _most_suspicious(of_label, each)
+        most = of_label.head(each)
         parts[_MOST].append(most)
         parts[_LEAST].append(of_label.drop(most.index).tail(each)[::-1])
         if pictures := _mean_images(of_label, images, row_of):
@@ -114,13 +114,6 @@ def suspect_section(
         estimates=estimate_rows(estimates),
         estimates_explained=estimates_in_words(estimates),
     )
-
-
-def _most_suspicious(of_label: pd.DataFrame, count: int) -> pd.DataFrame:
-    """Return the first `count` suspects of a label, and among them some of every split."""
-    of_splits = of_label.groupby("split").head(max(1, count // 3))
-    others = of_label.drop(of_splits.index).head(max(0, count - len(of_splits)))
-    return pd.concat([of_splits, others]).sort_values("rank").head(count)
 
 
 def _tiles(
