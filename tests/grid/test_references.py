@@ -94,7 +94,8 @@ def test_a_reference_for_a_trial_has_the_changed_options_of_its_data() -> None:
     ]  # fmt: skip
     options = {"colour_noise": 0.5}
     changed = trial("lff", data_options=options, published_accuracy=published)
-    found = combined([MINE, (changed, None)], reference("lff", data_options=options))
+    mine = trial("mine", data_options=options), outcome()
+    found = combined([mine, (changed, None)], reference("lff", data_options=options))
     (change,) = found["2pct", "lff"].recipe_changes
     assert change.used == 0.5
 

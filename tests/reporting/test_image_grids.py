@@ -78,10 +78,10 @@ def test_the_same_contact_sheet_gives_the_same_svg() -> None:
 
 
 def test_pages_of_data_sets_without_a_contact_sheet_do_not_mention_one() -> None:
-    assert "contact_sheet" not in [block.name for block in figure_blocks(FIGURE_TEXTS, {})]
+    assert "contact_sheet" not in [block.name for block in figure_blocks(FIGURE_TEXTS, {}, {})]
     (block,) = [
         each
-        for each in figure_blocks(FIGURE_TEXTS, {"contact_sheet": sheet()})
+        for each in figure_blocks(FIGURE_TEXTS, {"contact_sheet": sheet()}, {})
         if each.name == "contact_sheet"
     ]
     assert block.source.startswith("data:image/svg+xml,")
