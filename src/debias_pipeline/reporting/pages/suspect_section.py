@@ -138,6 +138,7 @@ def _tiles(
             split=row.split,
             kind=kind,
             lines=[
+                f"{kind}, rank {row.rank:,}",
                 f"{row.label}, weight {row.weight:.2f}",
                 f"predicted {row.prediction}; by the bias branch {row.bias_prediction}",
             ],
