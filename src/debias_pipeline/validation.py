@@ -59,6 +59,7 @@ def _split_at_plus(value: object) -> object:
     return [*dict.fromkeys(each.strip() if isinstance(each, str) else each for each in items)]
 
 
+# In conf/ a list, after --params items joined by a plus; at least one item.
 TypedList = Annotated[list[Item], BeforeValidator(_split_at_plus), Field(min_length=1)]
 
 

@@ -150,7 +150,7 @@ def decide(predictions: pd.DataFrame, *, enough_steps: bool = True) -> Verdict:
         verdict["finding"] = "unclear"
     verdict["sentence"] = _sentence(verdict)
     verdict["evidence"] = _evidence(verdict)
-    if not _could_be_found(verdict):
+    if verdict["finding"] == "unclear" and not _could_be_found(verdict):
         verdict["evidence"].append("There are too few training images to find a shortcut.")
     if not enough_steps:
         verdict["evidence"].append("The budget was too small for enough training steps.")
