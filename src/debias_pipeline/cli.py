@@ -145,7 +145,11 @@ class _RunCommand(click.Command):
     """The command `run`, which prints a one-line error if the file of --config is not YAML."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
-        """Parse the command line."""
+        """Parse the command line, with a one-line error if the file of --config is not YAML.
+
+        Raises:
+            ClickException: if it is not.
+        """
         try:
             return super().make_context(*args, **kwargs)
         except YAMLError as error:

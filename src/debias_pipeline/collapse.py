@@ -18,7 +18,7 @@ def collapsed_seeds(
     """Return the seeds that have collapsed; docs/benchmark.md explains the rule.
 
     Args:
-        seeds: of a trial.
+        seeds: seeds of a trial.
         accuracies: the headline metric of each seed; None where it has no value.
         dead_units: share of each seed's feature units that are zero for every validation image.
     """

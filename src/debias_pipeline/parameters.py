@@ -201,7 +201,7 @@ def data_folders(
 
     Args:
         percent: such as 2pct.
-        options: of the data set.
+        options: options of the data set.
         run: `raw_dir` and `data_seed`.
     """
     biased = get_dataset(dataset)

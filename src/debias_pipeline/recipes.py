@@ -157,7 +157,7 @@ def resolve_method(
         data_options: additional options of the data set; those left out have their defaults. If
             they make other data than that of papers (see `DataOptions.published_options`), there
             are no published accuracies.
-        prefix: of the overrides where the user writes them.
+        prefix: prefix of the overrides where the user writes them.
 
     Returns:
         `published_accuracy` (a list of `PublishedAccuracy`, the one for tables first), and, unless

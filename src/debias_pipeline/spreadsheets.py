@@ -27,7 +27,9 @@ def unescape_formulas(frame: pd.DataFrame) -> pd.DataFrame:
 def csv_text(frame: pd.DataFrame) -> str:
     """Return a table as CSV without its index.
 
-    The byte order mark at the beginning tells spreadsheets that the encoding is UTF-8.
+    Text that a spreadsheet would run as a formula is preceded by an apostrophe, see
+    `escape_formulas`. The byte order mark at the beginning tells spreadsheets that the encoding is
+    UTF-8.
     """
     text: str = escape_formulas(frame).to_csv(index=False, lineterminator="\n")
     return f"\N{ZERO WIDTH NO-BREAK SPACE}{text}"

@@ -21,7 +21,7 @@ def held_out_folds(labels: npt.NDArray[np.int64], folds: int, seed: int) -> npt.
     Args:
         labels: int64, [N].
         folds: number of folds, 2 or more.
-        seed: of the random division.
+        seed: seed of the random division.
 
     Returns:
         bool, [1 + folds, N].

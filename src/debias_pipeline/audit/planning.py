@@ -82,7 +82,7 @@ def plan_audit(
 
     Args:
         data: the images.
-        recipe: of the method on this data set.
+        recipe: recipe of the method on this data set.
         typed: recipe fields that the user has set; they are kept.
         classes: number of labels.
         chooses_network: whether network and image size are chosen; else those of `recipe` are used.
@@ -134,7 +134,7 @@ def interrupted_audit(
 
     Args:
         store: snapshots of audits on the same data set.
-        seed: of the first replica.
+        seed: seed of the first replica.
         settings: entries of the fingerprint that must be the same, see `run_training`.
         typed: recipe fields that must be the same.
     """

@@ -167,7 +167,11 @@ def count(right: "Sequence[bool] | pd.Series[bool]") -> Count:
 
 
 def _per_image(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Return a row per training image, from the replica that was not trained on it."""
+    """Return a row per training image, from the replica that was not trained on it.
+
+    Only `against` uses the others, too: it is true if the bias branch is wrong on the image, and
+    those of at most `_LEARNED_BY` of the replicas trained on it predict its label.
+    """
     of_train = predictions[predictions["split"] == "train"]
     held_out = of_train[of_train["held_out"]].set_index("image_id")
     trained = of_train[~of_train["held_out"]]

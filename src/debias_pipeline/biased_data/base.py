@@ -118,13 +118,14 @@ class BiasedDataset(ABC):
         """Build or read the data set.
 
         Args:
-            percent: percentage of bias-conflicting images, such as "2pct" or "0.5pct".
+            percent: percentage of bias-conflicting images, such as "2pct" or "0.5pct", unless a
+                subclass documents another meaning; a data set without percents only records it.
             raw_dir: folder of the raw data.
             seed: of all random choices; the same seed gives the same bytes.
             options: an instance of `options_type`; None for the defaults.
 
         Raises:
-            UserError: if raw data is missing or damaged.
+            UserError: if `percent` or `raw_dir` is invalid, or raw data is missing or damaged.
         """
 
     def lacks_bias_labels(self, raw_dir: Path, options: DataOptions) -> bool:

@@ -64,7 +64,7 @@ class DigitsOnBackgrounds(BiasedDataset):
 
         Args:
             fraction: what `percent` stands for.
-            options: of the data set.
+            options: options of the data set.
         """
 
     @abstractmethod

@@ -72,7 +72,7 @@ def estimate_groups(
         to_label: see `images_to_label`.
         labels: file and bias of each labelled image; no rows if nothing is labelled.
         manifest: of the data set; it tells which bias value of a label is aligned, if known.
-        data_card: of the data set.
+        data_card: data card of the data set.
         where: what messages call `labels`.
 
     Raises:

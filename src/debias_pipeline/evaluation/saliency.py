@@ -1,4 +1,4 @@
-"""Where the branches of a method look: what changes their predictions if it is hidden.
+"""Saliency maps: what changes the predictions of a method's branches if it is hidden.
 
 Zeiler & Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014, section 4.2.
 Gradients give noise for networks as small as the MLP; hiding parts gives readable pictures for all.
@@ -48,7 +48,7 @@ def images_to_explain(suspects: pd.DataFrame, most_labels: int) -> pd.DataFrame:
 def explain(
     method: Method, data: ImageData, manifest: pd.DataFrame, suspects: pd.DataFrame
 ) -> dict[str, Any]:
-    """Return the catalog's `saliency`: where both branches look in a few images.
+    """Return the catalog's `saliency`: saliency maps of both branches for a few images.
 
     The value at a pixel is how much lower the evidence for the label that the branch predicts is
     if a window with the pixel is replaced by the mean colour of the explained images: the mean over

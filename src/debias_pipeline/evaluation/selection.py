@@ -53,7 +53,7 @@ class Selections:
             step: number of training steps made so far.
             rows: metrics of each replica, such as `valid_aligned_accuracy`. Without metrics of the
                 test split, `best_on_test` selects nothing.
-            predictions: of the validation split.
+            predictions: predictions of the validation split.
 
         Returns:
             rule → replicas whose networks of this step it selects, rather than earlier ones. The

@@ -79,9 +79,9 @@ def summarise(
 
     Args:
         predictions: of the test split, see `prediction_table`.
-        manifest: of the data set.
-        sample_weights: of the training run.
-        data_card: of the data set.
+        manifest: manifest of the data set.
+        sample_weights: sample weights of the training run.
+        data_card: data card of the data set.
         method: name of the method.
         support: selection rule → number of conflicting validation images that it rests on, for
             each seed in ascending order; a rule that uses none is absent.
@@ -124,8 +124,8 @@ def group_accuracy(
 
     Args:
         predictions: of the test split, see `prediction_table`.
-        manifest: of the data set.
-        data_card: of the data set.
+        manifest: manifest of the data set.
+        data_card: data card of the data set.
 
     Returns:
         Rows with checkpoint, seed, label, bias, images, correct, accuracy (null for an empty
@@ -239,7 +239,7 @@ def _splits(manifest: pd.DataFrame, attribute: str = "") -> _Splits:
     """Return the test split and the training split (None if it is empty).
 
     Args:
-        manifest: of the data set.
+        manifest: manifest of the data set.
         attribute: whose values are the bias; "" for the one that is treated as the bias.
     """
     has_train = bool((manifest["split"] == "train").any())

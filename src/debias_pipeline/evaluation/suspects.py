@@ -86,7 +86,7 @@ def first_suspects(suspects: pd.DataFrame, manifest: pd.DataFrame) -> FirstSuspe
 
     Args:
         suspects: see `rank_suspects`.
-        manifest: of the data set.
+        manifest: manifest of the data set.
     """
     known = manifest[manifest["conflicting"].notna()]
     files = suspects[["split", "file"]].head(FIRST)

@@ -61,7 +61,15 @@ def method_facts(
     typed: str,
     common: Mapping[str, str] | None = None,
 ) -> MethodRun:
-    """Return name, tags and parameters of an ordinary run, or of one of its methods."""
+    """Return name, tags and parameters of the MLflow run of an ordinary run, or of its method.
+
+    Args:
+        pipelines: names of the pipelines on the command line.
+        methods: all methods of the run, or the one of a child run; may be empty.
+        parameters: parameters of the run.
+        typed: the command line, for the description.
+        common: further tags.
+    """
     tags = _tags_of_data(parameters)
     seeds = [*range(parameters["seed"], parameters["seed"] + parameters["seeds"])]
     data = data_name(parameters["dataset"], parameters["percent"], Path(parameters["raw_dir"]))
@@ -173,9 +181,10 @@ def runner_name(run_params: Mapping[str, Any]) -> str:
 
 
 def commit_tags(project: Path) -> dict[str, str]:
-    """Return the commit of the project, with "-dirty" if files differ; "unknown" without git.
+    """Return a tag with the commit of the project; it ends in "-dirty" if files have changed.
 
-    MLflow's own tag is returned too if no file differs, as MLflow takes it for a commit.
+    The tag is "unknown" without git or outside a repository. MLflow's own tag for the commit is
+    returned too unless files have changed, as MLflow treats its value as the name of a commit.
     """
 
     def git(arguments: Iterable[str]) -> str:

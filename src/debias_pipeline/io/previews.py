@@ -62,7 +62,7 @@ def json_preview(content: Mapping[str, Any], metadata: Mapping[str, Any] | None)
 
     Args:
         content: what is shown; if it has a key `description`, this is shown instead.
-        metadata: of the dataset in the catalog.
+        metadata: metadata of the dataset in the catalog.
     """
     description = _description(metadata)
     described = {"description": description} if description else {}

@@ -26,7 +26,12 @@ def image_networks(module: nn.Module) -> list[ImageNetwork]:
 def observed(
     networks: Iterable[ImageNetwork], observe: Callable[[ImageNetwork, Tensor], None]
 ) -> Iterator[None]:
-    """Call `observe(network, features)` each time that one of the networks computes features."""
+    """Call `observe(network, features)` after each forward pass of the networks within the block.
+
+    Args:
+        networks: networks to observe.
+        observe: gets the network and its features, [R, K, B, F] or [R, B, F].
+    """
     # A copy of a network, such as that of a rehearsal, gets a copy of a bound method, so that it is
     # not observed. A closure would be shared.
     hook = partial(_pass_features, observe)

@@ -183,7 +183,7 @@ def attribute_rows(metrics: Sequence[Metrics]) -> list[tuple[str, str, list[str]
     """Return the rows of a table of metrics at the last step by bias attribute.
 
     Args:
-        metrics: of each method.
+        metrics: metrics of each method.
 
     Returns:
         Attribute, method and a text for each of `attribute_metrics`; no rows for a data set with a
@@ -248,7 +248,7 @@ def metric_row(
     """Return a method's row of a table: the headline metric, the other metrics, the step.
 
     Args:
-        result: of the method.
+        result: result of the method.
         rule: the selection rule of the row.
         data_card: data card of the data set.
         baseline: metrics of the method that differences are shown to, if any.

@@ -26,9 +26,11 @@ class Comparison(TypedDict):
         seeds: number of seeds that both have.
         difference: mean over these seeds of the best method's value minus the other's; None
             without common seeds.
-        p_value: p value of the test; None if it cannot be made: with fewer than two common seeds,
-            or if the difference is the same for every seed and not zero.
-        p_corrected: the p value, corrected for the number of comparisons.
+        p_value: p value of a paired t-test. None with fewer than two common seeds, or if the
+            difference is the same for every seed and not zero; otherwise 1 if the difference is not
+            positive.
+        p_corrected: the p value, corrected by Holm's method for the number of comparisons; None
+            without a p value.
     """
 
     method: str

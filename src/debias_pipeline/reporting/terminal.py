@@ -132,7 +132,7 @@ def headline_table(results: Sequence[MethodResult], data_card: DataCard) -> Tabl
     """Return the accuracies of every method by selection rule, in per cent; it fits 80 columns.
 
     Args:
-        results: of each method on the same data set.
+        results: results of each method on the same data set.
         data_card: data card of the data set.
 
     Raises:
@@ -395,7 +395,7 @@ def estimates_text(name: str, estimates: LabelEstimates) -> Group:
     """Return group accuracies that are estimated from labelled images for the terminal.
 
     Args:
-        name: of the method.
+        name: name of the method.
         estimates: of at least one labelled image.
     """
     rows = [Text(f"- {what}: {value} ({of})") for what, value, of in estimate_rows(estimates)]

@@ -130,10 +130,12 @@ class DataProblems:
         self._problems[group] = problem
 
     def raise_unreported(self) -> None:
-        """Raise an error for each failed setting without a trial in the run that reports it.
+        """Raise one error that names every setting whose data failed and that no trial needs.
+
+        Failures of the other settings are reported by their trials.
 
         Raises:
-            UserError: if there are such settings; the message names them.
+            UserError: if there are such settings.
         """
         reported = {each for group in self._needs if group.trial for each in self._needs[group]}
         texts = [

@@ -95,6 +95,8 @@ def start_run(
 ) -> None:
     """Start the run of this process, without waiting for MLflow.
 
+    A run of this process that has not ended is ended as KILLED.
+
     Args:
         root: folder of all journals.
         run_id: id of an existing MLflow run to continue; None creates a run.
@@ -256,7 +258,15 @@ def _child(
     parent: ParentRun | TrackedRun | None = None,
     continues_parent: bool = False,
 ) -> Iterator[TrackedRun]:
-    """Create a run below the parent and make it active."""
+    """Create a run below the parent, make it active within the block, and yield it; do not end it.
+
+    Args:
+        parent: None for the run of this process or, on a worker, that of `parent_elsewhere`.
+        continues_parent: whether values go to the parent itself.
+
+    Yields:
+        The run; `NO_RUN` if nothing is tracked.
+    """
     tracking = _elsewhere.get() or _process
     if tracking.sender is None or tracking.parent.key is None:
         yield NO_RUN
@@ -277,7 +287,7 @@ def _child(
 
 
 class StepMetrics:
-    """Logs the rows of a training history to the active run.
+    """Log the rows of a training history to the run of the method, see `method_run`.
 
     The names are `seed<seed>/<column of the history>`, the same for every method.
     """

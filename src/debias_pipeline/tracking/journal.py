@@ -207,13 +207,13 @@ class Journal:
 
 
 def abandoned(root: Path, *, any_host: bool, own: Container[str] = ()) -> Iterator[Journal]:
-    """Take over the journals of processes that no longer run, the earliest first.
+    """Take over the journals of processes that no longer run; yield them, the earliest first.
 
     Args:
         root: folder of all journals.
         any_host: whether to include those that another machine wrote; not every network disk shows
             locks of other machines.
-        own: keys of journals of this process.
+        own: keys of journals to skip, which this process holds itself.
     """
     for folder in sorted(root.glob("*/")):
         host = _first_record(folder).get("host")

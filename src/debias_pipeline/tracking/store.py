@@ -342,7 +342,10 @@ def database_file(uri: str) -> Path:
 
 
 def _check_database(uri: str) -> None:
-    """Try to open a database once; MLflow itself would retry for an hour."""
+    """Try to open a database once; MLflow itself would retry for an hour.
+
+    An SQLite file that is missing is created, with MLflow's tables.
+    """
     if uri.startswith(SQLITE):
         file = database_file(uri)
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ _PATIENCE: Final = 2.0
 
 
 class SystemMetrics:
-    """Samples MLflow's system metrics in a thread, and once more at the end.
+    """Sample MLflow's system metrics in a thread, and once more at the end.
 
     MLflow's own `SystemMetricsMonitor` sends what it samples to the store itself, and stops as soon
     as the store fails. Its sensors are not used either, as they would import MLflow.

@@ -226,7 +226,7 @@ def data_difference(trained_on: DataIdentity, data_card: DataCard) -> str | None
 
     Args:
         trained_on: from `data_identity`; missing facts are not compared.
-        data_card: of the data set.
+        data_card: data card of the data set.
     """
     for key, name in _COMPARED.items():
         was, now = trained_on.get(key), data_card.get(key)

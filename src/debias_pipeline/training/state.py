@@ -87,7 +87,12 @@ class RunState:
         return position
 
     def restore_stage(self, stage: RunningStage, snapshot: Snapshot) -> None:
-        """Restore the method and the interrupted stage, after the stage has begun."""
+        """Restore the method and the interrupted stage, after the stage has begun.
+
+        Raises:
+            RuntimeError: if names or shapes of the method's parameters and buffers differ from
+                those in the snapshot.
+        """
         _load_tensors(self.method, _part(snapshot, "method"), strict=True)
         for name, state in _part(snapshot, "random").items():
             purpose, _, replica = name.rpartition("/")

@@ -29,7 +29,7 @@ def check_losses(method: str, losses: Losses, drawn: tuple[int, ...]) -> None:
 
     Args:
         method: name of the method.
-        losses: of a step.
+        losses: losses of a step.
         drawn: R, B.
 
     Raises:
@@ -110,7 +110,7 @@ class Window:
         Args:
             step: number of steps of the stage made before this one.
             update: number of updates of this step made before this one.
-            losses: of the update.
+            losses: losses of the update.
             index: int64, [R, B], positions in the training split.
         """
         terms = {"loss": losses.total.detach(), **losses.terms}

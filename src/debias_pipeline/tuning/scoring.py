@@ -47,7 +47,7 @@ class ScoredGroups:
         """Return the harmonic mean of the accuracies on both groups, for each seed.
 
         Args:
-            checkpoint: of a training run.
+            checkpoint: checkpoint of a training run.
             rule: selection rule of the networks to score.
             data: with a validation split.
             precision: fp32 or bf16.

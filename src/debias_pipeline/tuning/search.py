@@ -32,7 +32,7 @@ class FinishedTrial:
         number: counted from 1.
         values: recipe field → value.
         score: mean of `scores`; None if the trial has failed.
-        scores: of each seed.
+        scores: scores of each seed.
         steps: the selected step of each seed.
         seconds: duration.
         error: one line; None if the trial is done.
@@ -77,7 +77,7 @@ class Search:
             recipe: of the method, whose own values are tried first.
             ranges: recipe field → fields of `Range`.
             sampler: tpe or random.
-            seed: of the sampler.
+            seed: seed of the sampler.
         """
         self._study = _open(storage, name)
         self._recipe, self._sampler, self._seed = recipe, sampler, seed
@@ -120,14 +120,14 @@ class Search:
         steps: list[int] | None = None,
         error: str | None = None,
     ) -> FinishedTrial:
-        """Store the result of a trial, which has failed if there is an error.
+        """Store the result of a trial and return it; the trial has failed if `error` is given.
 
         Args:
-            values: of `next_values`.
-            seconds: duration.
-            scores: of each seed.
-            steps: the selected step of each seed.
-            error: one line.
+            values: recipe field → value, from `next_values`.
+            seconds: duration of the trial.
+            scores: score of each seed, higher is better; None if the trial has failed.
+            steps: selected step of each seed; None if the trial has failed.
+            error: message on one line; None on success.
         """
         from optuna.trial import TrialState, create_trial
 
@@ -161,7 +161,7 @@ def stored_groups(storage: "BaseStorage", name: str, estimate: Callable[[], Flag
 
     Args:
         storage: also stores the trials.
-        name: of the study that stores the groups.
+        name: name of the study that stores the groups.
         estimate: returns bool, [R, n].
     """
     study = _open(storage, name)

@@ -63,10 +63,10 @@ def aligned_bias(
 ) -> list[int | None]:
     """Return the bias value that goes with each label in the training split.
 
-    It is the value whose share among the label's images exceeds its share among all images by
-    most. The most frequent value would be the same for every label if most images have it. Of
-    several such values it is the most frequent one among the label's images, then the first. If
-    there are fewer values than labels, some labels have the same one.
+    It is the value whose share among the label's images exceeds its share among all images by the
+    largest amount. The most frequent value would be the same for every label if most images have
+    it. Of several such values it is the most frequent one among the label's images, then the first.
+    If there are fewer values than labels, some labels have the same one.
 
     Args:
         label: N.
@@ -124,7 +124,10 @@ def _without_unknown(texts: list[str], where: Path) -> list[str]:
 
 
 def _mixed(rows: Sequence[str], texts: Sequence[str], what: str) -> list[str]:
-    """Return a message for each number among names, or name among numbers."""
+    """Return a message for each value of the rarer kind if numbers and names are mixed.
+
+    Empty values are ignored. If both kinds are equally frequent, the names are reported.
+    """
     are_whole = [bool(_WHOLE_NUMBER.fullmatch(text)) for text in texts if text]
     if all(are_whole) or not any(are_whole):
         return []

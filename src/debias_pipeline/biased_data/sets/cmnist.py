@@ -80,7 +80,8 @@ class ColoredMnist(ColouredDigits):
             options: `ColourOptions`.
 
         Returns:
-            images uint8, 70,000 × 28 × 28 × 3; 75,000 with `train_on_all`.
+            images uint8, N × 28 × 28 × 3 from MNIST: N = 70,000, or 75,000 with `train_on_all`. Of
+            a published folder, all images of the percent, in their own size.
 
         Raises:
             UserError: if `percent` or `raw_dir` is invalid, raw data is damaged or cannot be

@@ -82,7 +82,10 @@ class Waterbirds(BiasedDataset):
             )
 
     def raw_hash(self, percent: str, raw_dir: Path, options: DataOptions) -> str | None:
-        """Hash the listed images and the content of the table, or the archive's name and time."""
+        """Hash names, sizes and times of the listed images, and the content of the table.
+
+        Of an archive, hash its name, size and time.
+        """
         found = _find(raw_dir)
         if found is None:
             return None

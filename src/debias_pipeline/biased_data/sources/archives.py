@@ -86,9 +86,9 @@ def extracted(
         The folder, which holds folders and regular files only.
 
     Raises:
-        UserError: if the archive is missing, damaged or encrypted, or has unsafe paths, links,
-            devices or duplicate paths, or is too large. Nothing is written before all members
-            are checked.
+        UserError: if the archive is missing, damaged or encrypted, has unsafe paths, links, devices
+            or duplicate paths, is too large, or does not fit on the disk. Nothing is written before
+            all members are checked.
     """
     if not archive.is_file():
         raise UserError(f"{archive} is not a file; correct the path.")

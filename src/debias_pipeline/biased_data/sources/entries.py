@@ -21,7 +21,8 @@ class Entry:
 
     Attributes:
         path: the file.
-        source: where it is, relative, for the manifest and messages.
+        source: path that starts with the name of the data set, such as bar/train/climbing_0.jpg,
+            for the manifest and messages.
         split: train, valid or test.
         label: 0 or more.
         bias: 0 or more, or -1 if unknown.

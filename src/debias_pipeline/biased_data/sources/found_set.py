@@ -48,7 +48,7 @@ def find_set(
     """Return where a data set is, if it is there.
 
     Args:
-        name: of the data set.
+        name: name of the data set.
         raw_dir: may contain the folder `name`, be this folder, or contain the archive `name`.zip
             (.tar, .tar.gz, …). A folder is preferred to an archive.
         has_set: whether a folder contains the files of the data set.

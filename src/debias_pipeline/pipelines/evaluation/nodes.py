@@ -96,7 +96,7 @@ def explain_suspects(
     checkpoint: dict[str, Any],
     device: str,
 ) -> dict[str, Any]:
-    """Return where the branches of the first seed's networks look, see `evaluation.explain`."""
+    """Return saliency maps of both branches of the first seed's networks, see `explain`."""
     data = ImageData.from_catalog(images, manifest, choose_device(device))
     return explain(_of_first_seed(checkpoint, data.device), data, manifest, suspects)
 

@@ -78,13 +78,15 @@ class Chart:
     """A chart of a page.
 
     Attributes:
-        spec: Vega-Lite specification; its data are named like `tables`. It may use the variables
-            `hidden` (names of series), `rule` and `seed` (of the switches of the page), and
-            `choice`.
-        tables: data by name. `groups` comes from the page.
-        series: of the legend.
-        choices: values of the variable `choice`, and their names.
-        zooms: whether the chart can be moved and zoomed.
+        spec: Vega-Lite specification; it names its data as in `tables`. It may use the variables
+            `rule` and `seed` (chosen by the switches of the page), `hidden` (names of the series
+            that the legend hides), `choice`, and `flip` (accuracy above which a heat map needs the
+            other text colour).
+        tables: data by name, without `groups`: templates/page.js adds it, the groups of the page
+            for the chosen rule and seed.
+        series: series that the legend can hide.
+        choices: values of the variable `choice` and their texts; the first one is the default.
+        zooms: whether the chart can be moved and zoomed; `spec` then needs `layer`.
     """
 
     spec: Mapping[str, Any]
@@ -507,7 +509,7 @@ def _compared_rows(
     """Return the rows of the two tables behind the chart of metrics.
 
     Args:
-        metrics: of each method.
+        metrics: metrics of each method.
         names: key and name of the metrics that the chart shows.
 
     Returns:

@@ -191,7 +191,7 @@ def _bodies(
     """Return the rows of a table by selection rule.
 
     Args:
-        tables: of a section.
+        tables: tables of a section.
         rows_of: returns percent and cells of each row of a method.
     """
     bodies = []

@@ -145,7 +145,7 @@ def measured(row: LeaderboardRow, name: str) -> float | None:
     """Return a value that was measured in a trial, such as its `accuracy_mean`; None if unknown.
 
     Args:
-        row: of the trial.
+        row: row of the trial.
         name: `<name>_mean` or `_std` for `step`, `support`, `conflict_detection_auroc` and each
             of `METRICS`, see `OverSeeds`; `<metric>_images`, `_low` or `_high` for each of
             `METRICS`, see `Evidence`.

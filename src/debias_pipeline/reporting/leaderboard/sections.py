@@ -266,7 +266,9 @@ def percent_name(percent: str) -> str:
 
 
 def headline_of(rows: Sequence[LeaderboardRow]) -> tuple[MetricText, str]:
-    """Return the headline metric of a data set and its name, for example "Unbiased accuracy".
+    """Return key and texts of a data set's headline metric, and its name in sentences.
+
+    The name is, for example, "Unbiased accuracy".
 
     Args:
         rows: all rows of the data set.

@@ -64,7 +64,7 @@ class Confusion:
     """How often a branch predicts which label.
 
     Attributes:
-        name: of the branch.
+        name: name of the branch.
         labels: names of the labels.
         counts: by rule and seed, [true label][predicted label]; of all seeds the sum.
         mistakes: the most frequent mistakes of the last step: label, predicted label, and how many

@@ -156,7 +156,7 @@ def write_method_report(
     """Return one method's report, an HTML page that loads no other files, and its tables as files.
 
     Args:
-        result: of the method.
+        result: result of the method.
         figures: SVG text by name, from `draw_figures`.
         charts: interactive charts that replace figures, from `method_charts`.
         group_accuracy: a row per selection rule, seed, label and bias; may be empty.

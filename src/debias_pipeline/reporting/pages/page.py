@@ -317,7 +317,10 @@ def shared_bias_in_words(data_card: DataCard) -> list[str]:
 
 
 def recipe_banner(results: Iterable[MethodResult]) -> list[str]:
-    """Return sentences about methods that were not trained with the recipe in the files."""
+    """Return sentences about methods whose recipe differs from that in the project's files.
+
+    Methods with the same changes share a sentence, see `recipe_sentences`.
+    """
     return recipe_sentences(
         (each.name, changes_in_words(each.recipe_changes), each.shown_published is not None)
         for each in results
@@ -325,10 +328,13 @@ def recipe_banner(results: Iterable[MethodResult]) -> list[str]:
 
 
 def recipe_sentences(trials: Iterable[tuple[str, str, bool]]) -> list[str]:
-    """Return a sentence for each different text about changed recipes, with the trials it is of.
+    """Return sentences that say how recipes were changed; trials with the same change share one.
+
+    Trials with an unchanged recipe are left out.
 
     Args:
-        trials: name, `changes_in_words`, and whether a published accuracy is shown.
+        trials: name, `changes_in_words`, and whether a published accuracy is shown for the trial;
+            the sentence then says that the accuracies are not comparable.
     """
     names: dict[tuple[str, bool], dict[str, None]] = {}
     for name, changed, is_published in trials:

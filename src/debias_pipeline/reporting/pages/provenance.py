@@ -25,7 +25,7 @@ def provenance(
     """Return facts about each training run and about the data, by name; unknown ones are left out.
 
     Args:
-        results: of the methods.
+        results: results of the methods.
         data_card: data card of the data set.
         mlflow_ui: address of MLflow's pages, "" if it is not known.
 
