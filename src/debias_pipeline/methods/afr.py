@@ -36,14 +36,13 @@ class Afr(LastLayerMethod):
     weight_name: ClassVar[str] = "weight M · µ"
     recipe: AfrRecipe
     _weights: Tensor
-    _unknown: Tensor
+    _images: int
 
     def head_images(self, heldout: Tensor, run: Run) -> Tensor:
         """Return all images that the first stage leaves out."""
         weights = self.head.weight.new_zeros(heldout.shape)
-        unknown = weights.new_full((self.task.replicas, len(run.labels("train"))), float("nan"))
         self.register_buffer("_weights", weights, persistent=False)
-        self.register_buffer("_unknown", unknown, persistent=False)
+        self._images = len(run.labels("train"))
         return heldout
 
     def prepare_head(self, features: Tensor) -> None:
@@ -58,7 +57,10 @@ class Afr(LastLayerMethod):
 
     def image_weights(self) -> Tensor | None:
         """Return M · µ, [R, N], whose mean over the M images is 1; NaN for the first stage's."""
-        return self._unknown.scatter(1, self._index, self._weights.shape[1] * self._weights)
+        count = self._weights.shape[1]
+        # No buffer, as NaN is not equal to itself when thread counts are compared.
+        unknown = self._weights.new_full((self.task.replicas, self._images), float("nan"))
+        return unknown.scatter(1, self._index, count * self._weights)
 
     def _weigh(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return µ ∝ exp(−γ · p), p the probability of the label; the sum of a replica is 1."""
