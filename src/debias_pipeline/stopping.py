@@ -9,8 +9,6 @@ from types import FrameType
 from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-# Without the option, trainings that are finished start again.
-_HOW_TO_GO_ON = "The same command with --only-missing-outputs continues."
 
 
 class Stopped(KeyboardInterrupt):
@@ -24,7 +22,7 @@ class Stopped(KeyboardInterrupt):
 
     def __init__(self, signal_number: int, message: str = "") -> None:
         name = signal.Signals(signal_number).name
-        super().__init__(message or f"Stopped by {name}. {_HOW_TO_GO_ON}")
+        super().__init__(message or f"Stopped by {name}.")
         self.signal_number = signal_number
 
     @property
