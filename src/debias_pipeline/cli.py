@@ -74,8 +74,7 @@ def _run_known_pipelines(*args: Any, pipeline: str, dry_run: bool, **kwargs: Any
         # Without the option, trainings that are finished start again.
         hint = "Add --only-missing-outputs to skip what is done."
         if kwargs["only_missing_outputs"]:
-            # A training that was stopped has said so.
-            if "same command" in str(stopped):
+            if stopped.in_training:
                 raise
             hint = "The same command continues."
         raise Stopped(stopped.signal_number, f"{stopped} {hint}") from stopped

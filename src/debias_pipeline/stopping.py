@@ -18,12 +18,13 @@ class Stopped(KeyboardInterrupt):
 
     Attributes:
         signal_number: SIGINT or SIGTERM.
+        in_training: whether a training was stopped, whose message says how to go on.
     """
 
     def __init__(self, signal_number: int, message: str = "") -> None:
         name = signal.Signals(signal_number).name
         super().__init__(message or f"Stopped by {name}.")
-        self.signal_number = signal_number
+        self.signal_number, self.in_training = signal_number, bool(message)
 
     @property
     def exit_code(self) -> int:
@@ -36,7 +37,7 @@ _condition: ContextVar[Callable[[], bool] | None] = ContextVar("condition", defa
 
 @contextmanager
 def stopping_when(condition: Callable[[], bool]) -> Iterator[None]:
-    """Within the block, stop training when a condition is true, as SIGTERM would.
+    """Within the block, stop training as SIGTERM would, as soon as a condition is true.
 
     It is for training in a thread, which receives no signals.
 

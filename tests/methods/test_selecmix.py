@@ -83,7 +83,7 @@ def test_partners_have_half_of_a_mix_or_more_and_give_the_label():
 
 
 def test_a_batch_has_an_image_for_every_part():
-    with pytest.raises(ValueError, match="a batch of 8 images has no 9 parts"):
+    with pytest.raises(ValueError, match="a batch of 8 images cannot be divided into 9 parts"):
         recipe("selecmix", batch_size=8, mini_batches=9)
 
 

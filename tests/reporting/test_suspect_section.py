@@ -171,6 +171,15 @@ def test_the_precision_of_the_first_suspects_is_shown_with_counts(
     assert first_suspects(suspects, rows) is None
 
 
+def test_images_of_two_splits_are_shown(disent: Run) -> None:
+    rows = disent.manifest
+    copies = rows[rows["split"] == "train"].assign(split="valid")
+    twice = pd.concat([rows, copies], ignore_index=True)
+    pixels = np.concatenate([disent.images, disent.images[copies.index]])
+    section = section_of(replace(disent, manifest=twice, images=pixels))
+    assert {tile.split for tile in section.gallery.tiles} >= {"train", "valid"}
+
+
 def test_an_image_of_two_splits_is_one_suspect_in_each(disent: Run) -> None:
     rows = disent.manifest.head(20).copy()
     copies = rows.assign(split="valid" if rows["split"].iloc[0] == "train" else "train")

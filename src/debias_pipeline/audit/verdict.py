@@ -145,12 +145,13 @@ def decide(predictions: pd.DataFrame, *, enough_steps: bool = True) -> Verdict:
         aligned, against_bias = (count(bias_right[conflicting == each]) for each in (0, 1))
         verdict["bias_on_aligned"], verdict["bias_on_conflicting"] = aligned, against_bias
         verdict["labelled_p_value"] = _fisher_p_value(aligned, against_bias)
+    too_few = not _could_be_found(verdict)
     verdict["finding"] = _finding(verdict)
-    if verdict["finding"] == "no sign" and not (enough_steps and _could_be_found(verdict)):
+    if verdict["finding"] == "no sign" and (too_few or not enough_steps):
         verdict["finding"] = "unclear"
     verdict["sentence"] = _sentence(verdict)
     verdict["evidence"] = _evidence(verdict)
-    if verdict["finding"] == "unclear" and not _could_be_found(verdict):
+    if verdict["finding"] == "unclear" and too_few:
         verdict["evidence"].append("There are too few training images to find a shortcut.")
     if not enough_steps:
         verdict["evidence"].append("The budget was too small for enough training steps.")
@@ -249,14 +250,14 @@ def _finding(verdict: Verdict) -> Finding:
 
 
 def _could_be_found(verdict: Verdict) -> bool:
-    """Return whether a shortcut could be found in so many images, if the fewest go against it."""
-    images = verdict["bias_branch"]["images"]
-    right = count([True] * max(images - FEWEST_IMAGES, 0) + [False] * min(images, FEWEST_IMAGES))
-    return _above_chance(right, verdict["chance"])
+    """Return whether there are enough images to find a shortcut that FEWEST_IMAGES contradict."""
+    branch = verdict["bias_branch"]
+    right = max(branch["images"] - FEWEST_IMAGES, 0)
+    return _above_chance({**branch, "right": right}, verdict["chance"])
 
 
 def _stands_out(verdict: Verdict) -> bool:
-    """Return whether a bias branch that learned all labels gets many images wrong, few others."""
+    """Return whether the bias branch learned all labels and gets many images wrong, few others."""
     against, on_others = verdict["against"], verdict["bias_on_others"]
     has_learned = _above_chance(verdict["bias_branch"], verdict["chance"])
     is_easy = on_others["right"] >= _NEARLY_ALL * on_others["images"]

@@ -56,7 +56,7 @@ def networks_of_predictions(method: Method) -> list[ImageNetwork]:
     used: dict[ImageNetwork, None] = {}
     height, width, channels = method.task.image_shape
     device = next(method.parameters()).device
-    note = observed(image_networks(method), lambda network, _: used.setdefault(network))
-    with in_eval_mode(method), note:
+    watching = observed(image_networks(method), lambda network, _: used.setdefault(network))
+    with in_eval_mode(method), watching:
         method.predict(torch.zeros(1, 1, channels, height, width, device=device))
     return [*used]

@@ -34,7 +34,7 @@ def images_in_parts(method: Method, data: ImageData, rows: torch.Tensor) -> Iter
 
 @contextmanager
 def in_eval_mode(method: Method) -> Iterator[None]:
-    """Set all modules of a method to evaluation, and afterwards each to the mode it had."""
+    """Within the block, all modules of a method are in eval mode; then each has its mode again."""
     modes = {module: module.training for module in method.modules()}
     method.eval()
     try:

@@ -78,7 +78,7 @@ def summarise(
     """Return the catalog's `metrics`.
 
     Args:
-        predictions: of the test split, see `prediction_table`.
+        predictions: predictions of the test split, see `prediction_table`.
         manifest: manifest of the data set.
         sample_weights: sample weights of the training run.
         data_card: data card of the data set.
@@ -123,7 +123,7 @@ def group_accuracy(
     For a data set with several bias attributes, there are also the groups of each attribute.
 
     Args:
-        predictions: of the test split, see `prediction_table`.
+        predictions: predictions of the test split, see `prediction_table`.
         manifest: manifest of the data set.
         data_card: data card of the data set.
 

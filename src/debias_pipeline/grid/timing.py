@@ -66,8 +66,8 @@ def measure(
         device: device to compute on.
         precision: fp32 or bf16.
     """
-    data = _random_data(size, recipe["batch_size"], device)
     method = make_method(recipe, (size.height, size.width, 3), size.classes, seeds).to(device)
+    data = _random_data(size, method.recipe.batch_size, device)
     step = seconds_per_step(method, data, precision)
     with prepared(device):
         image = _seconds_per_image(method, data, precision)

@@ -61,7 +61,7 @@ def method_facts(
     typed: str,
     common: Mapping[str, str] | None = None,
 ) -> MethodRun:
-    """Return name, tags and parameters of the MLflow run of an ordinary run, or of its method.
+    """Return name, tags and parameters of an MLflow run: of a whole `kedro run` or of one method.
 
     Args:
         pipelines: names of the pipelines on the command line.

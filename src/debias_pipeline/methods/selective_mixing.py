@@ -76,7 +76,7 @@ class SelectiveMixingRecipe(Recipe):
     def _has_images_for_each(cls, value: int, info: ValidationInfo) -> int:
         images = info.data.get("batch_size", value)
         if value > images:
-            raise ValueError(f"a batch of {images} images has no {value} parts")
+            raise ValueError(f"a batch of {images} images cannot be divided into {value} parts")
         return value
 
 

@@ -148,7 +148,7 @@ def _comparison_in_words(comparison: Comparison) -> str:
 
 
 def p_value_text(p_value: float) -> str:
-    """Return text such as "= 0.031" or "< 0.001".
+    """Return a p value as text such as "= 0.031" or "< 0.001".
 
     It has more digits where rounding would turn a value below ALPHA into one that is not, or the
     reverse.

@@ -61,7 +61,7 @@ _GROUP_COLUMNS: Final[Mapping[str, str]] = {
 
 
 def escape_markdown(text: str) -> str:
-    """Return text on one line in which nothing is Markdown, HTML or a formula, or ends a cell."""
+    """Return text on one line, escaped so that Markdown shows it as it is, also in a table."""
     return re.sub(r"([\\`*_~$\[\]<>|&#])", r"\\\1", " ".join(text.split()))
 
 

@@ -20,7 +20,7 @@ def download(url: str, path: Path, remedy: str) -> None:
     No checksums of these files are published; only the length that the server declares is checked.
 
     Args:
-        url: url of the file.
+        url: address of the file.
         path: the folder is created if necessary.
         remedy: what to do if the download fails.
 

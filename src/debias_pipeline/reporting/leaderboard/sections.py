@@ -266,7 +266,7 @@ def percent_name(percent: str) -> str:
 
 
 def headline_of(rows: Sequence[LeaderboardRow]) -> tuple[MetricText, str]:
-    """Return key and texts of a data set's headline metric, and its name in sentences.
+    """Return a data set's headline metric, and its name as sentences use it.
 
     The name is, for example, "Unbiased accuracy".
 

@@ -47,7 +47,7 @@ def _group_texts(images: int, mean: float, std: float) -> list[Any]:
 
 
 def _with_keys(table: pd.DataFrame) -> pd.DataFrame:
-    """Add the column `key`, which says for which rule and which seeds a page shows a row.
+    """Add the column `key`: a page shows the rows whose key has the chosen rule and seed.
 
     With several seeds each row occurs twice: with the key of all seeds and with that of its own.
     """

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 from PIL import Image
 
+from debias_pipeline.biased_data.manifest import rows_by_place
 from debias_pipeline.records import DataCard, Estimate, FirstSuspects, LabelEstimates
 from debias_pipeline.reporting.figures.gallery import (
     Gallery,
@@ -87,7 +88,7 @@ def suspect_section(
         first: see `evaluation.first_suspects`.
         estimates: see `evaluation.estimate_groups`.
     """
-    row_of = {source: row for row, source in enumerate(manifest["source"])}
+    row_of = rows_by_place(manifest)
     present = set(suspects["label"])
     labels = [name for name in data_card["label_names"] if name in present]
     shown = labels[:_MOST_LABELS]
@@ -117,19 +118,19 @@ def suspect_section(
 
 
 def _tiles(
-    parts: Mapping[str, pd.DataFrame], images: Pixels, row_of: Mapping[str, int]
+    parts: Mapping[str, pd.DataFrame], images: Pixels, row_of: Mapping[tuple[str, str], int]
 ) -> list[Tile]:
     """Return the tiles of suspicious images.
 
     Args:
         parts: kind → rows of the catalog's `suspects`.
         images: uint8, N × H × W × 3; only rows that are shown are read.
-        row_of: file → row of `images`.
+        row_of: split and file → row of `images`.
     """
     rows: list[tuple[str, Any]] = [
         (kind, row) for kind, part in parts.items() for row in part.itertuples()
     ]
-    sources = image_addresses([np.asarray(images[row_of[row.file]]) for _, row in rows])
+    sources = image_addresses([np.asarray(images[row_of[row.split, row.file]]) for _, row in rows])
     return [
         Tile(
             source=source,
@@ -211,7 +212,7 @@ def _estimate_texts(estimate: Estimate | None) -> tuple[str, str]:
 
 
 def _mean_images(
-    of_label: pd.DataFrame, images: Pixels, row_of: Mapping[str, int]
+    of_label: pd.DataFrame, images: Pixels, row_of: Mapping[tuple[str, str], int]
 ) -> list[Picture]:
     """Return the mean of the images of a label that the bias branch gets right, and wrong.
 
@@ -227,7 +228,8 @@ def _mean_images(
         return []
     pictures = []
     for kind, part in parts.items():
-        mean = images[sorted(row_of[file] for file in part["file"])].mean(0)
+        places = zip(part["split"], part["file"], strict=True)
+        mean = images[sorted(row_of[place] for place in places)].mean(0)
         text = f"bias branch {kind}: mean of {len(part)} images"
         pictures.append(
             Picture(
@@ -244,7 +246,8 @@ def _explained(
 ) -> list[list[Picture]]:
     tensors = saliency["tensors"]
     files: list[str] = saliency["metadata"]["files"]
-    rows = suspects.set_index("file")
+    # Of an image in two splits, the more suspicious row.
+    rows = suspects.drop_duplicates("file").set_index("file")
     explained = []
     for file, pixels, maps, predicted in zip(
         files,
