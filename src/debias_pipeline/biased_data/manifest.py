@@ -209,12 +209,6 @@ def make_data_card(
     return card
 
 
-def rows_by_place(manifest: "pd.DataFrame") -> dict[tuple[str, str], int]:
-    """Return the row of each image by split and source; an image can be in two splits."""
-    places = zip(manifest["split"], manifest["source"], strict=True)
-    return {place: row for row, place in enumerate(places)}
-
-
 def check_test_split(manifest: "pd.DataFrame") -> LabelBiasAssociation:
     """Return whether accuracy on the test split may be called unbiased accuracy.
 

@@ -11,7 +11,6 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from debias_pipeline.biased_data.manifest import rows_by_place
 from debias_pipeline.images import ImageData
 from debias_pipeline.methods import Method
 
@@ -73,7 +72,9 @@ def explain(
     side = max(method.task.image_shape[:2])
     most_labels = _MOST_LABELS if side < _LARGE else _MOST_LABELS_OF_LARGE
     explained = images_to_explain(suspects, most_labels)
-    row_of = rows_by_place(manifest)
+    # An image can be in two splits.
+    in_order = zip(manifest["split"], manifest["source"], strict=True)
+    row_of = {place: row for row, place in enumerate(in_order)}
     places = zip(explained["split"], explained["file"], strict=True)
     pixels = data.gather(torch.tensor([row_of[place] for place in places]))
     transform = method.recipe.transform

@@ -9,7 +9,6 @@ import numpy.typing as npt
 import pandas as pd
 from PIL import Image
 
-from debias_pipeline.biased_data.manifest import rows_by_place
 from debias_pipeline.records import DataCard, Estimate, FirstSuspects, LabelEstimates
 from debias_pipeline.reporting.figures.gallery import (
     Gallery,
@@ -88,7 +87,9 @@ def suspect_section(
         first: see `evaluation.first_suspects`.
         estimates: see `evaluation.estimate_groups`.
     """
-    row_of = rows_by_place(manifest)
+    # An image can be in two splits.
+    in_order = zip(manifest["split"], manifest["source"], strict=True)
+    row_of = {place: row for row, place in enumerate(in_order)}
     present = set(suspects["label"])
     labels = [name for name in data_card["label_names"] if name in present]
     shown = labels[:_MOST_LABELS]
